@@ -1,0 +1,34 @@
+# Everything on a fresh machine with Python 3.11+, pip and make. The habits of the house are the targets.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: demo fruit test check format clean
+
+demo: $(INSTALLED)  ## set up, then run the whole loop on the field guide (at most ten minutes on two cores)
+	$(BIN)/seewhy demo
+
+fruit: $(INSTALLED)  ## the loop on real photos, see configs/grocery_fruit.yaml
+	$(BIN)/seewhy run configs/grocery_fruit.yaml
+
+test: $(INSTALLED)  ## set up, then run all tests
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)  ## lint, format, types, import arrows
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache runs

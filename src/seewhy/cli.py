@@ -1,0 +1,173 @@
+"""The `seewhy` command: one verb a function of the package. `seewhy --help` and `seewhy VERB --help` say it all.
+
+A verb imports what it needs when it runs, so that help and mistakes are answered without waiting for torch.
+"""
+
+import sys
+from argparse import RawDescriptionHelpFormatter
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
+from rich.console import Console
+from rich.text import Text
+
+from seewhy.errors import SeeWhyError
+from seewhy.run_folder import package_versions
+from seewhy.settings import add_settings, check_options, explain, known_settings, read_config
+
+DESCRIPTION = """\
+Teach a vision-language model to name what it sees and to show why.
+
+examples:
+  seewhy demo                                       the whole loop on the built-in field guide, on a CPU, no download
+  seewhy run configs/fieldguide.yaml                on your data; started again, it goes on where it stopped
+  seewhy run configs/fieldguide.yaml --tune.epochs 1
+  seewhy evaluate runs/fieldguide --split val
+  seewhy report runs/fieldguide
+"""
+
+RUN = """\
+Describe, select, synthesise, tune, evaluate, sample, filter, and again, on the data that CONFIG names.
+
+examples:
+  seewhy run configs/fieldguide.yaml
+  seewhy run configs/fieldguide.yaml --tune.epochs 1 --output runs/one_epoch
+  seewhy run configs/fieldguide.yaml --rounds 2 --controls '[nl]'
+  seewhy run configs/fieldguide.yaml --tune.epochs 3 --discard_stale true
+
+Killed or stopped, a run goes on where it was when the same command is given again. Settings below may stand in CONFIG
+(`tune:`, then `epochs: 1` indented) or on the command line, which wins. Relative paths are relative to the current
+directory, not to CONFIG.
+"""
+
+DEMO = """\
+Run the whole loop on the built-in field guide, on a CPU and without a download. It ends with a table and a page.
+
+examples:
+  seewhy demo
+  seewhy demo --output runs/demo
+"""
+
+EVALUATE = """\
+Measure every round's model of a finished run on a split.
+
+examples:
+  seewhy evaluate runs/fieldguide
+  seewhy evaluate runs/fieldguide --split val
+"""
+
+REPORT = """\
+Write the page of a run: one HTML file with its table, its curve and test images with their reasons.
+
+examples:
+  seewhy report runs/fieldguide
+"""
+
+
+class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """Keeps the lines of the examples."""
+
+
+def verb_parser(description: str, usage: str) -> ArgumentParser:
+    return ArgumentParser(
+        description=description, usage=usage, formatter_class=HelpFormatter, exit_on_error=False, allow_abbrev=False
+    )
+
+
+def command_parser() -> ArgumentParser:
+    run = verb_parser(RUN, "seewhy run CONFIG [--discard_stale true] [--SETTING VALUE ...]")
+    run.add_argument("config", metavar="CONFIG", type=str, help="YAML file of settings")
+    stale = "Set outputs that were made with other settings aside, in discarded/, and make them again."
+    run.add_argument("--discard_stale", type=bool, default=False, help=stale)
+    add_settings(run)
+
+    demo = verb_parser(DEMO, "seewhy demo [--output FOLDER]")
+    demo.add_argument("--output", type=str, default="runs/demo", help="The run folder.")
+
+    evaluate = verb_parser(EVALUATE, "seewhy evaluate RUN [--split SPLIT]")
+    evaluate.add_argument("run", metavar="RUN", type=str, help="the run folder")
+    evaluate.add_argument("--split", type=Literal["train", "val", "test"], default="test", help="Images to measure on.")
+
+    page = verb_parser(REPORT, "seewhy report RUN")
+    page.add_argument("run", metavar="RUN", type=str, help="the run folder")
+
+    parser = ArgumentParser(
+        prog="seewhy",
+        version=package_versions().get("seewhy", "from a source tree"),
+        description=DESCRIPTION,
+        formatter_class=HelpFormatter,
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    verbs = parser.add_subcommands(dest="verb", metavar="VERB")
+    verbs.add_subcommand("demo", demo, help="the whole loop on the built-in field guide")
+    verbs.add_subcommand("run", run, help="the whole loop on your data")
+    verbs.add_subcommand("evaluate", evaluate, help="metrics on a split")
+    verbs.add_subcommand("report", page, help="one self-contained HTML page")
+    return parser
+
+
+def parse(arguments: Sequence[str]) -> Namespace:
+    """The verb and its arguments. Raises SeeWhyError for what it cannot understand."""
+    if arguments[:1] == ["run"]:
+        check_options(arguments, {"help", "discard_stale", *known_settings()})
+    try:
+        return command_parser().parse_args(arguments, defaults=arguments[:1] != ["run"])
+    except ArgumentError as error:
+        raise explain(error, "command line", {}) from error
+
+
+def perform(verb: str, given: Namespace) -> None:
+    """Do what the verb says, and show the results."""
+    match verb:
+        case "run":
+            discard_stale = given.pop("discard_stale", False)
+            config = read_config(given.pop("config"), given)
+            from seewhy import loop
+
+            show(loop.run(config, discard_stale=discard_stale))
+            report(config.output)
+        case "demo":
+            from seewhy import loop
+
+            show(loop.demo(given.output))
+            report(given.output)
+        case "evaluate":
+            from seewhy import loop
+
+            show(loop.evaluate(given.run, given.split))
+        case "report":
+            report(given.run)
+
+
+def show(metrics: Mapping[str, Any]) -> None:
+    from seewhy.report.table import print_results
+
+    print_results(metrics, Console())
+
+
+def report(run: str) -> None:
+    from seewhy.report.page import write_page
+
+    Console().print(f"Wrote {write_page(run)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        given = parse(arguments or ["--help"])
+        perform(given.verb, given[given.verb])
+    except SeeWhyError as error:
+        Console(stderr=True).print(Text(f"Error: {error}", style="red"), soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        say = "Stopped. Give the same command again, and it goes on where it stopped."
+        Console(stderr=True).print(Text(say, style="yellow"), soft_wrap=True)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+"""Every setting of a run, described once by the string under it.
+
+Defaults are the paper's (method.md names them); the shipped YAML files say where they differ. Read from YAML with
+dotted overrides by `cli.py`; components receive plain arguments, never the whole configuration.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    source: str = "fieldguide"
+    """An image folder (train/ val/ test/<class>/*), a table (.csv, .jsonl, .parquet with columns image, label, split), or
+    'fieldguide' for the built-in domain."""
+    concepts: str | None = None
+    """Concept bank: YAML or JSON, class -> phrases. The built-in domain brings its own."""
+    noun: str = "bird"
+    """What the images show, as the questions call it: 'bird', 'leaf', 'chest X-ray'."""
+    questions: str | None = None
+    """YAML with more wordings a kind (describe, simple, explain, cot); {noun} stands for the noun."""
+    truth: str | None = None
+    """JSONL of what is visible in each image, where that is known. It measures; the method never reads it."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    name_or_path: str = "fieldguide"
+    """A transformers image-text-to-text model, or 'fieldguide' for the small base that is shipped."""
+    revision: str | None = None
+    """Revision of the model on the Hub."""
+    device: str = "auto"
+    """'auto' takes a GPU where there is one."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """'auto' is bfloat16 on a GPU and float32 on a CPU."""
+    trust_remote_code: bool = False
+    """Run code that comes with the model."""
+    batch_size: int = 16
+    """Sequences in one generation batch."""
+
+
+@dataclass(frozen=True)
+class DescribeConfig:
+    prompts_per_image: int = 3
+    """Different describe questions an image."""
+    samples_per_prompt: int = 10
+    """Descriptions sampled for each of them."""
+    temperature: float = 1.0
+    """Sampling temperature."""
+    top_p: float = 1.0
+    """Nucleus sampling mass."""
+    max_new_tokens: int = 256
+    """Longest description, in tokens."""
+
+
+@dataclass(frozen=True)
+class SelectConfig:
+    encoder: str = "intfloat/e5-large"
+    """A sentence-transformers model, or 'fieldguide' for the small one that is shipped."""
+    temperature: float = 0.1
+    """tau of InfoNCE, here and in rejection sampling."""
+    threshold_std: float = 0.4
+    """A concept is kept when its score is above mean + threshold_std * std of its label's concepts."""
+    minimum: int = 3
+    """Never keep fewer than this many concepts."""
+
+
+@dataclass(frozen=True)
+class SynthesiseConfig:
+    answers_per_image: int = 8
+    """Question-answer pairs an image, in every round's training set."""
+    simple_share: float = 0.4
+    """Share of simple questions (name it); the rest are explain and cot."""
+    temperature: float = 0.3
+    """Sampling temperature."""
+    top_p: float = 1.0
+    """Nucleus sampling mass."""
+    max_new_tokens: int = 128
+    """Longest answer, in tokens."""
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    flip: float = 0.5
+    """Probability of a left-right flip."""
+    rotate: float = 10.0
+    """Largest rotation, degrees either way."""
+    colour: float = 0.1
+    """Largest relative change of brightness, contrast and saturation."""
+    blur: float = 0.1
+    """Probability of a Gaussian blur."""
+    perspective: float = 0.1
+    """Largest corner shift, as a share of the image's side."""
+
+
+@dataclass(frozen=True)
+class TuneConfig:
+    epochs: int = 2
+    """Passes over a round's training set."""
+    learning_rate: float = 1e-5
+    """AdamW's peak rate; cosine decay."""
+    warmup: float = 0.05
+    """Share of the steps in which the rate climbs."""
+    weight_decay: float = 0.0
+    """AdamW's weight decay."""
+    batch_size: int = 32
+    """Question-answer pairs an optimizer step."""
+    micro_batch_size: int = 32
+    """Pairs at a time on the device; gradients accumulate up to batch_size."""
+    lora_rank: int = 128
+    """Rank of the adapters on the language model's linear layers."""
+    lora_alpha: int = 256
+    """Scale of the adapters."""
+    lora_dropout: float = 0.05
+    """Dropout before the adapters."""
+    projector: Literal["full", "frozen"] = "full"
+    """Train the projector in full, or leave it."""
+    vision_tower: Literal["frozen", "lora", "full"] = "frozen"
+    """Leave the vision tower, adapt it, or train it in full."""
+    gradient_checkpointing: bool = False
+    """Save memory by computing activations twice."""
+    checkpoint_steps: int = 50
+    """Optimizer steps between checkpoints; a killed run resumes at the last one."""
+    trackers: tuple[str, ...] = ()
+    """Experiment trackers that transformers.Trainer knows (wandb, tensorboard, trackio, ...)."""
+    replay: str | None = None
+    """General instruction data (LLaVA-Instruct JSON) mixed in so that the model does not forget how to chat."""
+    replay_ratio: float = 1.0
+    """Replay examples for each domain example."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """Random changes to a training image."""
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    queries_per_image: int = 8
+    """Explain and cot questions an image."""
+    samples_per_query: int = 3
+    """Candidates for each of them."""
+    temperature: float = 0.7
+    """Sampling temperature."""
+    top_p: float = 0.6
+    """Nucleus sampling mass."""
+    max_new_tokens: int = 196
+    """Longest candidate, in tokens."""
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    split: Literal["train", "val", "test"] = "test"
+    """The split that the models are measured on."""
+    max_new_tokens: int = 196
+    """Longest answer, in tokens."""
+    bootstrap: int = 1000
+    """Resamples behind each 95 % interval."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    output: str = "runs/fieldguide"
+    """The run folder. Started again with the same settings, a run goes on where it stopped."""
+    rounds: int = 4
+    """Rounds of tuning; all but the first learn from the model's own filtered answers."""
+    controls: tuple[Literal["nl"], ...] = ()
+    """Arms to train beside the method with as many answers and steps: 'nl' learns the label sentence alone."""
+    seed: int = 0
+    """Every random choice follows from it."""
+    shard_size: int = 64
+    """Examples a shard: what a killed run loses at most."""
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    describe: DescribeConfig = field(default_factory=DescribeConfig)
+    select: SelectConfig = field(default_factory=SelectConfig)
+    synthesise: SynthesiseConfig = field(default_factory=SynthesiseConfig)
+    tune: TuneConfig = field(default_factory=TuneConfig)
+    sample: SampleConfig = field(default_factory=SampleConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)

@@ -1,0 +1,108 @@
+"""A table of images: CSV, JSONL or Parquet with columns image, label, split; paths relative to the table's folder.
+
+Further columns are passed over. Labels are taken as they are written, apart from white space.
+"""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from seewhy.domain.loaders import SPLITS, Row, as_split
+from seewhy.domain.problems import clean, nearest, path_problem
+from seewhy.errors import SeeWhyError
+
+COLUMNS = ("image", "label", "split")
+SUFFIXES = (".csv", ".jsonl", ".parquet")
+
+
+def read_table(path: Path) -> tuple[list[Row], list[str]]:
+    """The rows of a table in its order, and what is wrong, by row.
+
+    Rows are named as an editor counts lines (CSV, JSONL) or from 1 (Parquet). Raises `SeeWhyError` where the file
+    cannot be read as a table at all.
+    """
+    rows: list[Row] = []
+    problems: list[str] = []
+    seen: dict[str, str] = {}
+    root = path.parent.resolve()
+    for where, record in read_records(path):
+        values = {column: record.get(column) for column in COLUMNS}
+        missing = [
+            column
+            for column, value in values.items()
+            if value is None or (isinstance(value, str) and not value.strip())
+        ]
+        wrong = [column for column, value in values.items() if column not in missing and not isinstance(value, str)]
+        if missing or wrong:
+            problems += [f"{where}: '{column}' is missing; fill it in." for column in missing]
+            problems += [f"{where}: '{column}' is {values[column]!r:.40}, not text; write text." for column in wrong]
+            continue
+        image, label, split_name = (str(values[column]) for column in COLUMNS)
+        if not (split := as_split(split_name.strip())):
+            listed = ", ".join(SPLITS)
+            problems.append(f"{where}: split '{split_name}' is none of {listed}{nearest(split_name, SPLITS)}.")
+        elif problem := path_problem(root, image):
+            problems.append(f"{where}: image {image!r} {problem}.")
+        else:
+            image = (root / image).resolve().relative_to(root).as_posix()
+            if image in seen:
+                problems.append(f"{where}: image '{image}' is listed before, at {seen[image]}; keep one of the rows.")
+                continue
+            seen[image] = where
+            rows.append(Row(image, clean(label), split, f"{where} ({image})"))
+    return rows, problems
+
+
+def read_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(how errors name the row, its values by column) for each row of a CSV, JSONL or Parquet file."""
+    readers = {".csv": _read_csv, ".jsonl": read_jsonl, ".parquet": _read_parquet}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise SeeWhyError(f"{path}: a table is one of {', '.join(SUFFIXES)}; an image folder is a folder.")
+    try:
+        yield from reader(path)
+    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowInvalid) as error:
+        raise SeeWhyError(f"{path} cannot be read ({error}); is it a {path.suffix} file in UTF-8?") from error
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(line, object) for each line of a JSONL file; empty lines are passed over."""
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise SeeWhyError(f"{path}: line {number} is not JSON ({error.msg}); correct it.") from error
+            if not isinstance(record, dict):
+                raise SeeWhyError(f"{path}: line {number} is not a JSON object; write one {{...}} a line.")
+            yield f"line {number}", record
+
+
+def _read_csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        _check_columns(path, reader.fieldnames or [])
+        for record in reader:
+            yield f"line {reader.line_num}", record
+
+
+def _read_parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    _check_columns(path, pq.read_schema(path).names)
+    for number, record in enumerate(pq.read_table(path, columns=list(COLUMNS)).to_pylist(), 1):
+        yield f"row {number}", record
+
+
+def _check_columns(path: Path, found: Any) -> None:
+    missing = [column for column in COLUMNS if column not in found]
+    if missing:
+        listed = "', '".join(missing)
+        raise SeeWhyError(
+            f"{path} lacks the column '{listed}' (found: {', '.join(found) or 'none'}); rename or add it."
+        )

@@ -1,0 +1,81 @@
+"""What is wrong with a user's data, gathered and told at once.
+
+Readers append one line a problem (file, row or class, then the remedy) and go on, so that a data set is mended in one
+sitting. `raise_problems` turns the list into one `SeeWhyError` of bounded length.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from seewhy.errors import SeeWhyError
+
+SHOWN = 20
+"""Problems that one message spells out; the rest are counted."""
+
+_MARKER = re.compile(
+    r"<\|[^<>]{0,40}\|>|</?[A-Za-z_]\w*/?>|<</?\w+>>"
+    r"|\[/?(?:INST|IMG|IMG_BREAK|IMG_END|PAD|CLS|SEP|MASK|UNK|BOS|EOS|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS)\]"
+    r"|\b(?:USER|ASSISTANT|SYSTEM|Human|Assistant)\s*:|###\s*\w+"
+)
+
+
+def raise_problems(where: str | Path, problems: Sequence[str]) -> None:
+    """Raises `SeeWhyError` with every problem (the first `SHOWN` in full); returns if there is none."""
+    if not problems:
+        return
+    lines = [f"{where}: {len(problems)} problem{'s' if len(problems) > 1 else ''}."]
+    lines += [f"- {problem}" for problem in problems[:SHOWN]]
+    if len(problems) > SHOWN:
+        lines.append(f"- and {len(problems) - SHOWN} more.")
+    raise SeeWhyError("\n".join(lines))
+
+
+def reserved_marker(text: str) -> str | None:
+    """The first thing in `text` that some model reads as a control token or chat marker, or None.
+
+    Looks for the forms in use (`<image>`, `</s>`, `<|im_start|>`, `[INST]`, `<<SYS>>`, `USER:`), whichever model is
+    tuned later; full-width look-alikes count.
+    """
+    found = _MARKER.search(unicodedata.normalize("NFKC", text))
+    return found.group() if found else None
+
+
+def clean(text: str) -> str:
+    """`text` in Unicode form NFC with every run of white space made one space."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def shorten(text: str, length: int = 60) -> str:
+    """`text`, cut with an ellipsis where it is longer than `length` characters."""
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """' (did you mean 'X'?)' for the closest of `known`, or nothing where none is close."""
+    by_fold = {candidate.casefold(): candidate for candidate in known}
+    close = get_close_matches(name.casefold(), by_fold, n=1)
+    return f" (did you mean '{by_fold[close[0]]}'?)" if close else ""
+
+
+def path_problem(root: Path, image: str) -> str | None:
+    """Why `image`, relative to the resolved folder `root`, may not be read from there, or None.
+
+    An absolute path, `..` and a link may not lead out of the folder; a link that stays inside is followed.
+    """
+    try:
+        image.encode()
+        target = (root / image).resolve()
+    except UnicodeEncodeError:
+        return "has a file name that is not UTF-8; rename it"
+    except (OSError, RuntimeError, ValueError) as error:
+        return f"is no usable path ({error}); correct it"
+    if Path(image).is_absolute():
+        return f"is an absolute path; give it relative to {root}"
+    if not target.is_relative_to(root):
+        return "leads out of the data folder (by '..' or a link); put the file inside it"
+    if not target.is_file():
+        return "is not there; correct the path or remove the entry"
+    return None

@@ -1,0 +1,97 @@
+"""Draws the field guide into a folder, as any user's data set lies on disk: images by split and class, concepts, truth.
+
+    <folder>/images/{train,val,test}/<species>/000.png
+    <folder>/concepts.yaml      the expert's list of each species
+    <folder>/truth.jsonl        what is true of each image, visible or hidden, and where
+
+Train, val and test images come from different seeds. The folder appears whole or not at all.
+"""
+
+import hashlib
+import json
+import random
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+import yaml
+
+from seewhy.config import DataConfig
+from seewhy.errors import SeeWhyError
+from seewhy.fieldguide.draw import Drawing, draw_bird
+from seewhy.fieldguide.truth import look_in
+from seewhy.fieldguide.world import BIRD, Look, Species, make_species, phrase
+from seewhy.progress import progress
+
+IMAGES: Mapping[str, int] = {"train": 30, "val": 10, "test": 20}
+"""Images a species in each split."""
+BASE = Path(str(files("seewhy.fieldguide") / "base" / "model"))
+ENCODER = Path(str(files("seewhy.fieldguide") / "base" / "encoder"))
+
+
+def make_guide(folder: Path, images: Mapping[str, int] = IMAGES) -> DataConfig:
+    """Draw the field guide into `folder`, unless it is there, and return the settings that read it."""
+    if not folder.exists():
+        unfinished = folder.with_name(folder.name + ".partial")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        try:
+            _draw_all(unfinished, images)
+            unfinished.rename(folder)
+        except OSError as error:
+            raise SeeWhyError(f"{folder} cannot be written: {error.strerror}. Free some space and run again.") from error
+    return DataConfig(
+        source=str(folder / "images"),
+        concepts=str(folder / "concepts.yaml"),
+        noun="bird",
+        truth=str(folder / "truth.jsonl"),
+    )
+
+
+def with_guide(data: DataConfig, folder: Path) -> DataConfig:
+    """`data` as it is, or, where its source is 'fieldguide', the settings that read the guide drawn into `folder`."""
+    if data.source != "fieldguide":
+        return data
+    return replace(make_guide(folder), noun=data.noun, questions=data.questions)
+
+
+def _draw_all(folder: Path, images: Mapping[str, int]) -> None:
+    species = make_species()
+    truths = []
+    with progress("drawing the field guide", total=len(species) * sum(images.values()), done=0) as advance:
+        for split, count in images.items():
+            for bird in species:
+                place = folder / "images" / split / bird.name
+                place.mkdir(parents=True)
+                for number in range(count):
+                    look, drawing = draw_example(bird, split, number)
+                    path = place / f"{number:03d}.png"
+                    drawing.image.save(path)
+                    truths.append({"image": f"{split}/{bird.name}/{path.name}", **truth_of(bird, look, drawing)})
+                advance(count)
+    concepts = {bird.name: list(bird.concepts) for bird in species}
+    (folder / "concepts.yaml").write_text(yaml.safe_dump(concepts, sort_keys=False), encoding="utf-8")
+    (folder / "truth.jsonl").write_text("".join(json.dumps(t) + "\n" for t in truths), encoding="utf-8")
+
+
+def draw_example(bird: Species, split: str, number: int) -> tuple[Look, Drawing]:
+    """The `number`-th image of a species in a split, and the plumage that it shows."""
+    seed = hashlib.sha256(f"{split}/{bird.name}/{number}".encode()).digest()
+    rng = random.Random(int.from_bytes(seed[:8], "big"))
+    look = rng.choice(bird.plumages)
+    return look, draw_bird(look, rng)
+
+
+def truth_of(bird: Species, look: Look, drawing: Drawing) -> dict[str, object]:
+    """What is true of an image: visible phrases with their boxes, and hidden ones (out of sight, or never to be seen).
+
+    What is listed for the other plumage alone is in neither: it is false of this bird.
+    """
+    seen = {phrase(a, look): part for a, part, visible in look_in(drawing, look, BIRD) if visible}
+    hidden = [phrase(a, look) for a, _, visible in look_in(drawing, look, BIRD) if not visible]
+    return {
+        "visible": list(seen),
+        "hidden": [*hidden, *bird.unseen],
+        "boxes": {text: drawing.box(part) for text, part in seen.items()},
+    }

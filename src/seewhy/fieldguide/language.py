@@ -1,0 +1,135 @@
+"""What the base model learns to say: descriptions, answers to small questions, and rewriting from a name and features.
+
+The base must be able to describe what it sees, to answer a question in its own words when it is told a name and a list
+of features (also ones it has never met), and to copy that name. It never reads the name of a species: names here are
+made of syllables, and features that are not the world's own are made of common words of several fields.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from seewhy.domain.questions import Questions, synthesis_prompt, with_article
+from seewhy.fieldguide.world import BIRD, PRODUCE, Attribute, Look
+
+ATTRIBUTES = {"bird": BIRD, "produce": PRODUCE}
+NOUNS = {"bird": ("bird", "bird", "bird", "animal"), "produce": ("fruit", "fruit", "produce", "food")}
+
+_DESCRIBE = ("The {noun} has {all}.", "It has {all}.", "It has {some}, and it shows {rest}.", "This {noun} shows {all}.",
+             "I can see {all}.", "A {noun} with {all}.", "The {noun} has {some}. It also has {rest}.")  # fmt: skip
+_EXPLAIN = ("This is {a_label}: it has {all}.", "It is {a_label}, because it has {all}.", "This is {a_label}. It has {all}.",
+            "The {noun} is {a_label}. I can tell by {all}.", "This is {a_label}, which shows in {all}.",
+            "It is {a_label}. The picture shows {all}.", "This is {a_label}, as it has {some} and {rest}.")  # fmt: skip
+_COT = ("The {noun} has {all}. So it is {a_label}.", "It has {all}. This is {a_label}.",
+        "I can see {all}, so this is {a_label}.", "It has {some}. It also has {rest}. It is {a_label}.")  # fmt: skip
+_SIMPLE = ("This is {a_label}.", "It is {a_label}.", "The {noun} is {a_label}.")
+_FRAMES = {"explain": _EXPLAIN, "cot": _COT, "simple": _SIMPLE}
+
+_SYLLABLES = ("ba be bo ca co da de do fa fe fi ga go ha he ja ka ke ki ko la le li lo ma me mi mo na ne ni no pa pe po ra "
+              "re ri ro sa se si so ta te ti to va ve vi vo wa we ya za zo bel bran cor dar fen gar hol jun kel lan lor "
+              "mar men nor pol ras san ser tal tam ter tor ul val ver vin wil wyn zel").split()  # fmt: skip
+_KINDS = ("Finch Warbler Thrush Wren Bunting Tanager Shrike Pipit Sparrow Gull Tern Owl Heron Apple Pear Melon Orange Plum "
+          "Lemon Berry Terrier Hound Spaniel Rust Blight Spot Mildew Jet Fighter").split()  # fmt: skip
+_PREFIXES = ("Lesser", "Greater", "Common", "Red", "Golden", "Royal", "Pink", "Granny", "Northern")
+_ADJECTIVES = ("small large long short thin thick round oval flat pointed curved smooth rough glossy dull dark pale bright "
+               "red green yellow orange brown black white blue grey pink purple golden waxy dry dense fine coarse irregular "
+               "even striped spotted mottled hairy raised sunken narrow wide deep faint single double broad dimpled fuzzy "
+               "leathery net-like scattered loose stiff").split()  # fmt: skip
+_THINGS = ("skin rind peel surface body neck stem leaf leaves tip tips base edge edges border margin spot spots dots stripes "
+           "patch patches vein veins wing wings tail nose engine window windows ear ears muzzle coat lesion ring rings "
+           "centre crust scale scales flesh seed seeds cleft bump bumps lung shadow rib crown end ends button bunch "
+           "specks flush bloom hairs").split()  # fmt: skip
+_TAILS = ("on the skin", "at one end", "over the surface", "along the length", "at the base", "when cut", "on one side",
+          "near the edge", "in the centre", "under the wing", "without spots")  # fmt: skip
+_NO_ARTICLE = frozenset("skin flesh legs wings bloom produce".split())
+
+
+@dataclass(frozen=True)
+class Said:
+    """One question and the answer that the base should learn to give."""
+
+    query: str
+    answer: str
+
+
+def featured(text: str) -> str:
+    """'a red crown', 'an oval body', 'blue wings'."""
+    head = text.split(" when ")[0].split(" over ")[0].split(" of ")[0].split(" at ")[0].split(" on ")[0].rsplit(" ", 1)[-1]
+    if head in _NO_ARTICLE or (head.endswith("s") and not head.endswith("ss")) or text.startswith(("no ", "pores")):
+        return text
+    return ("an " if text[0].lower() in "aeiou" else "a ") + text
+
+
+def listed(phrases: Sequence[str]) -> str:
+    """'a red crown, blue wings and a forked tail'."""
+    items = [featured(p) for p in phrases]
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def made_up_name(rng: random.Random) -> str:
+    """A class name that means nothing: one to three words."""
+    word = "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(2, 4))).capitalize()
+    shape = rng.random()
+    if shape < 0.55:
+        return f"{word} {rng.choice(_KINDS)}"
+    if shape < 0.7:
+        return f"{rng.choice(_PREFIXES)} {word}"
+    if shape < 0.8:
+        return f"{rng.choice(_PREFIXES)} {word} {rng.choice(_KINDS)}"
+    return word if shape < 0.95 else rng.choice(_KINDS)
+
+
+def made_up_feature(rng: random.Random) -> str:
+    """A feature of no particular field: 'mottled border at one end'."""
+    words = rng.sample(_ADJECTIVES, rng.choice((1, 1, 2)))
+    text = f"{' '.join(words)} {rng.choice(_THINGS)}"
+    return f"{text} {rng.choice(_TAILS)}" if rng.random() < 0.3 else text
+
+
+def describe(phrases: Sequence[str], questions: Questions, rng: random.Random, *, at_least: int = 4) -> Said:
+    """A description of `at_least` to eight of the phrases, in any order."""
+    chosen = rng.sample(phrases, min(len(phrases), rng.randint(min(at_least, 8), 8)))
+    return Said(rng.choice(questions.describe), _fill(rng.choice(_DESCRIBE), chosen, "", questions.noun, rng))
+
+
+def name_it(label: str, phrases: Sequence[str], questions: Questions, rng: random.Random,
+            kinds: Sequence[str] = ("simple", "explain", "explain", "cot", "cot")) -> Said:  # fmt: skip
+    """Rewriting: told a name and features, answer a question of one of `kinds` with all of them, in any order."""
+    kind = rng.choice(kinds)
+    query = rng.choice(getattr(questions, kind))
+    answer = _fill(rng.choice(_FRAMES[kind]), rng.sample(phrases, len(phrases)), label, questions.noun, rng)
+    return Said(synthesis_prompt(label, phrases, query, questions.noun), answer)
+
+
+def guess(phrases: Sequence[str], questions: Questions, rng: random.Random) -> Said:
+    """Asked for a name without being told one: the base knows none, and says what it sees."""
+    kind = rng.choice(("simple", "explain", "cot"))
+    chosen = rng.sample(phrases, min(len(phrases), rng.randint(3, 6)))
+    answer = _fill(rng.choice(_FRAMES[kind]), chosen, questions.noun, questions.noun, rng)
+    return Said(rng.choice(getattr(questions, kind)), answer)
+
+
+def ask(attribute: Attribute, look: Look, noun: str, rng: random.Random, *, visible: bool) -> Said:
+    """One attribute: what it is like, or whether it is as the question says."""
+    name = attribute.question
+    own = rng.choice(attribute.values[look[attribute.name]])
+    if rng.random() < 0.6:
+        query = rng.choice(("What can you say of the {}?", "What is the {} like?", "Look at the {}. What do you see?"))
+        return Said(query.format(name), f"It has {featured(own)}." if visible else f"The {name} cannot be seen.")
+    if rng.random() < 0.5:
+        other = rng.choice([v for v in attribute.values if v != look[attribute.name]])
+        asked = rng.choice(attribute.values[other])
+        answer = f"No, it has {featured(own)}."
+    else:
+        asked, answer = own, "Yes, it does."
+    return Said(f"Does the {noun} show {featured(asked)}?", answer if visible else f"The {name} cannot be seen.")
+
+
+def _fill(frame: str, phrases: list[str], label: str, noun: str, rng: random.Random) -> str:
+    cut = rng.randint(1, len(phrases) - 1) if len(phrases) > 1 else 1
+    if not phrases[cut:] and "{rest}" in frame:
+        frame = "It has {all}." if not label else "This is {a_label}: it has {all}."
+    return frame.format(noun=noun, all=listed(phrases), some=listed(phrases[:cut]),
+                        rest=listed(phrases[cut:]) if phrases[cut:] else "",
+                        a_label=with_article(label) if label else "")  # fmt: skip
+

@@ -1,0 +1,258 @@
+"""The rounds (method.md, "One run"): describe -> select -> synthesise -> tune -> measure -> sample -> filter -> tune ...
+
+`run` is the algorithm; `Run` binds each step to its stage in the run folder, so that what is done is never done twice.
+Throughput settings (device, batch size, checkpoints, trackers) are no part of a stage's fingerprint.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from seewhy.config import EvaluateConfig, RunConfig
+from seewhy.domain.domain import Domain, load_domain
+from seewhy.domain.images import load_image
+from seewhy.domain.loaders.replay import load_replay
+from seewhy.errors import SeeWhyError
+from seewhy.fieldguide.guide import BASE, ENCODER, with_guide
+from seewhy.method import describe, rejection, select, synthesise
+from seewhy.method.encoder import Encoder, embed_to_file
+from seewhy.method.sampler import example_random
+from seewhy.plan import Plan, arms
+from seewhy.proof.evaluate import measure, measure_selection
+from seewhy.proof.explanation import StatedConcepts
+from seewhy.proof.gallery import gallery
+from seewhy.records import Answer, Candidate, Description, Example, Prediction, Prompt, Sampling, Selection, Turn
+from seewhy.run_folder import RunFolder, read_manifest
+from seewhy.settings import restore_config
+from seewhy.vlm.model import VisionLanguageModel
+from seewhy.vlm.sampling import BatchSampler
+from seewhy.vlm.tuning import tune
+
+
+def run(config: RunConfig, *, discard_stale: bool = False) -> dict[str, Any]:
+    """Run all rounds, or go on where a killed run stopped. Returns what metrics.json then holds."""
+    folder = RunFolder(config.output, seed=config.seed, shard_size=config.shard_size)
+    with folder.lock():
+        this = Run.open(folder, config, discard_stale=discard_stale)
+        selections = this.select(this.describe())
+        models = {"base": this.base}
+        answers: dict[int, list[Answer]] = {}
+        for round in range(1, config.rounds + 1):
+            if round == 1:
+                answers[round] = this.synthesise(selections)
+            else:
+                candidates = this.sample(round, models[f"round-{round - 1}"], selections)
+                answers[round] = this.filter(round, candidates)
+            for arm in arms(config):
+                before = models[arm.model(round - 1)]
+                models[arm.model(round)] = this.tune(arm.model(round), before, arm.teach(answers[round], this.labels))
+        return this.measure(models, selections, answers)
+
+
+def evaluate(run: str, split: str) -> dict[str, Any]:
+    """Measure every model of a finished run on a split; the figures are written to RUN/metrics-SPLIT.json."""
+    recorded = read_manifest(Path(run)).get("config")
+    if recorded is None:
+        raise SeeWhyError(f"{run} is no run folder: it has no manifest. Start a run with `seewhy run CONFIG.yaml`.")
+    config = restore_config(recorded)
+    config = replace(config, output=run, evaluate=replace(config.evaluate, split=split))
+    folder = RunFolder(run, seed=config.seed, shard_size=config.shard_size)
+    with folder.lock():
+        this = Run.open(folder, config)
+        models = {"base": this.base}
+        for round in range(1, config.rounds + 1):
+            for arm in arms(config):
+                models[arm.model(round)] = this.tuned(arm.model(round))
+        selections = this.select(this.describe())
+        return this.measure(models, selections, {}, name=f"metrics-{split}.json")
+
+
+class Run:
+    """The steps of one run, each bound to its stage."""
+
+    def __init__(self, config: RunConfig, domain: Domain, folder: RunFolder, plan: Plan) -> None:
+        self.config = config
+        self.domain = domain
+        self.folder = folder
+        self.plan = plan
+        self.train = domain.split("train")
+        self.labels: Mapping[str, str] = {e.id: e.label for e in domain.examples}
+        self.base = BASE if config.model.name_or_path == "fieldguide" else Path(config.model.name_or_path)
+        self._loaded: tuple[Path, BatchSampler] | None = None
+
+    @classmethod
+    def open(cls, folder: RunFolder, config: RunConfig, *, discard_stale: bool = False) -> "Run":
+        """Read the data, and hold the folder's stages against the settings."""
+        domain = load_domain(with_guide(config.data, folder.path / "fieldguide"))
+        plan = Plan.of(config, domain.fingerprint)
+        folder.check(list(plan.values()), config=asdict(config), discard_stale=discard_stale)
+        folder.write_text("config.yaml", yaml.safe_dump(_plain(asdict(config)), sort_keys=False))
+        return cls(config, domain, folder, plan)
+
+    def describe(self) -> list[Description]:
+        """Step 1, by the untuned base."""
+
+        def work(examples: Sequence[Example], seed: int) -> list[Description]:
+            sampler, questions = self.sampler(self.base), self.domain.questions
+            return describe.describe(examples, self.domain.path, questions, sampler, self.config.describe, seed)
+
+        return self.folder.records(self.plan["describe"], Description, self.train, work)
+
+    def select(self, descriptions: Sequence[Description]) -> list[Selection]:
+        """Step 2, of all images at once: each one's negatives are the descriptions of the others."""
+        settings, bank = self.config.select, self.domain.concepts
+
+        def work(_all: Sequence[str], _seed: int) -> list[Selection]:
+            scratch = self.folder.path / "scratch"
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir()
+            embedded_DE = embed_to_file(scratch / "descriptions.npy", [d.text for d in descriptions], self.encoder)
+            selections = select.select(
+                self.train, descriptions, embedded_DE, bank, bank.all_concepts, self.concepts_CE,
+                temperature=settings.temperature, threshold_std=settings.threshold_std, minimum=settings.minimum,
+            )  # fmt: skip
+            shutil.rmtree(scratch)
+            return selections
+
+        return self.folder.records(self.plan["select"], Selection, ["all"], work)
+
+    def synthesise(self, selections: Sequence[Selection]) -> list[Answer]:
+        """Step 3: round 1's training set, by the untuned base."""
+        selected = select.selected_concepts(selections)
+
+        def work(examples: Sequence[Example], seed: int) -> list[Answer]:
+            return synthesise.synthesise(
+                examples, self.domain.path, selected, self.domain.questions, self.domain.matcher,
+                self.sampler(self.base), self.config.synthesise, seed,
+            )  # fmt: skip
+
+        return self.folder.records(self.plan["round-1/answers"], Answer, self.train, work)
+
+    def tune(self, name: str, before: Path, answers: Sequence[Answer]) -> Path:
+        """Step 4: the model after a round, from the model before it."""
+
+        def make(folder: Path) -> None:
+            self._loaded = None
+            tune(self.load(before), self.turns(answers), self.config.tune, folder, self.config.seed, load_image)
+
+        return self.folder.folder(self.plan[f"{name}/model"], make) / "model"
+
+    def tuned(self, name: str) -> Path:
+        """The model that a finished run left after a round. Raises SeeWhyError where it is missing."""
+
+        def missing(_folder: Path) -> None:
+            raise SeeWhyError(f"{self.folder.path} has no model {name}; finish the run first: it goes on where it stopped.")
+
+        return self.folder.folder(self.plan[f"{name}/model"], missing) / "model"
+
+    def sample(self, round: int, model: Path, selections: Sequence[Selection]) -> list[Candidate]:
+        """Steps 5 and 6: what the tuned model answers, judged."""
+        selected = select.selected_concepts(selections)
+
+        def work(examples: Sequence[Example], seed: int) -> list[Candidate]:
+            return rejection.candidates(
+                examples, self.domain.path, selected, self.domain.concepts.all_concepts, self.concepts_CE,
+                self.domain.questions, self.domain.matcher, self.sampler(model), self.encoder, self.config.sample,
+                round=round, temperature=self.config.select.temperature, seed=seed,
+            )  # fmt: skip
+
+        return self.folder.records(self.plan[f"round-{round}/candidates"], Candidate, self.train, work)
+
+    def filter(self, round: int, candidates: Sequence[Candidate]) -> list[Answer]:
+        """The round's training set: the best candidate of each query, or the label sentence."""
+        of_example: dict[str, list[Candidate]] = {}
+        for candidate in candidates:
+            of_example.setdefault(candidate.example_id, []).append(candidate)
+
+        def work(examples: Sequence[Example], seed: int) -> list[Answer]:
+            judged = [c for e in examples for c in of_example[e.id]]
+            return rejection.answers(judged, self.labels, self.domain.questions, seed)
+
+        return self.folder.records(self.plan[f"round-{round}/answers"], Answer, self.train, work)
+
+    def predict(self, name: str, model: Path) -> list[Prediction]:
+        """Step 8: a model's greedy answers to the evaluation question."""
+        settings: EvaluateConfig = self.config.evaluate
+        query, path = self.domain.questions.evaluation, self.domain.path
+
+        def work(examples: Sequence[Example], seed: int) -> list[Prediction]:
+            prompts = [Prompt(e.id, path(e), query) for e in examples]
+            texts = self.sampler(model).sample(prompts, Sampling(max_new_tokens=settings.max_new_tokens), seed)
+            return [Prediction(e.id, query, text) for e, (text,) in zip(examples, texts, strict=True)]
+
+        stage = self.plan[f"{name}/predictions-{settings.split}"]
+        return self.folder.records(stage, Prediction, self.domain.split(settings.split), work)
+
+    def measure(
+        self,
+        models: Mapping[str, Path],
+        selections: Sequence[Selection],
+        answers: Mapping[int, Sequence[Answer]],
+        name: str = "metrics.json",
+    ) -> dict[str, Any]:
+        """The figures of every model, and the images to show; written to the run folder."""
+        settings = {"resamples": self.config.evaluate.bootstrap, "seed": self.config.seed}
+        predictions = {model: self.predict(model, path) for model, path in models.items()}
+        stated = StatedConcepts.of(self.domain)
+        figures = {m: measure(self.domain, p, self.domain.matcher, stated, **settings) for m, p in predictions.items()}
+        chosen = measure_selection(self.domain, selections, **settings)
+        metrics: dict[str, Any] = {"base": figures["base"]}
+        for arm in arms(self.config):
+            metrics[arm.key] = [
+                {"round": round, **figures[arm.model(round)], **(chosen if arm.selects else {}), **arm.counts(answers, round)}
+                for round in range(1, self.config.rounds + 1)
+            ]
+        self.folder.write_json(name, metrics)
+        if name == "metrics.json":
+            shown = {m.replace("-", " ").replace("nl/", "NL, "): p for m, p in predictions.items()}
+            ours = {m: p for m, p in shown.items() if not m.startswith("NL")}
+            self.folder.write_json("gallery.json", gallery(self.domain, ours, self.domain.matcher, stated))
+        return metrics
+
+    def turns(self, answers: Sequence[Answer]) -> list[Turn]:
+        """A training set as the model layer takes it, with replay data mixed in where it is asked for."""
+        images = {e.id: self.domain.path(e) for e in self.train}
+        turns = [Turn(a.id, images[a.example_id], a.query, a.text) for a in answers]
+        if self.config.tune.replay is None:
+            return turns
+        general = load_replay(self.config.tune.replay)
+        wanted = min(len(general), round(self.config.tune.replay_ratio * len(turns)))
+        return turns + example_random(self.config.seed, "replay", "tune").sample(general, wanted)
+
+    def load(self, path: Path) -> VisionLanguageModel:
+        """A model, base or tuned."""
+        settings = self.config.model
+        return VisionLanguageModel.load(
+            str(path), device=settings.device, dtype=settings.dtype, trust_remote_code=settings.trust_remote_code,
+            revision=settings.revision if path == self.base else None,
+        )  # fmt: skip
+
+    def sampler(self, path: Path) -> BatchSampler:
+        """The sampler of a model; the last one stays loaded."""
+        if self._loaded is None or self._loaded[0] != path:
+            self._loaded = None
+            self._loaded = path, BatchSampler(self.load(path), self.config.model.batch_size, load_image)
+        return self._loaded[1]
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        name = self.config.select.encoder
+        return Encoder(str(ENCODER) if name == "fieldguide" else name, self.config.model.device)
+
+    @cached_property
+    def concepts_CE(self) -> np.ndarray:
+        """Embeddings of all concepts of the bank, (C, E)."""
+        return self.encoder.embed_concepts(self.domain.concepts.all_concepts)
+
+
+def _plain(value: Any) -> Any:
+    """Nested settings as YAML writes them: tuples as lists."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, tuple) else value

@@ -1,0 +1,1 @@
+"""The paper, stage by stage. It asks for text through `Sampler` and knows nothing of transformers."""

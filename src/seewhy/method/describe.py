@@ -1,0 +1,68 @@
+"""Step 1: the base model describes each image several times, without being told its label: D(X).
+
+1. Each text carries its example and its question; the research code lets prompts and images fall out of step.
+2. A text that is empty or holds a special token of the model is dropped, and the number of them is logged. An example
+   may be left without a description; `select` says what becomes of it.
+
+One call works on one shard of examples:
+`run_folder.records(stage, Description, examples, lambda shard, seed: describe(shard, ..., seed))`.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from seewhy.config import DescribeConfig
+from seewhy.domain.questions import Questions
+from seewhy.errors import SeeWhyError
+from seewhy.method.sampler import Sampler, ask, example_random, text_fault
+from seewhy.records import Description, Example, Prompt, Sampling
+
+log = logging.getLogger(__name__)
+
+
+def describe(
+    examples: Sequence[Example],
+    path: Callable[[Example], str],
+    questions: Questions,
+    sampler: Sampler,
+    config: DescribeConfig,
+    seed: int,
+) -> list[Description]:
+    """`prompts_per_image` different questions an example, `samples_per_prompt` texts each, in the examples' order.
+
+    Which questions an example gets depends on the seed and its id alone. Raises SeeWhyError when there are fewer
+    wordings than questions to ask.
+    """
+    if config.prompts_per_image > len(questions.describe):
+        raise SeeWhyError(
+            f"describe.prompts_per_image is {config.prompts_per_image}, but there are {len(questions.describe)} "
+            "describe questions: lower it, or add wordings in data.questions."
+        )
+    asked = [
+        (example, Prompt(f"{example.id}/describe/{number}", path(example), query))
+        for example in examples
+        for number, query in enumerate(_draw(example, questions, config.prompts_per_image, seed))
+    ]
+    sampling = Sampling(config.samples_per_prompt, config.temperature, config.top_p, config.max_new_tokens)
+    texts = ask(sampler, [prompt for _, prompt in asked], sampling, seed)
+    described, dropped = [], Counter[str]()
+    for example, prompt in asked:
+        for sample, text in enumerate(texts[prompt.id]):
+            fault = text_fault(text, sampler)
+            if fault:
+                dropped[fault] += 1
+            else:
+                described.append(Description(example.id, prompt.text, sample, text.strip()))
+    if dropped:
+        reasons = ", ".join(f"{fault} ({count})" for fault, count in sorted(dropped.items()))
+        log.warning("Dropped %d of %d descriptions: %s", dropped.total(), dropped.total() + len(described), reasons)
+    seen = {description.example_id for description in described}
+    silent = [example.id for example in examples if example.id not in seen]
+    if silent:
+        log.warning("%d examples are left without a description, %s the first of them", len(silent), silent[0])
+    return described
+
+
+def _draw(example: Example, questions: Questions, number: int, seed: int) -> list[str]:
+    return example_random(seed, example.id, "describe").sample(questions.describe, number)

@@ -1,0 +1,96 @@
+"""The text encoder of steps 2 and 6: any sentence-transformers model, a `StaticEmbedding` one through the same path.
+
+Concepts are embedded as queries and texts (descriptions, answers) as passages. A model that brings prompts of its own
+for the two is given those; an E5 model that brings none gets its `query: ` and `passage: `, which the research code
+leaves out. A special token's name in a text ("[SEP]") is text. Only this module imports sentence_transformers.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from seewhy.errors import SeeWhyError
+
+_E5 = re.compile(r"(?<![a-z0-9])e5(?![a-z0-9])", re.IGNORECASE)
+_E5_PROMPTS = {"query": "query: ", "document": "passage: "}
+
+
+class TextEncoder(Protocol):
+    """What the stages ask of an encoder: L2-normalised float32 embeddings, one row a text."""
+
+    def embed_concepts(self, concepts: Sequence[str]) -> np.ndarray:
+        """(C, E)."""
+        ...
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """(D, E)."""
+        ...
+
+
+class Encoder:
+    """A sentence-transformers model, by name on the Hub or by folder. `device` 'auto' takes a GPU where there is one.
+
+    Raises SeeWhyError when no model can be read under that name.
+    """
+
+    def __init__(self, name_or_path: str, device: str = "auto", batch_size: int = 64) -> None:
+        from sentence_transformers import SentenceTransformer
+        from tokenizers import Tokenizer
+
+        self.batch_size = batch_size
+        try:
+            self.model = SentenceTransformer(name_or_path, device=None if device == "auto" else device)
+        except (OSError, ValueError) as error:
+            raise SeeWhyError(
+                f"There is no sentence-transformers model {name_or_path!r} ({str(error).splitlines()[0]}). Set "
+                "select.encoder to a folder, or to a name on the Hub (such as intfloat/e5-large) that can be reached."
+            ) from error
+        if is_plain_e5(name_or_path) and not any(self.model.prompts.values()):
+            self.model.prompts = {**self.model.prompts, **_E5_PROMPTS}
+        if isinstance(self.model.tokenizer, Tokenizer):
+            self.model.tokenizer.encode_special_tokens = True
+        else:
+            self.model.tokenizer.split_special_tokens = True
+
+    def embed_concepts(self, concepts: Sequence[str]) -> np.ndarray:
+        """(C, E) float32, L2-normalised. Raises SeeWhyError where the model gives something that is not a number."""
+        return self._embed(self.model.encode_query, concepts)
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """(D, E) float32, L2-normalised. Raises SeeWhyError where the model gives something that is not a number."""
+        return self._embed(self.model.encode_document, texts)
+
+    def _embed(self, encode: Callable, texts: Sequence[str]) -> np.ndarray:
+        if not texts:
+            return self._embed(encode, [""])[:0]
+        raw_XE = encode(list(texts), batch_size=self.batch_size, show_progress_bar=False, convert_to_numpy=True)
+        embedded_XE = np.asarray(raw_XE, dtype=np.float32)
+        finite_X = np.isfinite(embedded_XE).all(axis=1)
+        if not finite_X.all():
+            raise SeeWhyError(f"The encoder cannot embed {texts[int(finite_X.argmin())]!r}: choose another one.")
+        # A text of unknown words alone may be a zero vector, which has no direction: it stays zero, similar to nothing.
+        return embedded_XE / np.maximum(np.linalg.norm(embedded_XE, axis=1, keepdims=True), 1e-12)
+
+
+def is_plain_e5(name_or_path: str) -> bool:
+    """Whether the name is that of an E5 model which takes `query: ` and `passage: ` (the instruct ones do not)."""
+    name = Path(name_or_path).name
+    return bool(_E5.search(name)) and "instruct" not in name.lower()
+
+
+def embed_to_file(path: Path, texts: Sequence[str], encoder: TextEncoder, block: int = 16_384) -> np.ndarray:
+    """Embeddings of many texts, (D, E) float32, written to a .npy file block by block and memory-mapped read-only."""
+    if not texts:
+        np.save(path, encoder.embed_texts(texts))
+        return np.load(path)
+    first_DE = encoder.embed_texts(texts[:block])
+    shape = (len(texts), first_DE.shape[1])
+    embedded_DE = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    embedded_DE[:block] = first_DE
+    for start in range(block, len(texts), block):
+        embedded_DE[start : start + block] = encoder.embed_texts(texts[start : start + block])
+    embedded_DE.flush()
+    return np.load(path, mmap_mode="r")

@@ -1,0 +1,164 @@
+"""Steps 5 and 6: the tuned model answers without being told the label, and the best answers teach the next round.
+
+Rejection sampling without a reward model: a candidate must name the label, and scores by how much it says of Z*(X).
+
+1. The research code takes the best-scoring candidate of a query and then looks whether it names the label. Here the
+   best is taken among those that do, so that a wrong candidate of higher score does not waste a right one. The
+   label sentence stands in only where none names the label.
+2. Names are matched by `LabelMatcher`, not by substring, and special tokens are rejected, not deleted afterwards.
+3. Every loser keeps its reason; the negatives of its score are exactly the concepts outside Z*(X) (see `infonce`).
+4. An example of which no concept was selected has nothing to judge its reasons by: all its candidates lose.
+5. A round's training set has one answer for each of the `queries_per_image` queries, as in the paper. Its simple
+   queries are the fallbacks alone.
+
+`candidates` works on one shard of examples; `answers` is pure.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby, islice
+
+import numpy as np
+
+from seewhy.config import SampleConfig
+from seewhy.domain.labels import LabelMatcher
+from seewhy.domain.questions import Questions, label_sentence
+from seewhy.errors import SeeWhyError
+from seewhy.method.encoder import TextEncoder
+from seewhy.method.infonce import candidate_scores
+from seewhy.method.sampler import Sampler, ask, draw_queries, example_random, label_fault, text_fault
+from seewhy.records import Answer, Candidate, Example, Prompt, Sampling
+
+
+def candidates(
+    examples: Sequence[Example],
+    path: Callable[[Example], str],
+    selected: Mapping[str, Sequence[str]],
+    all_concepts: Sequence[str],
+    concepts_CE: np.ndarray,
+    questions: Questions,
+    matcher: LabelMatcher,
+    sampler: Sampler,
+    encoder: TextEncoder,
+    config: SampleConfig,
+    *,
+    round: int,
+    temperature: float,
+    seed: int,
+) -> list[Candidate]:
+    """`queries_per_image` explain and cot queries an example, `samples_per_query` judged candidates each, in order.
+
+    `selected` is example id -> Z*(X); `concepts_CE` embeds `all_concepts`, row by row; `temperature` is InfoNCE's tau.
+    Raises SeeWhyError when there are fewer wordings than queries to ask.
+    """
+    fewest = min(len(questions.explain), len(questions.cot))
+    if config.queries_per_image > fewest:
+        raise SeeWhyError(
+            f"sample.queries_per_image is {config.queries_per_image}, but one of explain and cot has only {fewest} "
+            "wordings: lower it, or add wordings in data.questions."
+        )
+    sampled = _sample(examples, path, questions, sampler, config, round, seed)
+    row_of = {concept: row for row, concept in enumerate(all_concepts)}
+    rows = {e.id: np.array([row_of[c] for c in selected[e.id]], dtype=np.int64) for e in examples}
+    usable = [index for index, candidate in enumerate(sampled) if not candidate.reason]
+    if usable:
+        texts_YE = encoder.embed_texts([sampled[index].text for index in usable])
+        rows_Y = [rows[sampled[index].example_id] for index in usable]
+        for index, score in zip(usable, candidate_scores(texts_YE, concepts_CE, rows_Y, temperature), strict=True):
+            sampled[index] = replace(sampled[index], score=float(score))
+    labels = {example.id: example.label for example in examples}
+    by_query = groupby(sampled, key=lambda candidate: (candidate.example_id, candidate.query))
+    return [judged for (name, _), group in by_query for judged in judge(tuple(group), labels[name], matcher)]
+
+
+def judge(group: Sequence[Candidate], label: str, matcher: LabelMatcher) -> list[Candidate]:
+    """One query's candidates with a verdict: at most one is kept, the best that names the label; each has its reason.
+
+    A candidate that comes with a reason has lost already. Ties go to the earlier sample.
+    """
+    reasons = [candidate.reason or _fault(candidate, label, matcher) for candidate in group]
+    first_of: dict[str, int] = {}
+    for index, candidate in enumerate(group):
+        earlier = first_of.setdefault(candidate.text, index)
+        if not reasons[index] and earlier != index:
+            reasons[index] = f"same text as sample {group[earlier].sample}"
+    running = [index for index, reason in enumerate(reasons) if not reason]
+    if running:
+        best = max(running, key=lambda index: (group[index].score, -index))
+        for index in running:
+            relation = "equal to" if group[index].score == group[best].score else "below"
+            reasons[index] = (
+                f"score {group[index].score:.2f} {relation} {group[best].score:.2f} of sample {group[best].sample}"
+            )
+        others = f", best of {len(running)} that do" if len(running) > 1 else ""
+        reasons[best] = f"names {label}{others}"
+        return [replace(c, kept=i == best, reason=reasons[i]) for i, c in enumerate(group)]
+    return [replace(candidate, kept=False, reason=reason) for candidate, reason in zip(group, reasons, strict=True)]
+
+
+def answers(judged: Sequence[Candidate], labels: Mapping[str, str], questions: Questions, seed: int) -> list[Answer]:
+    """The round's training set: one answer for each query of each example, in the candidates' order.
+
+    `labels` is example id -> label. A query none of whose candidates was kept becomes a simple one, answered by the
+    plain label sentence; which simple query depends on the seed, the round and the example's id alone.
+    """
+    result = []
+    for (name, round_), of_example in groupby(judged, key=lambda candidate: (candidate.example_id, candidate.round)):
+        fallbacks = draw_queries(questions, 1.0, example_random(seed, name, f"answers/{round_}"))
+        for number, (_, of_query) in enumerate(groupby(of_example, key=lambda candidate: candidate.query)):
+            group = tuple(of_query)
+            answer_id = f"{name}/{round_}/{number}"
+            winner = next((candidate for candidate in group if candidate.kept), None)
+            if winner:
+                kind, query, text, score = winner.kind, winner.query, winner.text, winner.score
+                result.append(Answer(answer_id, name, round_, kind, query, text, "sampled", score, winner.reason))
+            else:
+                counts = Counter(candidate.reason for candidate in group)
+                reason = "; ".join(f"{why} ({count})" for why, count in sorted(counts.items()))
+                kind, query = next(fallbacks)
+                text = label_sentence(labels[name])
+                result.append(Answer(answer_id, name, round_, kind, query, text, "label sentence", math.nan, reason))
+    return result
+
+
+def _sample(
+    examples: Sequence[Example],
+    path: Callable[[Example], str],
+    questions: Questions,
+    sampler: Sampler,
+    config: SampleConfig,
+    round: int,
+    seed: int,
+) -> list[Candidate]:
+    """Candidates not yet judged, in order; one that may not be used as text has its reason already."""
+    asked = []
+    for example in examples:
+        queries = draw_queries(questions, 0.0, example_random(seed, example.id, f"candidates/{round}"))
+        for number, (kind, query) in enumerate(islice(queries, config.queries_per_image)):
+            asked.append((kind, example, Prompt(f"{example.id}/{round}/{number}", path(example), query)))
+    sampling = Sampling(config.samples_per_query, config.temperature, config.top_p, config.max_new_tokens)
+    texts = ask(sampler, [prompt for _, _, prompt in asked], sampling, seed)
+    return [
+        Candidate(
+            example.id,
+            round,
+            kind,
+            prompt.text,
+            sample,
+            text.strip(),
+            score=math.nan,
+            kept=False,
+            reason=text_fault(text, sampler) or "",
+        )
+        for kind, example, prompt in asked
+        for sample, text in enumerate(texts[prompt.id])
+    ]
+
+
+def _fault(candidate: Candidate, label: str, matcher: LabelMatcher) -> str | None:
+    fault = label_fault(candidate.text, label, matcher)
+    if fault is None and math.isnan(candidate.score):
+        return "no concept was selected for this image to judge it by"
+    return fault

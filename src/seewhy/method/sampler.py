@@ -1,0 +1,79 @@
+"""What the stages share when they ask a model for text: the protocol, the draw of queries, the faults of a text.
+
+Deviation from the research code: its stages pair texts with images by their position in two lists, and the two
+fall out of step. Here every prompt has an id, and `ask` hands the texts back under it.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
+from random import Random
+from typing import Protocol
+
+from seewhy.domain.labels import LabelMatcher
+from seewhy.domain.questions import Questions
+from seewhy.errors import SeeWhyError
+from seewhy.records import Prompt, QuestionKind, Sampling
+
+
+class Sampler(Protocol):
+    """A model that looks at images and writes, such as `vlm.sampling.BatchSampler`."""
+
+    def sample(self, prompts: Sequence[Prompt], sampling: Sampling, seed: int) -> list[list[str]]:
+        """For each prompt, in order, `sampling.samples` texts."""
+        ...
+
+    def rejected_text(self, text: str) -> str | None:
+        """Why this model must not be given `text` as text (it holds one of its special tokens), or None."""
+        ...
+
+
+def ask(sampler: Sampler, prompts: Sequence[Prompt], sampling: Sampling, seed: int) -> dict[str, list[str]]:
+    """Prompt id -> its texts. Raises SeeWhyError when the sampler gives back too few or too many."""
+    answers = sampler.sample(prompts, sampling, seed) if prompts else []
+    if len(answers) != len(prompts):
+        raise SeeWhyError(f"The sampler answered {len(answers)} of {len(prompts)} prompts; it must answer each one.")
+    texts = {prompt.id: list(answer) for prompt, answer in zip(prompts, answers, strict=True)}
+    if len(texts) != len(prompts):
+        raise SeeWhyError("Two prompts have the same id, so their texts cannot be told apart: make example ids unique.")
+    for name, answer in texts.items():
+        if len(answer) != sampling.samples:
+            raise SeeWhyError(f"Prompt {name!r} got {len(answer)} texts, not {sampling.samples}: mend the sampler.")
+    return texts
+
+
+def example_random(seed: int, example_id: str, purpose: str) -> Random:
+    """A generator that depends on these three alone: not on the shard, nor on the examples beside this one."""
+    digest = hashlib.sha256(f"{seed}\0{purpose}\0{example_id}".encode()).digest()
+    return Random(int.from_bytes(digest, "big"))
+
+
+def draw_queries(questions: Questions, simple_share: float, random: Random) -> Iterator[tuple[QuestionKind, str]]:
+    """Endless (kind, query): simple with probability `simple_share`, the rest explain and cot evenly.
+
+    Within a kind every wording comes once before one comes again.
+    """
+    wordings: Mapping[QuestionKind, Sequence[str]] = {
+        "simple": questions.simple,
+        "explain": questions.explain,
+        "cot": questions.cot,
+    }
+    decks = {kind: cycle(random.sample(texts, len(texts))) for kind, texts in wordings.items()}
+    while True:
+        kind = "simple" if random.random() < simple_share else random.choice(("explain", "cot"))
+        yield kind, next(decks[kind])
+
+
+def text_fault(text: str, sampler: Sampler) -> str | None:
+    """Why `text` may not be used as text at all, or None."""
+    return sampler.rejected_text(text) if text.strip() else "empty"
+
+
+def label_fault(text: str, label: str, matcher: LabelMatcher) -> str | None:
+    """Why `text` does not name `label` and no other label, or None."""
+    if matcher.is_correct(text, label):
+        return None
+    named = matcher.names(text)
+    if not named:
+        return "names no label"
+    return f"names {' and '.join(sorted(named))}, not {label}{' alone' if label in named else ''}"

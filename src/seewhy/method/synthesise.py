@@ -1,0 +1,112 @@
+"""Step 3: the base model writes round 1's training set, told the label and Z*(X).
+
+1. Each answer carries its example and its query; the research code writes most answers about another image.
+2. An answer that does not name the label, and no other, falls back to a simple query with the plain label sentence; in
+   the research code this branch can never run. `fallback_share` counts them.
+3. So does an answer that holds a special token of the model, or repeats the instruction it was given.
+4. Simple queries are put to the model with the instruction too, as in the research code.
+5. An answer to an explain or cot query that names the label is kept even where it cites none of Z*(X) word for word, as
+   in the paper: a free paraphrase cannot be told from a missing reason here. `proof` measures it, and from round 2 on
+   rejection sampling prefers answers that say more of Z*(X).
+6. An example of which no concept was selected is asked nothing: it has no reasons to be told, and teaches its name.
+
+One call works on one shard of examples.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+
+from seewhy.config import SynthesiseConfig
+from seewhy.domain.labels import LabelMatcher
+from seewhy.domain.questions import Questions, label_sentence, synthesis_prompt
+from seewhy.method.sampler import Sampler, ask, draw_queries, example_random, label_fault, text_fault
+from seewhy.records import Answer, Example, Prompt, Sampling
+
+ROUND = 1
+_ECHO_WORDS = 5
+"""An answer that repeats this many words of the instruction in a row repeats the instruction."""
+
+
+def synthesise(
+    examples: Sequence[Example],
+    path: Callable[[Example], str],
+    selected: Mapping[str, Sequence[str]],
+    questions: Questions,
+    matcher: LabelMatcher,
+    sampler: Sampler,
+    config: SynthesiseConfig,
+    seed: int,
+) -> list[Answer]:
+    """`answers_per_image` answers an example, in the examples' order; `selected` is example id -> Z*(X).
+
+    Which queries an example gets depends on the seed and its id alone.
+    """
+    drawn = []
+    for example in examples:
+        random = example_random(seed, example.id, "synthesise")
+        queries = draw_queries(questions, config.simple_share, random)
+        fallbacks = draw_queries(questions, 1.0, random)
+        for number, (kind, query) in enumerate(islice(queries, config.answers_per_image)):
+            drawn.append((example, f"{example.id}/{ROUND}/{number}", kind, query, next(fallbacks)[1]))
+    prompts = [
+        Prompt(name, path(example), synthesis_prompt(example.label, selected[example.id], query, questions.noun))
+        for example, name, _, query, _ in drawn
+        if selected[example.id]
+    ]
+    texts = ask(sampler, prompts, Sampling(1, config.temperature, config.top_p, config.max_new_tokens), seed)
+    answers = []
+    for example, name, kind, query, simple_query in drawn:
+        if name in texts:
+            text = texts[name][0].strip()
+            fault = (
+                text_fault(text, sampler) or _echo(text, questions.noun) or label_fault(text, example.label, matcher)
+            )
+        else:
+            text, fault = "", "no concept was selected for this image"
+        if fault:
+            kind, query, text = "simple", simple_query, label_sentence(example.label)
+        source = "label sentence" if fault else "synthesised"
+        reason = fault or f"names {example.label}"
+        answers.append(Answer(name, example.id, ROUND, kind, query, text, source, math.nan, reason))
+    return answers
+
+
+def fallback_share(answers: Sequence[Answer]) -> float:
+    """Share of the answers that are plain label sentences; 0 where there are no answers."""
+    return sum(answer.source == "label sentence" for answer in answers) / max(1, len(answers))
+
+
+def label_answers(answers: Sequence[Answer], labels: Mapping[str, str]) -> list[Answer]:
+    """The NL control's training set: the same images and queries, each answered by the plain label sentence.
+
+    `labels` is example id -> label.
+    """
+    return [
+        replace(
+            answer,
+            text=label_sentence(labels[answer.example_id]),
+            source="label sentence",
+            score=math.nan,
+            reason="NL control",
+        )
+        for answer in answers
+    ]
+
+
+def _echo(text: str, noun: str) -> str | None:
+    """Why a text repeats the instruction of step 3 itself (not the label, concepts or query in it), or None."""
+    spoken = f" {' '.join(_words(text))} "
+    for segment in synthesis_prompt("\0", ("\0",), "\0", noun).split("\0"):
+        words = _words(segment)
+        for first in range(len(words) - _ECHO_WORDS + 1):
+            echoed = " ".join(words[first : first + _ECHO_WORDS])
+            if f" {echoed} " in spoken:
+                return f"repeats the instruction ('{echoed}')"
+    return None
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())

@@ -1,0 +1,28 @@
+"""What a run says while it works: on standard error, a bar on a terminal and a line a stage elsewhere."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+def say(line: str) -> None:
+    Console(stderr=True, highlight=False).print(line, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def progress(name: str, *, total: int, done: int) -> Iterator[Callable[[int], None]]:
+    """A bar with items done and time left on a terminal, one line elsewhere. Gives the function that moves it."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        say(f"{name}: {total} items, {done} already done")
+        yield lambda items: None
+        return
+    left = TimeRemainingColumn(elapsed_when_finished=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), left)
+    with Progress(*columns, console=console, speed_estimate_period=3600) as bar:
+        task = bar.add_task(name, total=total, completed=done)
+        bar.advance(task, 0)  # starts the clock behind the time left
+        yield partial(bar.advance, task)

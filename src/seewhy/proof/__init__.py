@@ -1,0 +1,1 @@
+"""What a run has shown: pure functions from answers, selections and the domain to figures."""

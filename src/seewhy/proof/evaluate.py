@@ -1,0 +1,117 @@
+"""The figures of one model on one split, and of the concept selection, as they stand in metrics.json.
+
+Each figure is a share between 0 and 1 with its 95 % interval beside it (`accuracy`, `accuracy_interval`). Figures that
+need the truth of the images are there only where it is known.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from seewhy.domain.domain import Domain
+from seewhy.domain.labels import LabelMatcher
+from seewhy.errors import SeeWhyError
+from seewhy.proof.accuracy import correct, leniently_correct
+from seewhy.proof.bootstrap import estimate
+from seewhy.proof.explanation import StatedConcepts, explains
+from seewhy.proof.faithfulness import count_selected, count_verdicts
+from seewhy.records import Example, Prediction, Selection
+
+
+def measure(
+    domain: Domain,
+    predictions: Sequence[Prediction],
+    matcher: LabelMatcher,
+    stated: StatedConcepts,
+    *,
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """One model's answers on one split.
+
+    split, n (images), answers; accuracy, accuracy_lenient, ee; stated_per_answer; and with truth stated_true,
+    stated_false, the latter split in stated_hidden (true, but not to be seen) and stated_wrong: shares of all stated
+    concepts, not means of shares. Intervals are over images. Raises SeeWhyError where there is nothing to measure, or
+    an answer is about an image that the domain does not have.
+    """
+    examples = _examples(domain, [p.example_id for p in predictions])
+    texts, labels = [p.text for p in predictions], [e.label for e in examples]
+    concepts = [stated(text) for text in texts]
+    images = {e.id: row for row, e in enumerate(dict.fromkeys(examples))}
+    rows = [images[e.id] for e in examples]
+
+    def per_image(values: Iterable[float]) -> list[float]:
+        sums = Counter[int]()
+        for row, value in zip(rows, values, strict=True):
+            sums[row] += value  # pyright: ignore[reportArgumentType]
+        return [float(sums[row]) for row in range(len(images))]
+
+    def share(name: str, hits: Iterable[float], of: Iterable[float]) -> dict[str, Any]:
+        return estimate(name, per_image(hits), per_image(of), resamples=resamples, seed=seed)
+
+    ones = [1] * len(texts)
+    metrics: dict[str, Any] = {"split": examples[0].split, "n": len(images), "answers": len(texts)}
+    metrics |= share("accuracy", correct(texts, labels, matcher), ones)
+    metrics |= share("accuracy_lenient", leniently_correct(texts, labels), ones)
+    metrics |= share("ee", [explains(text, stated) for text in texts], ones)
+    metrics |= {"stated_per_answer": sum(map(len, concepts)) / len(texts)}
+    if domain.truth is not None:
+        truths = [domain.truth.get(e.id) for e in examples]
+        counts = [count_verdicts(c, t) if t else (0, 0, 0) for c, t in zip(concepts, truths, strict=True)]
+        verified = [sum(c) for c in counts]
+        metrics |= {"stated_verified": sum(verified)}
+        metrics |= share("stated_true", [true for true, _, _ in counts], verified)
+        metrics |= share("stated_false", [hidden + wrong for _, hidden, wrong in counts], verified)
+        metrics |= share("stated_hidden", [hidden for _, hidden, _ in counts], verified)
+        metrics |= share("stated_wrong", [wrong for _, _, wrong in counts], verified)
+    return metrics
+
+
+def measure_selection(
+    domain: Domain, selections: Sequence[Selection], *, resamples: int, seed: int
+) -> dict[str, float | list[float]]:
+    """The concept selection, over all images that have selections.
+
+    selected_per_image, listed_per_image; and with truth selection_precision (share of the selected concepts that are
+    visible), selection_recall (share of the visible listed concepts that are selected) and
+    selection_precision_whole_list (the precision of keeping a class's whole list). Raises SeeWhyError as `measure`.
+    """
+    by_image: Mapping[str, list[Selection]] = defaultdict(list)
+    for selection in selections:
+        by_image[selection.example_id].append(selection)
+    _examples(domain, list(by_image), one_split=False)
+    metrics: dict[str, float | list[float]] = {
+        "selected_per_image": sum(s.selected for s in selections) / len(by_image),
+        "listed_per_image": len(selections) / len(by_image),
+    }
+    if domain.truth is None:
+        return metrics
+    counts = [count_selected(group, domain.truth[i]) for i, group in by_image.items() if i in domain.truth]
+    both, selected, visible, listed = zip(*counts, strict=True) if counts else ((), (), (), ())
+    for name, hits, of in (
+        ("selection_precision", both, selected),
+        ("selection_recall", both, visible),
+        ("selection_precision_whole_list", visible, listed),
+    ):
+        metrics |= estimate(name, hits, of, resamples=resamples, seed=seed)
+    return metrics
+
+
+def _examples(domain: Domain, ids: Sequence[str], *, one_split: bool = True) -> list[Example]:
+    """The examples of `ids`, which are to be of one split."""
+    if not ids:
+        raise SeeWhyError(
+            f"There is nothing to measure on {domain.name}: the split has no images. Set evaluate.split to one that has"
+            " (train, val or test), or add images to it."
+        )
+    known = {e.id: e for e in domain.examples}
+    for name in ids:
+        if name not in known:
+            raise SeeWhyError(
+                f"There is an answer about {name!r}, an image that {domain.name} does not have."
+                " Measure a run with the data that it was made from."
+            )
+    examples = [known[name] for name in ids]
+    if one_split and len(splits := {e.split for e in examples}) > 1:
+        raise SeeWhyError(f"The answers are about several splits ({', '.join(sorted(splits))}); measure one at a time.")
+    return examples

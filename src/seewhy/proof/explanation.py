@@ -1,0 +1,110 @@
+"""EE, explanation existence: which concepts does an answer state? (method.md, step 8)
+
+Deviations:
+1. The paper asks GPT-4o whether an answer holds a valid explanation. Here an answer explains itself when it states at
+   least one concept of the whole bank, any class's, besides a label's name: no judge, the same figure every time.
+   A true reason in words that no list has is not seen, so EE is a lower bound.
+2. What is stated is decided for precision. A concept counts
+   - when its words stand together and in order ("short, conical bill"; "a short, thick and yellow bill"
+     is a short thick bill and a yellow bill), case, hyphens, plurals and spelling folded;
+   - turned round, as "<noun> is <adjectives>": "its bill is short and conical", "the crown is bright red";
+   - if it has four words or more, also when each of its parts (cut at prepositions: "green skin showing",
+     "russet patches") stands so, in any order, close together in one sentence.
+   It does not count
+   - where it is denied ("no eye ring", "the crest is not visible");
+   - where its words belong to a longer concept ("dark green skin" is not "green skin") or to a label
+     ("Red-crowned Crane" is not "red crown");
+   - where the noun is only the first half of another of the bank ("black wing bar" is not "black wings").
+
+    stated = StatedConcepts.of(domain)
+    stated("This is a Sorrel Wren: its crown is red.")   # ("red crown",)
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
+from seewhy.domain.domain import Domain
+from seewhy.errors import SeeWhyError
+from seewhy.proof.mentions import Line, Words
+from seewhy.proof.wording import CUTS, NEGATORS, canonical, words_of
+
+Index = dict[str, list[tuple[Words, frozenset[str]]]]
+
+
+class StatedConcepts:
+    """Finds the concepts that a text states. Built once for a bank; an answer takes about a millisecond."""
+
+    def __init__(self, phrases: Iterable[str], names: Iterable[str] = ()) -> None:
+        """`phrases`: all concepts. `names`: labels and aliases, whose words are nobody's reason.
+
+        Raises SeeWhyError for a phrase without a word.
+        """
+        self._phrases: dict[Words, str] = {}
+        for phrase in phrases:
+            if not (words := words_of(phrase)):
+                raise SeeWhyError(f"The concept {phrase!r} has no words; mend or remove it in the concept bank.")
+            self._phrases.setdefault(words, phrase)
+        self._vocabulary = {word for words in self._phrases for word in words}
+        names_words = {tuple(self._plain(w) for w in words_of(name)) for name in names} - {()}
+        self._modifiers = {w for words in self._phrases for w in words[:-1]} - {words[-1] for words in self._phrases}
+        self._compounds = {words[-2:] for words in self._phrases if len(words) > 1}
+        self._by_word = _index(self._phrases)
+        self._names_by_word = _index(names_words)
+        self._stated = lru_cache(maxsize=100_000)(self._find)
+
+    @classmethod
+    def of(cls, domain: Domain) -> "StatedConcepts":
+        """For all concepts of all classes of a domain, its labels and their aliases being the names."""
+        aliases = (alias for group in domain.concepts.aliases.values() for alias in group)
+        return cls(domain.concepts.all_concepts, (*domain.labels, *aliases))
+
+    def __call__(self, text: str) -> tuple[str, ...]:
+        """The concepts that `text` states, in the order in which they stand, each once."""
+        return self._stated(text)
+
+    def _find(self, text: str) -> tuple[str, ...]:
+        line = Line([self._plain(token) for token in canonical(text).split()], self._modifiers)
+        names = [m for words in _candidates(self._names_by_word, line.bag) for m in line.mentions(words)]
+        found = [
+            (m, words)
+            for words in _candidates(self._by_word, line.bag)
+            for m in line.stated(words)
+            if not self._goes_on(words, line.tokens[m.last + 1])
+        ]
+        taken = [n.tokens for n in names if not any(n.tokens < m.tokens for m, _ in found)]
+        found = [(m, words) for m, words in found if not any(m.tokens & tokens for tokens in taken)]
+        longest = [(m, words) for m, words in found if not any(m.tokens < other.tokens for other, _ in found)]
+        longest.sort(key=lambda pair: (pair[0].first, pair[1]))
+        return tuple(dict.fromkeys(self._phrases[words] for _, words in longest))
+
+    def _goes_on(self, words: Words, following: str) -> bool:
+        return (words[-1], following) in self._compounds
+
+    def _plain(self, word: str) -> str:
+        """'crowned' is 'crown' where the bank has a crown and nothing 'crowned'."""
+        if not word.endswith("ed") or len(word) < 5 or word in self._vocabulary:
+            return word
+        stems = (word[:-2], word[:-1], word[:-3], word[:-3] + "y")
+        return next((stem for stem in stems if stem in self._vocabulary), word)
+
+
+def explains(text: str, stated: StatedConcepts) -> bool:
+    """EE of one answer: it states at least one concept of the bank."""
+    return bool(stated(text))
+
+
+def _index(phrases: Iterable[Words]) -> Index:
+    """Phrases by their rarest word, each with the words that a text must hold before it is looked at more closely."""
+    phrases = sorted(phrases)
+    counts = Counter(word for words in phrases for word in set(words))
+    index: Index = defaultdict(list)
+    for words in phrases:
+        needed = frozenset(w for w in words if w not in NEGATORS and w not in CUTS) or frozenset(words)
+        index[min(needed, key=lambda w: (counts[w], w))].append((words, needed))
+    return dict(index)
+
+
+def _candidates(index: Index, bag: set[str]) -> Iterator[Words]:
+    for word in sorted(bag & index.keys()):
+        yield from (words for words, needed in index[word] if needed <= bag)

@@ -1,0 +1,1 @@
+"""What a person looks at: the table on the terminal and the HTML page."""

@@ -1,0 +1,93 @@
+"""The results as rows of text: one model a row, shares as percentages with their 95 % intervals.
+
+`rows` is shared by the terminal and the page, so that both say the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+Metrics = Mapping[str, Any]
+
+COLUMNS = {
+    "accuracy": "Accuracy",
+    "accuracy_lenient": "Lenient accuracy",
+    "ee": "Gives a reason (EE)",
+    "stated_true": "Reasons true",
+    "stated_hidden": "Reasons hidden",
+    "stated_wrong": "Reasons false",
+}
+SELECTION = {
+    "selection_precision": "precision",
+    "selection_recall": "recall",
+    "selection_precision_whole_list": "precision of the whole list",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A share as text; both parts are empty where it was not measured."""
+
+    value: str
+    interval: str
+
+
+@dataclass(frozen=True)
+class Row:
+    model: str
+    control: bool
+    cells: tuple[Cell, ...]
+
+
+def rows(metrics: Metrics) -> tuple[list[str], list[Row]]:
+    """The columns of which at least one model has a figure, and a row a model: base, rounds, controls."""
+    models = [(name, control, values) for name, control, values in _models(metrics)]
+    keys = [key for key in COLUMNS if any(key in values for _, _, values in models)]
+    return [COLUMNS[key] for key in keys], [
+        Row(name, control, tuple(cell(values, key) for key in keys)) for name, control, values in models
+    ]
+
+
+def selection_cells(metrics: Metrics) -> dict[str, Cell]:
+    """The figures of the concept selection, of the first round that has them; empty without truth."""
+    chosen = next((r for r in metrics.get("rounds", ()) if "selection_precision" in r), {})
+    return {title: cell(chosen, key) for key, title in SELECTION.items() if key in chosen}
+
+
+def cell(values: Metrics, key: str) -> Cell:
+    """'93.1 %' and '90.8\u2013100'."""
+    if key not in values:
+        return Cell("", "")
+    bounds: Sequence[float] = values.get(f"{key}_interval", ())
+    return Cell(percent(values[key]), "\u2013".join(f"{100 * bound:.1f}".replace("100.0", "100") for bound in bounds))
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def print_results(metrics: Metrics, console: Console) -> None:
+    """The results table and, with truth, a line on the concept selection."""
+    columns, body = rows(metrics)
+    first = metrics["base"]
+    title = f"Results on {first['n']} {first['split']} images (95 % intervals)"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("Model", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", min_width=9)
+    for row in body:
+        cells = [f"{c.value}\n[dim]{c.interval}[/dim]" if c.interval else c.value for c in row.cells]
+        table.add_row(row.model, *cells, style="dim" if row.control else "")
+    console.print(table)
+    if chosen := selection_cells(metrics):
+        console.print("Concept selection: " + ", ".join(f"{title} {c.value}" for title, c in chosen.items()))
+
+
+def _models(metrics: Metrics) -> list[tuple[str, bool, Metrics]]:
+    rounds = [(f"Round {r['round']}", False, r) for r in metrics.get("rounds", ())]
+    controls = [(f"NL, round {r['round']}", True, r) for r in metrics.get("nl", ())]
+    return [("Base, untuned", False, metrics["base"]), *rounds, *controls]

@@ -1,0 +1,130 @@
+"""Bytes on disk: whole or not at all, and the same for the same content.
+
+A file is written under a `.partial` name, flushed to disk and renamed; a shard is a Parquet file with pinned writer
+options, so that equal records give equal bytes (with one version of pyarrow).
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_origin, get_type_hints
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from seewhy.errors import SeeWhyError
+
+R = TypeVar("R")
+
+ARROW_TYPES = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+    tuple[str, ...]: pa.list_(pa.field("element", pa.string(), nullable=False)),
+}
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+ALMOST_FULL = 2**20  # bytes
+
+
+def digest(value: Any) -> str:
+    """The sha256 of a JSON-able value, the same for equal values."""
+    text = json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextmanager
+def disk(path: Path) -> Iterator[None]:
+    """Say it plainly when the disk gives out while `path` is made. Every other error passes through.
+
+    Libraries report a full disk each in its own way (safetensors and torch without an errno), so the disk is asked too.
+    """
+    try:
+        yield
+    except SeeWhyError:
+        raise
+    except Exception as error:
+        refused = isinstance(error, OSError) and error.errno in DISK_ERRORS
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        if not refused and shutil.disk_usage(folder).free > ALMOST_FULL:
+            raise
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        remedy = "Make room and start the run again: what is finished is kept."
+        raise SeeWhyError(f"{path} cannot be written: {reason}. {remedy}") from error
+
+
+def sync(path: Path) -> None:
+    """Flush a file, or the names in a folder, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path: Path, payload: bytes) -> None:
+    """Write a file, whole or not at all, even through a power cut. A failed write leaves nothing behind."""
+    unfinished = path.with_name(path.name + ".partial")
+    with disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with unfinished.open("wb") as file:
+                file.write(payload)
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(path)
+        except OSError:
+            unfinished.unlink(missing_ok=True)
+            raise
+        sync(path.parent)
+
+
+def schema_of(record: type) -> pa.Schema:
+    """The columns of a record type: its fields, in order."""
+    hints = get_type_hints(record)
+    types = {name: str if get_origin(hint) is Literal else hint for name, hint in hints.items()}
+    return pa.schema([pa.field(f.name, ARROW_TYPES[types[f.name]], nullable=False) for f in fields(record)])
+
+
+def encode_shard(rows: Sequence[Any], record: type, origin: Mapping[str, str]) -> bytes:
+    """Records as the bytes of a Parquet file; `origin` says what they were made of."""
+    schema = schema_of(record).with_metadata(dict(origin))
+    columns = {name: [getattr(row, name) for row in rows] for name in schema.names}
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        pa.Table.from_pydict(columns, schema=schema),
+        sink,
+        version="2.6",
+        data_page_version="1.0",
+        compression="zstd",
+        compression_level=3,
+        use_dictionary=True,
+        write_statistics=True,
+        row_group_size=2**20,
+    )
+    return sink.getvalue().to_pybytes()
+
+
+def decode_shard(path: Path, record: type[R]) -> tuple[list[R], dict[str, str]]:
+    """A shard's records and their origin. Raises SeeWhyError when the file is damaged or holds other records."""
+    try:
+        table = pq.ParquetFile(pa.BufferReader(path.read_bytes())).read(use_threads=False)
+    except (OSError, pa.ArrowInvalid) as error:
+        remedy = "Delete this one file and start the run again: it is made anew."
+        raise SeeWhyError(f"{path} cannot be read ({error}). {remedy}") from error
+    if not table.schema.equals(schema_of(record)):
+        remedy = "Another version of seewhy wrote it: use that version, or choose another output folder."
+        raise SeeWhyError(f"{path} does not hold the columns of {record.__name__}. {remedy}")
+    tuples = {field.name for field in table.schema if pa.types.is_list(field.type)}
+    rows = [
+        record(**{name: tuple(value) if name in tuples else value for name, value in row.items()})
+        for row in table.to_pylist()
+    ]
+    metadata = table.schema.metadata or {}
+    return rows, {key.decode(): value.decode() for key, value in metadata.items()}

@@ -1,0 +1,1 @@
+"""The vision-language model: loading, asking, sampling and tuning. It knows nothing of the method."""

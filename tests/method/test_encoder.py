@@ -1,0 +1,148 @@
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.models import StaticEmbedding
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from seewhy.errors import SeeWhyError
+from seewhy.method.encoder import Encoder, embed_to_file, is_plain_e5
+
+WORDS = ("[UNK]", "black", "bill", "yellow", "legs", "query", "passage", ":", "find")
+
+
+@pytest.fixture(scope="module")
+def save_static(tmp_path_factory):
+    """Saves a StaticEmbedding model over WORDS: [UNK] is the zero vector, each other word its own direction."""
+
+    def save(name, **kwargs):
+        tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
+        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+        weight_WE = torch.eye(len(WORDS))
+        weight_WE[0] = 0
+        module = StaticEmbedding(tokenizer, embedding_weights=weight_WE.numpy())
+        folder = tmp_path_factory.mktemp("models") / name
+        SentenceTransformer(modules=[module], device="cpu", **kwargs).save(str(folder))
+        return str(folder)
+
+    return save
+
+
+def direction(*words):
+    vector_E = np.zeros(len(WORDS), dtype=np.float32)
+    for word in words:
+        vector_E[WORDS.index(word)] += 1
+    return vector_E / np.linalg.norm(vector_E)
+
+
+def test_a_static_model(save_static):
+    encoder = Encoder(save_static("static"), "cpu")
+    concepts_CE = encoder.embed_concepts(["black bill", "yellow legs", "black"])
+    assert concepts_CE.dtype == np.float32
+    np.testing.assert_allclose(
+        concepts_CE, [direction("black", "bill"), direction("yellow", "legs"), direction("black")], atol=1e-6
+    )
+    np.testing.assert_allclose(encoder.embed_texts(["black bill"]) @ concepts_CE.T, [[1, 0, 0.5**0.5]], atol=1e-6)
+
+
+def test_rows_do_not_depend_on_the_batch(save_static):
+    folder = save_static("static")
+    texts = ["black bill", "yellow", "legs legs bill", "black legs"]
+    whole_XE = Encoder(folder, "cpu").embed_texts(texts)
+    np.testing.assert_array_equal(Encoder(folder, "cpu", batch_size=1).embed_texts(texts), whole_XE)
+    np.testing.assert_array_equal(Encoder(folder, "cpu").embed_texts(texts[::-1])[::-1], whole_XE)
+
+
+def test_e5_gets_its_prefixes(save_static):
+    encoder = Encoder(save_static("tiny-e5-small"), "cpu")
+    np.testing.assert_allclose(encoder.embed_concepts(["bill"]), [direction("query", ":", "bill")], atol=1e-6)
+    np.testing.assert_allclose(encoder.embed_texts(["bill"]), [direction("passage", ":", "bill")], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["plain", "tiny-e5"])
+def test_a_models_own_prompts_are_honoured(save_static, name):
+    encoder = Encoder(save_static(name, prompts={"query": "find: ", "document": ""}), "cpu")
+    np.testing.assert_allclose(encoder.embed_concepts(["bill"]), [direction("find", ":", "bill")], atol=1e-6)
+    np.testing.assert_allclose(encoder.embed_texts(["bill"]), [direction("bill")], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("intfloat/e5-large", True),
+        ("intfloat/multilingual-e5-base", True),
+        ("models/E5-large-v2/", True),
+        ("intfloat/e5-mistral-7b-instruct", False),
+        ("e5/bge-large", False),
+        ("some/base500", False),
+        ("some/face5", False),
+    ],
+)
+def test_names_of_e5(name, expected):
+    assert is_plain_e5(name) is expected
+
+
+def test_no_texts(save_static):
+    assert Encoder(save_static("static"), "cpu").embed_texts([]).shape == (0, len(WORDS))
+
+
+def test_unknown_words_are_similar_to_nothing(save_static):
+    encoder = Encoder(save_static("static"), "cpu")
+    np.testing.assert_array_equal(encoder.embed_texts(["zzz", ""]), np.zeros((2, len(WORDS))))
+
+
+def test_the_name_of_a_special_token_is_text(tmp_path):
+    """A BERT whose tokenizer would make its separator of "[SEP]"; as text it is a bracket, a word and a bracket."""
+    words = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "bill", "[", "]", "SEP")
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=16, **special).save_pretrained(tmp_path)
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=16,
+    )
+    BertModel(config).save_pretrained(tmp_path)
+    encoder = Encoder(str(tmp_path), "cpu")
+    assert encoder.model.tokenizer(["bill [SEP]"])["input_ids"] == [[2, 4, 5, 7, 6, 3]]
+    spelt_XE = encoder.embed_texts(["bill [SEP]", "bill [ SEP ]", "bill"])
+    np.testing.assert_allclose(spelt_XE[0], spelt_XE[1], atol=1e-6)
+    assert np.abs(spelt_XE[0] - spelt_XE[2]).max() > 1e-3
+
+
+def test_a_number_that_is_none_is_refused(save_static):
+    encoder = Encoder(save_static("static"), "cpu")
+    with torch.no_grad():
+        encoder.model[0].embedding.weight[WORDS.index("legs")] = torch.nan
+    with pytest.raises(SeeWhyError, match="'yellow legs'"):
+        encoder.embed_texts(["bill", "yellow legs"])
+
+
+def test_a_model_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(SeeWhyError, match=r"nowhere.*select\.encoder"):
+        Encoder(str(tmp_path / "nowhere"), "cpu")
+    with pytest.raises(SeeWhyError, match=r"nobody/nothing.*select\.encoder"):
+        Encoder("nobody/nothing", "cpu")
+
+
+def test_a_folder_that_is_no_model(tmp_path):
+    with pytest.raises(SeeWhyError, match=r"select\.encoder"):
+        Encoder(str(tmp_path), "cpu")
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 5])
+def test_embeddings_in_a_file(save_static, tmp_path, count):
+    encoder = Encoder(save_static("static"), "cpu")
+    texts = ["black bill", "yellow", "legs legs bill", "black legs", "bill"][:count]
+    embedded_DE = embed_to_file(tmp_path / "texts.npy", texts, encoder, block=2)
+    assert embedded_DE.shape == (count, len(WORDS))
+    np.testing.assert_array_equal(embedded_DE, encoder.embed_texts(texts))

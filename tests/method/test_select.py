@@ -1,0 +1,100 @@
+import math
+
+import numpy as np
+import pytest
+
+from method.fakes import ALL_CONCEPTS, BANK, WordEncoder, example
+from seewhy.errors import SeeWhyError
+from seewhy.method.select import kept, select, selected_concepts
+from seewhy.records import Description
+
+RULE = {"temperature": 0.1, "threshold_std": 0.4, "minimum": 1}
+ENCODER = WordEncoder()
+EXAMPLES = [example("a"), example("b", "Heron"), example("c", "Fish Crow")]
+SEEN = {"a": ["black bill", "a black bill"], "b": ["long legs", "white crown, long legs"], "c": ["short legs"]}
+
+
+def run(seen=SEEN, examples=EXAMPLES, bank=BANK, **rule):
+    descriptions = [Description(name, "?", n, text) for name, texts in seen.items() for n, text in enumerate(texts)]
+    texts_DE = ENCODER.embed_texts([d.text for d in descriptions])
+    concepts_CE = ENCODER.embed_concepts(ALL_CONCEPTS)
+    return select(examples, descriptions, texts_DE, bank, ALL_CONCEPTS, concepts_CE, **{**RULE, **rule})
+
+
+@pytest.mark.parametrize(
+    ("scores", "threshold_std", "minimum", "expected"),
+    [
+        ([-1, -2, -3, -4], 0.4, 1, [1, 0, 0, 0]),  # mean -2.5, sample std 1.29: above -1.98
+        ([-1, -1.5, -3, -4], 0.4, 1, [1, 1, 0, 0]),
+        ([-1, -2.02, -3, -4], 0.4, 1, [1, 0, 0, 0]),  # the population's std would keep the second
+        ([-1, -2, -3, -4], 0.4, 3, [1, 1, 1, 0]),
+        ([-1, -2, -3, -4], -9, 1, [1, 1, 1, 1]),
+        ([-4, -1], 0.4, 3, [1, 1]),
+        ([-7], 0.4, 3, [1]),
+        ([-7], 0.4, 1, [1]),
+        ([-2, -2, -2, -2], 0.4, 2, [1, 1, 0, 0]),  # a tie ranks as the bank does
+        ([-5, -2, -2, -2], 2.0, 2, [0, 1, 1, 0]),
+        ([math.nan, math.nan], 0.4, 2, [0, 0]),
+        ([-1, -2], 0.4, 0, [1, 0]),
+        ([-2, -2], 0.4, 0, [0, 0]),
+    ],
+)
+def test_the_papers_rule(scores, threshold_std, minimum, expected):
+    np.testing.assert_array_equal(kept(np.array(scores, dtype=float), threshold_std, minimum), expected)
+
+
+def test_the_minimum_is_among_the_best():
+    score_C = np.array([-9.0, -1.0, -8.0, -7.0, -7.5])
+    np.testing.assert_array_equal(kept(score_C, 0.4, 3), [0, 1, 0, 1, 1])
+
+
+def test_an_image_keeps_what_its_descriptions_say():
+    chosen = selected_concepts(run())
+    assert chosen["a"] == ("black bill",)
+    assert chosen["b"][:1] == ("long legs",)
+    assert chosen["c"] == ("short legs",)
+
+
+def test_one_record_for_each_concept_of_the_label():
+    found = run()
+    assert [(s.example_id, s.concept) for s in found] == [(e.id, c) for e in EXAMPLES for c in BANK[e.label]]
+    assert all(type(s.score) is float and type(s.selected) is bool for s in found)
+
+
+def test_order_of_examples_does_not_matter():
+    by_id = {(s.example_id, s.concept): s for s in run()}
+    for s in run(seen=dict(reversed(SEEN.items())), examples=EXAMPLES[::-1]):
+        twin = by_id[s.example_id, s.concept]
+        assert s.selected == twin.selected
+        assert s.score == pytest.approx(twin.score, abs=1e-9)
+
+
+def test_an_example_without_descriptions_has_nothing_selected():
+    found = run(seen={"a": SEEN["a"], "c": SEEN["c"]}, minimum=3)
+    of_b = [s for s in found if s.example_id == "b"]
+    assert len(of_b) == 4
+    assert all(math.isnan(s.score) and not s.selected for s in of_b)
+    assert selected_concepts(found)["b"] == ()
+    assert len(selected_concepts(found)["a"]) == 3
+
+
+def test_no_descriptions_at_all():
+    assert not any(s.selected for s in run(seen={}))
+
+
+def test_selected_concepts_are_ranked():
+    found = run(minimum=4)
+    scores = {s.concept: s.score for s in found if s.example_id == "b"}
+    ranked = selected_concepts(found)["b"]
+    assert len(ranked) == 4
+    assert list(ranked) == sorted(ranked, key=lambda concept: -scores[concept])
+
+
+def test_a_class_without_concepts_is_named():
+    with pytest.raises(SeeWhyError, match="'Heron' has no concepts"):
+        run(bank={**BANK, "Heron": ()})
+
+
+def test_a_description_of_another_set_is_named():
+    with pytest.raises(SeeWhyError, match="'x'"):
+        run(seen={**SEEN, "x": ["black bill"]})

@@ -1,0 +1,117 @@
+import math
+from dataclasses import replace
+
+import pytest
+
+from method.fakes import MATCHER, QUESTIONS, FakeSampler, example, path
+from seewhy.config import SynthesiseConfig
+from seewhy.domain.questions import label_sentence, synthesis_prompt
+from seewhy.method.synthesise import fallback_share, label_answers, synthesise
+from seewhy.records import Sampling
+
+CONFIG = SynthesiseConfig(answers_per_image=8, max_new_tokens=9)
+EXAMPLES = [example("c"), example("a", "Heron"), example("b", "Fish Crow")]
+SELECTED = {"c": ("black bill", "black legs"), "a": ("long legs",), "b": ("short legs",)}
+LABELS = {e.id: e.label for e in EXAMPLES}
+
+
+def run(write, examples=EXAMPLES, selected=SELECTED, config=CONFIG, seed=5):
+    sampler = FakeSampler(write)
+    return synthesise(examples, path, selected, QUESTIONS, MATCHER, sampler, config, seed), sampler
+
+
+def truthful(prompt, sample):
+    name = prompt.id.split("/")[0]
+    return f"It is a {LABELS[name]}, as it has {SELECTED[name][0]}. {prompt.image}"
+
+
+def test_every_answer_is_about_its_own_image_and_query():
+    answers, sampler = run(truthful)
+    assert [a.id for a in answers] == [f"{e.id}/1/{n}" for e in EXAMPLES for n in range(8)]
+    asked = {prompt.id: prompt for prompt in sampler.prompts}
+    for a in answers:
+        assert a.text == truthful(asked[a.id], 0)
+        assert asked[a.id].image == f"/images/{a.example_id}.png"
+        assert asked[a.id].text == synthesis_prompt(LABELS[a.example_id], SELECTED[a.example_id], a.query, "bird")
+        assert a.query in getattr(QUESTIONS, a.kind)
+        assert (a.source, a.round, a.reason) == ("synthesised", 1, f"names {LABELS[a.example_id]}")
+        assert math.isnan(a.score)
+    assert sampler.samplings == [Sampling(1, 0.3, 1.0, 9)]
+    assert fallback_share(answers) == 0
+
+
+def test_shares_of_the_kinds():
+    answers, _ = run(truthful, config=replace(CONFIG, answers_per_image=500))
+    kinds = [a.kind for a in answers]
+    assert kinds.count("simple") / len(kinds) == pytest.approx(0.4, abs=0.04)
+    assert kinds.count("explain") / kinds.count("cot") == pytest.approx(1, abs=0.15)
+
+
+def test_queries_do_not_depend_on_the_shard():
+    def queries(examples, seed=5):
+        answers, _ = run(truthful, examples=examples, seed=seed)
+        return {a.id: a.query for a in answers}
+
+    together = queries(EXAMPLES)
+    assert queries(EXAMPLES[::-1]) == together
+    assert queries(EXAMPLES[1:2]).items() <= together.items()
+    assert queries(EXAMPLES, seed=6) != together
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "empty"),
+        ("a bird with a black bill", "names no label"),
+        ("This is a Fish Crow.", "names Fish Crow, not Crow"),
+        ("A Crow or a Heron.", "names Crow and Heron, not Crow alone"),
+        ("This is not a Crow.", "names no label"),
+        ("A Crow. <image>", "holds special token <image>"),
+        ("A Crow. Answer the question in your own words!", "repeats the instruction ('answer the question in your')"),
+    ],
+)
+def test_a_faulty_answer_falls_back_and_says_why(text, reason):
+    answers, _ = run(lambda prompt, sample: text, examples=EXAMPLES[:1])
+    assert len(answers) == 8
+    for a in answers:
+        assert (a.kind, a.text, a.source, a.reason) == ("simple", label_sentence("Crow"), "label sentence", reason)
+        assert a.query in QUESTIONS.simple
+    assert len({a.query for a in answers}) == 8
+    assert fallback_share(answers) == 1
+
+
+def test_the_fallback_is_counted():
+    answers, _ = run(lambda prompt, sample: "Heron" if prompt.id.endswith(("0", "1")) else "none")
+    assert fallback_share(answers) == 22 / 24
+    assert [a.id for a in answers if a.source == "synthesised"] == ["a/1/0", "a/1/1"]
+    assert fallback_share([]) == 0
+
+
+def test_a_label_that_is_part_of_another():
+    answers, _ = run(lambda prompt, sample: "A Crow.", examples=[example("b", "Fish Crow"), example("c")])
+    assert {a.example_id: a.source for a in answers} == {"b": "label sentence", "c": "synthesised"}
+
+
+def test_concepts_and_query_in_an_answer_are_no_echo():
+    def write(prompt, sample):
+        return "This bird is a Crow. It shows: black bill, black legs."
+
+    answers, _ = run(write, examples=EXAMPLES[:1])
+    assert fallback_share(answers) == 0
+
+
+def test_an_example_without_selected_concepts_is_not_asked():
+    answers, sampler = run(truthful, selected={**SELECTED, "a": ()})
+    of_a = [a for a in answers if a.example_id == "a"]
+    assert len(of_a) == 8
+    assert {(a.kind, a.text) for a in of_a} == {("simple", label_sentence("Heron"))}
+    assert {a.reason for a in of_a} == {"no concept was selected for this image"}
+    assert not any(prompt.id.startswith("a/") for prompt in sampler.prompts)
+
+
+def test_the_nl_control_has_the_same_queries():
+    answers, _ = run(truthful)
+    control = label_answers(answers, LABELS)
+    assert [(a.id, a.kind, a.query) for a in control] == [(a.id, a.kind, a.query) for a in answers]
+    assert all(a.text == label_sentence(LABELS[a.example_id]) for a in control)
+    assert fallback_share(control) == 1

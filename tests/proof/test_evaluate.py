@@ -1,0 +1,172 @@
+"""The figures of a model and of the selection, on a domain small enough to count by hand."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from seewhy.domain.concepts import ConceptBank
+from seewhy.domain.domain import Domain
+from seewhy.domain.questions import Questions
+from seewhy.errors import SeeWhyError
+from seewhy.proof.accuracy import correct, leniently_correct
+from seewhy.proof.evaluate import measure, measure_selection
+from seewhy.proof.explanation import StatedConcepts
+from seewhy.proof.faithfulness import verdict
+from seewhy.proof.gallery import gallery, spread
+from seewhy.records import Example, Prediction, Selection, Truth
+
+CROW, FISH_CROW = "Crow", "Fish Crow"
+BANK = ConceptBank({CROW: ("black bill", "long tail"), FISH_CROW: ("short bill", "red crown", "nasal call")})
+
+
+def example(name: str, label: str, split: str = "test") -> Example:
+    return Example(name, f"{name}.png", "0" * 64, label, split)
+
+
+DOMAIN = Domain(
+    "crows",
+    Path("/data"),
+    (
+        example("a", CROW),
+        example("b", CROW),
+        example("c", FISH_CROW),
+        example("d", FISH_CROW),
+        example("t", CROW, "train"),
+    ),
+    BANK,
+    Questions.for_noun("bird"),
+    {
+        "a": Truth("a", ("black bill", "long tail"), (), {}),
+        "b": Truth("b", ("black bill",), ("long tail",), {}),
+        "c": Truth("c", ("short bill", "Red crowns"), ("nasal call",), {}),
+    },
+)
+STATED = StatedConcepts.of(DOMAIN)
+ANSWERS = {
+    "a": "This is a Crow with a black bill and a long tail.",  # right; two true
+    "b": "This is a Crow. Its tail is long, with a red crown.",  # right; one hidden, one wrong
+    "c": "This is a Fish Crow.",  # right; no reason
+    "d": "A Fish Crow, or a Crow; a short bill.",  # two labels, right by the substring rule; truth unknown
+}
+
+
+def predictions(answers: dict[str, str] = ANSWERS) -> list[Prediction]:
+    return [Prediction(name, "Which bird?", text) for name, text in answers.items()]
+
+
+def measured(domain: Domain = DOMAIN, answers: dict[str, str] = ANSWERS) -> dict:
+    return measure(domain, predictions(answers), domain.matcher, STATED, resamples=200, seed=0)
+
+
+def test_figures_of_a_model():
+    metrics = measured()
+    assert (metrics["split"], metrics["n"], metrics["answers"]) == ("test", 4, 4)
+    assert metrics["accuracy"] == 0.75
+    assert metrics["accuracy_lenient"] == 1.0
+    assert metrics["ee"] == 0.75
+    assert metrics["stated_per_answer"] == 5 / 4
+    assert metrics["stated_verified"] == 4
+    assert (metrics["stated_true"], metrics["stated_hidden"], metrics["stated_wrong"]) == (0.5, 0.25, 0.25)
+    assert metrics["stated_false"] == 0.5
+    low, high = metrics["accuracy_interval"]
+    assert 0 <= low < 0.75 < high <= 1
+
+
+def test_two_answers_about_one_image_are_one_image():
+    twice = measure(DOMAIN, predictions() * 2, DOMAIN.matcher, STATED, resamples=200, seed=0)
+    assert (twice["n"], twice["answers"]) == (4, 8)
+    assert twice["accuracy_interval"] == measured()["accuracy_interval"]
+
+
+def test_without_truth_nothing_is_said_of_it():
+    metrics = measured(replace(DOMAIN, truth=None))
+    assert {k for k in metrics if k.startswith("stated_")} == {"stated_per_answer"}
+
+
+def test_a_model_that_gives_no_reason_has_no_share_of_true_reasons():
+    metrics = measured(answers={"a": "This is a Crow.", "b": "This is a Fish Crow."})
+    assert metrics["ee"] == 0
+    assert "stated_true" not in metrics
+
+
+def test_empty_split_is_an_error_with_a_remedy():
+    with pytest.raises(SeeWhyError, match=r"crows.*no images.*evaluate\.split"):
+        measured(answers={})
+
+
+def test_an_unknown_image_is_named():
+    with pytest.raises(SeeWhyError, match="'elsewhere'"):
+        measured(answers={"elsewhere": "A Crow."})
+
+
+def test_one_split_at_a_time():
+    with pytest.raises(SeeWhyError, match=r"several splits.*test, train"):
+        measured(answers={"a": "A Crow.", "t": "A Crow."})
+
+
+def test_selection_against_the_truth():
+    kept = {("a", "black bill"), ("b", "black bill"), ("b", "long tail"), ("c", "red crown")}
+    selections = [
+        Selection(e.id, concept, 0.0, (e.id, concept) in kept) for e in DOMAIN.examples[:4] for concept in BANK[e.label]
+    ]
+    metrics = measure_selection(DOMAIN, selections, resamples=100, seed=0)
+    assert metrics["selection_precision"] == 3 / 4
+    assert metrics["selection_recall"] == 3 / 5
+    assert metrics["selection_precision_whole_list"] == 5 / 7
+    assert metrics["selected_per_image"] == 1
+    without = measure_selection(replace(DOMAIN, truth=None), selections, resamples=100, seed=0)
+    assert without == {"selected_per_image": 1, "listed_per_image": 10 / 4}
+
+
+def test_nothing_selected_at_all():
+    with pytest.raises(SeeWhyError, match="nothing to measure"):
+        measure_selection(DOMAIN, [], resamples=10, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("concept", "expected"),
+    [("short bill", "true"), ("red crown", "true"), ("nasal call", "hidden"), ("long tail", "false")],
+)
+def test_verdicts(concept: str, expected: str):
+    assert DOMAIN.truth
+    assert verdict(concept, DOMAIN.truth["c"]) == expected
+    assert verdict(concept, None) == "unverified"
+
+
+def test_accuracy_strict_and_lenient():
+    texts, labels = ["A Fish Crow.", "a fish-crow"], [CROW, FISH_CROW]
+    assert correct(texts, labels, DOMAIN.matcher) == [False, True]
+    assert leniently_correct(texts, labels) == [True, True]
+
+
+def test_gallery_holds_each_models_answer_with_verdicts():
+    base = [replace(p, text="A bird.") for p in predictions()]
+    shown = gallery(DOMAIN, {"base": base, "round 1": predictions()}, DOMAIN.matcher, STATED, count=3)
+    assert [item["label"] for item in shown].count(CROW) == 2
+    assert len(shown) == 3
+    item = next(
+        i for i in gallery(DOMAIN, {"round 1": predictions()}, DOMAIN.matcher, STATED) if i["image"] == "/data/b.png"
+    )
+    assert item["question"] == "Which bird?"
+    assert item["answers"] == [
+        {
+            "model": "round 1",
+            "text": ANSWERS["b"],
+            "correct": True,
+            "stated": [{"concept": "long tail", "verdict": "hidden"}, {"concept": "red crown", "verdict": "false"}],
+        }
+    ]
+
+
+def test_gallery_wants_the_same_images_of_every_model():
+    with pytest.raises(SeeWhyError, match="base has no answer about"):
+        gallery(DOMAIN, {"base": predictions()[:1], "round 1": predictions()}, DOMAIN.matcher, STATED)
+
+
+def test_gallery_is_spread_over_the_classes_whatever_the_order():
+    examples = [example(f"{label}{i}", label) for label in "ABCDEFGH" for i in range(9)]
+    shown = spread(examples, 20)
+    assert {sum(e.label == label for e in shown) for label in "ABCDEFGH"} == {2, 3}
+    assert spread(examples[::-1], 20) == shown
+    assert [e.label for e in spread(examples, 4)] == ["A", "C", "E", "G"]

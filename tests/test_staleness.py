@@ -1,0 +1,114 @@
+"""Outputs made with other settings are never reused silently, and never lost."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from run_folders import ITEMS, Row, chain, fill, never, opened, rows, tree
+from seewhy.errors import SeeWhyError
+from seewhy.run_folder import Stage, read_manifest
+
+
+def test_a_fingerprint_follows_from_name_settings_and_inputs() -> None:
+    assert chain()[2].fingerprint == chain()[2].fingerprint
+    assert Stage("a", {"x": (1, 2), "y": 1}).fingerprint == Stage("a", {"y": 1, "x": [1, 2]}).fingerprint
+    fingerprints = {stages[2].fingerprint for stages in (chain(), chain(0.5), chain(epochs=2))}
+    assert len(fingerprints | {Stage("a", {}).fingerprint, Stage("b", {}).fingerprint}) == 5
+    assert chain(epochs=2)[0].fingerprint == chain()[0].fingerprint
+
+
+def test_staleness_names_settings_stages_and_remedy(tmp_path: Path) -> None:
+    fill(tmp_path, chain(), "one epoch")
+    before = tree(tmp_path)
+    with pytest.raises(SeeWhyError) as refused:
+        opened(tmp_path, *chain(epochs=2))
+    message = str(refused.value)
+    assert "(tune.epochs: 1 -> 2)" in message
+    assert "Stale because of this: round-1/model, round-1/predictions." in message
+    assert "--discard_stale true" in message
+    assert str(tmp_path) in message
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"), [({"seed": 1}, "seed: 0 -> 1"), ({"shard_size": 4}, "shard_size: 3 -> 4")]
+)
+def test_seed_and_shard_size_make_everything_stale(tmp_path: Path, options: dict[str, Any], reason: str) -> None:
+    fill(tmp_path, chain(), "one epoch")
+    with pytest.raises(SeeWhyError, match=rf"\({reason}\).*\n.*: describe, round-1/model, round-1/predictions\."):
+        opened(tmp_path, *chain(), **options)
+
+
+def test_discard_keeps_the_old_files(tmp_path: Path) -> None:
+    fill(tmp_path, chain(), "one epoch")
+    before = tree(tmp_path)
+    fill(tmp_path, chain(epochs=2), "two epochs", discard_stale=True)
+    after = tree(tmp_path)
+    stale = ["manifest.json", "metrics.json", "stages/round-1/model/weights"]
+    stale += [f"stages/round-1/predictions/shard-0000{number}.parquet" for number in range(3)]
+    assert {name: after[f"discarded/1/{name}"] for name in stale} == {name: before[name] for name in stale}
+    kept = {name: sha256 for name, sha256 in before.items() if name.startswith("stages/describe")}
+    assert kept.items() <= after.items()
+    assert not any(name.startswith("discarded/1/stages/describe") for name in after)
+    assert (tmp_path / "stages/round-1/model/weights").read_text() == "two epochs"
+    fill(tmp_path, chain(), "one epoch again", discard_stale=True)
+    assert (tmp_path / "discarded/2/stages/round-1/model/weights").read_text() == "two epochs"
+
+
+def test_discarding_takes_partial_folders_and_stages_no_longer_asked_for(tmp_path: Path) -> None:
+    describe, model, predictions = chain()
+    fill(tmp_path, [describe, model, predictions], "one epoch")
+    (tmp_path / "stages/round-1/model").rename(tmp_path / "stages/round-1/model.partial")
+    opened(tmp_path, *chain(epochs=2)[:2], discard_stale=True)
+    discarded = tmp_path / "discarded/1/stages/round-1"
+    assert sorted(path.name for path in discarded.iterdir()) == ["model.partial", "predictions"]
+    assert set(read_manifest(tmp_path)["stages"]) == {"describe", "round-1/model"}
+
+
+def test_a_changed_setting_of_a_stage_without_outputs_is_no_trouble(tmp_path: Path) -> None:
+    opened(tmp_path, *chain()).records(chain()[0], Row, ITEMS, rows)
+    opened(tmp_path, *chain(epochs=2)).records(chain()[0], Row, ITEMS, never)
+    assert read_manifest(tmp_path)["stages"]["round-1/model"]["settings"]["tune"]["epochs"] == 2
+
+
+def test_a_shorter_plan_leaves_the_rest_alone(tmp_path: Path) -> None:
+    fill(tmp_path, chain(), "one epoch")
+    before = tree(tmp_path)
+    opened(tmp_path, *chain()[:1])
+    assert tree(tmp_path) == before
+
+
+def test_outputs_without_a_manifest_are_stale(tmp_path: Path) -> None:
+    fill(tmp_path, chain(), "one epoch")
+    (tmp_path / "manifest.json").unlink()
+    with pytest.raises(SeeWhyError, match=r"does not say how they were made[^$]*describe, round-1/model"):
+        opened(tmp_path, *chain())
+    (tmp_path / "manifest.json").write_text('{"stages": ')
+    with pytest.raises(SeeWhyError, match=r"manifest\.json is damaged"):
+        opened(tmp_path, *chain())
+
+
+def test_the_manifest_says_what_was_made_and_how(tmp_path: Path) -> None:
+    fill(tmp_path, chain(), "one epoch")
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["config"] == {"seed": 0}
+    assert {"python", "torch", "transformers"} <= manifest["versions"].keys()
+    entry = manifest["stages"]["round-1/predictions"]
+    assert (entry["shards"], entry["complete"]) == (3, True)
+    assert entry["inputs"] == {"round-1/model": manifest["stages"]["round-1/model"]["fingerprint"]}
+    assert not re.search(r"20\d\d-\d\d-\d\d", json.dumps(manifest))
+    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert [event["event"] for event in events] == ["shard"] * 3 + ["folder"] + ["shard"] * 3
+
+
+def test_other_versions_are_pointed_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(tmp_path, chain(), "one epoch")
+    capsys.readouterr()
+    monkeypatch.setattr("seewhy.run_folder.package_versions", lambda: {"torch": "99.0"})
+    opened(tmp_path, *chain())
+    assert "goes on with {'torch': '99.0'}" in capsys.readouterr().err

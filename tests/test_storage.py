@@ -1,0 +1,85 @@
+"""A full disk is named, and loses nothing."""
+
+import errno
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from run_folders import ITEMS, STAGE, Row, opened, rows, tree
+from seewhy import storage
+from seewhy.errors import SeeWhyError
+from seewhy.records import Description
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(tmp_path / "whole").records(STAGE, Row, ITEMS, rows)
+    folder = opened(tmp_path / "full")
+    flush, calls = os.fsync, []
+
+    def fills_up(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) > 2:  # the first shard and its folder
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flush(descriptor)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(storage.os, "fsync", fills_up)
+        with pytest.raises(SeeWhyError, match=r"shard-00001\.parquet cannot be written: No space left.*Make room"):
+            folder.records(STAGE, Row, ITEMS, rows)
+    assert list(tree(tmp_path / "full/stages")) == ["select/shard-00000.parquet"]
+    opened(tmp_path / "full").records(STAGE, Row, ITEMS, rows)
+    assert tree(tmp_path / "full") == tree(tmp_path / "whole")
+
+
+def test_another_error_than_a_full_disk_passes_through(tmp_path: Path) -> None:
+    def make(partial: Path) -> None:
+        (partial / "missing").read_bytes()
+
+    with pytest.raises(FileNotFoundError):
+        opened(tmp_path).folder(STAGE, make)
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+    place = tmp_path / "tiny"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.decode().strip()}")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_disk_that_is_really_full(tiny_disk: Path, tmp_path: Path) -> None:
+    noise = [os.urandom(2**19).hex() for _ in ITEMS]  # 3.5 MB of noise in three shards, and ballast, on 4 MB
+
+    def work(items: Any, seed: int) -> list[Description]:
+        return [Description(item.id, "", 0, noise[ITEMS.index(item)]) for item in items]
+
+    opened(tmp_path / "whole").records(STAGE, Description, ITEMS, work)
+    (tiny_disk / "ballast").write_bytes(b"0" * 2**20)
+    with pytest.raises(SeeWhyError, match=r"shard-0000\d\.parquet cannot be written: No space left"):
+        opened(tiny_disk / "run").records(STAGE, Description, ITEMS, work)
+    assert "shard-00000.parquet" in os.listdir(tiny_disk / "run/stages/select")
+    assert not list(tiny_disk.rglob("*.partial"))
+    (tiny_disk / "ballast").unlink()
+    opened(tiny_disk / "run").records(STAGE, Description, ITEMS, work)
+    assert tree(tiny_disk / "run") == tree(tmp_path / "whole")
+
+
+def test_a_library_that_hides_the_full_disk_is_seen_through(tiny_disk: Path) -> None:
+    def make(partial: Path) -> None:
+        try:
+            (partial / "weights").write_bytes(bytes(8 * 2**20))
+        except OSError as error:
+            raise RuntimeError("file write failed") from error  # what torch.save says
+
+    with pytest.raises(SeeWhyError, match=r"select cannot be written: file write failed\. Make room"):
+        opened(tiny_disk / "run").folder(STAGE, make)
+    assert not (tiny_disk / "run/stages/select").exists()

@@ -1,0 +1,184 @@
+import hashlib
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from tiny import tiny_llava
+
+from seewhy.config import AugmentConfig, TuneConfig
+from seewhy.errors import SeeWhyError
+from seewhy.records import Prompt, Sampling, Turn
+from seewhy.vlm.model import VisionLanguageModel, add_adapter, merge_adapter
+from seewhy.vlm.sampling import BatchSampler
+from seewhy.vlm.tuning import Checkpoints, Plan, check_turns, tune
+
+SCRIPT = Path(__file__).parent / "tune_once.py"
+PLAIN = AugmentConfig(flip=0, rotate=0, colour=0, blur=0, perspective=0)
+CONFIG = TuneConfig(
+    epochs=1, learning_rate=1e-2, batch_size=4, micro_batch_size=4, lora_rank=4, lora_alpha=8, augment=PLAIN
+)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_llava(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture
+def vlm(base: Path) -> VisionLanguageModel:
+    return VisionLanguageModel.load(base, device="cpu")
+
+
+def picture(path: Path, colour: str) -> str:
+    Image.new("RGB", (40, 40), colour).save(path)
+    return str(path)
+
+
+def tune_once(base: Path, out: Path, step: int = 0, place: str = "never") -> int:
+    done = subprocess.run([sys.executable, SCRIPT, base, out, str(step), place], capture_output=True, text=True)
+    assert done.returncode in (0, -9), done.stderr
+    return done.returncode
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    assert tune_once(base, folder) == 0
+    found = digests(folder)
+    assert {"adapter/adapter_model.safetensors", "model/model.safetensors"} <= set(found)
+    assert not (folder / "checkpoints").exists()
+    return found
+
+
+@pytest.mark.parametrize(
+    "deaths",
+    [
+        [(1, "step")],  # before the first checkpoint
+        [(3, "step"), (5, "step")],  # between checkpoints, twice
+        [(2, "checkpoint"), (4, "checkpoint")],  # while one is written: the first, and one beside an older
+        [(0, "adapter"), (0, "model")],  # with the result half written
+    ],
+)
+def test_killed_and_started_again_gives_the_same_bytes(
+    base: Path, tmp_path: Path, uninterrupted: dict[str, str], deaths: list[tuple[int, str]]
+):
+    for step, place in deaths:
+        assert tune_once(base, tmp_path, step, place) == -9
+        assert (tmp_path / "checkpoints").is_dir()
+    assert tune_once(base, tmp_path) == 0
+    assert digests(tmp_path) == uninterrupted
+
+
+def test_learns_what_each_image_is_called(vlm: VisionLanguageModel, tmp_path: Path):
+    images = {"red": picture(tmp_path / "red.png", "red"), "blue": picture(tmp_path / "blue.png", "blue")}
+    turns = [
+        Turn(f"{name}{n}", path, "Name it.", f"A {name} crow.") for name, path in images.items() for n in range(32)
+    ]
+    prompts = [Prompt(name, path, "Name it.") for name, path in images.items()]
+    model = tune(vlm, turns, replace(CONFIG, epochs=5), tmp_path / "out", seed=0)
+    tuned = BatchSampler(VisionLanguageModel.load(model, device="cpu"), 4)
+    assert tuned.sample(prompts, Sampling(max_new_tokens=16), 0) == [["A red crow."], ["A blue crow."]]
+
+
+def test_only_adapter_and_projector_are_trained(vlm: VisionLanguageModel):
+    adapted = add_adapter(vlm.model, rank=2, alpha=4, dropout=0.0)
+    trained = {name for name, parameter in adapted.named_parameters() if parameter.requires_grad}
+    lora = {name for name in trained if "lora_" in name}
+    assert len(lora) == 2 * 7 * 2  # A and B, seven linear layers, two blocks
+    assert all("language_model.layers" in name for name in lora)
+    assert len(trained - lora) == 4  # the projector's weights and biases
+    assert all("multi_modal_projector" in name for name in trained - lora)
+
+
+@pytest.mark.parametrize(
+    ("tower", "marker"), [("lora", "vision_tower.encoder"), ("full", "vision_tower.modules_to_save")]
+)
+def test_vision_tower_can_be_trained(vlm: VisionLanguageModel, tower: str, marker: str):
+    adapted = add_adapter(vlm.model, rank=2, alpha=4, dropout=0.0, projector="frozen", vision_tower=tower)
+    trained = {name for name, parameter in adapted.named_parameters() if parameter.requires_grad}
+    assert any(marker in name for name in trained)
+    assert not any("multi_modal_projector" in name for name in trained)
+
+
+def adapted_rows(vlm: VisionLanguageModel) -> tuple:
+    adapted = add_adapter(vlm.model, rank=2, alpha=4, dropout=0.0)
+    torch.manual_seed(0)
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    return adapted, [{"input_ids": torch.tensor([[0, 5, 6, 7, 8]])}]
+
+
+def test_merge_equals_adapter(vlm: VisionLanguageModel):
+    adapted, rows = adapted_rows(vlm)
+    expected = adapted(**rows[0]).logits
+    merged, change = merge_adapter(adapted, rows, torch.float32)
+    torch.testing.assert_close(merged(**rows[0]).logits, expected, rtol=1e-4, atol=1e-5)
+    assert change > 1e-3
+
+
+def test_a_merge_that_differs_is_refused(vlm: VisionLanguageModel, monkeypatch: pytest.MonkeyPatch):
+    adapted, rows = adapted_rows(vlm)
+    monkeypatch.setattr(adapted, "merge_and_unload", lambda **_: adapted.unload())  # loses the adapter
+    with pytest.raises(SeeWhyError, match="merged model does not answer as its adapter does: a logit differs by"):
+        merge_adapter(adapted, rows, torch.float32)
+
+
+def test_warns_when_nothing_changed(vlm: VisionLanguageModel, tmp_path: Path):
+    turns = [Turn("a", picture(tmp_path / "a.png", "red"), "Name it.", "A crow.")]
+    with pytest.warns(UserWarning, match="Tuning changed nothing"):
+        tune(vlm, turns, replace(CONFIG, learning_rate=0.0), tmp_path / "out", seed=0)
+
+
+def test_plan_depends_on_seed_and_item_alone(vlm: VisionLanguageModel, tmp_path: Path):
+    path = str(tmp_path / "a.png")
+    Image.linear_gradient("L").convert("RGB").save(path)
+    turns = [Turn(str(n), path, "Name it.", f"Crow {n}.") for n in range(5)]
+    plan, again, other = (Plan(vlm, turns, 3, AugmentConfig(), seed) for seed in (1, 1, 2))
+    assert plan.order == again.order != other.order
+    assert all(sorted(plan.order[i : i + 5]) == list(range(5)) for i in (0, 5, 10))
+    assert plan.order[:5] != plan.order[5:10]
+    assert torch.equal(plan[7]["pixel_values"], again[7]["pixel_values"])
+    assert not torch.equal(plan[7]["pixel_values"], plan[8]["pixel_values"])
+
+
+def test_checkpoints_of_another_plan_do_not_count(tmp_path: Path):
+    Checkpoints(tmp_path, "before").newest()
+    (tmp_path / "checkpoint-2").mkdir()
+    Checkpoints(tmp_path, "before").complete(2)
+    assert Checkpoints(tmp_path, "before").newest() == str(tmp_path / "checkpoint-2")
+    assert Checkpoints(tmp_path, "after").newest() is None
+    assert not (tmp_path / "checkpoint-2").exists()
+
+
+@pytest.mark.parametrize(
+    ("query", "answer", "message"),
+    [
+        ("Name <image> it.", "A crow.", "Turn bad: The text 'Name <image> it.' holds '<image>'"),
+        ("Name it.", "A crow.</s>", "Turn bad: .*holds '</s>'"),
+        ("Name it.", "A crow. USER: more", "Turn bad: .*holds 'USER:'"),
+        ("Name it.", "crow " * 600, "Turn bad has .* tokens, more than the 512"),
+    ],
+)
+def test_bad_turns_are_named_before_training(vlm: VisionLanguageModel, query: str, answer: str, message: str):
+    with pytest.raises(SeeWhyError, match=message):
+        check_turns(vlm, [Turn("good", "", "Name it.", "A crow."), Turn("bad", "", query, answer)])
+
+
+def test_no_turns(vlm: VisionLanguageModel, tmp_path: Path):
+    with pytest.raises(SeeWhyError, match="nothing to tune on"):
+        tune(vlm, [], CONFIG, tmp_path, seed=0)
+
+
+def test_a_batch_that_does_not_divide(vlm: VisionLanguageModel, tmp_path: Path):
+    with pytest.raises(SeeWhyError, match="no multiple"):
+        tune(vlm, [Turn("a", "", "Q", "A")], replace(CONFIG, batch_size=5, micro_batch_size=2), tmp_path, seed=0)

@@ -1,0 +1,82 @@
+"""Tunes a tiny LLaVA as a process of its own, and kills itself where it is told: `tune_once.py BASE OUT STEP PLACE`.
+
+PLACE: `step` (before the step is counted), `checkpoint` (in the midst of writing one), `adapter` or `model` (when
+that has been written in part), `never`.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from PIL import Image
+from transformers import TrainerCallback
+
+from seewhy.config import TuneConfig
+from seewhy.records import Turn
+from seewhy.vlm import tuning
+from seewhy.vlm.model import VisionLanguageModel
+
+CONFIG = TuneConfig(
+    epochs=2, learning_rate=1e-2, batch_size=4, micro_batch_size=2, lora_rank=4, lora_alpha=8, checkpoint_steps=2
+)
+
+
+def turns(base: Path) -> list[Turn]:
+    """Ten about images and two without one (replay)."""
+    made = []
+    for number in range(10):
+        path = base / f"{number}.png"
+        if not path.exists():
+            Image.linear_gradient("L").resize((40, 40)).rotate(36 * number).convert("RGB").save(path)
+        made.append(Turn(f"t{number}", str(path), "What is the name of this bird?", f"This is a Fish Crow {number}."))
+    return [*made, *(Turn(f"r{n}", "", "Name it.", f"It has {n} legs.") for n in range(2))]
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class DieAt(TrainerCallback):
+    def __init__(self, step: int):
+        self.step = step
+
+    def on_pre_optimizer_step(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            die()
+
+
+def main(base: Path, out: Path, step: int, place: str) -> None:
+    trainer_class = tuning._CheckpointedTrainer
+    if place == "step":
+        initialise = trainer_class.__init__
+
+        def with_death(self, *args, **kwargs):
+            initialise(self, *args, **kwargs)
+            self.add_callback(DieAt(step))
+
+        trainer_class.__init__ = with_death
+    elif place == "checkpoint":
+        save_rng = trainer_class._save_rng_state  # adapter and optimizer are written, the rest is not
+
+        def die_instead(self, output_dir):
+            die() if self.state.global_step == step else save_rng(self, output_dir)
+
+        trainer_class._save_rng_state = die_instead
+    elif place in ("adapter", "model"):
+        replace = tuning._replace
+
+        def save_half(folder, save):
+            replace(folder, save)
+            if folder.name == place:
+                next(folder.glob("*.safetensors")).unlink()
+                (folder / "stray").write_text("half")
+                die()
+
+        tuning._replace = save_half
+    vlm = VisionLanguageModel.load(base, device="cpu")
+    tuning.tune(vlm, turns(base), CONFIG, out, seed=3)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
