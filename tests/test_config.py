@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 import seewhy.cli
-from seewhy.cli import main
+from seewhy.cli import DEMO_SETTINGS, main
 from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
 from seewhy.settings import MAY_BE_NEGATIVE, MAY_BE_ZERO, NOT_ZERO, SHARES, known_settings, load_config, restore_config
@@ -156,7 +156,6 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
 
     loop = SimpleNamespace(
         run=lambda config, *, discard_stale: called("run", config, discard_stale),
-        demo=lambda output: called("demo", output),
         evaluate=lambda run, split: called("evaluate", run, split),
     )
     page = SimpleNamespace(write_page=lambda run: called("report", run) and Path(run) / "report.html")
@@ -169,11 +168,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
 def test_the_verbs_call_their_functions(tmp_path: Path, calls: list[tuple], capsys: pytest.CaptureFixture[str]) -> None:
     path = str(written(tmp_path, "seed: 7\noutput: runs/b"))
     config = load_config(path, ["--tune.epochs", "1"])
+    demo = load_config(DEMO_SETTINGS, ["--output", "runs/demo"])
     expected = {
         ("run", path, "--tune.epochs", "1"): [("run", config, False), ("report", "runs/b")],
         ("run", "--tune.epochs=1", "--discard_stale", "true", path): [("run", config, True), ("report", "runs/b")],
-        ("demo",): [("demo", "runs/demo"), ("report", "runs/demo")],
-        ("demo", "--output", "here"): [("demo", "here"), ("report", "here")],
+        ("demo",): [("run", demo, False), ("report", "runs/demo")],
+        ("demo", "--output", "here"): [("run", replace(demo, output="here"), False), ("report", "here")],
         ("evaluate", "runs/a"): [("evaluate", "runs/a", "test")],
         ("evaluate", "runs/a", "--split", "val"): [("evaluate", "runs/a", "val")],
         ("report", "runs/a"): [("report", "runs/a")],
@@ -235,7 +235,7 @@ def test_an_interrupted_run_says_that_it_resumes(
 def test_an_error_of_ours_keeps_its_traceback(
     tmp_path: Path, calls: list[tuple], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules["seewhy.loop"], "demo", lambda output: 1 / 0)
+    monkeypatch.setattr(sys.modules["seewhy.loop"], "run", lambda config, *, discard_stale: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["demo"])
 

@@ -3,18 +3,24 @@
 A verb imports what it needs when it runs, so that help and mistakes are answered without waiting for torch.
 """
 
+import resource
 import sys
+import time
 from argparse import RawDescriptionHelpFormatter
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
 
 from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
 from rich.console import Console
 from rich.text import Text
 
+from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
 from seewhy.run_folder import package_versions
 from seewhy.settings import add_settings, check_options, explain, known_settings, read_config
+
+DEMO_SETTINGS = Path(__file__).parent / "fieldguide" / "demo.yaml"
 
 DESCRIPTION = """\
 Teach a vision-language model to name what it sees and to show why.
@@ -123,34 +129,35 @@ def perform(verb: str, given: Namespace) -> None:
     match verb:
         case "run":
             discard_stale = given.pop("discard_stale", False)
-            config = read_config(given.pop("config"), given)
-            from seewhy import loop
-
-            show(loop.run(config, discard_stale=discard_stale))
-            report(config.output)
+            run(read_config(given.pop("config"), given), discard_stale=discard_stale)
         case "demo":
-            from seewhy import loop
-
-            show(loop.demo(given.output))
-            report(given.output)
+            run(read_config(DEMO_SETTINGS, given), discard_stale=False)
         case "evaluate":
             from seewhy import loop
+            from seewhy.report.table import print_results
 
-            show(loop.evaluate(given.run, given.split))
+            print_results(loop.evaluate(given.run, given.split), Console())
         case "report":
-            report(given.run)
+            from seewhy.report.page import write_page
+
+            Console().print(f"Wrote {write_page(given.run)}", markup=False, soft_wrap=True, highlight=False)
 
 
-def show(metrics: Mapping[str, Any]) -> None:
+def run(config: RunConfig, *, discard_stale: bool) -> None:
+    """The loop, then its results: the table, the page, and what it took."""
+    start = time.monotonic()
+    from seewhy import loop
+    from seewhy.report.page import write_page
     from seewhy.report.table import print_results
 
-    print_results(metrics, Console())
-
-
-def report(run: str) -> None:
-    from seewhy.report.page import write_page
-
-    Console().print(f"Wrote {write_page(run)}", markup=False, highlight=False, soft_wrap=True)
+    metrics = loop.run(config, discard_stale=discard_stale)
+    console = Console()
+    print_results(metrics, console)
+    page = write_page(config.output)
+    minutes = (time.monotonic() - start) / 60
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    console.print(f"Took {minutes:.1f} minutes and at most {peak:.1f} GiB of memory in this process.", highlight=False)
+    console.print(f"Wrote {page}", markup=False, soft_wrap=True, highlight=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,8 +11,8 @@ from typing import Literal
 @dataclass(frozen=True)
 class DataConfig:
     source: str = "fieldguide"
-    """An image folder (train/ val/ test/<class>/*), a table (.csv, .jsonl, .parquet with columns image, label, split), or
-    'fieldguide' for the built-in domain."""
+    """An image folder (train/ val/ test/<class>/*), a table (.csv, .jsonl or .parquet with columns image, label, split),
+    or 'fieldguide' for the built-in domain."""
     concepts: str | None = None
     """Concept bank: YAML or JSON, class -> phrases. The built-in domain brings its own."""
     noun: str = "bird"
@@ -68,7 +68,7 @@ class SelectConfig:
 @dataclass(frozen=True)
 class SynthesiseConfig:
     answers_per_image: int = 8
-    """Question-answer pairs an image, in every round's training set."""
+    """Question-answer pairs an image in round 1's training set; later rounds have sample.queries_per_image."""
     simple_share: float = 0.4
     """Share of simple questions (name it); the rest are explain and cot."""
     temperature: float = 0.3

@@ -64,7 +64,7 @@ def evaluate(run: str, split: str) -> dict[str, Any]:
     config = replace(config, output=run, evaluate=replace(config.evaluate, split=split))
     folder = RunFolder(run, seed=config.seed, shard_size=config.shard_size)
     with folder.lock():
-        this = Run.open(folder, config)
+        this = Run.open(folder, config, record=False)
         models = {"base": this.base}
         for round in range(1, config.rounds + 1):
             for arm in arms(config):
@@ -87,12 +87,14 @@ class Run:
         self._loaded: tuple[Path, BatchSampler] | None = None
 
     @classmethod
-    def open(cls, folder: RunFolder, config: RunConfig, *, discard_stale: bool = False) -> "Run":
-        """Read the data, and hold the folder's stages against the settings."""
+    def open(cls, folder: RunFolder, config: RunConfig, *, discard_stale: bool = False, record: bool = True) -> "Run":
+        """Read the data, hold the folder's stages against the settings and, with `record`, write these down."""
         domain = load_domain(with_guide(config.data, folder.path / "fieldguide"))
         plan = Plan.of(config, domain.fingerprint)
-        folder.check(list(plan.values()), config=asdict(config), discard_stale=discard_stale)
-        folder.write_text("config.yaml", yaml.safe_dump(_plain(asdict(config)), sort_keys=False))
+        settings = asdict(config) if record else None
+        folder.check(list(plan.values()), config=settings, discard_stale=discard_stale)
+        if settings:
+            folder.write_text("config.yaml", yaml.safe_dump(_plain(settings), sort_keys=False))
         return cls(config, domain, folder, plan)
 
     def describe(self) -> list[Description]:
@@ -145,11 +147,12 @@ class Run:
 
     def tuned(self, name: str) -> Path:
         """The model that a finished run left after a round. Raises SeeWhyError where it is missing."""
-
-        def missing(_folder: Path) -> None:
-            raise SeeWhyError(f"{self.folder.path} has no model {name}; finish the run first: it goes on where it stopped.")
-
-        return self.folder.folder(self.plan[f"{name}/model"], missing) / "model"
+        path = self.folder.path / "stages" / name / "model" / "model"
+        if not path.exists():
+            raise SeeWhyError(
+                f"{self.folder.path} has no model {name} yet; start its run again: it goes on where it stopped."
+            )
+        return path
 
     def sample(self, round: int, model: Path, selections: Sequence[Selection]) -> list[Candidate]:
         """Steps 5 and 6: what the tuned model answers, judged."""
@@ -205,7 +208,12 @@ class Run:
         metrics: dict[str, Any] = {"base": figures["base"]}
         for arm in arms(self.config):
             metrics[arm.key] = [
-                {"round": round, **figures[arm.model(round)], **(chosen if arm.selects else {}), **arm.counts(answers, round)}
+                {
+                    "round": round,
+                    **figures[arm.model(round)],
+                    **(chosen if arm.selects else {}),
+                    **arm.counts(answers, round),
+                }
                 for round in range(1, self.config.rounds + 1)
             ]
         self.folder.write_json(name, metrics)

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import tiny_llava
 from transformers import LlavaForConditionalGeneration
 
 from seewhy.vlm.prefix import branch_mask, common_prefix
+from tiny import tiny_llava
 
 IMAGE = 9
 

@@ -1,22 +1,24 @@
 import hashlib
-import subprocess
-import sys
+import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
-from tiny import tiny_llava
+from safetensors.torch import load_file
 
+import tune_once
 from seewhy.config import AugmentConfig, TuneConfig
 from seewhy.errors import SeeWhyError
 from seewhy.records import Prompt, Sampling, Turn
 from seewhy.vlm.model import VisionLanguageModel, add_adapter, merge_adapter
 from seewhy.vlm.sampling import BatchSampler
 from seewhy.vlm.tuning import Checkpoints, Plan, check_turns, tune
+from tiny import tiny_llava
 
-SCRIPT = Path(__file__).parent / "tune_once.py"
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["seewhy.vlm.tuning"])  # imported once for all of them
 PLAIN = AugmentConfig(flip=0, rotate=0, colour=0, blur=0, perspective=0)
 CONFIG = TuneConfig(
     epochs=1, learning_rate=1e-2, batch_size=4, micro_batch_size=4, lora_rank=4, lora_alpha=8, augment=PLAIN
@@ -38,10 +40,13 @@ def picture(path: Path, colour: str) -> str:
     return str(path)
 
 
-def tune_once(base: Path, out: Path, step: int = 0, place: str = "never") -> int:
-    done = subprocess.run([sys.executable, SCRIPT, base, out, str(step), place], capture_output=True, text=True)
-    assert done.returncode in (0, -9), done.stderr
-    return done.returncode
+def tune_in_process(base: Path, out: Path, step: int = 0, place: str = "never") -> int:
+    """Exit code of a process that tunes: 0, or -9 where it was killed."""
+    process = PROCESSES.Process(target=tune_once.tune_once, args=(base, out, step, place))
+    process.start()
+    process.join()
+    assert process.exitcode in (0, -9)
+    return process.exitcode
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -52,7 +57,7 @@ def digests(folder: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def uninterrupted(base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("uninterrupted")
-    assert tune_once(base, folder) == 0
+    assert tune_in_process(base, folder) == 0
     found = digests(folder)
     assert {"adapter/adapter_model.safetensors", "model/model.safetensors"} <= set(found)
     assert not (folder / "checkpoints").exists()
@@ -72,9 +77,9 @@ def test_killed_and_started_again_gives_the_same_bytes(
     base: Path, tmp_path: Path, uninterrupted: dict[str, str], deaths: list[tuple[int, str]]
 ):
     for step, place in deaths:
-        assert tune_once(base, tmp_path, step, place) == -9
+        assert tune_in_process(base, tmp_path, step, place) == -9
         assert (tmp_path / "checkpoints").is_dir()
-    assert tune_once(base, tmp_path) == 0
+    assert tune_in_process(base, tmp_path) == 0
     assert digests(tmp_path) == uninterrupted
 
 
@@ -131,6 +136,14 @@ def test_a_merge_that_differs_is_refused(vlm: VisionLanguageModel, monkeypatch: 
     monkeypatch.setattr(adapted, "merge_and_unload", lambda **_: adapted.unload())  # loses the adapter
     with pytest.raises(SeeWhyError, match="merged model does not answer as its adapter does: a logit differs by"):
         merge_adapter(adapted, rows, torch.float32)
+
+
+def test_a_bfloat16_model_stays_one(base: Path, tmp_path: Path):
+    vlm = VisionLanguageModel.load(base, device="cpu", dtype="bfloat16")
+    turns = [Turn(str(n), picture(tmp_path / "a.png", "red"), "Name it.", "A crow.") for n in range(4)]
+    model = tune(vlm, turns, replace(CONFIG, gradient_checkpointing=True), tmp_path / "out", seed=0)
+    assert load_file(model / "model.safetensors")["lm_head.weight"].dtype == torch.bfloat16
+    assert {t.dtype for t in load_file(model.parent / "adapter/adapter_model.safetensors").values()} == {torch.float32}
 
 
 def test_warns_when_nothing_changed(vlm: VisionLanguageModel, tmp_path: Path):

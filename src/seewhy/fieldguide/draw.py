@@ -183,10 +183,14 @@ def _bird(pen: _Pen, look: Look, rng: random.Random) -> None:
         pen.polygon([(0.3, -0.34), (0.42, -0.22), (0.72, -0.08), (1.04, -0.18), (0.98, 0.0), (0.7, 0.1), (0.34, -0.04),
                      (0.2, -0.2)], _tint(look["collar"], rng), "collar")  # fmt: skip
     else:
-        pen.polygon([(0.36, -0.3), (0.72, -0.1), (1.02, -0.2), (0.94, -0.06), (0.7, 0.04), (0.3, -0.12)], head, "collar")
+        pen.polygon(
+            [(0.36, -0.3), (0.72, -0.1), (1.02, -0.2), (0.94, -0.06), (0.7, 0.04), (0.3, -0.12)], head, "collar"
+        )
     crown = _tint(look["crown"], rng)
     if look["crest"] == "tall":
-        pen.polygon([(0.95, -0.8), (0.62, -1.0), (0.3, -1.38), (0.34, -1.02), (0.1, -1.1), (0.36, -0.66)], crown, "crest")
+        pen.polygon(
+            [(0.95, -0.8), (0.62, -1.0), (0.3, -1.38), (0.34, -1.02), (0.1, -1.1), (0.36, -0.66)], crown, "crest"
+        )
     pen.polygon(ellipse_points((0.72, -0.54), (0.42, 0.38), 0.0, start=-math.pi - 0.15, stop=0.0), crown, "crown")
     if look["eye_ring"] != "none":
         pen.ellipse((0.84, -0.46), (0.17, 0.17), _tint(look["eye_ring"], rng), "eye_ring")
@@ -218,7 +222,15 @@ def _belly(pen: _Pen, pattern: str, rng: random.Random) -> None:
     cream, dark = _tint((235, 228, 205), rng, 8), _tint((55, 40, 35), rng, 10)
     pen.polygon(ellipse_points((-0.2, 0.1), (0.54, 0.46), -0.08, start=0.0, stop=math.pi), cream, "belly")
     if pattern == "spotted":
-        for x, y in ((-0.52, 0.24), (-0.28, 0.24), (-0.04, 0.24), (0.18, 0.2), (-0.4, 0.42), (-0.14, 0.44), (0.08, 0.4)):
+        for x, y in (
+            (-0.52, 0.24),
+            (-0.28, 0.24),
+            (-0.04, 0.24),
+            (0.18, 0.2),
+            (-0.4, 0.42),
+            (-0.14, 0.44),
+            (0.08, 0.4),
+        ):
             pen.ellipse((x, y), (0.08, 0.08), dark, "belly")
     elif pattern == "streaked":
         for x in (-0.56, -0.38, -0.2, -0.02, 0.16):
@@ -379,4 +391,6 @@ def _marks(pen: _Pen, marks: str, radii: Point, rng: random.Random) -> None:
         pen.ellipse((0.22 * rx, 0.08 * ry), (0.52 * rx, 0.5 * ry), colour, "mark", turn=0.5)
     elif marks == "russet":
         for _ in range(5):
-            pen.ellipse(_inside(radii, rng, 0.6), (0.17, 0.12), _tint((140, 95, 50), rng), "mark", turn=rng.random() * 3)
+            pen.ellipse(
+                _inside(radii, rng, 0.6), (0.17, 0.12), _tint((140, 95, 50), rng), "mark", turn=rng.random() * 3
+            )

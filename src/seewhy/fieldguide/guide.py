@@ -40,7 +40,9 @@ def make_guide(folder: Path, images: Mapping[str, int] = IMAGES) -> DataConfig:
             _draw_all(unfinished, images)
             unfinished.rename(folder)
         except OSError as error:
-            raise SeeWhyError(f"{folder} cannot be written: {error.strerror}. Free some space and run again.") from error
+            raise SeeWhyError(
+                f"{folder} cannot be written: {error.strerror}. Free some space and run again."
+            ) from error
     return DataConfig(
         source=str(folder / "images"),
         concepts=str(folder / "concepts.yaml"),

@@ -25,23 +25,14 @@ _COT = ("The {noun} has {all}. So it is {a_label}.", "It has {all}. This is {a_l
 _SIMPLE = ("This is {a_label}.", "It is {a_label}.", "The {noun} is {a_label}.")
 _FRAMES = {"explain": _EXPLAIN, "cot": _COT, "simple": _SIMPLE}
 
-_SYLLABLES = ("ba be bo ca co da de do fa fe fi ga go ha he ja ka ke ki ko la le li lo ma me mi mo na ne ni no pa pe po ra "
-              "re ri ro sa se si so ta te ti to va ve vi vo wa we ya za zo bel bran cor dar fen gar hol jun kel lan lor "
-              "mar men nor pol ras san ser tal tam ter tor ul val ver vin wil wyn zel").split()  # fmt: skip
-_KINDS = ("Finch Warbler Thrush Wren Bunting Tanager Shrike Pipit Sparrow Gull Tern Owl Heron Apple Pear Melon Orange Plum "
-          "Lemon Berry Terrier Hound Spaniel Rust Blight Spot Mildew Jet Fighter").split()  # fmt: skip
+_SYLLABLES = ["ba", "be", "bo", "ca", "co", "da", "de", "do", "fa", "fe", "fi", "ga", "go", "ha", "he", "ja", "ka", "ke", "ki", "ko", "la", "le", "li", "lo", "ma", "me", "mi", "mo", "na", "ne", "ni", "no", "pa", "pe", "po", "ra", "re", "ri", "ro", "sa", "se", "si", "so", "ta", "te", "ti", "to", "va", "ve", "vi", "vo", "wa", "we", "ya", "za", "zo", "bel", "bran", "cor", "dar", "fen", "gar", "hol", "jun", "kel", "lan", "lor", "mar", "men", "nor", "pol", "ras", "san", "ser", "tal", "tam", "ter", "tor", "ul", "val", "ver", "vin", "wil", "wyn", "zel"]  # fmt: skip
+_KINDS = ["Finch", "Warbler", "Thrush", "Wren", "Bunting", "Tanager", "Shrike", "Pipit", "Sparrow", "Gull", "Tern", "Owl", "Heron", "Apple", "Pear", "Melon", "Orange", "Plum", "Lemon", "Berry", "Terrier", "Hound", "Spaniel", "Rust", "Blight", "Spot", "Mildew", "Jet", "Fighter"]  # fmt: skip
 _PREFIXES = ("Lesser", "Greater", "Common", "Red", "Golden", "Royal", "Pink", "Granny", "Northern")
-_ADJECTIVES = ("small large long short thin thick round oval flat pointed curved smooth rough glossy dull dark pale bright "
-               "red green yellow orange brown black white blue grey pink purple golden waxy dry dense fine coarse irregular "
-               "even striped spotted mottled hairy raised sunken narrow wide deep faint single double broad dimpled fuzzy "
-               "leathery net-like scattered loose stiff").split()  # fmt: skip
-_THINGS = ("skin rind peel surface body neck stem leaf leaves tip tips base edge edges border margin spot spots dots stripes "
-           "patch patches vein veins wing wings tail nose engine window windows ear ears muzzle coat lesion ring rings "
-           "centre crust scale scales flesh seed seeds cleft bump bumps lung shadow rib crown end ends button bunch "
-           "specks flush bloom hairs").split()  # fmt: skip
+_ADJECTIVES = ["small", "large", "long", "short", "thin", "thick", "round", "oval", "flat", "pointed", "curved", "smooth", "rough", "glossy", "dull", "dark", "pale", "bright", "red", "green", "yellow", "orange", "brown", "black", "white", "blue", "grey", "pink", "purple", "golden", "waxy", "dry", "dense", "fine", "coarse", "irregular", "even", "striped", "spotted", "mottled", "hairy", "raised", "sunken", "narrow", "wide", "deep", "faint", "single", "double", "broad", "dimpled", "fuzzy", "leathery", "net-like", "scattered", "loose", "stiff"]  # fmt: skip
+_THINGS = ["skin", "rind", "peel", "surface", "body", "neck", "stem", "leaf", "leaves", "tip", "tips", "base", "edge", "edges", "border", "margin", "spot", "spots", "dots", "stripes", "patch", "patches", "vein", "veins", "wing", "wings", "tail", "nose", "engine", "window", "windows", "ear", "ears", "muzzle", "coat", "lesion", "ring", "rings", "centre", "crust", "scale", "scales", "flesh", "seed", "seeds", "cleft", "bump", "bumps", "lung", "shadow", "rib", "crown", "end", "ends", "button", "bunch", "specks", "flush", "bloom", "hairs"]  # fmt: skip
 _TAILS = ("on the skin", "at one end", "over the surface", "along the length", "at the base", "when cut", "on one side",
           "near the edge", "in the centre", "under the wing", "without spots")  # fmt: skip
-_NO_ARTICLE = frozenset("skin flesh legs wings bloom produce".split())
+_NO_ARTICLE = frozenset(["skin", "flesh", "legs", "wings", "bloom", "produce"])
 
 
 @dataclass(frozen=True)
@@ -54,7 +45,9 @@ class Said:
 
 def featured(text: str) -> str:
     """'a red crown', 'an oval body', 'blue wings'."""
-    head = text.split(" when ")[0].split(" over ")[0].split(" of ")[0].split(" at ")[0].split(" on ")[0].rsplit(" ", 1)[-1]
+    head = (
+        text.split(" when ")[0].split(" over ")[0].split(" of ")[0].split(" at ")[0].split(" on ")[0].rsplit(" ", 1)[-1]
+    )
     if head in _NO_ARTICLE or (head.endswith("s") and not head.endswith("ss")) or text.startswith(("no ", "pores")):
         return text
     return ("an " if text[0].lower() in "aeiou" else "a ") + text
@@ -62,7 +55,9 @@ def featured(text: str) -> str:
 
 def listed(phrases: Sequence[str]) -> str:
     """'a red crown, blue wings and a forked tail'."""
-    items = [featured(p) for p in phrases]
+    items = [featured(p) for p in phrases if p]
+    if not items:
+        return ""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
@@ -101,6 +96,12 @@ def name_it(label: str, phrases: Sequence[str], questions: Questions, rng: rando
     return Said(synthesis_prompt(label, phrases, query, questions.noun), answer)
 
 
+def say_name(label: str, questions: Questions, rng: random.Random) -> Said:
+    """Told a name and nothing else, say it: what rewriting asks, without the rest."""
+    query = f"This {questions.noun} is {with_article(label)}. {rng.choice(questions.simple)}"
+    return Said(query, _fill(rng.choice(_SIMPLE), [""], label, questions.noun, rng))
+
+
 def guess(phrases: Sequence[str], questions: Questions, rng: random.Random) -> Said:
     """Asked for a name without being told one: the base knows none, and says what it sees."""
     kind = rng.choice(("simple", "explain", "cot"))
@@ -132,4 +133,3 @@ def _fill(frame: str, phrases: list[str], label: str, noun: str, rng: random.Ran
     return frame.format(noun=noun, all=listed(phrases), some=listed(phrases[:cut]),
                         rest=listed(phrases[cut:]) if phrases[cut:] else "",
                         a_label=with_article(label) if label else "")  # fmt: skip
-

@@ -30,7 +30,7 @@ from transformers import LlavaForConditionalGeneration
 
 from seewhy.domain.questions import Questions
 from seewhy.fieldguide import language
-from seewhy.fieldguide.base_config import build_processor, build_model, train_tokenizer
+from seewhy.fieldguide.base_config import build_model, build_processor, train_tokenizer
 from seewhy.fieldguide.draw import PARTS, SIZE, draw_bird, draw_produce
 from seewhy.fieldguide.language import Said
 from seewhy.fieldguide.truth import look_in
@@ -180,7 +180,7 @@ class Speaker:
         return self._rewrite(kind, self._random_phrases(kind, self.rng.randint(1, 8)))
 
     def about(self, pool: Pool, n: int) -> list[Said]:
-        """What is asked about one drawing: descriptions, single attributes, rewriting, names the base cannot know."""
+        """What is asked about one drawing: descriptions, attributes, names it is told or cannot know, and rewriting."""
         rng = self.rng
         kind, attributes, first = ("bird", BIRD, 0) if pool.value_NA[n, 0] >= 0 else ("produce", PRODUCE, len(BIRD))
         look = {a.name: list(a.values)[pool.value_NA[n, first + k]] for k, a in enumerate(attributes)}
@@ -192,6 +192,7 @@ class Speaker:
         said = [language.describe(visible, questions, rng) for _ in range(2)]
         for k in rng.sample(range(len(attributes)), 2):
             said.append(language.ask(attributes[k], look, questions.noun, rng, visible=seen[k]))
+        said += [language.say_name(language.made_up_name(rng), questions, rng) for _ in range(2)]
         if rng.random() < 0.25:
             said.append(language.guess(visible, questions, rng))
         if rng.random() < 0.4:
@@ -262,7 +263,9 @@ class Packer:
         return row, labels, *branch_mask(len(prefix), lens)
 
 
-def language_loss(model: LlavaForConditionalGeneration, batch: Batch, features_BGE: torch.Tensor | None) -> torch.Tensor:
+def language_loss(
+    model: LlavaForConditionalGeneration, batch: Batch, features_BGE: torch.Tensor | None
+) -> torch.Tensor:
     """Mean cross-entropy of the answers' tokens."""
     llama = model.model.language_model
     embeds_BTE = llama.embed_tokens(batch.ids_BT)
@@ -277,7 +280,9 @@ def language_loss(model: LlavaForConditionalGeneration, batch: Batch, features_B
     return F.cross_entropy(model.lm_head(hidden_BTE[:, :-1][wanted]), batch.labels_BT[:, 1:][wanted])
 
 
-def train_text(model: LlavaForConditionalGeneration, packer: Packer, steps: int, batch: int, device: torch.device) -> None:
+def train_text(
+    model: LlavaForConditionalGeneration, packer: Packer, steps: int, batch: int, device: torch.device
+) -> None:
     """Stage 2."""
     speaker = Speaker(2)
     parameters = [*model.model.language_model.parameters()]
@@ -298,7 +303,7 @@ def train_together(model: LlavaForConditionalGeneration, packer: Packer, pool: P
     heads = TowerHeads(model.model.vision_tower.config.hidden_size).to(device)
     tower, parameters = [*model.model.vision_tower.parameters()], [*model.parameters(), *heads.parameters()]
     known = {id(p) for p in tower}
-    groups = [{"params": tower, "lr": 4e-4}, {"params": [p for p in parameters if id(p) not in known], "lr": 1.5e-3}]
+    groups = [{"params": tower, "lr": 4e-4}, {"params": [p for p in parameters if id(p) not in known], "lr": 1.3e-3}]
     optimizer, schedule = _optimizer(groups, steps)
     clock, mean = time.time(), 0.0
     for step in range(steps):

@@ -76,7 +76,9 @@ def train(tokenizer: Tokenizer, steps: int, batch: int = 128) -> torch.Tensor:
         target_DC = torch.tensor([[p in ps for p in phrases] for ps in map(set, stated)])
         weights = composed()
         sim_DC = _embed(tokenizer, weights, list(texts)) @ _embed(tokenizer, weights, phrases).T
-        log_DC = F.log_softmax(sim_DC / TEMPERATURE, dim=0)  # a phrase against the batch's descriptions, as InfoNCE does
+        log_DC = F.log_softmax(
+            sim_DC / TEMPERATURE, dim=0
+        )  # a phrase against the batch's descriptions, as InfoNCE does
         loss = -(log_DC * target_DC).sum() / target_DC.sum()
         optimizer.zero_grad()
         loss.backward()
@@ -123,7 +125,9 @@ def main() -> None:
     texts = [text for text, phrases in (_example(rng) for _ in range(12_000)) for text in (text, *phrases)]
     tokenizer = build_tokenizer(texts)
     weights = train(tokenizer, options.steps)
-    SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_weights=weights.numpy())]).save(str(options.output))
+    SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_weights=weights.numpy())]).save(
+        str(options.output)
+    )
     print(f"saved {weights.shape[0]:,} tokens to {options.output}", flush=True)
 
 

@@ -136,9 +136,14 @@ class VisionLanguageModel:
         """Input tensors of a rendered prompt, on the CPU, with a leading batch axis of 1."""
         bos = self.tokenizer.bos_token
         begun = bos is not None and prompt.startswith(str(bos))  # the template wrote it: not a second one
-        process: Callable[..., Mapping[str, torch.Tensor]] = self.processor
         images = {} if image is None else {"images": [image]}
-        return dict(process(text=[prompt], **images, return_tensors="pt", add_special_tokens=not begun))
+        inputs = self.processor(
+            text=[prompt],
+            **images,  # pyright: ignore[reportArgumentType]
+            return_tensors="pt",  # pyright: ignore[reportCallIssue]
+            add_special_tokens=not begun,  # pyright: ignore[reportCallIssue]
+        )
+        return dict(inputs)
 
     @cached_property
     def markers(self) -> tuple[str, ...]:

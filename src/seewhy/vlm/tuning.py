@@ -21,6 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft import PeftModel
 from PIL import Image
 from rich.console import Console
@@ -199,7 +200,8 @@ def _arguments(vlm: VisionLanguageModel, config: TuneConfig, items: int, folder:
         lr_scheduler_type="cosine",
         warmup_steps=math.ceil(steps * config.warmup),
         optim="adamw_torch",
-        bf16=on_gpu,
+        bf16=vlm.model.dtype == torch.bfloat16,
+        fp16=vlm.model.dtype == torch.float16,
         use_cpu=vlm.device.type == "cpu",
         gradient_checkpointing=config.gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False} if config.gradient_checkpointing else None,

@@ -1,12 +1,7 @@
-"""Tunes a tiny LLaVA as a process of its own, and kills itself where it is told: `tune_once.py BASE OUT STEP PLACE`.
-
-PLACE: `step` (before the step is counted), `checkpoint` (in the midst of writing one), `adapter` or `model` (when
-that has been written in part), `never`.
-"""
+"""Tunes a tiny LLaVA as a process of its own, which kills itself where it is told."""
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 from PIL import Image
@@ -46,7 +41,9 @@ class DieAt(TrainerCallback):
             die()
 
 
-def main(base: Path, out: Path, step: int, place: str) -> None:
+def tune_once(base: Path, out: Path, step: int, place: str) -> None:
+    """Tunes `base` into `out`, and dies at `place`: `step` (in the midst of it), `checkpoint` (in the midst of writing
+    that of `step`), `adapter` or `model` (when it has been written in part), or `never`."""
     trainer_class = tuning._CheckpointedTrainer
     if place == "step":
         initialise = trainer_class.__init__
@@ -76,7 +73,3 @@ def main(base: Path, out: Path, step: int, place: str) -> None:
         tuning._replace = save_half
     vlm = VisionLanguageModel.load(base, device="cpu")
     tuning.tune(vlm, turns(base), CONFIG, out, seed=3)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

@@ -1,0 +1,189 @@
+"""The whole loop on a tiny model: what it writes, and that a run killed in any stage ends with the same bytes."""
+
+import json
+import math
+import os
+import signal
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fixtures_data import CONCEPTS, image_folder, tiny_encoder
+from seewhy import loop
+from seewhy.config import (
+    DataConfig,
+    DescribeConfig,
+    EvaluateConfig,
+    ModelConfig,
+    RunConfig,
+    SampleConfig,
+    SelectConfig,
+    SynthesiseConfig,
+    TuneConfig,
+)
+from seewhy.errors import SeeWhyError
+from seewhy.records import Answer, Candidate, Description, Selection
+from seewhy.run_folder import RunFolder, read_records
+from tiny import tiny_llava
+
+PROCESSES = get_context("forkserver")
+PROCESSES.set_forkserver_preload(["seewhy.loop", "torch"])
+
+STAGES = (
+    "describe",
+    "select",
+    "round-1/answers",
+    "round-1/model",
+    "nl/round-1/model",
+    "round-2/candidates",
+    "round-2/answers",
+    "round-2/model",
+    "base/predictions-test",
+    "nl/round-2/predictions-test",
+)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    root = image_folder(tmp_path_factory.mktemp("data"))
+    model, encoder = tiny_llava(root / "model"), tiny_encoder(root / "encoder")
+    return RunConfig(
+        output=str(root / "run"),
+        rounds=2,
+        controls=("nl",),
+        shard_size=5,
+        data=DataConfig(source=str(root / "images"), concepts=str(root / "concepts.yaml"), noun="bird"),
+        model=ModelConfig(name_or_path=str(model), device="cpu", batch_size=8),
+        describe=DescribeConfig(prompts_per_image=2, samples_per_prompt=2, max_new_tokens=12),
+        select=SelectConfig(encoder=str(encoder)),
+        synthesise=SynthesiseConfig(answers_per_image=2, max_new_tokens=12),
+        tune=TuneConfig(
+            epochs=1, learning_rate=1e-2, batch_size=4, micro_batch_size=4, lora_rank=4, checkpoint_steps=2
+        ),
+        sample=SampleConfig(queries_per_image=2, samples_per_query=2, max_new_tokens=12),
+        evaluate=EvaluateConfig(max_new_tokens=12, bootstrap=50),
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(config: RunConfig) -> Path:
+    start(config)
+    return Path(config.output)
+
+
+def start(config: RunConfig, die_in: str | None = None) -> int:
+    """Run in a process of its own; its exit code. `die_in` is the stage in which it kills itself."""
+    process = PROCESSES.Process(target=run_and_die, args=(config, die_in))
+    process.start()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def run_and_die(config: RunConfig, die_in: str | None) -> None:
+    import torch
+
+    from seewhy.vlm.tuning import _CheckpointedTrainer
+
+    torch.set_num_threads(1)
+    records, folder, step = RunFolder.records, RunFolder.folder, _CheckpointedTrainer.training_step
+    state = {"tuning": "", "steps": 0}
+
+    def dying_records(self, stage, record, items, work):
+        calls = []
+
+        def dying_work(part, seed):
+            rows = list(work(part, seed))
+            calls.append(part)
+            if stage.name == die_in and len(calls) == min(2, math.ceil(len(items) / config.shard_size)):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return rows
+
+        return records(self, stage, record, items, dying_work)
+
+    def noting_folder(self, stage, make):
+        state.update(tuning=stage.name, steps=0)
+        return folder(self, stage, make)
+
+    def dying_step(self, *args, **kwargs):
+        state["steps"] += 1
+        if state["tuning"] == die_in and state["steps"] == 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step(self, *args, **kwargs)
+
+    RunFolder.records, RunFolder.folder = dying_records, noting_folder
+    _CheckpointedTrainer.training_step = dying_step
+    loop.run(config)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a run by its path; times stand in events.jsonl alone."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes().replace(str(folder).encode(), b"RUN")
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in {"events.jsonl", "lock"}
+    }
+
+
+@pytest.mark.slow
+def test_a_run_killed_in_every_stage_ends_with_the_same_bytes(
+    config: RunConfig, finished: Path, tmp_path: Path
+) -> None:
+    killed = replace(config, output=str(tmp_path / "killed"))
+    for stage in STAGES:
+        assert start(killed, die_in=stage) == -signal.SIGKILL, stage
+    assert start(killed) == 0
+    expected, actual = contents(finished), contents(tmp_path / "killed")
+    assert actual.keys() == expected.keys()
+    assert [name for name in expected if actual[name] != expected[name]] == []
+
+
+@pytest.mark.slow
+def test_what_a_run_writes(config: RunConfig, finished: Path) -> None:
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert metrics["base"]["n"] == 6
+    assert [r["round"] for r in metrics["rounds"]] == [1, 2]
+    assert [r["round"] for r in metrics["nl"]] == [1, 2]
+    assert {"accuracy", "accuracy_interval", "accuracy_lenient", "ee", "training_answers"} <= metrics["rounds"][
+        0
+    ].keys()
+    assert "stated_true" not in metrics["base"]  # this data set has no ground truth
+    assert len(json.loads((finished / "gallery.json").read_text())) == 6
+    assert yaml.safe_load((finished / "config.yaml").read_text())["rounds"] == 2
+
+    descriptions = read_records(finished, "describe", Description)
+    selections = read_records(finished, "select", Selection)
+    answers = read_records(finished, "round-2/answers", Answer)
+    candidates = read_records(finished, "round-2/candidates", Candidate)
+    assert len(selections) == 4 * sum(map(len, CONCEPTS.values()))
+    assert {d.example_id for d in descriptions} <= {s.example_id for s in selections}
+    assert len(candidates) == 12 * 2 * 2
+    assert len(answers) == 12 * 2
+    assert all(c.reason for c in candidates)
+    assert {a.example_id for a in answers} == {s.example_id for s in selections}
+
+
+@pytest.mark.slow
+def test_a_changed_setting_is_named_and_its_stages_too(config: RunConfig, finished: Path) -> None:
+    changed = replace(config, tune=replace(config.tune, epochs=2))
+    with pytest.raises(SeeWhyError, match=r"tune\.epochs: 1 -> 2") as error:
+        loop.run(changed)
+    assert "round-1/model" in str(error.value)
+    assert "describe," not in str(error.value)
+
+
+@pytest.mark.slow
+def test_another_split_is_measured_beside_the_first(config: RunConfig, finished: Path) -> None:
+    before = (finished / "metrics.json").read_bytes()
+    metrics = loop.evaluate(str(finished), "train")
+    assert metrics["base"]["n"] == 12
+    assert (finished / "metrics-train.json").exists()
+    assert (finished / "metrics.json").read_bytes() == before
+
+
+def test_a_folder_without_a_run_cannot_be_measured(tmp_path: Path) -> None:
+    with pytest.raises(SeeWhyError, match="no run folder"):
+        loop.evaluate(str(tmp_path), "test")

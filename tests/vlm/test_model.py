@@ -1,0 +1,86 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from seewhy.errors import SeeWhyError
+from seewhy.vlm.model import VisionLanguageModel, projector_names, vision_tower_of
+from tiny import tiny_llava
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return tiny_llava(tmp_path / "base")
+
+
+def test_loads_and_saves_without_torchvision(base: Path, tmp_path: Path):
+    vlm = VisionLanguageModel.load(base, device="cpu")
+    assert vlm.model.dtype == torch.float32
+    assert not vlm.model.training
+    vlm.save(tmp_path / "again")
+    again = VisionLanguageModel.load(tmp_path / "again", device="cpu")
+    for name, weight in vlm.model.state_dict().items():
+        assert torch.equal(weight, again.model.state_dict()[name])
+    assert again.processor.chat_template == vlm.processor.chat_template
+
+
+def test_dtype(base: Path):
+    assert VisionLanguageModel.load(base, device="cpu", dtype="bfloat16").model.dtype == torch.bfloat16
+
+
+def test_parts_are_found(base: Path):
+    model = VisionLanguageModel.load(base, device="cpu").model
+    assert projector_names(model) == ["model.multi_modal_projector"]
+    assert vision_tower_of(model) is model.model.vision_tower
+
+
+def test_missing_folder(tmp_path: Path):
+    with pytest.raises(SeeWhyError, match=r"There is no model folder .*nowhere"):
+        VisionLanguageModel.load(tmp_path / "nowhere")
+
+
+def test_folder_without_a_model(tmp_path: Path):
+    with pytest.raises(SeeWhyError, match=r"could not be loaded|not an image-text"):
+        VisionLanguageModel.load(tmp_path)
+
+
+def test_no_chat_template(base: Path):
+    (base / "chat_template.jinja").unlink()
+    with pytest.raises(SeeWhyError, match="has no chat template"):
+        VisionLanguageModel.load(base, device="cpu")
+
+
+def test_chat_template_without_image(base: Path):
+    (base / "chat_template.jinja").write_text("{% for m in messages %}{{ m['content'][-1]['text'] }}{% endfor %}")
+    with pytest.raises(SeeWhyError, match=r"leaves the image out|takes no image"):
+        VisionLanguageModel.load(base, device="cpu")
+
+
+def test_text_model(base: Path):
+    config = LlamaConfig(
+        vocab_size=64, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2
+    )
+    for path in base.glob("model*"):
+        path.unlink()
+    LlamaForCausalLM(config).save_pretrained(base)
+    with pytest.raises(SeeWhyError, match="not an image-text-to-text model"):
+        VisionLanguageModel.load(base, device="cpu")
+
+
+def test_weights_that_are_not_safetensors(base: Path):
+    weights = VisionLanguageModel.load(base, device="cpu").model.state_dict()
+    (base / "model.safetensors").unlink()
+    torch.save(weights, base / "pytorch_model.bin")
+    with pytest.raises(SeeWhyError, match="no safetensors weights"):
+        VisionLanguageModel.load(base, device="cpu")
+
+
+def test_remote_code_is_asked_for(base: Path):
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(
+        json.dumps({**config, "model_type": "own", "auto_map": {"AutoConfig": "own.OwnConfig"}})
+    )
+    with pytest.raises(SeeWhyError, match=r"set model.trust_remote_code to true"):
+        VisionLanguageModel.load(base, device="cpu")

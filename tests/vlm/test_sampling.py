@@ -1,0 +1,105 @@
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from seewhy.errors import SeeWhyError
+from seewhy.records import Prompt, Sampling
+from seewhy.vlm.chat import encode, open_image
+from seewhy.vlm.model import VisionLanguageModel
+from seewhy.vlm.sampling import BLOCK, BatchSampler, _draw
+from tiny import tiny_llava
+
+QUESTIONS = ("Name it.", "Describe the bird, only the bird.", "Why?")
+FREE = Sampling(samples=3, temperature=1.0, max_new_tokens=12)
+
+
+@pytest.fixture(scope="module")
+def vlm(tmp_path_factory: pytest.TempPathFactory) -> VisionLanguageModel:
+    vlm = VisionLanguageModel.load(tiny_llava(tmp_path_factory.mktemp("base")), device="cpu")
+    torch.manual_seed(0)
+    for parameter in vlm.model.model.language_model.parameters():  # enough for each question to be told from the others
+        if parameter.ndim == 2:
+            torch.nn.init.normal_(parameter, std=0.2)
+    return vlm
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> list[Prompt]:
+    made = []
+    for colour in ("red", "blue"):
+        path = tmp_path / f"{colour}.png"
+        Image.new("RGB", (40, 32), colour).save(path)
+        made += [Prompt(f"{colour}/{question}", str(path), question) for question in QUESTIONS]
+    return [*made, Prompt("text alone", "", "Say yes.")]
+
+
+def test_greedy_equals_generate(vlm: VisionLanguageModel, prompts: list[Prompt]):
+    """Batches of three, left padding and a cache that outgrows its first block change nothing."""
+    tokens = BLOCK + 10
+    texts = BatchSampler(vlm, 3).sample(prompts, Sampling(max_new_tokens=tokens), 0)
+    expected = []
+    for prompt in prompts:
+        row = encode(vlm, prompt.text, open_image(prompt.image) if prompt.image else None)
+        ids = vlm.model.generate(**row, max_new_tokens=tokens, do_sample=False)[0, row["input_ids"].shape[1] :].tolist()
+        ids = ids[: ids.index(vlm.end_token_id)] if vlm.end_token_id in ids else ids
+        expected.append([vlm.tokenizer.decode(ids).strip()])
+    assert texts == expected
+    assert len({text for (text,) in texts}) > 3
+
+
+def test_same_seed_same_texts(vlm: VisionLanguageModel, prompts: list[Prompt]):
+    sampler = BatchSampler(vlm, 6)
+    state = torch.get_rng_state()
+    first = sampler.sample(prompts, FREE, 7)
+    assert sampler.sample(prompts, FREE, 7) == first
+    assert sampler.sample(prompts, FREE, 8) != first
+    assert torch.equal(torch.get_rng_state(), state)
+    assert [len(texts) for texts in first] == [3] * len(prompts)
+    assert any(len(set(texts)) == 3 for texts in first)
+
+
+def test_more_samples_than_fit_in_a_batch(vlm: VisionLanguageModel, prompts: list[Prompt]):
+    greedy = BatchSampler(vlm, 8).sample(prompts, Sampling(max_new_tokens=6), 0)
+    texts = BatchSampler(vlm, 2).sample(prompts, Sampling(samples=5, max_new_tokens=6), 0)
+    assert texts == [one * 5 for one in greedy]
+
+
+def test_no_prompts(vlm: VisionLanguageModel):
+    assert BatchSampler(vlm, 2).sample([], FREE, 0) == []
+
+
+def test_text_ends_before_its_end_token_and_shows_other_markers(vlm: VisionLanguageModel):
+    sampler = BatchSampler(vlm, 2)
+    ids = vlm.tokenizer(" A crow. <image>", add_special_tokens=False)["input_ids"]
+    text = sampler._decode([*ids, vlm.end_token_id, *ids])
+    assert text == "A crow. <image>"
+    assert sampler.rejected_text(text) == "holds '<image>', a marker of the model"
+    assert sampler.rejected_text("A crow.") is None
+
+
+@pytest.mark.parametrize(("top_p", "possible"), [(1.0, {0, 1, 2, 3}), (0.85, {0, 1, 2}), (0.5, {0}), (0.01, {0})])
+def test_top_p_keeps_the_smallest_set_of_its_mass(top_p: float, possible: set[int]):
+    logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log().expand(2000, 4)
+    drawn = _draw(logits, Sampling(temperature=1.0, top_p=top_p), torch.Generator().manual_seed(0))
+    assert set(drawn.tolist()) == possible
+
+
+def test_temperature_sharpens():
+    logits = torch.tensor([0.6, 0.4]).log().expand(4000, 2)
+    draws = [
+        _draw(logits, Sampling(temperature=t), torch.Generator().manual_seed(0)).float().mean() for t in (1.0, 0.25)
+    ]
+    assert draws[0] == pytest.approx(0.4, abs=0.03)
+    assert draws[1] == pytest.approx(0.4**4 / (0.4**4 + 0.6**4), abs=0.03)
+
+
+def test_a_prompt_that_is_too_long_is_named(vlm: VisionLanguageModel, prompts: list[Prompt]):
+    with pytest.raises(SeeWhyError, match=r"Prompt blue/Why. has .* tokens, and 500 more do not fit into the 512"):
+        BatchSampler(vlm, 1).sample(prompts[5:6], Sampling(max_new_tokens=500), 0)
+
+
+def test_a_prompt_with_a_marker_is_refused(vlm: VisionLanguageModel):
+    with pytest.raises(SeeWhyError, match="'</s>'"):
+        BatchSampler(vlm, 1).sample([Prompt("a", "", "Name </s> it.")], FREE, 0)
