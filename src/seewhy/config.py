@@ -1,6 +1,6 @@
 """Every setting of a run, described once by the string under it.
 
-Defaults are the paper's (method.md names them); the shipped YAML files say where they differ. Read from YAML with
+Defaults are the paper's; the shipped YAML files say where they differ. Read from YAML with
 dotted overrides by `cli.py`; components receive plain arguments, never the whole configuration.
 """
 
@@ -11,8 +11,8 @@ from typing import Literal
 @dataclass(frozen=True)
 class DataConfig:
     source: str = "fieldguide"
-    """An image folder (train/ val/ test/<class>/*), a table (.csv, .jsonl or .parquet with columns image, label, split),
-    or 'fieldguide' for the built-in domain."""
+    """An image folder (train/ val/ test/<class>/*), a table (.csv, .jsonl or .parquet with columns image, label and
+    split), or 'fieldguide' for the built-in domain."""
     concepts: str | None = None
     """Concept bank: YAML or JSON, class -> phrases. The built-in domain brings its own."""
     noun: str = "bird"

@@ -15,7 +15,7 @@ def unit(random, rows, width=24):
 
 
 def direct_concept_scores(descriptions_DE, owner_D, concepts_CE, wanted, tau):
-    """method.md, step 2, to the letter, one image and one concept at a time."""
+    """docs/method.md, step 2, to the letter, one image and one concept at a time."""
     sim_DC = descriptions_DE.astype(np.float64) @ concepts_CE.astype(np.float64).T
     scores = []
     for image, columns in enumerate(wanted):
@@ -29,7 +29,7 @@ def direct_concept_scores(descriptions_DE, owner_D, concepts_CE, wanted, tau):
 
 
 def direct_candidate_score(candidate_E, concepts_CE, selected, tau):
-    """method.md, step 6, to the letter."""
+    """docs/method.md, step 6, to the letter."""
     e_C = [math.exp(float(candidate_E.astype(np.float64) @ z.astype(np.float64)) / tau) for z in concepts_CE]
     negatives = sum(e for z, e in enumerate(e_C) if z not in selected)
     return sum(math.log(e_C[z] / (e_C[z] + negatives)) for z in selected)

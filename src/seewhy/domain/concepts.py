@@ -1,4 +1,4 @@
-"""The concept bank: what an expert looks for in each class (method.md: Z_c), and the other names of the classes.
+"""The concept bank: what an expert looks for in each class (docs/method.md: Z_c), and the other names of the classes.
 
 YAML or JSON, in any of three forms, which one file may mix:
 

@@ -1,7 +1,7 @@
 """What the model is asked: question templates of four kinds, parametrised by what the images show (the noun).
 
 `describe` asks for D(X) and never for a name; `simple` asks for the name, `explain` for the name and the reasons, `cot`
-for a description first and the name after it (method.md, "Objects"). Also here, because the method and the built-in
+for a description first and the name after it (docs/method.md). Also here, because the method and the built-in
 base model must agree on them word for word: the instruction of the synthesis step and the plain label sentence.
 """
 

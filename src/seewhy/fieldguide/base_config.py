@@ -1,4 +1,4 @@
-"""The shape of the field guide's base model: a LLaVA (CLIP tower, two-layer projector, Llama) of three million parameters."""
+"""The shape of the field guide's base: a LLaVA (CLIP tower, two-layer projector, Llama) of three million parameters."""
 
 from collections.abc import Iterable
 
@@ -37,7 +37,8 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
         show_progress=False))  # fmt: skip
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>",
-        additional_special_tokens=["<image>"], model_max_length=CONTEXT, clean_up_tokenization_spaces=False)  # fmt: skip
+        additional_special_tokens=["<image>"], model_max_length=CONTEXT,
+        clean_up_tokenization_spaces=False)  # fmt: skip
 
 
 def build_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
@@ -57,8 +58,8 @@ def build_model(processor: LlavaProcessor) -> LlavaForConditionalGeneration:
                               num_hidden_layers=4, num_attention_heads=4, projection_dim=128)  # fmt: skip
     text = LlamaConfig(vocab_size=len(tokenizer), hidden_size=192, intermediate_size=512, num_hidden_layers=5,
                        num_attention_heads=6, num_key_value_heads=2, max_position_embeddings=CONTEXT,
-                       tie_word_embeddings=True, pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id,
-                       eos_token_id=tokenizer.eos_token_id)  # fmt: skip
+                       tie_word_embeddings=True, pad_token_id=tokenizer.pad_token_id,
+                       bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id)  # fmt: skip
     config = LlavaConfig(vision_config=vision, text_config=text, vision_feature_layer=-1,
                          vision_feature_select_strategy="default", tie_word_embeddings=True,
                          image_token_id=tokenizer.convert_tokens_to_ids("<image>"))  # fmt: skip

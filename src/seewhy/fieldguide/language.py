@@ -6,8 +6,12 @@ made of syllables, and features that are not the world's own are made of common 
 """
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
+
+import yaml
 
 from seewhy.domain.questions import Questions, synthesis_prompt, with_article
 from seewhy.fieldguide.world import BIRD, PRODUCE, Attribute, Look
@@ -15,21 +19,40 @@ from seewhy.fieldguide.world import BIRD, PRODUCE, Attribute, Look
 ATTRIBUTES = {"bird": BIRD, "produce": PRODUCE}
 NOUNS = {"bird": ("bird", "bird", "bird", "animal"), "produce": ("fruit", "fruit", "produce", "food")}
 
-_DESCRIBE = ("The {noun} has {all}.", "It has {all}.", "It has {some}, and it shows {rest}.", "This {noun} shows {all}.",
-             "I can see {all}.", "A {noun} with {all}.", "The {noun} has {some}. It also has {rest}.")  # fmt: skip
-_EXPLAIN = ("This is {a_label}: it has {all}.", "It is {a_label}, because it has {all}.", "This is {a_label}. It has {all}.",
-            "The {noun} is {a_label}. I can tell by {all}.", "This is {a_label}, which shows in {all}.",
-            "It is {a_label}. The picture shows {all}.", "This is {a_label}, as it has {some} and {rest}.")  # fmt: skip
-_COT = ("The {noun} has {all}. So it is {a_label}.", "It has {all}. This is {a_label}.",
-        "I can see {all}, so this is {a_label}.", "It has {some}. It also has {rest}. It is {a_label}.")  # fmt: skip
+_DESCRIBE = (
+    "The {noun} has {all}.",
+    "It has {all}.",
+    "It has {some}, and it shows {rest}.",
+    "This {noun} shows {all}.",
+    "I can see {all}.",
+    "A {noun} with {all}.",
+    "The {noun} has {some}. It also has {rest}.",
+)
+_EXPLAIN = (
+    "This is {a_label}: it has {all}.",
+    "It is {a_label}, because it has {all}.",
+    "This is {a_label}. It has {all}.",
+    "The {noun} is {a_label}. I can tell by {all}.",
+    "This is {a_label}, which shows in {all}.",
+    "It is {a_label}. The picture shows {all}.",
+    "This is {a_label}, as it has {some} and {rest}.",
+)
+_COT = (
+    "The {noun} has {all}. So it is {a_label}.",
+    "It has {all}. This is {a_label}.",
+    "I can see {all}, so this is {a_label}.",
+    "It has {some}. It also has {rest}. It is {a_label}.",
+)
 _SIMPLE = ("This is {a_label}.", "It is {a_label}.", "The {noun} is {a_label}.")
 _FRAMES = {"explain": _EXPLAIN, "cot": _COT, "simple": _SIMPLE}
 
-_SYLLABLES = ["ba", "be", "bo", "ca", "co", "da", "de", "do", "fa", "fe", "fi", "ga", "go", "ha", "he", "ja", "ka", "ke", "ki", "ko", "la", "le", "li", "lo", "ma", "me", "mi", "mo", "na", "ne", "ni", "no", "pa", "pe", "po", "ra", "re", "ri", "ro", "sa", "se", "si", "so", "ta", "te", "ti", "to", "va", "ve", "vi", "vo", "wa", "we", "ya", "za", "zo", "bel", "bran", "cor", "dar", "fen", "gar", "hol", "jun", "kel", "lan", "lor", "mar", "men", "nor", "pol", "ras", "san", "ser", "tal", "tam", "ter", "tor", "ul", "val", "ver", "vin", "wil", "wyn", "zel"]  # fmt: skip
-_KINDS = ["Finch", "Warbler", "Thrush", "Wren", "Bunting", "Tanager", "Shrike", "Pipit", "Sparrow", "Gull", "Tern", "Owl", "Heron", "Apple", "Pear", "Melon", "Orange", "Plum", "Lemon", "Berry", "Terrier", "Hound", "Spaniel", "Rust", "Blight", "Spot", "Mildew", "Jet", "Fighter"]  # fmt: skip
+_FILE = files("seewhy.fieldguide") / "words.yaml"
+_WORDS = {name: words.split() for name, words in yaml.safe_load(_FILE.read_text(encoding="utf-8")).items()}
+_SYLLABLES = _WORDS["syllables"]
+_KINDS = _WORDS["kinds"]
 _PREFIXES = ("Lesser", "Greater", "Common", "Red", "Golden", "Royal", "Pink", "Granny", "Northern")
-_ADJECTIVES = ["small", "large", "long", "short", "thin", "thick", "round", "oval", "flat", "pointed", "curved", "smooth", "rough", "glossy", "dull", "dark", "pale", "bright", "red", "green", "yellow", "orange", "brown", "black", "white", "blue", "grey", "pink", "purple", "golden", "waxy", "dry", "dense", "fine", "coarse", "irregular", "even", "striped", "spotted", "mottled", "hairy", "raised", "sunken", "narrow", "wide", "deep", "faint", "single", "double", "broad", "dimpled", "fuzzy", "leathery", "net-like", "scattered", "loose", "stiff"]  # fmt: skip
-_THINGS = ["skin", "rind", "peel", "surface", "body", "neck", "stem", "leaf", "leaves", "tip", "tips", "base", "edge", "edges", "border", "margin", "spot", "spots", "dots", "stripes", "patch", "patches", "vein", "veins", "wing", "wings", "tail", "nose", "engine", "window", "windows", "ear", "ears", "muzzle", "coat", "lesion", "ring", "rings", "centre", "crust", "scale", "scales", "flesh", "seed", "seeds", "cleft", "bump", "bumps", "lung", "shadow", "rib", "crown", "end", "ends", "button", "bunch", "specks", "flush", "bloom", "hairs"]  # fmt: skip
+_ADJECTIVES = _WORDS["adjectives"]
+_THINGS = _WORDS["things"]
 _TAILS = ("on the skin", "at one end", "over the surface", "along the length", "at the base", "when cut", "on one side",
           "near the edge", "in the centre", "under the wing", "without spots")  # fmt: skip
 _NO_ARTICLE = frozenset(["skin", "flesh", "legs", "wings", "bloom", "produce"])
@@ -45,9 +68,7 @@ class Said:
 
 def featured(text: str) -> str:
     """'a red crown', 'an oval body', 'blue wings'."""
-    head = (
-        text.split(" when ")[0].split(" over ")[0].split(" of ")[0].split(" at ")[0].split(" on ")[0].rsplit(" ", 1)[-1]
-    )
+    head = re.split(r" (?:when|over|of|at|on) ", text)[0].rsplit(" ", 1)[-1]
     if head in _NO_ARTICLE or (head.endswith("s") and not head.endswith("ss")) or text.startswith(("no ", "pores")):
         return text
     return ("an " if text[0].lower() in "aeiou" else "a ") + text

@@ -4,13 +4,13 @@
 
 In three stages, because end to end from scratch it does not get off the ground:
 
-1. *Tower.* The CLIP vision tower learns, patch by patch, which attribute values are to be seen there, and over the whole
-   picture, which value each attribute has or that it is hidden.
+1. *Tower.* The CLIP vision tower learns, patch by patch, which attribute values are to be seen there, and over the
+   whole picture, which value each attribute has or that it is hidden.
 2. *Text.* The Llama learns to rewrite a made-up name and a list of features into an answer, without pictures.
-3. *Together.* Tower, projector and Llama learn to describe, to answer, and to rewrite, several questions a drawing behind
-   one shared image prefix (vlm/prefix.py), while the tower goes on with its own task beside.
+3. *Together.* Tower, projector and Llama learn to describe, to answer, and to rewrite, several questions a drawing
+   behind one shared image prefix (vlm/prefix.py), while the tower goes on with its own task beside.
 
-No species of the field guide is ever drawn or named here. A stage that is finished is kept in DIR/work and not repeated.
+No species of the field guide is ever drawn or named here. A finished stage is kept in DIR/work and not repeated.
 """
 
 import argparse
@@ -48,7 +48,7 @@ _PATCH_SHARE = 0.05
 
 @dataclass
 class Pool:
-    """N drawings: pixels, which parts each of the 64 patches shows, values (local index, -1: not of this kind), visible."""
+    """N drawings: pixels, the parts that each of 64 patches shows, values (by index, -1: not of this kind), visible."""
 
     pixels_NHW3: np.ndarray
     parts_NGP: np.ndarray  # bool, G = 64 patches

@@ -81,7 +81,8 @@ PRODUCE = (
         "none": ("no leaves",), "leaf": ("green leaves attached", "green leaf"),
         "crown": ("crown of long stiff green leaves", "spiky leaf tips"), "calyx": ("crown-shaped calyx",)}),
     Attribute("flesh", "flesh", {
-        "none": ("whole fruit",), **{c: (f"{c} flesh when cut", f"{c} flesh") for c in ("orange", "red", "pale green")}}),
+        "none": ("whole fruit",),
+        **{c: (f"{c} flesh when cut", f"{c} flesh") for c in ("orange", "red", "pale green")}}),
 )  # fmt: skip
 
 SONGS = ("whistling song", "rattling call", "song at dusk", "loud alarm call", "call like a bell", "soft cooing call")

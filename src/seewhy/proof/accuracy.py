@@ -1,4 +1,4 @@
-"""Accuracy (method.md, step 8): does the answer name the label?
+"""Accuracy (docs/method.md, step 8): does the answer name the label?
 
 Deviation: the research code asks whether the label is a substring of the answer, so that "Fish Crow" counts as a
 "Crow". Here an answer is right when it names that label and no other, at word boundaries, the longest label winning.

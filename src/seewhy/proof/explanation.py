@@ -1,4 +1,4 @@
-"""EE, explanation existence: which concepts does an answer state? (method.md, step 8)
+"""EE, explanation existence: which concepts does an answer state? (docs/method.md, step 8)
 
 Deviations:
 1. The paper asks GPT-4o whether an answer holds a valid explanation. Here an answer explains itself when it states at

@@ -1,4 +1,4 @@
-"""Random changes to a training image (method.md 4): flip, rotation, perspective, colour jitter and blur.
+"""Random changes to a training image (docs/method.md 4): flip, rotation, perspective, colour jitter and blur.
 
 Deviation from the research code: Pillow alone, and every draw comes from one seed, so that a resumed run sees the same
 images. Corners that a rotation or a shift leaves empty take the image's mean colour instead of black.

@@ -1,4 +1,4 @@
-"""Supervised tuning on (image, query, answer), loss on the answer alone (method.md 4), by transformers.Trainer.
+"""Supervised tuning on (image, query, answer), loss on the answer alone (docs/method.md 4), by transformers.Trainer.
 
 Deviations from the research code:
 1. Killed at any moment and started again, it ends with the same bytes on a CPU. The order of all epochs is drawn before
