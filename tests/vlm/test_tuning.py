@@ -89,7 +89,8 @@ def test_learns_what_each_image_is_called(vlm: VisionLanguageModel, tmp_path: Pa
         Turn(f"{name}{n}", path, "Name it.", f"A {name} crow.") for name, path in images.items() for n in range(32)
     ]
     prompts = [Prompt(name, path, "Name it.") for name, path in images.items()]
-    model = tune(vlm, turns, replace(CONFIG, epochs=5), tmp_path / "out", seed=0)
+    config = replace(CONFIG, epochs=12, batch_size=8, micro_batch_size=8, lora_dropout=0.0)
+    model = tune(vlm, turns, config, tmp_path / "out", seed=0)
     tuned = BatchSampler(VisionLanguageModel.load(model, device="cpu"), 4)
     assert tuned.sample(prompts, Sampling(max_new_tokens=16), 0) == [["A red crow."], ["A blue crow."]]
 

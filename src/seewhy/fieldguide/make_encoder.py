@@ -53,15 +53,17 @@ class Composed(torch.nn.Module):
         words = [re.findall(r"[^\s-]+", token.replace("Ġ", " ")) or [token] for token in tokens]
         index = {word: row for row, word in enumerate(sorted({w for ws in words for w in ws}))}
         self.word = torch.nn.Parameter(torch.randn(len(index), WIDTH) * 0.5)
-        self.own = torch.nn.Parameter(torch.randn(len(tokens), WIDTH) * 0.5)
+        self.own = torch.nn.Parameter(torch.randn(len(tokens), WIDTH) * 0.1)
         mean = torch.zeros(len(tokens), len(index))
         for row, ws in enumerate(words):
             for word in ws:
                 mean[row, index[word]] += 1 / len(ws)
         self.register_buffer("mean", mean.to_sparse())
 
-    def forward(self) -> torch.Tensor:
-        return torch.sparse.mm(self.mean, self.word) + self.own
+    def forward(self, dropout: float = 0.0) -> torch.Tensor:
+        """`dropout` is the share of tokens that have to do without their own vector: words must carry meaning too."""
+        keep_V1 = torch.rand(len(self.own), 1) >= dropout
+        return torch.sparse.mm(self.mean, self.word) + self.own * keep_V1
 
 
 def train(tokenizer: Tokenizer, steps: int, batch: int = 128) -> torch.Tensor:
@@ -74,7 +76,7 @@ def train(tokenizer: Tokenizer, steps: int, batch: int = 128) -> torch.Tensor:
         texts, stated = zip(*(_example(rng) for _ in range(batch)), strict=True)
         phrases = sorted({p for ps in stated for p in ps})
         target_DC = torch.tensor([[p in ps for p in phrases] for ps in map(set, stated)])
-        weights = composed()
+        weights = composed(dropout=0.5)
         sim_DC = _embed(tokenizer, weights, list(texts)) @ _embed(tokenizer, weights, phrases).T
         log_DC = F.log_softmax(
             sim_DC / TEMPERATURE, dim=0

@@ -1,4 +1,4 @@
-"""Sharing the image: several question-answer pairs about one image in one sequence (docs/method.md, "Sharing the image").
+"""Several question-answer pairs about one image in one sequence (docs/method.md, "Sharing the image").
 
 A row `[prefix][branch 1]...[branch Q]`, in which every branch attends to the prefix and to itself but to no other
 branch, and in which positions restart after the prefix, gives each branch the hidden states it would have in a

@@ -244,7 +244,7 @@ class _ProgressCallback(TrainerCallback):
 def _save_adapter(adapted: PeftModel, base: str, folder: Path) -> None:
     """The adapter as peft reads it, with the base's name but not its place on this machine."""
     adapted.peft_config["default"].base_model_name_or_path = Path(base).name if Path(base).is_dir() else base
-    adapted.save_pretrained(str(folder))
+    adapted.save_pretrained(str(folder), save_embedding_layers=False)
     (folder / "README.md").unlink()  # an empty form
 
 
