@@ -14,7 +14,7 @@ from importlib.resources import files
 import yaml
 
 from seewhy.domain.questions import Questions, synthesis_prompt, with_article
-from seewhy.fieldguide.world import BIRD, PRODUCE, Attribute, Look
+from seewhy.fieldguide.world import BIRD, PRODUCE, Attribute, Look, make_species
 
 ATTRIBUTES = {"bird": BIRD, "produce": PRODUCE}
 NOUNS = {"bird": ("bird", "bird", "bird", "animal"), "produce": ("fruit", "fruit", "produce", "food")}
@@ -50,6 +50,10 @@ _FILE = files("seewhy.fieldguide") / "words.yaml"
 _WORDS = {name: words.split() for name, words in yaml.safe_load(_FILE.read_text(encoding="utf-8")).items()}
 _SYLLABLES = _WORDS["syllables"]
 _KINDS = _WORDS["kinds"]
+_ONSETS = _WORDS["onsets"]
+_VOWELS = _WORDS["vowels"]
+_CODAS = ["", "", *_WORDS["codas"]]
+_TAKEN = {word for species in make_species() for word in species.name.split()}
 _PREFIXES = ("Lesser", "Greater", "Common", "Red", "Golden", "Royal", "Pink", "Granny", "Northern")
 _ADJECTIVES = _WORDS["adjectives"]
 _THINGS = _WORDS["things"]
@@ -82,9 +86,19 @@ def listed(phrases: Sequence[str]) -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
+def _made_up_word(rng: random.Random) -> str:
+    """A word of syllables, or of letters that make one: copying it must not depend on having met its pieces."""
+    if rng.random() < 0.3:
+        return "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(2, 4))).capitalize()
+    parts = [rng.choice(choices) for _ in range(rng.choice((1, 2, 2, 3))) for choices in (_ONSETS, _VOWELS, _CODAS)]
+    return "".join(parts).capitalize()
+
+
 def made_up_name(rng: random.Random) -> str:
-    """A class name that means nothing: one to three words."""
-    word = "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(2, 4))).capitalize()
+    """A class name that means nothing, of one to three words; never a species of the field guide."""
+    word = _made_up_word(rng)
+    while word in _TAKEN:
+        word = _made_up_word(rng)
     shape = rng.random()
     if shape < 0.55:
         return f"{word} {rng.choice(_KINDS)}"

@@ -195,7 +195,7 @@ class Speaker:
         said += [language.say_name(language.made_up_name(rng), questions, rng) for _ in range(2)]
         if rng.random() < 0.25:
             said.append(language.guess(visible, questions, rng))
-        if rng.random() < 0.4:
+        if rng.random() < 0.6:
             told = rng.sample(visible, min(len(visible), rng.randint(2, 8)))
             told += self._random_phrases(kind, rng.choice((0, 0, 0, 1, 2)))
             said.append(self._rewrite(kind, list(dict.fromkeys(told))[:8]))

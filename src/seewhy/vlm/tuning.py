@@ -76,6 +76,7 @@ def tune(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=checkpoints.newest())
+    trainer.accelerator.unwrap_model(adapted, keep_fp32_wrapper=False)  # its forward was wrapped in autocast
     _replace(folder / "adapter", lambda path: _save_adapter(adapted, vlm.name, path))
     rows = [move(plan.row(turn, None), vlm) for turn in turns[:2]]
     merged, change = merge_adapter(adapted, rows, dtype)
@@ -198,7 +199,7 @@ def _arguments(vlm: VisionLanguageModel, config: TuneConfig, items: int, folder:
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
         lr_scheduler_type="cosine",
-        warmup_steps=math.ceil(steps * config.warmup),
+        warmup_steps=int(steps * config.warmup),
         optim="adamw_torch",
         bf16=vlm.model.dtype == torch.bfloat16,
         fp16=vlm.model.dtype == torch.float16,
