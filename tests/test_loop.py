@@ -35,13 +35,14 @@ PROCESSES.set_forkserver_preload(["seewhy.loop", "torch"])
 STAGES = (
     "describe",
     "select",
+    "base/predictions-test",
     "round-1/answers",
     "round-1/model",
     "nl/round-1/model",
+    "round-1/predictions-test",
     "round-2/candidates",
     "round-2/answers",
     "round-2/model",
-    "base/predictions-test",
     "nl/round-2/predictions-test",
 )
 

@@ -23,7 +23,7 @@ from seewhy.fieldguide.guide import BASE, ENCODER, with_guide
 from seewhy.method import describe, rejection, select, synthesise
 from seewhy.method.encoder import Encoder, embed_to_file
 from seewhy.method.sampler import example_random
-from seewhy.plan import Plan, arms
+from seewhy.plan import NL, Plan, arms
 from seewhy.proof.evaluate import measure, measure_selection
 from seewhy.proof.explanation import StatedConcepts
 from seewhy.proof.gallery import gallery
@@ -43,6 +43,7 @@ def run(config: RunConfig, *, discard_stale: bool = False) -> dict[str, Any]:
         selections = this.select(this.describe())
         models = {"base": this.base}
         answers: dict[int, list[Answer]] = {}
+        metrics = this.measure(models, selections, answers)
         for round in range(1, config.rounds + 1):
             if round == 1:
                 answers[round] = this.synthesise(selections)
@@ -52,7 +53,8 @@ def run(config: RunConfig, *, discard_stale: bool = False) -> dict[str, Any]:
             for arm in arms(config):
                 before = models[arm.model(round - 1)]
                 models[arm.model(round)] = this.tune(arm.model(round), before, arm.teach(answers[round], this.labels))
-        return this.measure(models, selections, answers)
+            metrics = this.measure(models, selections, answers)
+        return metrics
 
 
 def evaluate(run: str, split: str) -> dict[str, Any]:
@@ -199,7 +201,7 @@ class Run:
         answers: Mapping[int, Sequence[Answer]],
         name: str = "metrics.json",
     ) -> dict[str, Any]:
-        """The figures of every model, and the images to show; written to the run folder."""
+        """Step 8: the figures of the models there are so far, and the images to show; written to the run folder."""
         settings = {"resamples": self.config.evaluate.bootstrap, "seed": self.config.seed}
         predictions = {model: self.predict(model, path) for model, path in models.items()}
         stated = StatedConcepts.of(self.domain)
@@ -208,19 +210,14 @@ class Run:
         metrics: dict[str, Any] = {"base": figures["base"]}
         for arm in arms(self.config):
             metrics[arm.key] = [
-                {
-                    "round": round,
-                    **figures[arm.model(round)],
-                    **(chosen if arm.selects else {}),
-                    **arm.counts(answers, round),
-                }
+                {"round": round, **figures[model], **(chosen if arm.selects else {}), **arm.counts(answers, round)}
                 for round in range(1, self.config.rounds + 1)
+                if (model := arm.model(round)) in figures
             ]
         self.folder.write_json(name, metrics)
-        if name == "metrics.json":
-            shown = {m.replace("-", " ").replace("nl/", "NL, "): p for m, p in predictions.items()}
-            ours = {m: p for m, p in shown.items() if not m.startswith("NL")}
-            self.folder.write_json("gallery.json", gallery(self.domain, ours, self.domain.matcher, stated))
+        shown = {model.replace("-", " "): p for model, p in predictions.items() if not model.startswith(NL.prefix)}
+        pictures = gallery(self.domain, shown, self.domain.matcher, stated)
+        self.folder.write_json(name.replace("metrics", "gallery"), pictures)
         return metrics
 
     def turns(self, answers: Sequence[Answer]) -> list[Turn]:

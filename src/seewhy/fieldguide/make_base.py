@@ -8,7 +8,8 @@ In three stages, because end to end from scratch it does not get off the ground:
    whole picture, which value each attribute has or that it is hidden.
 2. *Text.* The Llama learns to rewrite a made-up name and a list of features into an answer, without pictures.
 3. *Together.* Tower, projector and Llama learn to describe, to answer, and to rewrite, several questions a drawing
-   behind one shared image prefix (vlm/prefix.py), while the tower goes on with its own task beside.
+   behind one shared image prefix (vlm/prefix.py), while the tower goes on with its own task and the Llama with names
+   to copy beside.
 
 No species of the field guide is ever drawn or named here. A finished stage is kept in DIR/work and not repeated.
 """
@@ -179,6 +180,11 @@ class Speaker:
         kind = self.rng.choice(("bird", "produce"))
         return self._rewrite(kind, self._random_phrases(kind, self.rng.randint(1, 8)))
 
+    def name_alone(self) -> Said:
+        """A name to copy, about no picture."""
+        questions = self.questions[self.rng.choice(sorted(self.questions))]
+        return language.say_name(language.made_up_name(self.rng), questions, self.rng)
+
     def about(self, pool: Pool, n: int) -> list[Said]:
         """What is asked about one drawing: descriptions, attributes, names it is told or cannot know, and rewriting."""
         rng = self.rng
@@ -192,13 +198,13 @@ class Speaker:
         said = [language.describe(visible, questions, rng) for _ in range(2)]
         for k in rng.sample(range(len(attributes)), 2):
             said.append(language.ask(attributes[k], look, questions.noun, rng, visible=seen[k]))
-        said += [language.say_name(language.made_up_name(rng), questions, rng) for _ in range(2)]
         if rng.random() < 0.25:
             said.append(language.guess(visible, questions, rng))
         if rng.random() < 0.6:
             told = rng.sample(visible, min(len(visible), rng.randint(2, 8)))
             told += self._random_phrases(kind, rng.choice((0, 0, 0, 1, 2)))
             said.append(self._rewrite(kind, list(dict.fromkeys(told))[:8]))
+            said.append(self.name_alone())
         return said
 
     def _rewrite(self, kind: str, phrases: list[str]) -> Said:
@@ -311,6 +317,11 @@ def train_together(model: LlavaForConditionalGeneration, packer: Packer, pool: P
         rows = packer.pack([speaker.about(pool, n) for n in chosen], device, image=True)
         features_BGE = image_features(model, to_pixels(pool.pixels_NHW3[chosen], device))
         loss = language_loss(model, rows, features_BGE)
+        tasks = [[speaker.about_nothing()] for _ in range(batch // 2)] + [
+            [speaker.name_alone()] for _ in range(2 * batch)
+        ]
+        for task in (tasks[: batch // 2], tasks[batch // 2 :]):
+            loss = loss + 0.3 * language_loss(model, packer.pack(task, device, image=False), None)
         _step(loss + 0.1 * tower_loss(heads, features_BGE, pool, chosen), optimizer, schedule, parameters)
         mean += (loss.item() - mean) * max(0.02, 1 / (step + 1))
         if step % 50 == 49:
