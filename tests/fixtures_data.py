@@ -29,7 +29,7 @@ def image_folder(root: Path, *, train: int = 4, test: int = 2) -> Path:
 def tiny_encoder(folder: Path) -> Path:
     """A StaticEmbedding of random vectors for the words of the concepts."""
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import StaticEmbedding
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     words = sorted({word for phrases in CONCEPTS.values() for phrase in phrases for word in phrase.split()})

@@ -1,7 +1,9 @@
 import hashlib
 import multiprocessing
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -172,6 +174,17 @@ def test_checkpoints_of_another_plan_do_not_count(tmp_path: Path):
     assert Checkpoints(tmp_path, "before").newest() == str(tmp_path / "checkpoint-2")
     assert Checkpoints(tmp_path, "after").newest() is None
     assert not (tmp_path / "checkpoint-2").exists()
+
+
+def test_half_removed_checkpoints_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    checkpoints = Checkpoints(tmp_path, "plan")
+    (tmp_path / "checkpoint-2").mkdir()
+    checkpoints.complete(2)
+    monkeypatch.setattr(shutil, "rmtree", Mock(side_effect=KeyboardInterrupt))  # dies before the first file is gone
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.remove()
+    monkeypatch.undo()
+    assert checkpoints.newest() is None
 
 
 @pytest.mark.parametrize(

@@ -62,5 +62,5 @@ def build_model(processor: LlavaProcessor) -> LlavaForConditionalGeneration:
                        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id)  # fmt: skip
     config = LlavaConfig(vision_config=vision, text_config=text, vision_feature_layer=-1,
                          vision_feature_select_strategy="default", tie_word_embeddings=True,
-                         image_token_id=tokenizer.convert_tokens_to_ids("<image>"))  # fmt: skip
+                         image_token_index=tokenizer.convert_tokens_to_ids("<image>"))  # fmt: skip
     return LlavaForConditionalGeneration(config)

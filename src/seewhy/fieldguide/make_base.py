@@ -360,7 +360,8 @@ def main() -> None:
     torch.manual_seed(0)
     speaker = Speaker(1)
     processor = build_processor(train_tokenizer(_corpus(speaker, 20_000)))
-    model = build_model(processor).to(device)
+    model = build_model(processor)
+    model.to(device)  # pyright: ignore[reportArgumentType]
     packer = Packer(processor)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
     pool = _kept_pool(work / "pool", max(2000, int(options.drawings * options.scale)))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.models import StaticEmbedding
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch.nn import functional as F
 
@@ -69,7 +69,7 @@ class Composed(torch.nn.Module):
 def train(tokenizer: Tokenizer, steps: int, batch: int = 128) -> torch.Tensor:
     """(V, E): descriptions against the phrases of the whole batch, those that a description states being right."""
     rng = random.Random(5)
-    composed = Composed([tokenizer.id_to_token(i) for i in range(tokenizer.get_vocab_size())])
+    composed = Composed([str(tokenizer.id_to_token(i)) for i in range(tokenizer.get_vocab_size())])
     optimizer = torch.optim.AdamW(composed.parameters(), lr=0.02, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.02, total_steps=steps)
     for step in range(steps):

@@ -83,7 +83,7 @@ def tune(
     if change == 0:
         warnings.warn("Tuning changed nothing: no logit moved. Check learning_rate and epochs.", stacklevel=2)
     _replace(folder / "model", VisionLanguageModel(vlm.name, merged, vlm.processor).save)
-    shutil.rmtree(checkpoints.folder)
+    checkpoints.remove()
     return folder / "model"
 
 
@@ -154,13 +154,23 @@ class Checkpoints:
         newest = max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
         for path in self.folder.iterdir():
             if path != newest:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                self._remove(path)
         return None if newest is None else str(newest)
 
     def complete(self, step: int) -> None:
         """Marks the checkpoint of `step` as complete and removes the older ones."""
         (self.folder / f"checkpoint-{step}" / MARKER).write_text(self.fingerprint)
         self.newest()
+
+    def remove(self) -> None:
+        """Removes them all."""
+        for path in self.folder.iterdir():
+            self._remove(path)
+        self.folder.rmdir()
+
+    def _remove(self, path: Path) -> None:
+        (path / MARKER).unlink(missing_ok=True)  # first, so that half a checkpoint never counts
+        shutil.rmtree(path)
 
     def _is_complete(self, path: Path) -> bool:
         marker = path / MARKER
