@@ -188,3 +188,10 @@ def test_another_split_is_measured_beside_the_first(config: RunConfig, finished:
 def test_a_folder_without_a_run_cannot_be_measured(tmp_path: Path) -> None:
     with pytest.raises(SeeWhyError, match="no run folder"):
         loop.evaluate(str(tmp_path), "test")
+
+
+def test_a_split_without_images_is_refused_before_any_work(config: RunConfig, tmp_path: Path) -> None:
+    empty = replace(config, output=str(tmp_path / "run"), evaluate=replace(config.evaluate, split="val"))
+    with pytest.raises(SeeWhyError, match="no val images"):
+        loop.run(empty)
+    assert not (tmp_path / "run" / "stages").exists()

@@ -92,6 +92,8 @@ class Run:
     def open(cls, folder: RunFolder, config: RunConfig, *, discard_stale: bool = False, record: bool = True) -> "Run":
         """Read the data, hold the folder's stages against the settings and, with `record`, write these down."""
         domain = load_domain(with_guide(config.data, folder.path / "fieldguide"))
+        if not domain.split(split := config.evaluate.split):
+            raise SeeWhyError(f"{domain.name} has no {split} images to measure on: add some, or set evaluate.split.")
         plan = Plan.of(config, domain.fingerprint)
         settings = asdict(config) if record else None
         folder.check(list(plan.values()), config=settings, discard_stale=discard_stale)

@@ -10,9 +10,11 @@ import pytest
 import yaml
 
 from seewhy.domain.domain import load_domain
-from seewhy.fieldguide.draw import COLOURS, PART, draw_bird, draw_produce
+from seewhy.fieldguide.birds import draw_bird
+from seewhy.fieldguide.draw import COLOURS, PART
 from seewhy.fieldguide.guide import BASE, ENCODER, draw_example, make_guide, truth_of
 from seewhy.fieldguide.language import made_up_name
+from seewhy.fieldguide.produce import draw_produce
 from seewhy.fieldguide.truth import look_in
 from seewhy.fieldguide.world import BIRD, PRODUCE, make_species, random_look
 

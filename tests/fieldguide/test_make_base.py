@@ -10,6 +10,7 @@ import torch
 from seewhy.domain.questions import Questions
 from seewhy.fieldguide import language, make_base
 from seewhy.fieldguide.guide import BASE
+from seewhy.fieldguide.lessons import Packer
 from seewhy.fieldguide.world import BIRD, phrase, random_look
 from seewhy.vlm.model import VisionLanguageModel
 
@@ -20,7 +21,7 @@ def base() -> VisionLanguageModel:
 
 
 def test_rows_are_what_the_processor_makes(base: VisionLanguageModel) -> None:
-    packer = make_base.Packer(base.processor)
+    packer = Packer(base.processor)
     said = language.Said("Describe the bird.", "It has a red crown.")
     batch = packer.pack([[said]], torch.device("cpu"), image=True)
     rendered = base.render(said.query, image=True)
@@ -32,7 +33,7 @@ def test_rows_are_what_the_processor_makes(base: VisionLanguageModel) -> None:
 
 
 def test_questions_behind_one_image_cost_what_they_cost_alone(base: VisionLanguageModel) -> None:
-    packer, device = make_base.Packer(base.processor), torch.device("cpu")
+    packer, device = Packer(base.processor), torch.device("cpu")
     rng = random.Random(0)
     look = random_look(BIRD, rng)
     questions = Questions.for_noun("bird")

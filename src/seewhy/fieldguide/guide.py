@@ -20,7 +20,8 @@ import yaml
 
 from seewhy.config import DataConfig
 from seewhy.errors import SeeWhyError
-from seewhy.fieldguide.draw import Drawing, draw_bird
+from seewhy.fieldguide.birds import draw_bird
+from seewhy.fieldguide.draw import Drawing
 from seewhy.fieldguide.truth import look_in
 from seewhy.fieldguide.world import BIRD, Look, Species, make_species, phrase
 from seewhy.progress import progress

@@ -1,0 +1,116 @@
+"""What the base model is asked and answers while it is made, and the rows of tokens that this becomes."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from seewhy.domain.questions import Questions
+from seewhy.fieldguide import language
+from seewhy.fieldguide.language import Said
+from seewhy.fieldguide.pool import GRID, Pool
+from seewhy.fieldguide.world import BIRD, PRODUCE
+from seewhy.vlm.prefix import branch_mask
+
+
+class Speaker:
+    """Questions and answers about drawings, and about nothing."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        nouns = {noun for choices in language.NOUNS.values() for noun in choices}
+        self.questions = {noun: Questions.for_noun(noun) for noun in sorted(nouns)}
+
+    def about_nothing(self) -> Said:
+        """A rewriting task about no picture: names and features of any field."""
+        kind = self.rng.choice(("bird", "produce"))
+        return self._rewrite(kind, self._random_phrases(kind, self.rng.randint(1, 8)))
+
+    def name_alone(self) -> Said:
+        """A name to copy, about no picture."""
+        questions = self.questions[self.rng.choice(sorted(self.questions))]
+        return language.say_name(language.made_up_name(self.rng), questions, self.rng)
+
+    def about(self, pool: Pool, n: int) -> list[Said]:
+        """What is asked about one drawing: descriptions, attributes, names it is told or cannot know, and rewriting."""
+        rng = self.rng
+        kind, attributes, first = ("bird", BIRD, 0) if pool.value_NA[n, 0] >= 0 else ("produce", PRODUCE, len(BIRD))
+        look = {a.name: list(a.values)[pool.value_NA[n, first + k]] for k, a in enumerate(attributes)}
+        seen = [bool(pool.visible_NA[n, first + k]) for k in range(len(attributes))]
+        visible = [rng.choice(a.values[look[a.name]]) for a, s in zip(attributes, seen, strict=True) if s]
+        questions = self.questions[rng.choice(language.NOUNS[kind])]
+        if len(visible) < 3:
+            return [self.about_nothing()]
+        said = [language.describe(visible, questions, rng) for _ in range(2)]
+        for k in rng.sample(range(len(attributes)), 2):
+            said.append(language.ask(attributes[k], look, questions.noun, rng, visible=seen[k]))
+        if rng.random() < 0.25:
+            said.append(language.guess(visible, questions, rng))
+        if rng.random() < 0.6:
+            told = rng.sample(visible, min(len(visible), rng.randint(2, 8)))
+            told += self._random_phrases(kind, rng.choice((0, 0, 0, 1, 2)))
+            said.append(self._rewrite(kind, list(dict.fromkeys(told))[:8]))
+            said.append(self.name_alone())
+        return said
+
+    def _rewrite(self, kind: str, phrases: list[str]) -> Said:
+        questions = self.questions[self.rng.choice(language.NOUNS[kind])]
+        return language.name_it(language.made_up_name(self.rng), phrases, questions, self.rng)
+
+    def _random_phrases(self, kind: str, count: int) -> list[str]:
+        rng, phrases = self.rng, []
+        for _ in range(count):
+            attribute = rng.choice(language.ATTRIBUTES[kind])
+            own = rng.choice(attribute.values[rng.choice(tuple(attribute.values))])
+            phrases.append(own if rng.random() < 0.5 else language.made_up_feature(rng))
+        return list(dict.fromkeys(phrases))
+
+
+@dataclass
+class Batch:
+    """Rows `[prefix][branch 1]...[branch Q]`, padded on the right; labels are -100 but on answers."""
+
+    ids_BT: torch.Tensor
+    labels_BT: torch.Tensor
+    positions_BT: torch.Tensor
+    mask_B1TT: torch.Tensor
+
+
+class Packer:
+    """Turns questions and answers into rows behind one prefix."""
+
+    def __init__(self, processor) -> None:
+        self.tokenizer = processor.tokenizer
+        image = [processor.tokenizer.convert_tokens_to_ids(processor.image_token)] * (GRID * GRID)
+        ids = lambda text: self.tokenizer(text, add_special_tokens=False).input_ids  # noqa: E731
+        self.image_prefix = [*ids("USER: "), *image, *ids("\n")]
+        self.text_prefix = ids("USER: ")
+
+    def pack(self, rows: Sequence[Sequence[Said]], device: torch.device, *, image: bool) -> Batch:
+        """One row for each sequence of questions and answers."""
+        prefix = self.image_prefix if image else self.text_prefix
+        flat = [text for row in rows for s in row for text in (f"{s.query} ASSISTANT:", f" {s.answer}")]
+        ids = iter(self.tokenizer(flat, add_special_tokens=False).input_ids)
+        built = [self._row(prefix, len(row), ids) for row in rows]
+        length = max(len(row[0]) for row in built)
+        pad = self.tokenizer.pad_token_id
+        ids_BT = torch.full((len(rows), length), pad)
+        labels_BT = torch.full((len(rows), length), -100)
+        positions_BT = torch.zeros((len(rows), length), dtype=torch.long)
+        allowed_BTT = torch.eye(length, dtype=torch.bool).repeat(len(rows), 1, 1)
+        for b, (row_ids, labels, mask, positions) in enumerate(built):
+            t = len(row_ids)
+            ids_BT[b, :t], labels_BT[b, :t] = torch.tensor(row_ids), torch.tensor(labels)
+            positions_BT[b, :t], allowed_BTT[b, :t, :t] = positions, mask
+        mask = torch.zeros(allowed_BTT.shape).masked_fill(~allowed_BTT, torch.finfo(torch.float32).min)[:, None]
+        return Batch(ids_BT.to(device), labels_BT.to(device), positions_BT.to(device), mask.to(device))
+
+    def _row(self, prefix: list[int], branches: int, ids: Iterator[list[int]]):
+        row, labels, lens = list(prefix), [-100] * len(prefix), []
+        for _ in range(branches):
+            query, answer = next(ids), [*next(ids), self.tokenizer.eos_token_id]
+            row += query + answer
+            labels += [-100] * len(query) + answer
+            lens.append(len(query) + len(answer))
+        return row, labels, *branch_mask(len(prefix), lens)
