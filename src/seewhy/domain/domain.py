@@ -1,7 +1,7 @@
 """What is looked at: labelled images, the concept bank, the questions, and (where it is known) the truth.
 
-`load_domain` reads a user's data, decodes every image once (about 5 ms a photograph of 1,000 pixels on each of up to
-eight threads, in the same pass that takes its SHA-256), and raises one `SeeWhyError` with all that is wrong. So what a
+`load_domain` reads a user's data, decodes every image once (on up to eight threads, in the same pass that takes
+its SHA-256), and raises one `SeeWhyError` with all that is wrong. So what a
 run is built on has been seen to be whole before the first hour of computing.
 
 An example's id is its path without the extension, or with it where two files differ in nothing else.

@@ -33,7 +33,7 @@ Index = dict[str, list[tuple[Words, frozenset[str]]]]
 
 
 class StatedConcepts:
-    """Finds the concepts that a text states. Built once for a bank; an answer takes about a millisecond."""
+    """Finds the concepts that a text states. Built once for a bank."""
 
     def __init__(self, phrases: Iterable[str], names: Iterable[str] = ()) -> None:
         """`phrases`: all concepts. `names`: labels and aliases, whose words are nobody's reason.

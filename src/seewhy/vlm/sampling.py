@@ -1,8 +1,7 @@
 """Answers from a model, in batches: what the method's `Sampler` asks for.
 
 A prompt is prefilled once however many answers are sampled from it, and the keys and values of a batch live in buffers
-that grow by blocks: 1.5 times as fast as `generate` on a LLaVA of 3.2 million parameters on a CPU. Positions are left
-to the model, which continues from its own cache.
+that grow by blocks. Positions are left to the model, which continues from its own cache.
 
 Deviation from the research code: only temperature and top-p shape the distribution; `generate` adds top-k 50 and
 whatever the model's generation_config holds. Texts end before their end token; any other special token stays to
