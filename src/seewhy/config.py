@@ -37,6 +37,8 @@ class ModelConfig:
     """Run code that comes with the model."""
     batch_size: int = 16
     """Sequences in one generation batch."""
+    share_image: bool = True
+    """Compute an image once for all the questions about it, in tuning and in sampling; off, once for each."""
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,10 @@ class Run:
 
         def make(folder: Path) -> None:
             self._loaded = None
-            tune(self.load(before), self.turns(answers), self.config.tune, folder, self.config.seed, load_image)
+            tune(
+                self.load(before), self.turns(answers), self.config.tune, folder, self.config.seed, load_image,
+                share_image=self.config.model.share_image,
+            )  # fmt: skip
 
         return self.folder.folder(self.plan[f"{name}/model"], make) / "model"
 
@@ -244,7 +247,11 @@ class Run:
         """The sampler of a model; the last one stays loaded."""
         if self._loaded is None or self._loaded[0] != path:
             self._loaded = None
-            self._loaded = path, BatchSampler(self.load(path), self.config.model.batch_size, load_image)
+            model = self.config.model
+            self._loaded = (
+                path,
+                BatchSampler(self.load(path), model.batch_size, load_image, share_image=model.share_image),
+            )
         return self._loaded[1]
 
     @cached_property

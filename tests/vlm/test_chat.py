@@ -31,7 +31,7 @@ def test_loss_is_on_the_answer_and_its_end_alone(vlm: VisionLanguageModel, image
     row = encode_answered(vlm, "Name it.", "A Fish Crow.", image)
     labels = row["labels"][0]
     kept = labels[labels != IGNORED]
-    assert vlm.tokenizer.decode(kept) == "A Fish Crow.</s>"
+    assert vlm.tokenizer.decode(kept) == " A Fish Crow.</s>"  # with the template's space before it
     assert torch.equal(row["input_ids"][0][-len(kept) :], kept)  # at the row's end, each under its own token
     assert (row["input_ids"] == vlm.image_token_id).sum() == IMAGE_TOKENS
     assert (row["input_ids"] == vlm.tokenizer.bos_token_id).sum() == 1
@@ -43,6 +43,16 @@ def test_answer_is_tokenised_the_same_after_every_question(vlm: VisionLanguageMo
     ids = answer_ids(vlm, "A crow.")
     for question in ("Name it.", "Why? "):
         assert encode_answered(vlm, question, "A crow.", image)["input_ids"][0, -len(ids) :].tolist() == ids
+
+
+def test_an_answer_is_tokenised_as_the_chat_template_writes_it(vlm: VisionLanguageModel):
+    turns = [
+        {"role": "user", "content": [{"type": "text", "text": "Name it."}]},
+        {"role": "assistant", "content": [{"type": "text", "text": "The bird has a bill."}]},
+    ]
+    whole = vlm.tokenizer(vlm.processor.apply_chat_template(turns), add_special_tokens=False)["input_ids"]
+    row = encode_answered(vlm, "Name it.", "The bird has a bill.", None)
+    assert row["input_ids"][0].tolist() == whole
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

@@ -6,7 +6,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from seewhy.errors import SeeWhyError
-from seewhy.vlm.model import VisionLanguageModel, projector_names, vision_tower_of
+from seewhy.vlm.adapter import projector_names, vision_tower_of
+from seewhy.vlm.model import VisionLanguageModel
 from tiny import tiny_llava
 
 

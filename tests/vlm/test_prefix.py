@@ -2,16 +2,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import LlavaForConditionalGeneration
+from PIL import Image
 
-from seewhy.vlm.prefix import branch_mask, common_prefix
+from seewhy.vlm.chat import IGNORED, Row, answered, collate, encode, encode_all, encode_answered
+from seewhy.vlm.model import VisionLanguageModel
+from seewhy.vlm.prefix import branch_mask, common_prefix, share
+from seewhy.vlm.tuning import answer_loss
 from tiny import tiny_llava
 
 IMAGE = 9
 
 
 def test_branch_mask_is_exact():
-    mask_TT, positions_T = branch_mask(2, [2, 1])
+    (mask_TT,) = branch_mask(torch.tensor([[0, 0, 1, 1, 2]]))
     assert mask_TT.int().tolist() == [
         [1, 0, 0, 0, 0],
         [1, 1, 0, 0, 0],
@@ -19,13 +22,11 @@ def test_branch_mask_is_exact():
         [1, 1, 1, 1, 0],
         [1, 1, 0, 0, 1],
     ]
-    assert positions_T.tolist() == [0, 1, 2, 3, 2]
 
 
 def test_branch_mask_without_branches_is_causal():
-    mask_TT, positions_T = branch_mask(4, [])
+    (mask_TT,) = branch_mask(torch.zeros(1, 4))
     assert torch.equal(mask_TT, torch.ones(4, 4, dtype=torch.bool).tril())
-    assert positions_T.tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -44,40 +45,70 @@ def test_common_prefix(ids: list[list[int]], length: int):
     assert common_prefix(ids, IMAGE) == length
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_shared_prefix_equals_separate_sequences(tmp_path: Path, attention: str):
-    """One row with a 4-D additive mask gives the loss and gradients of the branches alone."""
-    model = LlavaForConditionalGeneration.from_pretrained(tiny_llava(tmp_path), attn_implementation=attention)
-    image_id = model.config.image_token_id
-    generator = torch.Generator().manual_seed(1)
-    pixels = torch.randn(1, 3, 32, 32, generator=generator)
-    prefix = [0, 17, *[image_id] * 16, 23]
-    branches = [torch.randint(5, 300, (n,), generator=generator).tolist() for n in (7, 4, 11)]
+QUERIES = ["Name it.", "Which bird is it, and why?", "Name it.", "Describe the bird."]
+ANSWERS = ["A Fish Crow.", "A red crest, so a Fish Crow.", "", "It has a long tail and a red crest."]
 
-    def loss_of(ids: torch.Tensor, targets: torch.Tensor, **inputs: torch.Tensor) -> torch.Tensor:
-        logits = model(input_ids=ids, pixel_values=pixels, **inputs).logits
-        return torch.nn.functional.cross_entropy(logits[0], targets, ignore_index=-100, reduction="sum")
 
-    def targets_of(branch: list[int]) -> list[int]:
-        return [*branch[1:], -100]  # a branch's first token is predicted by the prefix: left out
+@pytest.fixture
+def rows(vlm: VisionLanguageModel) -> list[Row]:
+    image = Image.linear_gradient("L").resize((32, 32)).convert("RGB")
+    prompts = encode_all(vlm, QUERIES, image)
+    return [answered(vlm, prompt, answer) for prompt, answer in zip(prompts, ANSWERS, strict=True)]
 
-    separate = sum(
-        loss_of(torch.tensor([prefix + branch]), torch.tensor([-100] * len(prefix) + targets_of(branch)))
-        for branch in branches
-    )
-    separate.backward()
-    gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-    model.zero_grad()
 
-    mask_TT, positions_T = branch_mask(len(prefix), [len(b) for b in branches])
-    additive = torch.zeros(mask_TT.shape).masked_fill(~mask_TT, torch.finfo(torch.float32).min)[None, None]
-    targets = torch.tensor([-100] * len(prefix) + [t for b in branches for t in targets_of(b)])
-    ids = torch.tensor([prefix + [t for b in branches for t in b]])
-    shared = loss_of(ids, targets, attention_mask=additive, position_ids=positions_T[None])
-    shared.backward()
+@pytest.fixture(params=["sdpa", "eager"])
+def vlm(request: pytest.FixtureRequest, tmp_path: Path) -> VisionLanguageModel:
+    vlm = VisionLanguageModel.load(tiny_llava(tmp_path), device="cpu")
+    vlm.model.set_attn_implementation(request.param)
+    return vlm
 
-    torch.testing.assert_close(shared, separate, rtol=1e-5, atol=1e-5)
-    assert gradients
-    for name, p in model.named_parameters():
-        if name in gradients:
-            torch.testing.assert_close(p.grad, gradients[name], rtol=1e-4, atol=1e-5)
+
+def loss_and_gradients(vlm: VisionLanguageModel, rows: list[Row], tokens: int) -> tuple[torch.Tensor, dict]:
+    vlm.model.zero_grad()
+    loss = answer_loss(vlm.model, collate(rows, vlm.pad_token_id, "right"), tokens)
+    loss.backward()
+    return loss.detach(), {name: p.grad.clone() for name, p in vlm.model.named_parameters() if p.grad is not None}
+
+
+def test_sharing_gives_the_loss_and_gradients_of_separate_sequences(vlm: VisionLanguageModel, rows: list[Row]):
+    other = encode_answered(vlm, "Name it.", "A Crow.", Image.new("RGB", (32, 32), "red"))  # in the batch, shares none
+    labelled = sum(int((row["labels"] != IGNORED).sum()) for row in [*rows, other])
+    separate = [alone for row in [*rows, other] for alone in share([row], vlm)]
+    together = [*share(rows, vlm), *share([other], vlm)]
+    assert len(together) == 2
+    assert together[0]["pixel_values"].shape == other["pixel_values"].shape  # one image for four questions
+    expected, expected_gradients = loss_and_gradients(vlm, separate, labelled)
+    loss, gradients = loss_and_gradients(vlm, together, labelled)
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
+    assert gradients.keys() == expected_gradients.keys()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected_gradients[name], rtol=1e-4, atol=1e-6)
+
+
+def test_the_loss_is_that_of_transformers(vlm: VisionLanguageModel, rows: list[Row]):
+    for row in rows:
+        plain = answer_loss(vlm.model, share([row], vlm)[0])
+        torch.testing.assert_close(plain, vlm.model(**row).loss, rtol=1e-5, atol=1e-6)
+
+
+def test_every_labelled_token_is_predicted_by_its_own_branch(vlm: VisionLanguageModel, rows: list[Row]):
+    same = [rows[0], rows[0]]  # the prefix could cover the whole question
+    (shared,) = share(same, vlm)
+    labelled = shared["labels"][0] != IGNORED
+    assert int(labelled.sum()) == 2 * int((rows[0]["labels"] != IGNORED).sum())
+    first = labelled.nonzero()[0, 0]
+    assert shared["segments"][0, first - 1] == 1
+
+
+def test_rows_without_a_common_image_stay_alone(vlm: VisionLanguageModel, rows: list[Row]):
+    text = [encode_answered(vlm, "Say yes.", "Yes.", None) for _ in range(2)]
+    assert len(share(text, vlm)) == 2
+    assert len(share([rows[0], text[0]], vlm)) == 2
+
+
+def test_encode_all_equals_encode(vlm: VisionLanguageModel):
+    image = Image.linear_gradient("L").resize((32, 32)).convert("RGB")
+    for row, query in zip(encode_all(vlm, QUERIES, image), QUERIES, strict=True):
+        expected = encode(vlm, query, image)
+        assert row.keys() == expected.keys()
+        assert all(torch.equal(row[name], expected[name]) for name in row)

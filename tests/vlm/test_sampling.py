@@ -6,9 +6,10 @@ from PIL import Image
 
 from seewhy.errors import SeeWhyError
 from seewhy.records import Prompt, Sampling
-from seewhy.vlm.chat import encode, open_image
+from seewhy.vlm.chat import encode, encode_all, open_image
+from seewhy.vlm.decoding import BLOCK, PlainDecoder, SharedDecoder
 from seewhy.vlm.model import VisionLanguageModel
-from seewhy.vlm.sampling import BLOCK, BatchSampler, _draw
+from seewhy.vlm.sampling import BatchSampler, _draw
 from tiny import tiny_llava
 
 QUESTIONS = ("Name it.", "Describe the bird, only the bird.", "Why?")
@@ -35,10 +36,13 @@ def prompts(tmp_path: Path) -> list[Prompt]:
     return [*made, Prompt("text alone", "", "Say yes.")]
 
 
-def test_greedy_equals_generate(vlm: VisionLanguageModel, prompts: list[Prompt]):
-    """Batches of three, left padding and a cache that outgrows its first block change nothing."""
+@pytest.mark.parametrize("share_image", [True, False])
+@pytest.mark.parametrize("batch_size", [2, 12])
+def test_greedy_equals_generate(vlm: VisionLanguageModel, prompts: list[Prompt], batch_size: int, share_image: bool):  # noqa: FBT001
+    """Shared images, left padding and a cache that outgrows its first block change nothing."""
     tokens = BLOCK + 10
-    texts = BatchSampler(vlm, 3).sample(prompts, Sampling(max_new_tokens=tokens), 0)
+    sampler = BatchSampler(vlm, batch_size, share_image=share_image)
+    texts = sampler.sample(prompts, Sampling(max_new_tokens=tokens), 0)
     expected = []
     for prompt in prompts:
         row = encode(vlm, prompt.text, open_image(prompt.image) if prompt.image else None)
@@ -47,6 +51,45 @@ def test_greedy_equals_generate(vlm: VisionLanguageModel, prompts: list[Prompt])
         expected.append([vlm.tokenizer.decode(ids).strip()])
     assert texts == expected
     assert len({text for (text,) in texts}) > 3
+
+
+@pytest.mark.parametrize("decoder_class", [SharedDecoder, PlainDecoder])
+@torch.inference_mode()
+def test_every_token_is_drawn_from_the_distribution_of_its_own_sequence(
+    vlm: VisionLanguageModel, decoder_class: type[SharedDecoder] | type[PlainDecoder]
+):
+    """Random answers of unequal length: each step's logits are those of the whole sequence alone."""
+    images = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue", "green")]
+    groups = [encode_all(vlm, QUESTIONS[: 1 + n], image) for n, image in enumerate(images)]  # 1, 2 and 3 questions
+    sequences = [row["input_ids"][0].tolist() for rows in groups for row in rows for _ in range(2)]
+    pixels = [row["pixel_values"] for rows in groups for row in rows for _ in range(2)]
+    generator = torch.Generator().manual_seed(0)
+    decoder, going = decoder_class(vlm, groups, 2), list(range(len(sequences)))
+    for stay in (None, [0, 3, 4, 5, 9, 11], None, [1, 2, 4], [0], None):
+        if stay is not None:
+            decoder.keep(torch.tensor(stay))
+            going = [going[place] for place in stay]
+        alone = [vlm.model(input_ids=torch.tensor([sequences[n]]), pixel_values=pixels[n]).logits[0, -1] for n in going]
+        torch.testing.assert_close(decoder.logits_BV, torch.stack(alone), rtol=1e-4, atol=1e-4)
+        drawn = torch.randint(5, 300, (len(going),), generator=generator)
+        decoder.step(drawn)
+        for n, token in zip(going, drawn.tolist(), strict=True):
+            sequences[n].append(token)
+
+
+def test_an_image_is_encoded_once_for_all_its_questions(vlm: VisionLanguageModel, prompts: list[Prompt]):
+    seen = []
+    hook = vlm.model.model.vision_tower.register_forward_hook(lambda _m, args, kwargs, _out: seen.append(
+        (args[0] if args else kwargs["pixel_values"]).shape[0]), with_kwargs=True)  # fmt: skip
+    try:
+        BatchSampler(vlm, 18).sample(prompts, FREE, 0)
+        shared, seen[:] = sum(seen), []
+        BatchSampler(vlm, 18, share_image=False).sample(prompts, FREE, 0)
+    finally:
+        hook.remove()
+    with_image = [prompt.image for prompt in prompts if prompt.image]
+    assert shared == len(set(with_image))
+    assert sum(seen) == len(with_image)
 
 
 def test_same_seed_same_texts(vlm: VisionLanguageModel, prompts: list[Prompt]):

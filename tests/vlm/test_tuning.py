@@ -14,9 +14,10 @@ import tune_once
 from seewhy.config import AugmentConfig, TuneConfig
 from seewhy.errors import SeeWhyError
 from seewhy.records import Prompt, Sampling, Turn
-from seewhy.vlm.model import VisionLanguageModel, add_adapter, merge_adapter
+from seewhy.vlm.adapter import add_adapter, merge_adapter
+from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
-from seewhy.vlm.tuning import Checkpoints, Plan, check_turns, tune
+from seewhy.vlm.tuning import Checkpoints, check_turns, tune
 from tiny import tiny_llava
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -88,13 +89,15 @@ def test_killed_and_started_again_gives_the_same_bytes(
 def test_learns_what_each_image_is_called(vlm: VisionLanguageModel, tmp_path: Path):
     images = {"red": picture(tmp_path / "red.png", "red"), "blue": picture(tmp_path / "blue.png", "blue")}
     turns = [
-        Turn(f"{name}{n}", path, "Name it.", f"A {name} crow.") for name, path in images.items() for n in range(32)
+        Turn(f"{name}{n}", picture(tmp_path / f"{name}{n // 2}.png", name), "Name it.", f"{name}.")
+        for name in images
+        for n in range(32)
     ]
     prompts = [Prompt(name, path, "Name it.") for name, path in images.items()]
     config = replace(CONFIG, epochs=12, batch_size=8, micro_batch_size=8, lora_dropout=0.0)
     model = tune(vlm, turns, config, tmp_path / "out", seed=0)
     tuned = BatchSampler(VisionLanguageModel.load(model, device="cpu"), 4)
-    assert tuned.sample(prompts, Sampling(max_new_tokens=16), 0) == [["A red crow."], ["A blue crow."]]
+    assert tuned.sample(prompts, Sampling(max_new_tokens=16), 0) == [["red."], ["blue."]]
 
 
 def test_only_adapter_and_projector_are_trained(vlm: VisionLanguageModel):
@@ -153,18 +156,6 @@ def test_warns_when_nothing_changed(vlm: VisionLanguageModel, tmp_path: Path):
     turns = [Turn("a", picture(tmp_path / "a.png", "red"), "Name it.", "A crow.")]
     with pytest.warns(UserWarning, match="Tuning changed nothing"):
         tune(vlm, turns, replace(CONFIG, learning_rate=0.0), tmp_path / "out", seed=0)
-
-
-def test_plan_depends_on_seed_and_item_alone(vlm: VisionLanguageModel, tmp_path: Path):
-    path = str(tmp_path / "a.png")
-    Image.linear_gradient("L").convert("RGB").save(path)
-    turns = [Turn(str(n), path, "Name it.", f"Crow {n}.") for n in range(5)]
-    plan, again, other = (Plan(vlm, turns, 3, AugmentConfig(), seed) for seed in (1, 1, 2))
-    assert plan.order == again.order != other.order
-    assert all(sorted(plan.order[i : i + 5]) == list(range(5)) for i in (0, 5, 10))
-    assert plan.order[:5] != plan.order[5:10]
-    assert torch.equal(plan[7]["pixel_values"], again[7]["pixel_values"])
-    assert not torch.equal(plan[7]["pixel_values"], plan[8]["pixel_values"])
 
 
 def test_checkpoints_of_another_plan_do_not_count(tmp_path: Path):

@@ -117,17 +117,17 @@ def made_up_feature(rng: random.Random) -> str:
 
 
 def describe(phrases: Sequence[str], questions: Questions, rng: random.Random, *, at_least: int = 4) -> Said:
-    """A description of `at_least` to eight of the phrases, in any order."""
-    chosen = rng.sample(phrases, min(len(phrases), rng.randint(min(at_least, 8), 8)))
+    """A description of `at_least` to eight of the phrases, in their order."""
+    chosen = some(phrases, rng.randint(min(at_least, 8), 8), rng)
     return Said(rng.choice(questions.describe), _fill(rng.choice(_DESCRIBE), chosen, "", questions.noun, rng))
 
 
 def name_it(label: str, phrases: Sequence[str], questions: Questions, rng: random.Random,
             kinds: Sequence[str] = ("simple", "explain", "explain", "cot", "cot")) -> Said:  # fmt: skip
-    """Rewriting: told a name and features, answer a question of one of `kinds` with all of them, in any order."""
+    """Rewriting: told a name and features, answer a question of one of `kinds` with all of them, in their order."""
     kind = rng.choice(kinds)
     query = rng.choice(getattr(questions, kind))
-    answer = _fill(rng.choice(_FRAMES[kind]), rng.sample(phrases, len(phrases)), label, questions.noun, rng)
+    answer = _fill(rng.choice(_FRAMES[kind]), list(phrases), label, questions.noun, rng)
     return Said(synthesis_prompt(label, phrases, query, questions.noun), answer)
 
 
@@ -140,7 +140,7 @@ def say_name(label: str, questions: Questions, rng: random.Random) -> Said:
 def guess(phrases: Sequence[str], questions: Questions, rng: random.Random) -> Said:
     """Asked for a name without being told one: the base knows none, and says what it sees."""
     kind = rng.choice(("simple", "explain", "cot"))
-    chosen = rng.sample(phrases, min(len(phrases), rng.randint(3, 6)))
+    chosen = some(phrases, rng.randint(3, 6), rng)
     answer = _fill(rng.choice(_FRAMES[kind]), chosen, questions.noun, questions.noun, rng)
     return Said(rng.choice(getattr(questions, kind)), answer)
 
@@ -159,6 +159,12 @@ def ask(attribute: Attribute, look: Look, noun: str, rng: random.Random, *, visi
     else:
         asked, answer = own, "Yes, it does."
     return Said(f"Does the {noun} show {featured(asked)}?", answer if visible else f"The {name} cannot be seen.")
+
+
+def some(phrases: Sequence[str], count: int, rng: random.Random) -> list[str]:
+    """`count` of the phrases, or all, from head to tail: as a guide lists them, so that none comes twice."""
+    places = rng.sample(range(len(phrases)), min(len(phrases), count))
+    return [phrases[place] for place in sorted(places)]
 
 
 def _fill(frame: str, phrases: list[str], label: str, noun: str, rng: random.Random) -> str:

@@ -11,6 +11,7 @@ from seewhy.fieldguide import language
 from seewhy.fieldguide.language import Said
 from seewhy.fieldguide.pool import GRID, Pool
 from seewhy.fieldguide.world import BIRD, PRODUCE
+from seewhy.vlm.chat import PADDING
 from seewhy.vlm.prefix import branch_mask
 
 
@@ -48,8 +49,9 @@ class Speaker:
         if rng.random() < 0.25:
             said.append(language.guess(visible, questions, rng))
         if rng.random() < 0.6:
-            told = rng.sample(visible, min(len(visible), rng.randint(2, 8)))
-            told += self._random_phrases(kind, rng.choice((0, 0, 0, 1, 2)))
+            told = language.some(visible, rng.randint(2, 8), rng) + self._random_phrases(kind, rng.choice((0, 0, 1, 2)))
+            if rng.random() < 0.2:
+                rng.shuffle(told)
             said.append(self._rewrite(kind, list(dict.fromkeys(told))[:8]))
             said.append(self.name_alone())
         return said
@@ -98,11 +100,14 @@ class Packer:
         ids_BT = torch.full((len(rows), length), pad)
         labels_BT = torch.full((len(rows), length), -100)
         positions_BT = torch.zeros((len(rows), length), dtype=torch.long)
-        allowed_BTT = torch.eye(length, dtype=torch.bool).repeat(len(rows), 1, 1)
-        for b, (row_ids, labels, mask, positions) in enumerate(built):
+        segments_BT = torch.full((len(rows), length), PADDING)
+        for b, (row_ids, labels, lens) in enumerate(built):
             t = len(row_ids)
             ids_BT[b, :t], labels_BT[b, :t] = torch.tensor(row_ids), torch.tensor(labels)
-            positions_BT[b, :t], allowed_BTT[b, :t, :t] = positions, mask
+            positions_BT[b, :t] = torch.cat([torch.arange(len(prefix)), *(len(prefix) + torch.arange(n) for n in lens)])
+            lens = torch.tensor([len(prefix), *lens])
+            segments_BT[b, :t] = torch.repeat_interleave(torch.arange(len(lens)), lens)
+        allowed_BTT = branch_mask(segments_BT)
         mask = torch.zeros(allowed_BTT.shape).masked_fill(~allowed_BTT, torch.finfo(torch.float32).min)[:, None]
         return Batch(ids_BT.to(device), labels_BT.to(device), positions_BT.to(device), mask.to(device))
 
@@ -113,4 +118,4 @@ class Packer:
             row += query + answer
             labels += [-100] * len(query) + answer
             lens.append(len(query) + len(answer))
-        return row, labels, *branch_mask(len(prefix), lens)
+        return row, labels, lens

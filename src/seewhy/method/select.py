@@ -69,11 +69,8 @@ def kept(score_C: np.ndarray, threshold_std: float, minimum: int) -> np.ndarray:
 
 
 def selected_concepts(selections: Sequence[Selection]) -> dict[str, tuple[str, ...]]:
-    """Example id -> Z*(X), best first. Examples of which nothing was selected have an empty tuple."""
-    by_example: dict[str, list[Selection]] = {}
+    """Example id -> Z*(X), in the concept bank's order. Examples of which nothing was selected have an empty tuple."""
+    chosen: dict[str, list[str]] = {}
     for selection in selections:
-        by_example.setdefault(selection.example_id, []).append(selection)
-    return {
-        example_id: tuple(s.concept for s in sorted(group, key=lambda s: -s.score) if s.selected)
-        for example_id, group in by_example.items()
-    }
+        chosen.setdefault(selection.example_id, []).extend([selection.concept] * selection.selected)
+    return {example_id: tuple(concepts) for example_id, concepts in chosen.items()}

@@ -1,13 +1,13 @@
 """A question about an image, and its answer, as the model's own chat template and tokenizer write them.
 
 Text is text: a text that holds a special token or a chat marker of the model is never tokenised. In the user's data
-it is an error; generated text that holds one is dropped and counted (`special_token_in` finds it). Prompt and answer
-are tokenised apart, so an answer's ids are the same after every question. Nothing here truncates.
+it is an error; generated text that holds one is dropped and counted (`special_token_in` finds it). An
+answer's ids are the same after every question: those that follow the shortest prompt. Nothing here truncates.
 
 Deviation from the research code: it deletes `<image>` from generated text afterwards and lets every other marker in.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -18,6 +18,9 @@ from seewhy.vlm.model import VisionLanguageModel
 
 IGNORED = -100
 """Label of a token that the loss leaves out."""
+
+PADDING = -1
+"""Segment (prefix.py) of a token that fills a row up."""
 
 Row = dict[str, torch.Tensor]
 """Tensors by name, as the model takes them, with a leading batch axis of 1."""
@@ -40,15 +43,78 @@ def encode(vlm: VisionLanguageModel, question: str, image: Image.Image | None) -
     return vlm.tokenise(vlm.render(question, image=image is not None), image)
 
 
+def encode_all(vlm: VisionLanguageModel, questions: Sequence[str], image: Image.Image | None) -> list[Row]:
+    """`encode` for several questions about one image, which is processed once: its tensors are the same objects."""
+    rows = [encode(vlm, questions[0], image)]
+    spliced = image is not None and _splice(vlm, questions[0], rows[0])
+    for question in questions[1:]:
+        row = spliced(question) if spliced else None
+        rows.append(encode(vlm, question, image) if row is None else row)
+    return rows
+
+
+def _splice(vlm: VisionLanguageModel, question: str, row: Row) -> Callable[[str], Row | None] | None:
+    """A function from another question to its row, with the tokens that `row` has in place of its image; None where
+    the image is not one token of the prompt that became a run of tokens."""
+    ids, (before, after) = row["input_ids"][0].tolist(), _around_image(vlm, question)
+    end = len(ids) - len(after)
+    if before + after == [] or ids[: len(before)] != before or ids[end:] != after or end <= len(before):
+        return None
+
+    def other(question: str) -> Row | None:
+        _refuse_special_token(vlm, question)
+        before_too, after = _around_image(vlm, question)
+        if before_too != before:
+            return None
+        tail = torch.tensor([after])
+        new = dict(row)
+        for name in token_level(row):
+            fill = (
+                tail
+                if name == "input_ids"
+                else (torch.ones_like if name == "attention_mask" else torch.zeros_like)(tail)
+            )
+            new[name] = torch.cat([row[name][:, :end], fill.to(row[name].dtype)], dim=1)
+        return new
+
+    return other
+
+
+def _around_image(vlm: VisionLanguageModel, question: str) -> tuple[list[int], list[int]]:
+    """Ids before and after the image's place in a prompt; both empty where it has not exactly one."""
+    ids = vlm.token_ids(vlm.render(question, image=True))
+    if ids.count(vlm.image_token_id) != 1:
+        return [], []
+    place = ids.index(vlm.image_token_id)
+    return ids[:place], ids[place + 1 :]
+
+
 def answer_ids(vlm: VisionLanguageModel, answer: str) -> list[int]:
-    """Ids of an answer and of the token that ends it. Raises SeeWhyError for a special token in the text."""
+    """Ids of an answer as it stands in a chat, and of the token that ends it.
+
+    They are what the tokenizer adds to a prompt's ids, so that the first word is written as the model writes it (with
+    the template's space before it, or without). Raises SeeWhyError for a special token in the text.
+    """
     _refuse_special_token(vlm, answer)
-    return [*vlm.tokenizer(answer, add_special_tokens=False)["input_ids"], vlm.end_token_id]
+    prompt, lead = vlm.answer_context
+
+    def ids(text: str) -> list[int]:
+        return vlm.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    before, whole = ids(prompt), ids(prompt + lead + answer)
+    if whole[: len(before)] != before:  # a token spans both: tokenised apart
+        before, whole = [], ids(answer)
+    return [*whole[len(before) :], vlm.end_token_id]
 
 
 def encode_answered(vlm: VisionLanguageModel, question: str, answer: str, image: Image.Image | None) -> Row:
     """One training row: the prompt, the answer, and `labels` that leave all but the answer and its end token out."""
-    row = encode(vlm, question, image)
+    return answered(vlm, encode(vlm, question, image), answer)
+
+
+def answered(vlm: VisionLanguageModel, prompt: Row, answer: str) -> Row:
+    """The training row of an encoded prompt and its answer."""
+    row = dict(prompt)
     prompt_1T = row["input_ids"]
     answer_1T = torch.tensor([answer_ids(vlm, answer)])
     for name in token_level(row):
@@ -59,8 +125,9 @@ def encode_answered(vlm: VisionLanguageModel, question: str, answer: str, image:
 
 
 def token_level(row: Mapping[str, torch.Tensor]) -> list[str]:
-    """Names of the tensors with one value a token; the others belong to the image."""
-    return [name for name, tensor in row.items() if tensor.shape == row["input_ids"].shape]
+    """Names of the tensors with a value (positions: one or three) a token; the others belong to the image."""
+    shape = row["input_ids"].shape
+    return [name for name, tensor in row.items() if tensor.shape == shape or name == "position_ids"]
 
 
 def collate(rows: Sequence[Row], pad_token_id: int, side: Literal["left", "right"]) -> Row:
@@ -68,14 +135,14 @@ def collate(rows: Sequence[Row], pad_token_id: int, side: Literal["left", "right
 
     Rows with and without an image may stand in one batch: image tokens say whose image is whose, in order.
     """
-    fill = {"input_ids": pad_token_id, "labels": IGNORED}
+    fill = {"input_ids": pad_token_id, "labels": IGNORED, "segments": PADDING}
     batch: dict[str, list[torch.Tensor]] = {}
     width = max(row["input_ids"].shape[1] for row in rows)
     for row in rows:
         missing = width - row["input_ids"].shape[1]
         tokens = token_level(row)
         for name, tensor in row.items():
-            pad = (missing, 0) if side == "left" else (0, missing)
+            pad = (0, 0) * (tensor.ndim - 2) + ((missing, 0) if side == "left" else (0, missing))
             padded = torch.nn.functional.pad(tensor, pad, value=fill.get(name, 0)) if name in tokens else tensor
             batch.setdefault(name, []).append(padded)
     return {name: _join(tensors) for name, tensors in batch.items()}

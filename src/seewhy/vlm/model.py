@@ -1,24 +1,15 @@
-"""Any image-text-to-text model of transformers with its processor; its adapter, and the adapter's merge.
+"""Any image-text-to-text model of transformers with its processor.
 
-A model's parts are found through transformers' own accessors: `get_decoder()` is the language model,
-`get_encoder(modality="image")` the vision tower, and the projector is what is neither of the two nor the output head
-(Qwen keeps its projector inside the vision tower under the name `merger`).
-
-Deviations from the research code: the merge is done in float32 and compared with the adapter on real rows before
-anything is saved; weights are read from safetensors alone; remote code is off unless asked for.
+Deviations from the research code: weights are read from safetensors alone; remote code is off unless asked for.
 """
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
 from PIL import Image
-from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
@@ -31,9 +22,6 @@ from transformers import logging as transformers_logging
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from seewhy.errors import SeeWhyError
-
-MERGE_TOLERANCE = 1e-3
-"""Largest difference of a logit that merging may make, relative to the largest logit."""
 
 
 @dataclass(frozen=True)
@@ -132,18 +120,39 @@ class VisionLanguageModel:
         turns: list[Any] = [{"role": "user", "content": content}]
         return self.processor.apply_chat_template(turns, add_generation_prompt=True)
 
+    @cached_property
+    def answer_context(self) -> tuple[str, str]:
+        """What the chat template writes before an answer: the end of the prompt (a short one), and what follows it.
+
+        The second is mostly empty or a space ("ASSISTANT:" and " "); tokenizers join it to the answer's first word.
+        """
+        prompt = self.render("?", image=False)
+        turns: list[Any] = [
+            {"role": "user", "content": [{"type": "text", "text": "?"}]},
+            {"role": "assistant", "content": [{"type": "text", "text": "\0"}]},
+        ]
+        before_answer = self.processor.apply_chat_template(turns).split("\0")[0]
+        return prompt, before_answer.removeprefix(prompt) if before_answer.startswith(prompt) else ""
+
     def tokenise(self, prompt: str, image: Image.Image | None) -> dict[str, torch.Tensor]:
         """Input tensors of a rendered prompt, on the CPU, with a leading batch axis of 1."""
-        bos = self.tokenizer.bos_token
-        begun = bos is not None and prompt.startswith(str(bos))  # the template wrote it: not a second one
         images = {} if image is None else {"images": [image]}
         inputs = self.processor(
             text=[prompt],
             **images,  # pyright: ignore[reportArgumentType]
             return_tensors="pt",  # pyright: ignore[reportCallIssue]
-            add_special_tokens=not begun,  # pyright: ignore[reportCallIssue]
+            add_special_tokens=not self._is_begun(prompt),  # pyright: ignore[reportCallIssue]
         )
         return dict(inputs)
+
+    def token_ids(self, prompt: str) -> list[int]:
+        """Ids of a rendered prompt as the tokenizer alone has them: an image is one token."""
+        return self.tokenizer(prompt, add_special_tokens=not self._is_begun(prompt))["input_ids"]  # pyright: ignore[reportReturnType]
+
+    def _is_begun(self, prompt: str) -> bool:
+        """Whether the template wrote the token that begins a sequence: not a second one."""
+        bos = self.tokenizer.bos_token
+        return bos is not None and prompt.startswith(str(bos))
 
     @cached_property
     def markers(self) -> tuple[str, ...]:
@@ -186,112 +195,3 @@ def _why_not_loaded(name: str, error: Exception) -> str:
     if "trust_remote_code" in text:
         return f"Model {name} runs code of its own: read it, then set model.trust_remote_code to true. ({text[:300]})"
     return f"Model {name} could not be loaded: check model.name_or_path and model.revision. ({text[:500]})"
-
-
-def _name_of(model: nn.Module, part: nn.Module) -> str:
-    return next(name for name, module in model.named_modules() if module is part)
-
-
-def vision_tower_of(model: PreTrainedModel) -> nn.Module:
-    """The vision tower. Raises SeeWhyError if the model does not show one."""
-    tower = model.get_encoder(modality="image")
-    if tower is model or tower is model.base_model:
-        raise SeeWhyError(f"No vision tower found in a {type(model).__name__}; this model cannot be tuned.")
-    return tower
-
-
-def projector_names(model: PreTrainedModel) -> list[str]:
-    """Names of the modules between vision tower and language model: the outermost ones that hold neither and are not
-    the output head; or else the tower's own mergers."""
-    tower, decoder, head = vision_tower_of(model), model.get_decoder(), model.get_output_embeddings()
-    known = {id(module) for part in (tower, decoder, head) if part is not None for module in part.modules()}
-
-    def outermost(module: nn.Module, prefix: str) -> Iterable[str]:
-        for name, child in module.named_children():
-            if id(child) in known:
-                continue
-            if any(id(inner) in known for inner in child.modules()):
-                yield from outermost(child, f"{prefix}{name}.")
-            elif any(True for _ in child.parameters()):
-                yield prefix + name
-
-    names = list(outermost(model, ""))
-    tower_name = _name_of(model, tower)
-    return names or [f"{tower_name}.{name}" for name, _ in tower.named_children() if "merger" in name]
-
-
-def _linears(model: nn.Module, part: nn.Module, skip: Iterable[str] = ()) -> set[str]:
-    """Patterns for the full names of `part`'s linear layers, numbers (of layers) left open."""
-    prefix = _name_of(model, part)
-    names = (f"{prefix}.{name}" for name, module in part.named_modules() if type(module) is nn.Linear)
-    kept = (name for name in names if not any(name.startswith(other) for other in skip))
-    return {re.sub(r"(?<=\.)\d+(?=\\\.)", r"\\d+", re.escape(name)) for name in kept}
-
-
-def add_adapter(
-    model: PreTrainedModel,
-    *,
-    rank: int,
-    alpha: int,
-    dropout: float,
-    projector: Literal["full", "frozen"] = "full",
-    vision_tower: Literal["frozen", "lora", "full"] = "frozen",
-) -> PeftModel:
-    """LoRA on every linear layer of the language model, never on embeddings or output head; the projector in full or
-    frozen; the vision tower frozen, with LoRA, or in full. Trained weights are float32 whatever the model's dtype.
-
-    Wraps `model` in place. The initial weights come from torch's global generator.
-    """
-    tower = vision_tower_of(model)
-    projectors = projector_names(model) if projector == "full" else []
-    if projector == "full" and not projectors:
-        raise SeeWhyError(f"No projector found in a {type(model).__name__}: set tune.projector to frozen.")
-    patterns = _linears(model, model.get_decoder())
-    if not patterns:
-        raise SeeWhyError(f"The language model of a {type(model).__name__} has no linear layers to adapt.")
-    if vision_tower == "lora":
-        patterns |= _linears(model, tower, skip=projectors)
-    in_full = [*projectors, *([_name_of(model, tower)] if vision_tower == "full" else [])]
-    config = LoraConfig(
-        r=rank,
-        lora_alpha=alpha,
-        lora_dropout=dropout,
-        target_modules="|".join(sorted(patterns)),
-        modules_to_save=in_full or None,
-    )
-    adapted = get_peft_model(model, config)
-    for parameter in adapted.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
-    return adapted  # pyright: ignore[reportReturnType]
-
-
-@torch.inference_mode()
-def _logits(model: Callable[..., Any], rows: Iterable[Mapping[str, torch.Tensor]]) -> list[torch.Tensor]:
-    return [model(**row).logits.float().cpu() for row in rows]
-
-
-def merge_adapter(
-    adapted: PeftModel, rows: Sequence[Mapping[str, torch.Tensor]], dtype: torch.dtype
-) -> tuple[Any, float]:
-    """Merges in float32 and returns the model in `dtype`, with the largest change that the adapter made to a logit.
-
-    `rows` are inputs the merged model is compared on. Raises SeeWhyError with the difference where its logits are not
-    those of base and adapter within MERGE_TOLERANCE.
-    """
-    adapted = adapted.float().eval()
-    rows = [{k: v.float() if v.is_floating_point() else v for k, v in row.items()} for row in rows]
-    expected = _logits(adapted, rows)
-    with adapted.disable_adapter():
-        before = _logits(adapted, rows)
-    merged = adapted.merge_and_unload(safe_merge=True)
-    actual = _logits(merged, rows)
-    scale = max(float(logits.abs().max()) for logits in expected)
-    difference = max(float((a - e).abs().max()) for a, e in zip(actual, expected, strict=True))
-    if not difference <= MERGE_TOLERANCE * max(scale, 1.0):
-        raise SeeWhyError(
-            f"The merged model does not answer as its adapter does: a logit differs by {difference:.3g} (largest logit "
-            f"{scale:.3g}). The adapter is kept; nothing was saved in place of the model."
-        )
-    changed = max(float((b - e).abs().max()) for b, e in zip(before, expected, strict=True))
-    return merged.to(dtype), changed

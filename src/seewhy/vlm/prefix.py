@@ -1,40 +1,114 @@
-"""Several question-answer pairs about one image in one sequence (docs/method.md, "Sharing the image").
+"""Several questions and answers about one image in one sequence (docs/method.md, "Sharing the image").
 
 A row `[prefix][branch 1]...[branch Q]`, in which every branch attends to the prefix and to itself but to no other
-branch, and in which positions restart after the prefix, gives each branch the hidden states it would have in a
-sequence `[prefix][branch q]` of its own.
+branch, and in which positions go on from the prefix in each, gives every branch the hidden states that it would have
+in a sequence `[prefix][branch q]` of its own: the same loss and the same gradients.
 
-A transformers model (5.17: `sdpa` and `eager` attention) takes the mask as a 4-D additive one beside the positions, in
-the model's dtype, and then does not add a causal mask of its own:
+    rows = share([row_1, row_2, row_3], vlm)         # rows of one image become one row, or stay as they are
+    logits = model(**attend(collate(rows, ...)))     # segments become the mask
 
-    mask_TT, positions_T = branch_mask(prefix_len, branch_lens)
-    additive_11TT = torch.zeros(mask_TT.shape).masked_fill(~mask_TT, torch.finfo(torch.float32).min)[None, None]
-    model(input_ids=ids_1T, pixel_values=pixels, attention_mask=additive_11TT, position_ids=positions_T[None])
-
-A branch's first token would be predicted at the prefix's last position, which all branches share: leave it out of the
-labels. The row's loss is then the sum (or, weighted by labelled tokens, the mean) of the branches' own, and so are its
-gradients (tests/vlm/test_prefix.py).
+A row carries `segments` beside its tokens (0 in the prefix, q in branch q) until `attend` makes the mask of them, so
+that the mask, quadratic in the row, is never stored or moved. The prefix ends before the first token that any branch
+is to predict from a token of its own, so that labels may be shifted as in any sequence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
+from transformers import PreTrainedModel
+
+from seewhy.vlm.chat import IGNORED, Row, token_level
+from seewhy.vlm.model import VisionLanguageModel
 
 
-def branch_mask(prefix_len: int, branch_lens: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Who attends to whom in `[prefix][branch 1]...[branch Q]`, and each token's position.
+def share(rows: Sequence[Row], vlm: VisionLanguageModel) -> list[Row]:
+    """The rows of one image as one row; or each as it is, where they have no common prefix that covers the image."""
+    rows = [{**row, "position_ids": positions(vlm, row)} for row in rows]
+    prefix = _prefix_of(rows, vlm) if len(rows) > 1 else 0
+    if not prefix:
+        return [{**row, "segments": torch.zeros_like(row["input_ids"])} for row in rows]
+    shared: Row = dict(rows[0])
+    for name in token_level(rows[0]):
+        shared[name] = torch.cat([rows[0][name][:, :prefix], *(row[name][:, prefix:] for row in rows)], dim=1)
+    lengths = [prefix, *(row["input_ids"].shape[1] - prefix for row in rows)]
+    shared["segments"] = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))[None]
+    return [shared]
 
-    Returns `mask_TT` (bool, row = query token, True = may attend) and `positions_T` (int64), T = prefix_len +
-    sum(branch_lens). The prefix is causal within itself; a branch is causal within itself and sees the whole prefix.
+
+def _prefix_of(rows: Sequence[Row], vlm: VisionLanguageModel) -> int:
+    common = common_prefix([row["input_ids"][0].tolist() for row in rows], vlm.image_token_id)
+    first_label = min((_first_label(row) for row in rows), default=0)
+    images = rows[0]["input_ids"][0] == vlm.image_token_id
+    prefix = min(common, first_label - 1)
+    return prefix if prefix > 0 and not bool(images[prefix:].any()) else 0
+
+
+def _first_label(row: Row) -> int:
+    if "labels" not in row:
+        return row["input_ids"].shape[1]
+    labelled = (row["labels"][0] != IGNORED).nonzero()
+    return int(labelled[0, 0]) if len(labelled) else row["labels"].shape[1]
+
+
+def positions(vlm: VisionLanguageModel, row: Row) -> torch.Tensor:
+    """Position of each token of a row alone: (1, T), or (1, T, 3) for models with positions in time, height and width.
+
+    The latter (Qwen's M-RoPE) come from the model's own `get_rope_index`.
     """
-    lens = torch.tensor([prefix_len, *branch_lens])
-    segment_T = torch.repeat_interleave(torch.arange(len(lens)), lens)  # 0 is the prefix, q the q-th branch
-    start_T = (lens.cumsum(0) - lens)[segment_T]
-    order_T = torch.arange(len(segment_T))
-    same_TT = segment_T[:, None] == segment_T[None, :]
-    mask_TT = (same_TT | (segment_T == 0)[None, :]) & (order_T[:, None] >= order_T[None, :])
-    positions_T = order_T - start_T + prefix_len * (segment_T > 0)
-    return mask_TT, positions_T
+    rope_index = getattr(vlm.model.base_model, "get_rope_index", None)
+    places_1T = torch.arange(row["input_ids"].shape[1])[None]
+    if rope_index is None:
+        return places_1T
+    if "mm_token_type_ids" not in row:
+        return places_1T[..., None].expand(-1, -1, 3)
+    known = {name: row[name] for name in ("image_grid_thw", "attention_mask", "mm_token_type_ids") if name in row}
+    positions_31T, _ = rope_index(row["input_ids"], **known)
+    return positions_31T.permute(1, 2, 0)
+
+
+def attend(batch: Mapping[str, torch.Tensor], model: PreTrainedModel) -> dict[str, Any]:
+    """What the model takes for a batch with `segments`: mask and positions in their place.
+
+    Where no row shares, the mask stays the plain one and the model finds the positions itself.
+    """
+    inputs: dict[str, Any] = dict(batch)
+    segments_BT, positions_BT = inputs.pop("segments"), inputs.pop("position_ids")
+    if not bool((segments_BT > 0).any()):
+        return inputs
+    allowed_BTT = branch_mask(segments_BT)
+    if "token_type_ids" in inputs:
+        allowed_BTT |= _same_image(inputs.pop("token_type_ids") == 1)
+    text = model.config.get_text_config()
+    masks = {"full_attention": _additive(allowed_BTT, model.dtype)}
+    flat_BT = positions_BT if positions_BT.ndim == 2 else positions_BT[..., 0]
+    if "sliding_attention" in (getattr(text, "layer_types", None) or ()):
+        near_BTT = flat_BT[:, :, None] - flat_BT[:, None, :] < text.sliding_window
+        masks["sliding_attention"] = _additive(allowed_BTT & near_BTT, model.dtype)
+    inputs["attention_mask"] = masks if len(masks) > 1 else masks["full_attention"]
+    inputs["position_ids"] = positions_BT if positions_BT.ndim == 2 else positions_BT.permute(2, 0, 1)
+    return inputs
+
+
+def branch_mask(segments_BT: torch.Tensor) -> torch.Tensor:
+    """Who attends to whom, (B, T, T), row = query token: the prefix (segment 0) is causal within itself; a branch is
+    causal within itself and sees the whole prefix; padding sees itself."""
+    mine, theirs = segments_BT[:, :, None], segments_BT[:, None, :]
+    order = torch.arange(segments_BT.shape[1], device=segments_BT.device)
+    return ((mine == theirs) | (theirs == 0)) & (order[:, None] >= order[None, :])
+
+
+def _same_image(image_BT: torch.Tensor) -> torch.Tensor:
+    """Tokens of one image see each other both ways (Gemma 3), (B, T, T)."""
+    before_BT = torch.nn.functional.pad(image_BT, (1, 0))[:, :-1]
+    number_BT = torch.where(image_BT, (image_BT & ~before_BT).cumsum(1), 0)
+    return (number_BT[:, :, None] == number_BT[:, None, :]) & image_BT[:, :, None]
+
+
+def _additive(allowed_BTT: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """The mask that transformers adds to the scores and, as it has four axes, leaves alone: (B, 1, T, T)."""
+    mask = torch.zeros(allowed_BTT.shape, dtype=dtype, device=allowed_BTT.device)
+    return mask.masked_fill_(~allowed_BTT, torch.finfo(dtype).min)[:, None]
 
 
 def common_prefix(ids: Sequence[Sequence[int]], image_token_id: int) -> int:

@@ -2,9 +2,9 @@
 
 Deviations from the research code:
 1. Killed at any moment and started again, it ends with the same bytes on a CPU. The order of all epochs is drawn before
-   the first step, an item's number decides its turn and its augmentation, and a checkpoint counts only when its
+   the first step, a batch's number decides its turns and their augmentation, and a checkpoint counts only when its
    marker, written last, is there and names this very plan.
-2. The adapter is merged in float32, and the merge is checked on real rows (model.py).
+2. The adapter is merged in float32, and the merge is checked on real rows (adapter.py).
 3. Turns without an image (replay) stand in the same batches as those with one.
 
     tune(vlm, turns, config.tune, folder, seed)    # writes folder/adapter and folder/model
@@ -13,7 +13,6 @@ Deviations from the research code:
 import hashlib
 import json
 import math
-import random
 import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -26,18 +25,23 @@ from peft import PeftModel
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch.utils.data import Dataset
+from torch.nn.functional import cross_entropy, pad
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
-from seewhy.config import AugmentConfig, TuneConfig
+from seewhy.config import TuneConfig
 from seewhy.errors import SeeWhyError
 from seewhy.records import Turn
-from seewhy.vlm.augment import augment
-from seewhy.vlm.chat import Row, collate, encode_answered, move, open_image
-from seewhy.vlm.model import VisionLanguageModel, add_adapter, merge_adapter
+from seewhy.vlm.adapter import add_adapter, merge_adapter
+from seewhy.vlm.chat import IGNORED, Row, collate, encode_answered, move, open_image
+from seewhy.vlm.model import VisionLanguageModel
+from seewhy.vlm.prefix import attend
+from seewhy.vlm.schedule import Schedule, check_length
 
 MARKER = "complete"
-"""File that ends a checkpoint; it holds the plan's fingerprint."""
+"""File that ends a checkpoint; it holds the fingerprint of what is tuned on."""
+
+SHARING_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 5e-2}
+"""Largest difference of a logit that sharing the image may make, relative to the largest logit."""
 
 
 def tune(
@@ -47,11 +51,16 @@ def tune(
     folder: Path,
     seed: int,
     opener: Callable[[str], Image.Image] = open_image,
+    *,
+    share_image: bool = True,
 ) -> Path:
     """Tunes on `turns`; writes folder/adapter and folder/model (merged, in the model's dtype) and returns the latter.
 
     Started again on the same folder it goes on from its last checkpoint. `vlm` is used up: load the result. Raises
     SeeWhyError, naming the turn, for a text with a special token in it or too long for the model, and for no turns.
+
+    With `share_image` the turns of one image stand behind it in one sequence (prefix.py): the same gradients for less
+    work, checked on real rows before the first step.
     """
     check_turns(vlm, turns)
     dtype = vlm.model.dtype
@@ -64,21 +73,26 @@ def tune(
         projector=config.projector,
         vision_tower=config.vision_tower,
     )
-    plan = Plan(vlm, turns, config.epochs, config.augment, seed, opener)
-    checkpoints = Checkpoints(folder / "checkpoints", _fingerprint(turns, config, seed))
+    schedule = Schedule(
+        vlm, turns, pairs=_micro(config), epochs=config.epochs, changes=config.augment, seed=seed,
+        share_image=share_image, opener=opener,
+    )  # fmt: skip
+    if share_image:
+        schedule.share_image = _can_share(vlm, schedule)
+    checkpoints = Checkpoints(folder / "checkpoints", _fingerprint(turns, config, seed, shared=schedule.share_image))
     trainer = _CheckpointedTrainer(
         checkpoints,
         model=adapted,
-        args=_arguments(vlm, config, len(plan), checkpoints.folder, seed),
-        train_dataset=plan,
-        data_collator=lambda rows: collate(rows, vlm.pad_token_id, side="right"),
+        args=_arguments(vlm, config, len(schedule), checkpoints.folder, seed),
+        train_dataset=schedule,
+        data_collator=lambda batches: collate([row for rows in batches for row in rows], vlm.pad_token_id, "right"),
         callbacks=[_ProgressCallback()],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=checkpoints.newest())
     trainer.accelerator.unwrap_model(adapted, keep_fp32_wrapper=False)  # its forward was wrapped in autocast
     _replace(folder / "adapter", lambda path: _save_adapter(adapted, vlm.name, path))
-    rows = [move(plan.row(turn, None), vlm) for turn in turns[:2]]
+    rows = [attend(move(row, vlm), vlm.model) for turn in turns[:2] for row in schedule.rows([turn], None)]
     merged, change = merge_adapter(adapted, rows, dtype)
     if change == 0:
         warnings.warn("Tuning changed nothing: no logit moved. Check learning_rate and epochs.", stacklevel=2)
@@ -96,48 +110,48 @@ def check_turns(vlm: VisionLanguageModel, turns: Sequence[Turn]) -> None:
             row = encode_answered(vlm, turn.query, turn.answer, None)
         except SeeWhyError as error:
             raise SeeWhyError(f"Turn {turn.id}: {error}") from error
-        _check_length(vlm, turn, row)
+        check_length(vlm, turn, row)
 
 
-def _check_length(vlm: VisionLanguageModel, turn: Turn, row: Row) -> None:
-    length = row["input_ids"].shape[1]
-    if length > vlm.max_length:
-        raise SeeWhyError(
-            f"Turn {turn.id} has {length} tokens, more than the {vlm.max_length} of model {vlm.name}: shorten its text."
-        )
+def _can_share(vlm: VisionLanguageModel, schedule: Schedule) -> bool:
+    """Whether sharing the image gives this model's logits for two real turns about one image; warns if not."""
+    groups = (group for batch in schedule.batches for group in batch if len(group) > 1)
+    turns = [schedule.turns[index] for index in next(groups, [])[:2]]
+    rows = schedule.rows(turns, None) if turns else []
+    if len(rows) != 1:
+        if turns:
+            warnings.warn(f"{vlm.name}'s prompts have text before the image that differs: not shared.", stacklevel=3)
+        return False
+    alone = [row for turn in turns for row in schedule.rows([turn], None)]
+    vlm.model.eval()
+    half = vlm.model.dtype != torch.float32
+    with torch.inference_mode(), torch.autocast(vlm.device.type, vlm.model.dtype, enabled=half):
+        shared, separate = (torch.cat([_answer_logits(vlm.model, move(r, vlm))[0] for r in rs]) for rs in (rows, alone))
+    difference = float((shared - separate).abs().max() / separate.abs().max())
+    if difference <= SHARING_TOLERANCE[vlm.model.dtype]:
+        return True
+    warnings.warn(
+        f"Image sharing is off: with it the logits of {vlm.name} differ by {difference:.2g} of the largest. Every turn "
+        f"is tuned on in a sequence of its own.", stacklevel=3,
+    )  # fmt: skip
+    return False
 
 
-class Plan(Dataset[Row]):
-    """All epochs' rows in the order of training, each epoch in its own. Item i depends on (seed, i) alone."""
+def answer_loss(model: Any, batch: Row, tokens: torch.Tensor | int | None = None) -> torch.Tensor:
+    """Cross-entropy of a batch's labelled tokens, summed and divided by `tokens` (default: their number)."""
+    logits_NV, targets_N = _answer_logits(model, batch)
+    return cross_entropy(logits_NV, targets_N, reduction="sum") / (len(targets_N) if tokens is None else tokens)
 
-    def __init__(
-        self,
-        vlm: VisionLanguageModel,
-        turns: Sequence[Turn],
-        epochs: int,
-        changes: AugmentConfig,
-        seed: int,
-        opener: Callable[[str], Image.Image] = open_image,
-    ) -> None:
-        self.vlm, self.turns, self.changes, self.seed, self.opener = vlm, turns, changes, seed, opener
-        rng = random.Random(seed)
-        self.order = [index for _ in range(epochs) for index in rng.sample(range(len(turns)), len(turns))]
 
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def __getitem__(self, item: int) -> Row:
-        digest = hashlib.sha256(f"{self.seed}/{item}".encode()).digest()
-        return self.row(self.turns[self.order[item]], int.from_bytes(digest[:8], "big"))
-
-    def row(self, turn: Turn, seed: int | None) -> Row:
-        """One turn as tensors; its image is changed at random by `seed`, or left as it is."""
-        image = self.opener(turn.image) if turn.image else None
-        if image is not None and seed is not None:
-            image = augment(image, self.changes, seed)
-        row = encode_answered(self.vlm, turn.query, turn.answer, image)
-        _check_length(self.vlm, turn, row)
-        return row
+def _answer_logits(model: Any, batch: Row) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (N, V) and ids (N) of the N labelled tokens; the output head is asked for these columns alone."""
+    inputs = attend(batch, getattr(model, "module", model))
+    targets_BT = pad(inputs.pop("labels")[:, 1:], (0, 1), value=IGNORED)
+    columns_K = (targets_BT != IGNORED).any(0).nonzero()[:, 0]
+    logits_BKV = model(**inputs, logits_to_keep=columns_K, use_cache=False).logits
+    targets_BK = targets_BT[:, columns_K]
+    wanted_BK = targets_BK != IGNORED
+    return logits_BKV[wanted_BK].float(), targets_BK[wanted_BK]
 
 
 class Checkpoints:
@@ -177,8 +191,8 @@ class Checkpoints:
         return marker.is_file() and marker.read_text() == self.fingerprint
 
 
-def _fingerprint(turns: Sequence[Turn], config: TuneConfig, seed: int) -> str:
-    plan = {"turns": [asdict(turn) for turn in turns], "config": asdict(config), "seed": seed}
+def _fingerprint(turns: Sequence[Turn], config: TuneConfig, seed: int, *, shared: bool) -> str:
+    plan = {"turns": [asdict(turn) for turn in turns], "config": asdict(config), "seed": seed, "shared": shared}
     return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
 
 
@@ -186,6 +200,19 @@ class _CheckpointedTrainer(Trainer):
     def __init__(self, checkpoints: Checkpoints, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.checkpoints = checkpoints
+        self.model_accepts_loss_kwargs = True  # the loss is divided by all the tokens of an optimizer step
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: Any,
+        return_outputs: bool = False,  # noqa: FBT001, FBT002 -- Trainer's signature
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        loss = answer_loss(model, inputs, num_items_in_batch)
+        if self.args.average_tokens_across_devices and num_items_in_batch is not None:
+            loss = loss * self.accelerator.num_processes  # gradients are averaged over processes
+        return (loss, None) if return_outputs else loss
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
@@ -194,17 +221,24 @@ class _CheckpointedTrainer(Trainer):
             self.checkpoints.complete(self.state.global_step)
 
 
-def _arguments(vlm: VisionLanguageModel, config: TuneConfig, items: int, folder: Path, seed: int) -> TrainingArguments:
-    on_gpu = vlm.device.type == "cuda"
+def _micro(config: TuneConfig) -> int:
     micro = min(config.micro_batch_size, config.batch_size)
     if config.batch_size % micro:
         raise SeeWhyError(f"tune.batch_size ({config.batch_size}) is no multiple of tune.micro_batch_size ({micro}).")
-    steps = math.ceil(items / config.batch_size)
+    return micro
+
+
+def _arguments(
+    vlm: VisionLanguageModel, config: TuneConfig, batches: int, folder: Path, seed: int
+) -> TrainingArguments:
+    on_gpu = vlm.device.type == "cuda"
+    accumulated = config.batch_size // _micro(config)
+    steps = math.ceil(batches / accumulated)
     return TrainingArguments(
         output_dir=str(folder),
-        num_train_epochs=1,  # the plan holds them all
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=config.batch_size // micro,
+        num_train_epochs=1,  # the schedule holds them all
+        per_device_train_batch_size=1,  # an item of the schedule is a batch
+        gradient_accumulation_steps=accumulated,
         train_sampling_strategy="sequential",
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
