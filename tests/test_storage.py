@@ -83,3 +83,14 @@ def test_a_library_that_hides_the_full_disk_is_seen_through(tiny_disk: Path) -> 
     with pytest.raises(SeeWhyError, match=r"select cannot be written: file write failed\. Make room"):
         opened(tiny_disk / "run").folder(STAGE, make)
     assert not (tiny_disk / "run/stages/select").exists()
+
+
+def test_other_weights_under_the_same_name_have_another_digest(tmp_path: Path):
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"a" * 100)
+    (tmp_path / "config.json").write_text("{}")
+    before = storage.weights_digest(tmp_path)
+    assert storage.weights_digest(tmp_path) == before
+    weights.write_bytes(b"a" * 99 + b"b")
+    assert storage.weights_digest(tmp_path) != before
+    assert storage.weights_digest(tmp_path / "no-such-folder") == ""

@@ -30,6 +30,7 @@ from seewhy.proof.gallery import gallery
 from seewhy.records import Answer, Candidate, Description, Example, Prediction, Prompt, Sampling, Selection, Turn
 from seewhy.run_folder import RunFolder, read_manifest
 from seewhy.settings import restore_config
+from seewhy.storage import weights_digest
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
 from seewhy.vlm.tuning import tune
@@ -85,7 +86,7 @@ class Run:
         self.plan = plan
         self.train = domain.split("train")
         self.labels: Mapping[str, str] = {e.id: e.label for e in domain.examples}
-        self.base = BASE if config.model.name_or_path == "fieldguide" else Path(config.model.name_or_path)
+        self.base = _shipped(config.model.name_or_path, BASE)
         self._loaded: tuple[Path, BatchSampler] | None = None
 
     @classmethod
@@ -94,7 +95,8 @@ class Run:
         domain = load_domain(with_guide(config.data, folder.path / "fieldguide"))
         if not domain.split(split := config.evaluate.split):
             raise SeeWhyError(f"{domain.name} has no {split} images to measure on: add some, or set evaluate.split.")
-        plan = Plan.of(config, domain.fingerprint)
+        base, encoder = _shipped(config.model.name_or_path, BASE), _shipped(config.select.encoder, ENCODER)
+        plan = Plan.of(config, domain.fingerprint, weights_digest(base), weights_digest(encoder))
         settings = asdict(config) if record else None
         folder.check(list(plan.values()), config=settings, discard_stale=discard_stale)
         if settings:
@@ -256,13 +258,17 @@ class Run:
 
     @cached_property
     def encoder(self) -> Encoder:
-        name = self.config.select.encoder
-        return Encoder(str(ENCODER) if name == "fieldguide" else name, self.config.model.device)
+        return Encoder(str(_shipped(self.config.select.encoder, ENCODER)), self.config.model.device)
 
     @cached_property
     def concepts_CE(self) -> np.ndarray:
         """Embeddings of all concepts of the bank, (C, E)."""
         return self.encoder.embed_concepts(self.domain.concepts.all_concepts)
+
+
+def _shipped(name: str, built_in: Path) -> Path:
+    """The folder of the model that comes with the package, or what the user names."""
+    return built_in if name == "fieldguide" else Path(name).expanduser()
 
 
 def _plain(value: Any) -> Any:

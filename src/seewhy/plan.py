@@ -52,16 +52,19 @@ class Plan(dict[str, Stage]):
     """Stage name -> stage, in the order in which they are made."""
 
     @classmethod
-    def of(cls, config: RunConfig, domain_fingerprint: str) -> "Plan":
-        """The stages of a run over a domain. `domain_fingerprint` covers examples, concepts and questions."""
+    def of(cls, config: RunConfig, domain_fingerprint: str, base_weights: str, encoder_weights: str) -> "Plan":
+        """The stages of a run over a domain. `domain_fingerprint` covers examples, concepts and questions; the digests
+        of weights tell a local model from another one under the same name."""
         plan = cls()
         settings = {key: asdict(getattr(config, key)) for key in ("describe", "select", "synthesise", "sample", "tune")}
         settings["tune"] = {k: v for k, v in settings["tune"].items() if k not in _THROUGHPUT}
         model = asdict(config.model)
-        scoring = {key: settings["select"][key] for key in ("encoder", "temperature")}
+        settings["select"]["encoder_weights"] = encoder_weights
+        scoring = {key: settings["select"][key] for key in ("encoder", "encoder_weights", "temperature")}
         evaluation = {key: getattr(config.evaluate, key) for key in ("split", "max_new_tokens")}
         domain = plan.add("domain", {"data": {"fingerprint": domain_fingerprint}})
-        base = plan.add("base", {"model": {key: model[key] for key in ("name_or_path", "revision", "dtype")}})
+        named = {key: model[key] for key in ("name_or_path", "revision", "dtype")}
+        base = plan.add("base", {"model": {**named, "weights": base_weights}})
         plan.predictions("base", evaluation, base, domain)
         describe = plan.add("describe", {"describe": settings["describe"]}, domain, base)
         select = plan.add("select", {"select": settings["select"]}, describe)

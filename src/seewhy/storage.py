@@ -39,6 +39,26 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def weights_digest(folder: Path) -> str:
+    """A sha256 over a model folder's configuration and weights; of a large file its size, beginning and end.
+
+    Empty for what is no folder: a name on the Hub is told by its revision.
+    """
+    if not folder.is_dir():
+        return ""
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".safetensors", ".json", ".jinja", ".txt", ".model"):
+            size = path.stat().st_size
+            found.update(f"{path.relative_to(folder).as_posix()}/{size}/".encode())
+            with path.open("rb") as file:
+                found.update(file.read(2**24))
+                if size > 2**25:
+                    file.seek(-(2**24), os.SEEK_END)
+                found.update(file.read(2**24))
+    return found.hexdigest()
+
+
 @contextmanager
 def disk(path: Path) -> Iterator[None]:
     """Say it plainly when the disk gives out while `path` is made. Every other error passes through.
