@@ -39,10 +39,12 @@ STAGES = (
     "round-1/answers",
     "round-1/model",
     "nl/round-1/model",
+    "class_level/round-1/answers",
     "round-1/predictions-test",
     "round-2/candidates",
     "round-2/answers",
     "round-2/model",
+    "unfiltered/round-2/candidates",
     "nl/round-2/predictions-test",
 )
 
@@ -54,7 +56,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     return RunConfig(
         output=str(root / "run"),
         rounds=2,
-        controls=("nl",),
+        controls=("nl", "lge", "unfiltered", "class_level"),
         shard_size=5,
         data=DataConfig(source=str(root / "images"), concepts=str(root / "concepts.yaml"), noun="bird"),
         model=ModelConfig(name_or_path=str(model), device="cpu", batch_size=8),
@@ -165,6 +167,27 @@ def test_what_a_run_writes(config: RunConfig, finished: Path) -> None:
     assert len(answers) == 12 * 2
     assert all(c.reason for c in candidates)
     assert {a.example_id for a in answers} == {s.example_id for s in selections}
+
+
+@pytest.mark.slow
+def test_the_controls_are_asked_what_the_method_is_asked(finished: Path) -> None:
+    metrics = json.loads((finished / "metrics.json").read_text())
+    rounds = [r["round"] for key in ("lge", "unfiltered", "class_level") for r in metrics[key]]
+    assert rounds == [1, 2] * 3
+    shared = {"accuracy", "ee", "stated_per_answer", "training_answers"}
+    ours, unfiltered = metrics["rounds"][0], metrics["unfiltered"][0]
+    assert {k: ours[k] for k in shared} == {k: unfiltered[k] for k in shared}  # one model until round 2
+    assert not (finished / "stages/unfiltered/round-1").exists()
+
+    def asked(arm: str) -> list[tuple[str, str]]:
+        return [(c.example_id, c.query) for c in read_records(finished, f"{arm}round-2/candidates", Candidate)]
+
+    assert asked("") == asked("unfiltered/") == asked("class_level/")
+    drawn = read_records(finished, "unfiltered/round-2/answers", Answer)
+    assert all(answer.source == "sampled" for answer in drawn if "empty" not in answer.reason)
+    first = read_records(finished, "round-1/answers", Answer)
+    whole = read_records(finished, "class_level/round-1/answers", Answer)
+    assert [a.id for a in first] == [a.id for a in whole]
 
 
 @pytest.mark.slow

@@ -163,8 +163,10 @@ class RunConfig:
     """The run folder. Started again with the same settings, a run goes on where it stopped."""
     rounds: int = 4
     """Rounds of tuning; all but the first learn from the model's own filtered answers."""
-    controls: tuple[Literal["nl"], ...] = ()
-    """Arms to train beside the method with as many answers and steps: 'nl' learns the label sentence alone."""
+    controls: tuple[Literal["nl", "lge", "unfiltered", "class_level"], ...] = ()
+    """Arms to train beside the method with as many answers and steps: 'nl' learns the label sentence alone, 'lge' the
+    label and its class's whole list; 'unfiltered' keeps a random candidate for each query; 'class_level' takes the
+    class's whole list for what is visible in each image."""
     seed: int = 0
     """Every random choice follows from it."""
     shard_size: int = 64

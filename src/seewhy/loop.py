@@ -23,7 +23,7 @@ from seewhy.fieldguide.guide import BASE, ENCODER, with_guide
 from seewhy.method import describe, rejection, select, synthesise
 from seewhy.method.encoder import Encoder, embed_to_file
 from seewhy.method.sampler import example_random
-from seewhy.plan import NL, Plan, arms
+from seewhy.plan import OURS, Arm, Plan, arms
 from seewhy.proof.evaluate import measure, measure_selection
 from seewhy.proof.explanation import StatedConcepts
 from seewhy.proof.gallery import gallery
@@ -43,18 +43,21 @@ def run(config: RunConfig, *, discard_stale: bool = False) -> dict[str, Any]:
         this = Run.open(folder, config, discard_stale=discard_stale)
         selections = this.select(this.describe())
         models = {"base": this.base}
-        answers: dict[int, list[Answer]] = {}
-        metrics = this.measure(models, selections, answers)
+        taught: dict[str, Sequence[Answer]] = {}
+        metrics = this.measure(models, selections, taught)
         for round in range(1, config.rounds + 1):
-            if round == 1:
-                answers[round] = this.synthesise(selections)
-            else:
-                candidates = this.sample(round, models[f"round-{round - 1}"], selections)
-                answers[round] = this.filter(round, candidates)
             for arm in arms(config):
-                before = models[arm.model(round - 1)]
-                models[arm.model(round)] = this.tune(arm.model(round), before, arm.teach(answers[round], this.labels))
-            metrics = this.measure(models, selections, answers)
+                name, before = arm.model(round), models[arm.model(round - 1)]
+                if name in models:  # the method's own, from which this arm parts later
+                    continue
+                if arm.template:
+                    taught[name] = this.fill_in(arm, taught[OURS.model(round)])
+                elif round == 1:
+                    taught[name] = this.synthesise(arm, selections)
+                else:
+                    taught[name] = this.filter(arm, round, this.sample(arm, round, before, selections))
+                models[name] = this.tune(name, before, taught[name])
+            metrics = this.measure(models, selections, taught)
         return metrics
 
 
@@ -108,7 +111,8 @@ class Run:
 
         def work(examples: Sequence[Example], seed: int) -> list[Description]:
             sampler, questions = self.sampler(self.base), self.domain.questions
-            return describe.describe(examples, self.domain.path, questions, sampler, self.config.describe, seed)
+            settings, queries = self.config.describe, self.config.seed
+            return describe.describe(examples, self.domain.path, questions, sampler, settings, seed, queries)
 
         return self.folder.records(self.plan["describe"], Description, self.train, work)
 
@@ -130,17 +134,28 @@ class Run:
 
         return self.folder.records(self.plan["select"], Selection, ["all"], work)
 
-    def synthesise(self, selections: Sequence[Selection]) -> list[Answer]:
+    def visible(self, arm: Arm, selections: Sequence[Selection]) -> Mapping[str, Sequence[str]]:
+        """Example id -> the concepts that an arm takes to be visible."""
+        if arm.concepts == "image":
+            return select.selected_concepts(selections)
+        return {example.id: self.domain.concepts[example.label] for example in self.train}
+
+    def synthesise(self, arm: Arm, selections: Sequence[Selection]) -> list[Answer]:
         """Step 3: round 1's training set, by the untuned base."""
-        selected = select.selected_concepts(selections)
+        visible = self.visible(arm, selections)
 
         def work(examples: Sequence[Example], seed: int) -> list[Answer]:
             return synthesise.synthesise(
-                examples, self.domain.path, selected, self.domain.questions, self.domain.matcher,
-                self.sampler(self.base), self.config.synthesise, seed,
+                examples, self.domain.path, visible, self.domain.questions, self.domain.matcher,
+                self.sampler(self.base), self.config.synthesise, seed, self.config.seed,
             )  # fmt: skip
 
-        return self.folder.records(self.plan["round-1/answers"], Answer, self.train, work)
+        return self.folder.records(self.plan[arm.stage("answers", 1)], Answer, self.train, work)
+
+    def fill_in(self, arm: Arm, answers: Sequence[Answer]) -> list[Answer]:
+        """The training set of an arm that answers the method's own queries by template."""
+        lists = self.domain.concepts if arm.template == "label and list" else None
+        return synthesise.label_answers(answers, self.labels, lists)
 
     def tune(self, name: str, before: Path, answers: Sequence[Answer]) -> Path:
         """Step 4: the model after a round, from the model before it."""
@@ -163,30 +178,31 @@ class Run:
             )
         return path
 
-    def sample(self, round: int, model: Path, selections: Sequence[Selection]) -> list[Candidate]:
+    def sample(self, arm: Arm, round: int, model: Path, selections: Sequence[Selection]) -> list[Candidate]:
         """Steps 5 and 6: what the tuned model answers, judged."""
-        selected = select.selected_concepts(selections)
+        visible = self.visible(arm, selections)
 
         def work(examples: Sequence[Example], seed: int) -> list[Candidate]:
             return rejection.candidates(
-                examples, self.domain.path, selected, self.domain.concepts.all_concepts, self.concepts_CE,
+                examples, self.domain.path, visible, self.domain.concepts.all_concepts, self.concepts_CE,
                 self.domain.questions, self.domain.matcher, self.sampler(model), self.encoder, self.config.sample,
-                round=round, temperature=self.config.select.temperature, seed=seed,
+                round=round, temperature=self.config.select.temperature, seed=seed, query_seed=self.config.seed,
+                choice=arm.choice,
             )  # fmt: skip
 
-        return self.folder.records(self.plan[f"round-{round}/candidates"], Candidate, self.train, work)
+        return self.folder.records(self.plan[arm.stage("candidates", round)], Candidate, self.train, work)
 
-    def filter(self, round: int, candidates: Sequence[Candidate]) -> list[Answer]:
+    def filter(self, arm: Arm, round: int, candidates: Sequence[Candidate]) -> list[Answer]:
         """The round's training set: the best candidate of each query, or the label sentence."""
         of_example: dict[str, list[Candidate]] = {}
         for candidate in candidates:
             of_example.setdefault(candidate.example_id, []).append(candidate)
 
-        def work(examples: Sequence[Example], seed: int) -> list[Answer]:
+        def work(examples: Sequence[Example], _seed: int) -> list[Answer]:
             judged = [c for e in examples for c in of_example[e.id]]
-            return rejection.answers(judged, self.labels, self.domain.questions, seed)
+            return rejection.answers(judged, self.labels, self.domain.questions, self.config.seed)
 
-        return self.folder.records(self.plan[f"round-{round}/answers"], Answer, self.train, work)
+        return self.folder.records(self.plan[arm.stage("answers", round)], Answer, self.train, work)
 
     def predict(self, name: str, model: Path) -> list[Prediction]:
         """Step 8: a model's greedy answers to the evaluation question."""
@@ -205,7 +221,7 @@ class Run:
         self,
         models: Mapping[str, Path],
         selections: Sequence[Selection],
-        answers: Mapping[int, Sequence[Answer]],
+        taught: Mapping[str, Sequence[Answer]],
         name: str = "metrics.json",
     ) -> dict[str, Any]:
         """Step 8: the figures of the models there are so far, and the images to show; written to the run folder."""
@@ -217,12 +233,12 @@ class Run:
         metrics: dict[str, Any] = {"base": figures["base"]}
         for arm in arms(self.config):
             metrics[arm.key] = [
-                {"round": round, **figures[model], **(chosen if arm.selects else {}), **arm.counts(answers, round)}
+                {"round": round, **figures[model], **(chosen if arm == OURS else {}), **_counts(taught.get(model))}
                 for round in range(1, self.config.rounds + 1)
                 if (model := arm.model(round)) in figures
             ]
         self.folder.write_json(name, metrics)
-        shown = {model.replace("-", " "): p for model, p in predictions.items() if not model.startswith(NL.prefix)}
+        shown = {model.replace("-", " "): p for model, p in predictions.items() if "/" not in model}
         pictures = gallery(self.domain, shown, self.domain.matcher, stated)
         self.folder.write_json(name.replace("metrics", "gallery"), pictures)
         return metrics
@@ -269,6 +285,13 @@ class Run:
 def _shipped(name: str, built_in: Path) -> Path:
     """The folder of the model that comes with the package, or what the user names."""
     return built_in if name == "fieldguide" else Path(name).expanduser()
+
+
+def _counts(taught: Sequence[Answer] | None) -> dict[str, Any]:
+    """How many answers a model was taught in its round, and the share of them that were plain label sentences."""
+    if taught is None:
+        return {}
+    return {"training_answers": len(taught), "fallback_share": synthesise.fallback_share(taught)}
 
 
 def _plain(value: Any) -> Any:

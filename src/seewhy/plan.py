@@ -1,12 +1,10 @@
 """What a run will do: its stages with the settings that each depends on, and the arms that learn side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from seewhy.config import RunConfig
-from seewhy.method.synthesise import fallback_share, label_answers
-from seewhy.records import Answer
 from seewhy.run_folder import Stage
 
 _THROUGHPUT = ("checkpoint_steps", "trackers")
@@ -15,37 +13,45 @@ _THROUGHPUT = ("checkpoint_steps", "trackers")
 
 @dataclass(frozen=True)
 class Arm:
-    """A line of models, one a round: the method, or a control that learns from other answers to the same queries."""
+    """A line of models, one a round: the method, or a control that learns otherwise from as many answers."""
 
     key: str
     """Its place in metrics.json."""
-    prefix: str
-    selects: bool
-    """Whether it learns from selected concepts."""
+    prefix: str = ""
+    """Of the names of its models and stages."""
+    concepts: Literal["image", "class"] = "image"
+    """What it takes to be visible: the concepts selected for an image, or its class's whole list."""
+    choice: Literal["best", "random"] = "best"
+    """Which of a query's candidates it learns from."""
+    template: Literal["", "label", "label and list"] = ""
+    """What it says in answer to the method's own queries, where it samples nothing."""
+    parts: int = 1
+    """The round from which on it differs from the method; until then it has the method's models."""
 
     def model(self, round: int) -> str:
         """The name of its model after a round; before the first, every arm has the base."""
-        return f"{self.prefix}round-{round}" if round else "base"
+        return f"{'' if round < self.parts else self.prefix}round-{round}" if round else "base"
 
-    def teach(self, answers: Sequence[Answer], labels: Mapping[str, str]) -> Sequence[Answer]:
-        """What it learns in a round, given the method's own training set: as many answers about the same images."""
-        return answers if self.selects else label_answers(answers, labels)
-
-    def counts(self, answers: Mapping[int, Sequence[Answer]], round: int) -> dict[str, Any]:
-        """How many answers the round taught, and how many of them were plain label sentences."""
-        if round not in answers:
-            return {}
-        share = fallback_share(answers[round]) if self.selects else 1.0
-        return {"training_answers": len(answers[round]), "fallback_share": share}
+    def stage(self, kind: str, round: int) -> str:
+        """The name of a stage of its own in a round: 'answers' or 'candidates'."""
+        return f"{self.model(round)}/{kind}"
 
 
-OURS = Arm("rounds", "", selects=True)
-NL = Arm("nl", "nl/", selects=False)
+OURS = Arm("rounds")
+CONTROLS = {
+    arm.key: arm
+    for arm in (
+        Arm("nl", "nl/", template="label"),
+        Arm("lge", "lge/", template="label and list"),
+        Arm("unfiltered", "unfiltered/", choice="random", parts=2),
+        Arm("class_level", "class_level/", concepts="class"),
+    )
+}
 
 
 def arms(config: RunConfig) -> tuple[Arm, ...]:
     """The method, then the controls asked for."""
-    return (OURS, *(arm for arm in (NL,) if arm.key in config.controls))
+    return (OURS, *(arm for key, arm in CONTROLS.items() if key in config.controls))
 
 
 class Plan(dict[str, Stage]):
@@ -68,24 +74,32 @@ class Plan(dict[str, Stage]):
         plan.predictions("base", evaluation, base, domain)
         describe = plan.add("describe", {"describe": settings["describe"]}, domain, base)
         select = plan.add("select", {"select": settings["select"]}, describe)
-        models = {"base": base}
+        visible = {"image": select, "class": domain}
         for round in range(1, config.rounds + 1):
-            if round == 1:
-                answers = plan.add("round-1/answers", {"synthesise": settings["synthesise"]}, select, base)
-            else:
-                sampled = {"sample": settings["sample"], "select": scoring}
-                tuned = models[OURS.model(round - 1)]
-                candidates = plan.add(f"round-{round}/candidates", sampled, select, tuned)
-                answers = plan.add(f"round-{round}/answers", {}, candidates)
             for arm in arms(config):
-                name, before = arm.model(round), models[arm.model(round - 1)]
-                models[name] = plan.add(f"{name}/model", {"tune": settings["tune"]}, answers, before)
-                plan.predictions(name, evaluation, models[name], domain)
+                if round < arm.parts:
+                    continue
+                before = plan.model(arm, round - 1)
+                if arm.template:
+                    answers = plan[OURS.stage("answers", round)]
+                elif round == 1:
+                    made = {"synthesise": settings["synthesise"]}
+                    answers = plan.add(arm.stage("answers", 1), made, visible[arm.concepts], base)
+                else:
+                    sampled = {"sample": settings["sample"], "select": scoring}
+                    candidates = plan.add(arm.stage("candidates", round), sampled, visible[arm.concepts], before)
+                    answers = plan.add(arm.stage("answers", round), {}, candidates)
+                name = arm.model(round)
+                tuned = plan.add(f"{name}/model", {"tune": settings["tune"]}, answers, before)
+                plan.predictions(name, evaluation, tuned, domain)
         return plan
 
     def add(self, name: str, settings: Mapping[str, Any], *inputs: Stage) -> Stage:
         self[name] = Stage(name, settings, inputs)
         return self[name]
+
+    def model(self, arm: Arm, round: int) -> Stage:
+        return self[f"{arm.model(round)}/model" if round else "base"]
 
     def predictions(self, model: str, evaluation: Mapping[str, Any], *inputs: Stage) -> None:
         self.add(f"{model}/predictions-{evaluation['split']}", {"evaluate": evaluation}, *inputs)

@@ -20,7 +20,7 @@ SELECTED = {"c": ("black bill", "black legs"), "a": ("long legs",), "b": ("short
 LABELS = {e.id: e.label for e in EXAMPLES}
 
 
-def run(write, examples=EXAMPLES, selected=SELECTED, config=CONFIG, seed=5, round=2):
+def run(write, examples=EXAMPLES, selected=SELECTED, config=CONFIG, seed=5, round=2, choice="best"):
     sampler = FakeSampler(write)
     judged = candidates(
         examples,
@@ -36,6 +36,8 @@ def run(write, examples=EXAMPLES, selected=SELECTED, config=CONFIG, seed=5, roun
         round=round,
         temperature=0.1,
         seed=seed,
+        query_seed=seed,
+        choice=choice,
     )
     return judged, sampler
 
@@ -186,3 +188,15 @@ def test_judge_keeps_at_most_the_best():
 def test_more_queries_than_wordings():
     with pytest.raises(SeeWhyError, match="queries_per_image is 21, but one of explain and cot has only 20"):
         run(truthful, config=replace(CONFIG, queries_per_image=21))
+
+
+def test_without_filtering_any_candidate_is_kept_whatever_it_names():
+    kept = []
+    for seed in range(12):
+        judged, _ = run(script("a Heron", "a Fish Crow", ""), seed=seed, choice="random")
+        groups = [judged[start : start + 3] for start in range(0, len(judged), 3)]
+        assert all(sum(c.kept for c in group) == 1 for group in groups)
+        assert all(c.reason for c in judged)
+        kept += [c.sample for group in groups for c in group if c.kept]
+    assert set(kept) == {0, 1}  # never the empty one
+    assert 0.3 < sum(kept) / len(kept) < 0.7

@@ -17,7 +17,7 @@ LABELS = {e.id: e.label for e in EXAMPLES}
 
 def run(write, examples=EXAMPLES, selected=SELECTED, config=CONFIG, seed=5):
     sampler = FakeSampler(write)
-    return synthesise(examples, path, selected, QUESTIONS, MATCHER, sampler, config, seed), sampler
+    return synthesise(examples, path, selected, QUESTIONS, MATCHER, sampler, config, seed, seed), sampler
 
 
 def truthful(prompt, sample):

@@ -148,6 +148,11 @@ def label_sentence(label: str) -> str:
     return f"This is {with_article(label)}."
 
 
+def general_explanation(label: str, concepts: Sequence[str]) -> str:
+    """What the L+GE control learns: the name and all that a textbook says of the class, seen or not."""
+    return f"{label_sentence(label)} Its features are: {', '.join(concepts)}."
+
+
 def with_article(label: str) -> str:
     """'a Crow', 'an Owl'."""
     return ("an " if label[:1].lower() in "aeiou" else "a ") + label

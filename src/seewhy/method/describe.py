@@ -28,10 +28,11 @@ def describe(
     sampler: Sampler,
     config: DescribeConfig,
     seed: int,
+    query_seed: int,
 ) -> list[Description]:
     """`prompts_per_image` different questions an example, `samples_per_prompt` texts each, in the examples' order.
 
-    Which questions an example gets depends on the seed and its id alone. Raises SeeWhyError when there are fewer
+    Which questions an example gets depends on `query_seed` and its id alone; `seed` is of the sampling. Raises SeeWhyError when there are fewer
     wordings than questions to ask.
     """
     if config.prompts_per_image > len(questions.describe):
@@ -42,7 +43,7 @@ def describe(
     asked = [
         (example, Prompt(f"{example.id}/describe/{number}", path(example), query))
         for example in examples
-        for number, query in enumerate(_draw(example, questions, config.prompts_per_image, seed))
+        for number, query in enumerate(_draw(example, questions, config.prompts_per_image, query_seed))
     ]
     sampling = Sampling(config.samples_per_prompt, config.temperature, config.top_p, config.max_new_tokens)
     texts = ask(sampler, [prompt for _, prompt in asked], sampling, seed)

@@ -19,6 +19,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby, islice
+from random import Random
+from typing import Literal
 
 import numpy as np
 
@@ -47,10 +49,14 @@ def candidates(
     round: int,
     temperature: float,
     seed: int,
+    query_seed: int,
+    choice: Literal["best", "random"] = "best",
 ) -> list[Candidate]:
     """`queries_per_image` explain and cot queries an example, `samples_per_query` judged candidates each, in order.
 
     `selected` is example id -> Z*(X); `concepts_CE` embeds `all_concepts`, row by row; `temperature` is InfoNCE's tau.
+    Which queries an example gets depends on `query_seed` and its id alone; `seed` is of the sampling. With `choice`
+    "random" nothing is judged: any candidate that can be used as text is kept (the control without filtering).
     Raises SeeWhyError when there are fewer wordings than queries to ask.
     """
     fewest = min(len(questions.explain), len(questions.cot))
@@ -59,7 +65,7 @@ def candidates(
             f"sample.queries_per_image is {config.queries_per_image}, but one of explain and cot has only {fewest} "
             "wordings: lower it, or add wordings in data.questions."
         )
-    sampled = _sample(examples, path, questions, sampler, config, round, seed)
+    sampled = _sample(examples, path, questions, sampler, config, round, seed, query_seed)
     row_of = {concept: row for row, concept in enumerate(all_concepts)}
     rows = {e.id: np.array([row_of[c] for c in selected[e.id]], dtype=np.int64) for e in examples}
     usable = [index for index, candidate in enumerate(sampled) if not candidate.reason]
@@ -70,6 +76,12 @@ def candidates(
             sampled[index] = replace(sampled[index], score=float(score))
     labels = {example.id: example.label for example in examples}
     by_query = groupby(sampled, key=lambda candidate: (candidate.example_id, candidate.query))
+    if choice == "random":
+        return [
+            drawn
+            for (name, query), group in by_query
+            for drawn in draw(tuple(group), example_random(query_seed, name, f"draw/{round}/{query}"))
+        ]
     return [judged for (name, _), group in by_query for judged in judge(tuple(group), labels[name], matcher)]
 
 
@@ -96,6 +108,14 @@ def judge(group: Sequence[Candidate], label: str, matcher: LabelMatcher) -> list
         reasons[best] = f"names {label}{others}"
         return [replace(c, kept=i == best, reason=reasons[i]) for i, c in enumerate(group)]
     return [replace(candidate, kept=False, reason=reason) for candidate, reason in zip(group, reasons, strict=True)]
+
+
+def draw(group: Sequence[Candidate], random: Random) -> list[Candidate]:
+    """One query's candidates with one of them kept at random, whatever it names; those with a reason have lost."""
+    running = [index for index, candidate in enumerate(group) if not candidate.reason]
+    kept = random.choice(running) if running else None
+    reasons = {index: "kept at random" if index == kept else "not drawn" for index in running}
+    return [replace(c, kept=i == kept, reason=reasons.get(i, c.reason)) for i, c in enumerate(group)]
 
 
 def answers(judged: Sequence[Candidate], labels: Mapping[str, str], questions: Questions, seed: int) -> list[Answer]:
@@ -131,11 +151,12 @@ def _sample(
     config: SampleConfig,
     round: int,
     seed: int,
+    query_seed: int,
 ) -> list[Candidate]:
     """Candidates not yet judged, in order; one that may not be used as text has its reason already."""
     asked = []
     for example in examples:
-        queries = draw_queries(questions, 0.0, example_random(seed, example.id, f"candidates/{round}"))
+        queries = draw_queries(questions, 0.0, example_random(query_seed, example.id, f"candidates/{round}"))
         for number, (kind, query) in enumerate(islice(queries, config.queries_per_image)):
             asked.append((kind, example, Prompt(f"{example.id}/{round}/{number}", path(example), query)))
     sampling = Sampling(config.samples_per_query, config.temperature, config.top_p, config.max_new_tokens)

@@ -21,7 +21,7 @@ from itertools import islice
 
 from seewhy.config import SynthesiseConfig
 from seewhy.domain.labels import LabelMatcher
-from seewhy.domain.questions import Questions, label_sentence, synthesis_prompt
+from seewhy.domain.questions import Questions, general_explanation, label_sentence, synthesis_prompt
 from seewhy.method.sampler import Sampler, ask, draw_queries, example_random, label_fault, text_fault
 from seewhy.records import Answer, Example, Prompt, Sampling
 
@@ -39,14 +39,15 @@ def synthesise(
     sampler: Sampler,
     config: SynthesiseConfig,
     seed: int,
+    query_seed: int,
 ) -> list[Answer]:
     """`answers_per_image` answers an example, in the examples' order; `selected` is example id -> Z*(X).
 
-    Which queries an example gets depends on the seed and its id alone.
+    Which queries an example gets depends on `query_seed` and its id alone; `seed` is of the sampling.
     """
     drawn = []
     for example in examples:
-        random = example_random(seed, example.id, "synthesise")
+        random = example_random(query_seed, example.id, "synthesise")
         queries = draw_queries(questions, config.simple_share, random)
         fallbacks = draw_queries(questions, 1.0, random)
         for number, (kind, query) in enumerate(islice(queries, config.answers_per_image)):
@@ -79,21 +80,22 @@ def fallback_share(answers: Sequence[Answer]) -> float:
     return sum(answer.source == "label sentence" for answer in answers) / max(1, len(answers))
 
 
-def label_answers(answers: Sequence[Answer], labels: Mapping[str, str]) -> list[Answer]:
-    """The NL control's training set: the same images and queries, each answered by the plain label sentence.
+def label_answers(
+    answers: Sequence[Answer], labels: Mapping[str, str], lists: Mapping[str, Sequence[str]] | None = None
+) -> list[Answer]:
+    """The training set of the NL control, or with `lists` of L+GE: the same images and queries, answered by template.
 
-    `labels` is example id -> label.
+    NL has the plain label sentence; L+GE adds the class's whole list to it, but for simple queries. `labels` is
+    example id -> label, `lists` label -> concepts.
     """
-    return [
-        replace(
-            answer,
-            text=label_sentence(labels[answer.example_id]),
-            source="label sentence",
-            score=math.nan,
-            reason="NL control",
-        )
-        for answer in answers
-    ]
+    taught = []
+    for answer in answers:
+        label = labels[answer.example_id]
+        listed = lists is not None and answer.kind != "simple"
+        text = general_explanation(label, lists[label]) if listed else label_sentence(label)
+        reason = "NL control" if lists is None else "L+GE control"
+        taught.append(replace(answer, text=text, source="label sentence", score=math.nan, reason=reason))
+    return taught
 
 
 def _echo(text: str, noun: str) -> str | None:

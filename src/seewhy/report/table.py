@@ -21,6 +21,8 @@ COLUMNS = {
     "stated_hidden": "Reasons hidden",
     "stated_wrong": "Reasons false",
 }
+CONTROLS = {"nl": "NL", "lge": "L+GE", "unfiltered": "Unfiltered", "class_level": "Class level"}
+"""Short names of the arms that may stand beside the method."""
 SELECTION = {
     "selection_precision": "precision",
     "selection_recall": "recall",
@@ -89,5 +91,7 @@ def print_results(metrics: Metrics, console: Console) -> None:
 
 def _models(metrics: Metrics) -> list[tuple[str, bool, Metrics]]:
     rounds = [(f"Round {r['round']}", False, r) for r in metrics.get("rounds", ())]
-    controls = [(f"NL, round {r['round']}", True, r) for r in metrics.get("nl", ())]
+    controls = [
+        (f"{title}, round {r['round']}", True, r) for key, title in CONTROLS.items() for r in metrics.get(key, ())
+    ]
     return [("Base, untuned", False, metrics["base"]), *rounds, *controls]
