@@ -80,7 +80,7 @@ def test_a_file_then_overrides(tmp_path: Path) -> None:
         ("model: {revision: 1234567}", r"model\.revision is 1234567, but takes a text \(in quotes\) or null"),
         ("model: {dtype: float8}", r"model\.dtype is float8, but takes one of auto, float32"),
         ("controls: nl", r"controls is nl, but takes a list"),
-        ("controls: [lge]", r"controls is lge, but takes a list of nl"),
+        ("controls: [gel]", r"controls is gel, but takes a list of nl"),
         ("shard_size: 0", r"line 1: shard_size is 0, but must be at least 1"),
         ("seed: -1", r"seed is -1, but must be at least 0"),
         ("sample: {top_p: 0}", r"sample\.top_p is 0\.0, but must be above 0 and at most 1"),

@@ -31,6 +31,9 @@ examples:
   seewhy run configs/fieldguide.yaml --tune.epochs 1
   seewhy evaluate runs/fieldguide --split val
   seewhy report runs/fieldguide
+  seewhy explain runs/fieldguide photo.jpg          label, reasons, and where in the photo each reason is
+  seewhy audit runs/fieldguide                      what became training data
+  seewhy trace runs/fieldguide "train/Ivo Wren/003"
 """
 
 RUN = """\
@@ -55,6 +58,18 @@ examples:
   seewhy demo --output runs/demo
 """
 
+COMPARE = """\
+The method beside every control (label sentence, label with the whole list, random candidates, class-level concepts): the
+same images and queries, as many answers and steps, several seeds; one table, with paired intervals over images.
+
+examples:
+  seewhy compare configs/fieldguide.yaml --output runs/compare
+  seewhy compare configs/fieldguide.yaml --seeds '[0, 1]' --rounds 2 --output runs/compare
+
+Each seed is a run in OUTPUT/seed-N; stopped, it goes on where it was when the same command is given again. The figures
+are written to OUTPUT/comparison.json. It takes about five times as long as a run, for each seed.
+"""
+
 EVALUATE = """\
 Measure every round's model of a finished run on a split.
 
@@ -68,6 +83,39 @@ Write the page of a run: one HTML file with its table, its curve and test images
 
 examples:
   seewhy report runs/fieldguide
+"""
+
+EXPLAIN = """\
+What a run's last model calls a photo, how steady it is in that, and its reasons, each with a picture of where it is.
+
+examples:
+  seewhy explain runs/fieldguide photo.jpg
+  seewhy explain runs/fieldguide *.jpg --output explained --json
+  seewhy explain runs/fieldguide photo.jpg --round 1
+  seewhy explain runs/fieldguide photo.jpg --base
+
+The label and the reasons are those of the greedy answer. Confidence and support are shares of sampled answers that say
+the same: how steady the model is, not how often it is right.
+"""
+
+AUDIT = """\
+What became training data, by round and class: what was accepted and why the rest was not, how alike the answers are,
+which classes are taught little but their name, which concepts are always or never selected. Also written to
+RUN/audit.json. An unfinished run is audited as far as it has come.
+
+examples:
+  seewhy audit runs/fieldguide
+  seewhy audit runs/fieldguide --json
+"""
+
+TRACE = """\
+Where one training example came from: its descriptions, its concepts with scores, every round's candidates with what
+became of them, and the answers that it taught.
+
+examples:
+  seewhy trace runs/fieldguide "train/Ivo Wren/003"            one image, all rounds
+  seewhy trace runs/fieldguide "train/Ivo Wren/003/1/2"        one answer: round 1, number 2
+  seewhy trace runs/fieldguide "train/Ivo Wren/003" --json
 """
 
 
@@ -91,12 +139,35 @@ def command_parser() -> ArgumentParser:
     demo = verb_parser(DEMO, "seewhy demo [--output FOLDER]")
     demo.add_argument("--output", type=str, default="runs/demo", help="The run folder.")
 
+    compare = verb_parser(COMPARE, "seewhy compare CONFIG [--seeds '[0, 1, 2]'] [--SETTING VALUE ...]")
+    compare.add_argument("config", metavar="CONFIG", type=str, help="YAML file of settings")
+    compare.add_argument("--seeds", type=list[int], default=[0, 1, 2], help="One run each.")
+    add_settings(compare)
+
     evaluate = verb_parser(EVALUATE, "seewhy evaluate RUN [--split SPLIT]")
     evaluate.add_argument("run", metavar="RUN", type=str, help="the run folder")
     evaluate.add_argument("--split", type=Literal["train", "val", "test"], default="test", help="Images to measure on.")
 
     page = verb_parser(REPORT, "seewhy report RUN")
     page.add_argument("run", metavar="RUN", type=str, help="the run folder")
+
+    explained = verb_parser(EXPLAIN, "seewhy explain RUN PHOTO [PHOTO ...] [--OPTION VALUE ...]")
+    explained.add_argument("run", metavar="RUN", type=str, help="the run folder")
+    explained.add_argument("photos", metavar="PHOTO", type=str, nargs="+", help="image files")
+    explained.add_argument("--samples", type=int, default=8, help="Sampled answers behind confidence and support.")
+    explained.add_argument("--round", type=int, default=None, help="Round of the model (default: the last).")
+    explained.add_argument("--base", action="store_true", help="Ask the untuned model.")
+    explained.add_argument("--output", type=str, default=None, help="Folder of the pictures (default: RUN/explained).")
+    explained.add_argument("--json", action="store_true", help="Print JSON.")
+
+    audit = verb_parser(AUDIT, "seewhy audit RUN [--json]")
+    audit.add_argument("run", metavar="RUN", type=str, help="the run folder")
+    audit.add_argument("--json", action="store_true", help="Print JSON.")
+
+    trace = verb_parser(TRACE, "seewhy trace RUN EXAMPLE_ID [--json]")
+    trace.add_argument("run", metavar="RUN", type=str, help="the run folder")
+    trace.add_argument("id", metavar="EXAMPLE_ID", type=str, help="id of a training example or of an answer")
+    trace.add_argument("--json", action="store_true", help="Print JSON.")
 
     parser = ArgumentParser(
         prog="seewhy",
@@ -109,17 +180,22 @@ def command_parser() -> ArgumentParser:
     verbs = parser.add_subcommands(dest="verb", metavar="VERB")
     verbs.add_subcommand("demo", demo, help="the whole loop on the built-in field guide")
     verbs.add_subcommand("run", run, help="the whole loop on your data")
+    verbs.add_subcommand("compare", compare, help="the method beside its controls, over seeds")
     verbs.add_subcommand("evaluate", evaluate, help="metrics on a split")
     verbs.add_subcommand("report", page, help="one self-contained HTML page")
+    verbs.add_subcommand("explain", explained, help="label, reasons, and where in a photo they are")
+    verbs.add_subcommand("audit", audit, help="what became training data")
+    verbs.add_subcommand("trace", trace, help="where one training example came from")
     return parser
 
 
 def parse(arguments: Sequence[str]) -> Namespace:
     """The verb and its arguments. Raises SeeWhyError for what it cannot understand."""
-    if arguments[:1] == ["run"]:
-        check_options(arguments, {"help", "discard_stale", *known_settings()})
+    takes_settings = arguments[:1] in (["run"], ["compare"])
+    if takes_settings:
+        check_options(arguments, {"help", "discard_stale", "seeds", *known_settings()})
     try:
-        return command_parser().parse_args(arguments, defaults=arguments[:1] != ["run"])
+        return command_parser().parse_args(arguments, defaults=not takes_settings)
     except ArgumentError as error:
         raise explain(error, "command line", {}) from error
 
@@ -132,6 +208,12 @@ def perform(verb: str, given: Namespace) -> None:
             run(read_config(given.pop("config"), given), discard_stale=discard_stale)
         case "demo":
             run(read_config(DEMO_SETTINGS, given), discard_stale=False)
+        case "compare":
+            from seewhy.comparison import compare
+            from seewhy.report.table import print_comparison
+
+            seeds = given.pop("seeds", [0, 1, 2])
+            print_comparison(compare(read_config(given.pop("config"), given), seeds), Console())
         case "evaluate":
             from seewhy import loop
             from seewhy.report.table import print_results
@@ -141,6 +223,24 @@ def perform(verb: str, given: Namespace) -> None:
             from seewhy.report.page import write_page
 
             Console().print(f"Wrote {write_page(given.run)}", markup=False, soft_wrap=True, highlight=False)
+        case "explain":
+            from seewhy import explainer
+
+            chosen = {"round": given.round, "base": given.base}
+            said = explainer.explain(given.run, given.photos, **chosen, samples=given.samples, output=given.output)
+            print(explainer.as_json(said)) if given.json else explainer.show(said, Console())
+        case "audit":
+            from seewhy.report.audit_table import audit_json, print_audit, write_audit
+
+            audit = write_audit(given.run)
+            print(audit_json(audit)) if given.json else print_audit(audit, Console())
+        case "trace":
+            import json
+
+            from seewhy.report.trace import print_trace, trace
+
+            found = trace(given.run, given.id)
+            print(json.dumps(found, indent=2, ensure_ascii=False)) if given.json else print_trace(found, Console())
 
 
 def run(config: RunConfig, *, discard_stale: bool) -> None:

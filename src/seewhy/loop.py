@@ -1,39 +1,19 @@
-"""The rounds: describe -> select -> synthesise -> tune -> measure -> sample -> filter -> tune -> ...
+"""The rounds: describe -> select -> synthesise -> tune -> measure -> sample -> filter -> tune -> ..."""
 
-`run` is the algorithm; `Run` binds each step to its stage in the run folder, so that what is done is never done twice.
-Throughput settings (device, batch size, checkpoints, trackers) are no part of a stage's fingerprint.
-"""
-
-import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import yaml
-
-from seewhy.config import EvaluateConfig, RunConfig
-from seewhy.domain.domain import Domain, load_domain
-from seewhy.domain.images import load_image
-from seewhy.domain.loaders.replay import load_replay
+from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
-from seewhy.fieldguide.guide import BASE, ENCODER, with_guide
-from seewhy.method import describe, rejection, select, synthesise
-from seewhy.method.encoder import Encoder, embed_to_file
-from seewhy.method.sampler import example_random
-from seewhy.plan import OURS, Arm, Plan, arms
-from seewhy.proof.evaluate import measure, measure_selection
+from seewhy.plan import OURS, arms
+from seewhy.proof.evaluate import count as counted
 from seewhy.proof.explanation import StatedConcepts
-from seewhy.proof.gallery import gallery
-from seewhy.records import Answer, Candidate, Description, Example, Prediction, Prompt, Sampling, Selection, Turn
+from seewhy.records import Answer
 from seewhy.run_folder import RunFolder, read_manifest
 from seewhy.settings import restore_config
-from seewhy.storage import weights_digest
-from seewhy.vlm.model import VisionLanguageModel
-from seewhy.vlm.sampling import BatchSampler
-from seewhy.vlm.tuning import tune
+from seewhy.steps import Run
 
 
 def run(config: RunConfig, *, discard_stale: bool = False) -> dict[str, Any]:
@@ -71,231 +51,16 @@ def evaluate(run: str, split: str) -> dict[str, Any]:
     folder = RunFolder(run, seed=config.seed, shard_size=config.shard_size)
     with folder.lock():
         this = Run.open(folder, config, record=False)
-        models = {"base": this.base}
-        for round in range(1, config.rounds + 1):
-            for arm in arms(config):
-                models[arm.model(round)] = this.tuned(arm.model(round))
-        selections = this.select(this.describe())
-        return this.measure(models, selections, {}, name=f"metrics-{split}.json")
+        models = this.models
+        return this.measure(models, this.select(this.describe()), {}, name=f"metrics-{split}.json")
 
 
-class Run:
-    """The steps of one run, each bound to its stage."""
-
-    def __init__(self, config: RunConfig, domain: Domain, folder: RunFolder, plan: Plan) -> None:
-        self.config = config
-        self.domain = domain
-        self.folder = folder
-        self.plan = plan
-        self.train = domain.split("train")
-        self.labels: Mapping[str, str] = {e.id: e.label for e in domain.examples}
-        self.base = _shipped(config.model.name_or_path, BASE)
-        self._loaded: tuple[Path, BatchSampler] | None = None
-
-    @classmethod
-    def open(cls, folder: RunFolder, config: RunConfig, *, discard_stale: bool = False, record: bool = True) -> "Run":
-        """Read the data, hold the folder's stages against the settings and, with `record`, write these down."""
-        domain = load_domain(with_guide(config.data, folder.path / "fieldguide"))
-        if not domain.split(split := config.evaluate.split):
-            raise SeeWhyError(f"{domain.name} has no {split} images to measure on: add some, or set evaluate.split.")
-        base, encoder = _shipped(config.model.name_or_path, BASE), _shipped(config.select.encoder, ENCODER)
-        plan = Plan.of(config, domain.fingerprint, weights_digest(base), weights_digest(encoder))
-        settings = asdict(config) if record else None
-        folder.check(list(plan.values()), config=settings, discard_stale=discard_stale)
-        if settings:
-            folder.write_text("config.yaml", yaml.safe_dump(_plain(settings), sort_keys=False))
-        return cls(config, domain, folder, plan)
-
-    def describe(self) -> list[Description]:
-        """Step 1, by the untuned base."""
-
-        def work(examples: Sequence[Example], seed: int) -> list[Description]:
-            sampler, questions = self.sampler(self.base), self.domain.questions
-            settings, queries = self.config.describe, self.config.seed
-            return describe.describe(examples, self.domain.path, questions, sampler, settings, seed, queries)
-
-        return self.folder.records(self.plan["describe"], Description, self.train, work)
-
-    def select(self, descriptions: Sequence[Description]) -> list[Selection]:
-        """Step 2, of all images at once: each one's negatives are the descriptions of the others."""
-        settings, bank = self.config.select, self.domain.concepts
-
-        def work(_all: Sequence[str], _seed: int) -> list[Selection]:
-            scratch = self.folder.path / "scratch"
-            shutil.rmtree(scratch, ignore_errors=True)
-            scratch.mkdir()
-            embedded_DE = embed_to_file(scratch / "descriptions.npy", [d.text for d in descriptions], self.encoder)
-            selections = select.select(
-                self.train, descriptions, embedded_DE, bank, bank.all_concepts, self.concepts_CE,
-                temperature=settings.temperature, threshold_std=settings.threshold_std, minimum=settings.minimum,
-            )  # fmt: skip
-            shutil.rmtree(scratch)
-            return selections
-
-        return self.folder.records(self.plan["select"], Selection, ["all"], work)
-
-    def visible(self, arm: Arm, selections: Sequence[Selection]) -> Mapping[str, Sequence[str]]:
-        """Example id -> the concepts that an arm takes to be visible."""
-        if arm.concepts == "image":
-            return select.selected_concepts(selections)
-        return {example.id: self.domain.concepts[example.label] for example in self.train}
-
-    def synthesise(self, arm: Arm, selections: Sequence[Selection]) -> list[Answer]:
-        """Step 3: round 1's training set, by the untuned base."""
-        visible = self.visible(arm, selections)
-
-        def work(examples: Sequence[Example], seed: int) -> list[Answer]:
-            return synthesise.synthesise(
-                examples, self.domain.path, visible, self.domain.questions, self.domain.matcher,
-                self.sampler(self.base), self.config.synthesise, seed, self.config.seed,
-            )  # fmt: skip
-
-        return self.folder.records(self.plan[arm.stage("answers", 1)], Answer, self.train, work)
-
-    def fill_in(self, arm: Arm, answers: Sequence[Answer]) -> list[Answer]:
-        """The training set of an arm that answers the method's own queries by template."""
-        lists = self.domain.concepts if arm.template == "label and list" else None
-        return synthesise.label_answers(answers, self.labels, lists)
-
-    def tune(self, name: str, before: Path, answers: Sequence[Answer]) -> Path:
-        """Step 4: the model after a round, from the model before it."""
-
-        def make(folder: Path) -> None:
-            self._loaded = None
-            tune(
-                self.load(before), self.turns(answers), self.config.tune, folder, self.config.seed, load_image,
-                share_image=self.config.model.share_image,
-            )  # fmt: skip
-
-        return self.folder.folder(self.plan[f"{name}/model"], make) / "model"
-
-    def tuned(self, name: str) -> Path:
-        """The model that a finished run left after a round. Raises SeeWhyError where it is missing."""
-        path = self.folder.path / "stages" / name / "model" / "model"
-        if not path.exists():
-            raise SeeWhyError(
-                f"{self.folder.path} has no model {name} yet; start its run again: it goes on where it stopped."
-            )
-        return path
-
-    def sample(self, arm: Arm, round: int, model: Path, selections: Sequence[Selection]) -> list[Candidate]:
-        """Steps 5 and 6: what the tuned model answers, judged."""
-        visible = self.visible(arm, selections)
-
-        def work(examples: Sequence[Example], seed: int) -> list[Candidate]:
-            return rejection.candidates(
-                examples, self.domain.path, visible, self.domain.concepts.all_concepts, self.concepts_CE,
-                self.domain.questions, self.domain.matcher, self.sampler(model), self.encoder, self.config.sample,
-                round=round, temperature=self.config.select.temperature, seed=seed, query_seed=self.config.seed,
-                choice=arm.choice,
-            )  # fmt: skip
-
-        return self.folder.records(self.plan[arm.stage("candidates", round)], Candidate, self.train, work)
-
-    def filter(self, arm: Arm, round: int, candidates: Sequence[Candidate]) -> list[Answer]:
-        """The round's training set: the best candidate of each query, or the label sentence."""
-        of_example: dict[str, list[Candidate]] = {}
-        for candidate in candidates:
-            of_example.setdefault(candidate.example_id, []).append(candidate)
-
-        def work(examples: Sequence[Example], _seed: int) -> list[Answer]:
-            judged = [c for e in examples for c in of_example[e.id]]
-            return rejection.answers(judged, self.labels, self.domain.questions, self.config.seed)
-
-        return self.folder.records(self.plan[arm.stage("answers", round)], Answer, self.train, work)
-
-    def predict(self, name: str, model: Path) -> list[Prediction]:
-        """Step 8: a model's greedy answers to the evaluation question."""
-        settings: EvaluateConfig = self.config.evaluate
-        query, path = self.domain.questions.evaluation, self.domain.path
-
-        def work(examples: Sequence[Example], seed: int) -> list[Prediction]:
-            prompts = [Prompt(e.id, path(e), query) for e in examples]
-            texts = self.sampler(model).sample(prompts, Sampling(max_new_tokens=settings.max_new_tokens), seed)
-            return [Prediction(e.id, query, text) for e, (text,) in zip(examples, texts, strict=True)]
-
-        stage = self.plan[f"{name}/predictions-{settings.split}"]
-        return self.folder.records(stage, Prediction, self.domain.split(settings.split), work)
-
-    def measure(
-        self,
-        models: Mapping[str, Path],
-        selections: Sequence[Selection],
-        taught: Mapping[str, Sequence[Answer]],
-        name: str = "metrics.json",
-    ) -> dict[str, Any]:
-        """Step 8: the figures of the models there are so far, and the images to show; written to the run folder."""
-        settings = {"resamples": self.config.evaluate.bootstrap, "seed": self.config.seed}
-        predictions = {model: self.predict(model, path) for model, path in models.items()}
-        stated = StatedConcepts.of(self.domain)
-        figures = {m: measure(self.domain, p, self.domain.matcher, stated, **settings) for m, p in predictions.items()}
-        chosen = measure_selection(self.domain, selections, **settings)
-        metrics: dict[str, Any] = {"base": figures["base"]}
-        for arm in arms(self.config):
-            metrics[arm.key] = [
-                {"round": round, **figures[model], **(chosen if arm == OURS else {}), **_counts(taught.get(model))}
-                for round in range(1, self.config.rounds + 1)
-                if (model := arm.model(round)) in figures
-            ]
-        self.folder.write_json(name, metrics)
-        shown = {model.replace("-", " "): p for model, p in predictions.items() if "/" not in model}
-        pictures = gallery(self.domain, shown, self.domain.matcher, stated)
-        self.folder.write_json(name.replace("metrics", "gallery"), pictures)
-        return metrics
-
-    def turns(self, answers: Sequence[Answer]) -> list[Turn]:
-        """A training set as the model layer takes it, with replay data mixed in where it is asked for."""
-        images = {e.id: self.domain.path(e) for e in self.train}
-        turns = [Turn(a.id, images[a.example_id], a.query, a.text) for a in answers]
-        if self.config.tune.replay is None:
-            return turns
-        general = load_replay(self.config.tune.replay)
-        wanted = min(len(general), round(self.config.tune.replay_ratio * len(turns)))
-        return turns + example_random(self.config.seed, "replay", "tune").sample(general, wanted)
-
-    def load(self, path: Path) -> VisionLanguageModel:
-        """A model, base or tuned."""
-        settings = self.config.model
-        return VisionLanguageModel.load(
-            str(path), device=settings.device, dtype=settings.dtype, trust_remote_code=settings.trust_remote_code,
-            revision=settings.revision if path == self.base else None,
-        )  # fmt: skip
-
-    def sampler(self, path: Path) -> BatchSampler:
-        """The sampler of a model; the last one stays loaded."""
-        if self._loaded is None or self._loaded[0] != path:
-            self._loaded = None
-            model = self.config.model
-            self._loaded = (
-                path,
-                BatchSampler(self.load(path), model.batch_size, load_image, share_image=model.share_image),
-            )
-        return self._loaded[1]
-
-    @cached_property
-    def encoder(self) -> Encoder:
-        return Encoder(str(_shipped(self.config.select.encoder, ENCODER)), self.config.model.device)
-
-    @cached_property
-    def concepts_CE(self) -> np.ndarray:
-        """Embeddings of all concepts of the bank, (C, E)."""
-        return self.encoder.embed_concepts(self.domain.concepts.all_concepts)
-
-
-def _shipped(name: str, built_in: Path) -> Path:
-    """The folder of the model that comes with the package, or what the user names."""
-    return built_in if name == "fieldguide" else Path(name).expanduser()
-
-
-def _counts(taught: Sequence[Answer] | None) -> dict[str, Any]:
-    """How many answers a model was taught in its round, and the share of them that were plain label sentences."""
-    if taught is None:
-        return {}
-    return {"training_answers": len(taught), "fallback_share": synthesise.fallback_share(taught)}
-
-
-def _plain(value: Any) -> Any:
-    """Nested settings as YAML writes them: tuples as lists."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, tuple) else value
+def count(config: RunConfig) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
+    """Of a finished run: model -> figure -> (hits, of), each with a number an image of `evaluate.split`."""
+    folder = RunFolder(config.output, seed=config.seed, shard_size=config.shard_size)
+    with folder.lock():
+        this = Run.open(folder, config, record=False)
+        stated = StatedConcepts.of(this.domain)
+        return {
+            m: counted(this.domain, this.predict(m, p), this.domain.matcher, stated) for m, p in this.models.items()
+        }

@@ -80,15 +80,12 @@ class Domain:
 
 def load_domain(data: DataConfig) -> Domain:
     """The user's data, checked. `SeeWhyError` lists every problem of images, labels, splits and concepts at once."""
-    source = Path(data.source)
-    if not source.exists():
-        raise SeeWhyError(f"There is no folder or table '{source}'; set data.source to one.")
+    source = _source(data)
     if data.concepts is None:
         raise SeeWhyError("A data set of your own needs a concept bank; set data.concepts to a YAML or JSON file.")
     questions = Questions.for_noun(data.noun, data.questions)
     bank, bank_problems = read_concepts(Path(data.concepts))
-    root = source.resolve() if source.is_dir() else source.parent.resolve()
-    rows, problems = read_folder(root) if source.is_dir() else read_table(source)
+    root, rows, problems = _read_rows(source)
     if not rows:
         raise_problems(source, [*problems, "there is no image that can be used; add some."])
     bank, fit_problems = fit_concepts(bank, sorted({row.label for row in rows}))
@@ -100,15 +97,41 @@ def load_domain(data: DataConfig) -> Domain:
     return Domain(root.name if source.is_dir() else source.stem, root, whole, bank, questions, truth)
 
 
-def _read_examples(root: Path, rows: Sequence[Row]) -> tuple[list[Example | None], list[str]]:
-    """The example of each row (None where its image is not whole), and what is wrong with the images."""
+def list_examples(data: DataConfig) -> tuple[Path, dict[str, Row]]:
+    """The absolute folder of the images, and example id -> row, with no image opened and nothing checked.
+
+    For those who look at a run whose data `load_domain` has admitted. Raises SeeWhyError where there is no such data.
+    """
+    root, rows, _ = _read_rows(_source(data))
+    return root, dict(zip(_ids(rows), rows, strict=True))
+
+
+def _source(data: DataConfig) -> Path:
+    source = Path(data.source)
+    if not source.exists():
+        raise SeeWhyError(f"There is no folder or table '{source}'; set data.source to one.")
+    return source
+
+
+def _read_rows(source: Path) -> tuple[Path, list[Row], list[str]]:
+    """The folder that images are relative to, the rows, and what is wrong with them."""
+    root = source.resolve() if source.is_dir() else source.parent.resolve()
+    return root, *(read_folder(root) if source.is_dir() else read_table(source))
+
+
+def _ids(rows: Sequence[Row]) -> list[str]:
+    """Each row's example id."""
     stems = Counter(_stem(row.image) for row in rows)
     stems.update(row.image for row in rows)
+    return [stem if stems[stem := _stem(row.image)] == 1 else row.image for row in rows]
+
+
+def _read_examples(root: Path, rows: Sequence[Row]) -> tuple[list[Example | None], list[str]]:
+    """The example of each row (None where its image is not whole), and what is wrong with the images."""
     examples: list[Example | None] = []
     problems = []
-    for row, (sha256, problem) in zip(rows, _check_images([root / row.image for row in rows]), strict=True):
-        stem = _stem(row.image)
-        example_id = stem if stems[stem] == 1 else row.image
+    checked = _check_images([root / row.image for row in rows])
+    for row, example_id, (sha256, problem) in zip(rows, _ids(rows), checked, strict=True):
         examples.append(None if problem else Example(example_id, row.image, sha256, row.label, row.split))
         if problem:
             problems.append(f"{row.where}{problem}")

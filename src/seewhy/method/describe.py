@@ -32,8 +32,8 @@ def describe(
 ) -> list[Description]:
     """`prompts_per_image` different questions an example, `samples_per_prompt` texts each, in the examples' order.
 
-    Which questions an example gets depends on `query_seed` and its id alone; `seed` is of the sampling. Raises SeeWhyError when there are fewer
-    wordings than questions to ask.
+    Which questions an example gets depends on `query_seed` and its id alone; `seed` is of the sampling. Raises
+    SeeWhyError when there are fewer wordings than questions to ask.
     """
     if config.prompts_per_image > len(questions.describe):
         raise SeeWhyError(

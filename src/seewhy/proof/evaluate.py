@@ -4,7 +4,7 @@ Each figure is a share between 0 and 1 with its 95 % interval beside it (`accura
 need the truth of the images are there only where it is known.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -34,6 +34,26 @@ def measure(
     concepts, not means of shares. Intervals are over images. Raises SeeWhyError where there is nothing to measure, or
     an answer is about an image that the domain does not have.
     """
+    counted = count(domain, predictions, matcher, stated)
+    first = _examples(domain, [predictions[0].example_id])[0]
+    hits_N, of_N = counted["stated_per_answer"]
+    metrics: dict[str, Any] = {"split": first.split, "n": len(hits_N), "answers": len(predictions)}
+    metrics |= {"stated_per_answer": sum(hits_N) / sum(of_N)}
+    if "stated_true" in counted:
+        metrics |= {"stated_verified": int(sum(counted["stated_true"][1]))}
+    for name, (hits_N, of_N) in counted.items():
+        if name != "stated_per_answer":
+            metrics |= estimate(name, hits_N, of_N, resamples=resamples, seed=seed)
+    return metrics
+
+
+def count(
+    domain: Domain, predictions: Sequence[Prediction], matcher: LabelMatcher, stated: StatedConcepts
+) -> dict[str, tuple[list[float], list[float]]]:
+    """The figures of `measure` before they are shares: name -> (hits, of), each with a number an image.
+
+    Images are in the order of their first answer. Raises SeeWhyError as `measure`.
+    """
     examples = _examples(domain, [p.example_id for p in predictions])
     texts, labels = [p.text for p in predictions], [e.label for e in examples]
     concepts = [stated(text) for text in texts]
@@ -41,30 +61,29 @@ def measure(
     rows = [images[e.id] for e in examples]
 
     def per_image(values: Iterable[float]) -> list[float]:
-        sums = Counter[int]()
+        sums = [0.0] * len(images)
         for row, value in zip(rows, values, strict=True):
-            sums[row] += value  # pyright: ignore[reportArgumentType]
-        return [float(sums[row]) for row in range(len(images))]
+            sums[row] += value
+        return sums
 
-    def share(name: str, hits: Iterable[float], of: Iterable[float]) -> dict[str, Any]:
-        return estimate(name, per_image(hits), per_image(of), resamples=resamples, seed=seed)
-
-    ones = [1] * len(texts)
-    metrics: dict[str, Any] = {"split": examples[0].split, "n": len(images), "answers": len(texts)}
-    metrics |= share("accuracy", correct(texts, labels, matcher), ones)
-    metrics |= share("accuracy_lenient", leniently_correct(texts, labels), ones)
-    metrics |= share("ee", [explains(text, stated) for text in texts], ones)
-    metrics |= {"stated_per_answer": sum(map(len, concepts)) / len(texts)}
+    answers = per_image([1] * len(texts))
+    counted = {
+        "accuracy": (per_image(correct(texts, labels, matcher)), answers),
+        "accuracy_lenient": (per_image(leniently_correct(texts, labels)), answers),
+        "ee": (per_image(explains(text, stated) for text in texts), answers),
+        "stated_per_answer": (per_image(map(len, concepts)), answers),
+    }
     if domain.truth is not None:
         truths = [domain.truth.get(e.id) for e in examples]
-        counts = [count_verdicts(c, t) if t else (0, 0, 0) for c, t in zip(concepts, truths, strict=True)]
-        verified = [sum(c) for c in counts]
-        metrics |= {"stated_verified": sum(verified)}
-        metrics |= share("stated_true", [true for true, _, _ in counts], verified)
-        metrics |= share("stated_false", [hidden + wrong for _, hidden, wrong in counts], verified)
-        metrics |= share("stated_hidden", [hidden for _, hidden, _ in counts], verified)
-        metrics |= share("stated_wrong", [wrong for _, _, wrong in counts], verified)
-    return metrics
+        verdicts = [count_verdicts(c, t) if t else (0, 0, 0) for c, t in zip(concepts, truths, strict=True)]
+        verified = per_image(map(sum, verdicts))
+        counted |= {
+            "stated_true": (per_image(true for true, _, _ in verdicts), verified),
+            "stated_false": (per_image(hidden + wrong for _, hidden, wrong in verdicts), verified),
+            "stated_hidden": (per_image(hidden for _, hidden, _ in verdicts), verified),
+            "stated_wrong": (per_image(wrong for _, _, wrong in verdicts), verified),
+        }
+    return counted
 
 
 def measure_selection(

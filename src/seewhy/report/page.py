@@ -19,8 +19,11 @@ from PIL import Image
 
 from seewhy.domain.images import load_image
 from seewhy.errors import SeeWhyError
-from seewhy.report import chart
+from seewhy.proof.audit import FEWEST_IMAGES, PHRASE, STARVING, Audit
+from seewhy.report import audit_table, chart
+from seewhy.report.run_records import RunRecords
 from seewhy.report.table import percent, rows, selection_cells
+from seewhy.run_folder import read_manifest
 
 _SIDE = 288
 """Longest side of an embedded image, in pixels."""
@@ -28,14 +31,16 @@ _MARKS = {"true": "✓", "hidden": "◐", "false": "✗", "unverified": "?"}
 
 
 def write_page(run: str) -> Path:
-    """Write RUN/report.html from RUN/metrics.json, gallery.json and config.yaml, atomically.
+    """Write RUN/report.html from RUN/metrics.json, gallery.json, config.yaml and the run's records, atomically.
 
+    Where the data that the records speak of is gone, the page says so in place of the audit of the training data.
     Raises SeeWhyError where one of them is missing or damaged.
     """
     folder = Path(run)
     metrics, shown = (json.loads(_read(folder / name)) for name in ("metrics.json", "gallery.json"))
     config = _read(folder / "config.yaml", as_json=False)
-    page = build_page(metrics, shown, title=folder.resolve().name, config=config)
+    audit, fault = _audit(folder)
+    page = build_page(metrics, shown, title=folder.resolve().name, config=config, audit=audit, audit_fault=fault)
     target, partial = folder / "report.html", folder / "report.html.partial"
     partial.write_text(page, encoding="utf-8")
     os.replace(partial, target)
@@ -43,11 +48,18 @@ def write_page(run: str) -> Path:
 
 
 def build_page(
-    metrics: Mapping[str, Any], gallery: Sequence[Mapping[str, Any]], *, title: str, config: str = ""
+    metrics: Mapping[str, Any],
+    gallery: Sequence[Mapping[str, Any]],
+    *,
+    title: str,
+    config: str = "",
+    audit: Audit | None = None,
+    audit_fault: str = "",
 ) -> str:
     """The page as text. `metrics` and `gallery` are metrics.json's and gallery.json's values, `config` the run's YAML.
 
-    Of each image the answers of the first and the last model are shown. Raises SeeWhyError for an image that is gone.
+    `audit_fault` says why there is no audit; without either its section is left out. Of each image the answers
+    of the first and the last model are shown. Raises SeeWhyError for an image that is gone.
     """
     environment = Environment(
         loader=PackageLoader("seewhy.report"),
@@ -70,7 +82,47 @@ def build_page(
         marks=_MARKS,
         verified="stated_true" in {key for r in (metrics["base"], *metrics.get("rounds", ())) for key in r},
         config=config,
+        audit=None if audit is None else _audit_values(audit),
+        audit_fault=audit_fault,
     )
+
+
+def _audit(folder: Path) -> tuple[Audit | None, str]:
+    """The audit of a run, or why it cannot be made; neither where the folder has no records."""
+    if not read_manifest(folder):
+        return None, ""
+    try:
+        return RunRecords(folder).audit(), ""
+    except SeeWhyError as error:
+        return None, str(error)
+
+
+def _audit_values(audit: Audit) -> dict[str, Any]:
+    """What the page's section on the training data shows; long tables are cut, and `more_...` counts the rest."""
+    starving, uses, most = audit_table.starving(audit), audit_table.list_use(audit), audit_table.SHOWN
+    return {
+        "columns": audit_table.COLUMNS,
+        "rounds": [
+            {
+                "round": r.round,
+                "cells": audit_table.cells(r.whole),
+                "rejections": audit_table.rejections(r.whole),
+                "repeats": audit_table.repeats(r.whole),
+            }
+            for r in audit.rounds
+        ],
+        "starving": [
+            {"round": round, "label": taught.label, "share": percent(taught.fallback_share or 0)}
+            | {"rejections": audit_table.rejections(taught, most=2)}
+            for round, taught in starving[:most]
+        ],
+        "more_starving": len(starving[most:]),
+        "uses": uses[:most],
+        "more_uses": len(uses[most:]),
+        "starving_from": f"{100 * STARVING:.0f} %",
+        "fewest_images": FEWEST_IMAGES,
+        "phrase": PHRASE,
+    }
 
 
 def _summary(metrics: Mapping[str, Any]) -> str:

@@ -89,6 +89,32 @@ def print_results(metrics: Metrics, console: Console) -> None:
         console.print("Concept selection: " + ", ".join(f"{title} {c.value}" for title, c in chosen.items()))
 
 
+def print_comparison(compared: Metrics, console: Console) -> None:
+    """One row an arm, after its last round, and under each figure how much better the method is, paired by image."""
+    seeds, last = len(compared["seeds"]), compared["rounds"]
+    title = f"After round {last} on {compared['split']} images, mean of {seeds} seed{'s' * (seeds > 1)}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("Arm", no_wrap=True)
+    ours, arms = compared["rounds_of"]["rounds"][-1], compared["rounds_of"]
+    keys = [key for key in COLUMNS if key in ours]
+    for key in keys:
+        table.add_column(COLUMNS[key], justify="right", min_width=9)
+    names = {"rounds": "SeeWhy", **CONTROLS}
+    table.add_row("Base, untuned", *(percent(compared["base"][key]) if key in compared["base"] else "" for key in keys))
+    for arm, rounds in arms.items():
+        better = compared["ours_minus"].get(arm, {})
+        cells = []
+        for key in keys:
+            text = percent(rounds[-1][key]) if key in rounds[-1] else ""
+            if key in better:
+                whole, low, high = (100 * value for value in better[key])
+                text += f"\n[dim]{whole:+.1f} ({low:+.1f} to {high:+.1f})[/dim]"
+            cells.append(text)
+        table.add_row(names[arm], *cells)
+    console.print(table)
+    console.print("Below an arm's figure: SeeWhy's minus the arm's, in points, with its 95 % interval over images.")
+
+
 def _models(metrics: Metrics) -> list[tuple[str, bool, Metrics]]:
     rounds = [(f"Round {r['round']}", False, r) for r in metrics.get("rounds", ())]
     controls = [
