@@ -59,8 +59,8 @@ examples:
 """
 
 COMPARE = """\
-The method beside every control (label sentence, label with the whole list, random candidates, class-level concepts): the
-same images and queries, as many answers and steps, several seeds; one table, with paired intervals over images.
+The method beside every control (label sentence, label with the whole list, random candidates, class-level concepts):
+the same images and queries, as many answers and steps, several seeds; one table, with paired intervals over images.
 
 examples:
   seewhy compare configs/fieldguide.yaml --output runs/compare
