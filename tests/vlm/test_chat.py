@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -33,8 +34,8 @@ def test_loss_is_on_the_answer_and_its_end_alone(vlm: VisionLanguageModel, image
     kept = labels[labels != IGNORED]
     assert vlm.tokenizer.decode(kept) == " A Fish Crow.</s>"  # with the template's space before it
     assert torch.equal(row["input_ids"][0][-len(kept) :], kept)  # at the row's end, each under its own token
-    assert (row["input_ids"] == vlm.image_token_id).sum() == IMAGE_TOKENS
-    assert (row["input_ids"] == vlm.tokenizer.bos_token_id).sum() == 1
+    assert row["input_ids"][0].tolist().count(vlm.image_token_id) == IMAGE_TOKENS
+    assert row["input_ids"][0].tolist().count(vlm.tokenizer.bos_token_id) == 1
     assert row["attention_mask"].all()
     assert row["attention_mask"].shape == row["labels"].shape == row["input_ids"].shape
 
@@ -56,7 +57,7 @@ def test_an_answer_is_tokenised_as_the_chat_template_writes_it(vlm: VisionLangua
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_collate_pads_and_mixes_rows_with_and_without_image(vlm: VisionLanguageModel, image: Image.Image, side: str):
+def test_collate_pads_and_mixes_rows_with_and_without_image(vlm: VisionLanguageModel, image: Image.Image, side: Any):
     with_image = encode_answered(vlm, "Name it.", "A crow.", image)
     without = encode_answered(vlm, "Say yes.", "Yes.", None)
     batch = collate([without, with_image, with_image], vlm.pad_token_id, side=side)

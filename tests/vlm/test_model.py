@@ -1,9 +1,10 @@
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoProcessor, LlamaConfig, LlamaForCausalLM
 
 from seewhy.errors import SeeWhyError
 from seewhy.vlm.adapter import projector_names, vision_tower_of
@@ -75,6 +76,19 @@ def test_weights_that_are_not_safetensors(base: Path):
     (base / "model.safetensors").unlink()
     torch.save(weights, base / "pytorch_model.bin")
     with pytest.raises(SeeWhyError, match="no safetensors weights"):
+        VisionLanguageModel.load(base, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("Qwen2VLVideoProcessor requires the Torchvision library", "needs torchvision, which is not installed"),
+        ("Package `num2words` is required", r"needs a package that is not installed. \(Package `num2words`"),
+    ],
+)
+def test_a_missing_package_is_named(base: Path, monkeypatch: pytest.MonkeyPatch, said: str, message: str):
+    monkeypatch.setattr(AutoProcessor, "from_pretrained", Mock(side_effect=ImportError(said)))
+    with pytest.raises(SeeWhyError, match=message):
         VisionLanguageModel.load(base, device="cpu")
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from seewhy.vlm.chat import IGNORED, Row, answered, collate, encode, encode_all, encode_answered
 from seewhy.vlm.model import VisionLanguageModel
-from seewhy.vlm.prefix import branch_mask, common_prefix, share
+from seewhy.vlm.prefix import _places, branch_mask, common_prefix, share
 from seewhy.vlm.tuning import answer_loss
 from tiny import tiny_llava
 
@@ -27,6 +27,12 @@ def test_branch_mask_is_exact():
 def test_branch_mask_without_branches_is_causal():
     (mask_TT,) = branch_mask(torch.zeros(1, 4))
     assert torch.equal(mask_TT, torch.ones(4, 4, dtype=torch.bool).tril())
+
+
+def test_a_branch_goes_on_where_the_prefix_ends():
+    segments_BT = torch.tensor([[0, 0, 0, 1, 1, 2, 3, 3], [0, 0, 0, 0, 0, 0, -1, -1]])
+    assert _places(segments_BT)[:, :6].tolist() == [[0, 1, 2, 3, 4, 3], [0, 1, 2, 3, 4, 5]]
+    assert _places(segments_BT)[0, 6:].tolist() == [3, 4]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ Deviations from the research code:
 Shapes: I images, D descriptions, C concepts, Y candidates, E embedding width; embeddings are L2-normalised.
 """
 
+import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,8 @@ _BLOCK_VALUES = 2**22
 """Similarities held at a time: 32 MB in float64, of which a handful of copies are alive at once."""
 _CONCEPTS = 2**13
 """Concepts a pass over the descriptions."""
+_MAPPED_BYTES = 2**25
+"""What is read of a memory-mapped file before its pages are let go of."""
 
 
 def concept_scores(
@@ -47,7 +50,8 @@ def concept_scores(
     _check(temperature, descriptions_DE, concepts_CE)
     order_D = np.argsort(owner_D, kind="stable")
     starts_I = np.searchsorted(owner_D[order_D], np.arange(len(wanted) + 1))
-    totals = _totals(descriptions_DE, owner_D, order_D, concepts_CE, temperature)
+    texts = _Texts(descriptions_DE)
+    totals = _totals(texts, owner_D, order_D, concepts_CE, temperature)
     scores = []
     for image, columns in enumerate(wanted):
         own_D = order_D[starts_I[image] : starts_I[image + 1]]
@@ -55,7 +59,7 @@ def concept_scores(
             scores.append(np.full(len(columns), np.nan))
             continue
         wanted_CE = concepts_CE[columns].astype(np.float64) / temperature
-        own_DC = np.concatenate([_rows(descriptions_DE, rows) @ wanted_CE.T for rows in _blocks(own_D, len(columns))])
+        own_DC = np.concatenate([texts[rows] @ wanted_CE.T for rows in _blocks(own_D, len(columns))])
         others_C = totals.without(image, columns, _log_sum_exp(own_DC))
         scores.append(-np.logaddexp(0.0, others_C - own_DC).sum(axis=0))
     return scores
@@ -72,9 +76,9 @@ def candidate_scores(
     """
     _check(temperature, candidates_YE, concepts_CE)
     scaled_CE = concepts_CE.astype(np.float64) / temperature
-    scores_Y = np.full(len(candidates_YE), np.nan)
+    texts, scores_Y = _Texts(candidates_YE), np.full(len(candidates_YE), np.nan)
     for rows in _blocks(np.arange(len(candidates_YE)), len(concepts_CE)):
-        logits_YC = _rows(candidates_YE, rows) @ scaled_CE.T
+        logits_YC = texts[rows] @ scaled_CE.T
         own_YC = np.zeros(logits_YC.shape, dtype=bool)
         for y, row in enumerate(rows):
             own_YC[y, selected[row]] = True
@@ -121,7 +125,7 @@ class _Totals:
 
 
 def _totals(
-    descriptions_DE: np.ndarray, owner_D: np.ndarray, order_D: np.ndarray, concepts_CE: np.ndarray, temperature: float
+    texts: "_Texts", owner_D: np.ndarray, order_D: np.ndarray, concepts_CE: np.ndarray, temperature: float
 ) -> _Totals:
     """One pass over the descriptions for each block of concepts; an image may span several blocks of descriptions."""
     parts = []
@@ -131,7 +135,7 @@ def _totals(
         open_shares_IC, open_owner_I = np.empty((0, len(scaled_CE))), np.empty(0, dtype=owner_D.dtype)
         for rows in _blocks(order_D, len(scaled_CE)):
             owner_I, start_I = np.unique(owner_D[rows], return_index=True)
-            shares_IC = _segment_log_sum_exp(_rows(descriptions_DE, rows) @ scaled_CE.T, start_I)
+            shares_IC = _segment_log_sum_exp(texts[rows] @ scaled_CE.T, start_I)
             if len(open_owner_I) and open_owner_I[0] == owner_I[0]:
                 shares_IC[0] = np.logaddexp(shares_IC[0], open_shares_IC[0])
             elif len(open_owner_I):
@@ -174,11 +178,25 @@ def _blocks(rows: np.ndarray, columns: int) -> Iterator[np.ndarray]:
     return (rows[first : first + size] for first in range(0, len(rows), size))
 
 
-def _rows(embeddings_XE: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Some rows in float64; consecutive ones are read as one slice, so that a memory-mapped file is read in order."""
-    consecutive = rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all()
-    taken_XE = embeddings_XE[rows[0] : rows[-1] + 1] if consecutive else embeddings_XE[rows]
-    return np.asarray(taken_XE, dtype=np.float64)
+class _Texts:
+    """Rows of embeddings in float64. Of a memory-mapped file, `_MAPPED_BYTES` and a block stay in memory at most."""
+
+    def __init__(self, embeddings_XE: np.ndarray) -> None:
+        self.embeddings_XE = embeddings_XE
+        self.read = 0
+        mapped = isinstance(embeddings_XE, np.memmap) and embeddings_XE.mode == "r"
+        self.file = embeddings_XE.base if mapped and isinstance(embeddings_XE.base, mmap.mmap) else None
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """(len(rows), E); consecutive rows are read as one slice, so that a file is read in order."""
+        consecutive = rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all()
+        taken_XE = self.embeddings_XE[rows[0] : rows[-1] + 1] if consecutive else self.embeddings_XE[rows]
+        float_XE = np.array(taken_XE, dtype=np.float64)
+        self.read += taken_XE.nbytes
+        if self.file is not None and self.read > _MAPPED_BYTES:
+            self.file.madvise(mmap.MADV_DONTNEED)  # read-only, so nothing is lost; the file cache has them still
+            self.read = 0
+        return float_XE
 
 
 def _check(temperature: float, texts_XE: np.ndarray, concepts_CE: np.ndarray) -> None:

@@ -50,9 +50,16 @@ def projector_names(model: PreTrainedModel) -> list[str]:
             elif any(True for _ in child.parameters()):
                 yield prefix + name
 
-    names = list(outermost(model, ""))
-    tower_name = _name_of(model, tower)
-    return names or [f"{tower_name}.{name}" for name, _ in tower.named_children() if "merger" in name]
+    return list(outermost(model, "")) or [f"{_name_of(model, tower)}.{name}" for name in _mergers(tower)]
+
+
+def _mergers(tower: nn.Module) -> Iterable[str]:
+    """Names of a tower's mergers; those in a list (one for each layer that they feed) one by one."""
+    for name, child in tower.named_children():
+        if "merger" in name and isinstance(child, nn.ModuleList):
+            yield from (f"{name}.{number}" for number in range(len(child)))
+        elif "merger" in name:
+            yield name
 
 
 def _linears(model: nn.Module, part: nn.Module, skip: Iterable[str] = ()) -> set[str]:
@@ -78,7 +85,7 @@ def add_adapter(
     Wraps `model` in place. The initial weights come from torch's global generator.
     """
     tower = vision_tower_of(model)
-    projectors = projector_names(model) if projector == "full" else []
+    projectors = projector_names(model)
     if projector == "full" and not projectors:
         raise SeeWhyError(f"No projector found in a {type(model).__name__}: set tune.projector to frozen.")
     patterns = _linears(model, model.get_decoder())
@@ -86,7 +93,10 @@ def add_adapter(
         raise SeeWhyError(f"The language model of a {type(model).__name__} has no linear layers to adapt.")
     if vision_tower == "lora":
         patterns |= _linears(model, tower, skip=projectors)
-    in_full = [*projectors, *([_name_of(model, tower)] if vision_tower == "full" else [])]
+    in_full = projectors if projector == "full" else []
+    if vision_tower == "full":
+        tower_name = _name_of(model, tower)
+        in_full = [tower_name, *(name for name in in_full if not name.startswith(f"{tower_name}."))]
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,

@@ -55,10 +55,13 @@ def encode_all(vlm: VisionLanguageModel, questions: Sequence[str], image: Image.
 
 def _splice(vlm: VisionLanguageModel, question: str, row: Row) -> Callable[[str], Row | None] | None:
     """A function from another question to its row, with the tokens that `row` has in place of its image; None where
-    the image is not one token of the prompt that became a run of tokens."""
+    the image is not one token of the prompt that became a run of tokens, or plain text ends the run: it might be joined
+    to a question's first word."""
     ids, (before, after) = row["input_ids"][0].tolist(), _around_image(vlm, question)
     end = len(ids) - len(after)
     if before + after == [] or ids[: len(before)] != before or ids[end:] != after or end <= len(before):
+        return None
+    if ids[end - 1] not in vlm.tokenizer.added_tokens_decoder:
         return None
 
     def other(question: str) -> Row | None:
@@ -83,9 +86,9 @@ def _splice(vlm: VisionLanguageModel, question: str, row: Row) -> Callable[[str]
 def _around_image(vlm: VisionLanguageModel, question: str) -> tuple[list[int], list[int]]:
     """Ids before and after the image's place in a prompt; both empty where it has not exactly one."""
     ids = vlm.token_ids(vlm.render(question, image=True))
-    if ids.count(vlm.image_token_id) != 1:
+    if ids.count(vlm.image_mark_id) != 1:
         return [], []
-    place = ids.index(vlm.image_token_id)
+    place = ids.index(vlm.image_mark_id)
     return ids[:place], ids[place + 1 :]
 
 

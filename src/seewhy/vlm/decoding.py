@@ -18,7 +18,7 @@ from transformers.cache_utils import DynamicLayer
 
 from seewhy.vlm.chat import Row, collate, move, token_level
 from seewhy.vlm.model import VisionLanguageModel
-from seewhy.vlm.prefix import common_prefix, positions
+from seewhy.vlm.prefix import as_model_takes, attention_kinds, common_prefix, positions
 
 BLOCK = 64
 """Tokens that a cache buffer grows by."""
@@ -30,9 +30,9 @@ ATTENTION = "seewhy_shared_prefix"
 def can_share(vlm: VisionLanguageModel) -> bool:
     """Whether every layer of the language model attends to all that came before, by plain softmax attention."""
     text = vlm.model.config.get_text_config()
-    layers = set(getattr(text, "layer_types", None) or ["full_attention"])
     plain = all(type(layer) is DynamicLayer for layer in DynamicCache(config=text).layers)
-    return layers == {"full_attention"} and plain and not getattr(text, "attn_logit_softcapping", None)
+    capped = getattr(text, "attn_logit_softcapping", None)
+    return attention_kinds(vlm.model) == {"full_attention"} and plain and not capped
 
 
 class SharedDecoder:
@@ -43,28 +43,27 @@ class SharedDecoder:
 
     def __init__(self, vlm: VisionLanguageModel, groups: Sequence[Sequence[Row]], samples: int) -> None:
         self.vlm = vlm
-        groups = [[{**row, "position_ids": positions(vlm, row)} for row in rows] for rows in groups]
+        groups = [_placed(vlm, rows) for rows in groups]
         groups = [group for rows in groups for group in _sharing(rows, vlm.image_token_id)]
         lengths = [_shared_length(rows, vlm.image_token_id) for rows in groups]
         self._prefill([_head(rows[0], length) for rows, length in zip(groups, lengths, strict=True)])
         tails = [_tail(row, length) for rows, length in zip(groups, lengths, strict=True) for row in rows]
         self._branch(tails, torch.tensor([image for image, rows in enumerate(groups) for _ in rows]))
         self.cache.batch_repeat_interleave(samples)
-        self.valid_BS, self.next_B, self.logits_BV = (
-            tensor.repeat_interleave(samples, 0) for tensor in (self.valid_BS, self.next_B, self.logits_BV)
+        self.valid_BS, self.last_B1, self.logits_BV = (
+            tensor.repeat_interleave(samples, 0) for tensor in (self.valid_BS, self.last_B1, self.logits_BV)
         )
         self._seat(self.image_B.repeat_interleave(samples))
 
     def step(self, ids_B: torch.Tensor) -> None:
         """Feeds the answers' next tokens; `logits_BV` are then those of the tokens after them."""
         self.valid_BS = torch.cat([self.valid_BS, self.valid_BS.new_ones(len(ids_B), 1)], 1)
-        self._forward(ids_B[:, None], self.valid_BS[:, None, None], self.next_B[:, None])
-        self.next_B = self.next_B + 1
+        self._forward(ids_B[:, None], self.valid_BS[:, None, None], self.last_B1 + 1)
 
     def keep(self, rows: torch.Tensor) -> None:
         """Goes on with these answers alone; images without any leave as well."""
         self.cache.batch_select_indices(rows)
-        self.valid_BS, self.next_B, self.logits_BV = (t[rows] for t in (self.valid_BS, self.next_B, self.logits_BV))
+        self.valid_BS, self.last_B1, self.logits_BV = (t[rows] for t in (self.valid_BS, self.last_B1, self.logits_BV))
         kept_I, image_B = self.image_B[rows.cpu()].unique(return_inverse=True)
         if len(kept_I) < len(self.prefix_valid_IP):
             kept_I = kept_I.to(self.vlm.device)
@@ -73,40 +72,33 @@ class SharedDecoder:
         self._seat(image_B)
 
     def _prefill(self, heads: Sequence[Row]) -> None:
-        inputs: dict[str, Any] = move(collate(heads, self.vlm.pad_token_id, "left"), self.vlm)
-        inputs["position_ids"] = _as_model_takes(inputs["position_ids"])
-        cache = DynamicCache(config=self.vlm.model.config.get_text_config())
+        inputs = move(collate(heads, self.vlm.pad_token_id, "left"), self.vlm)
+        inputs["position_ids"] = as_model_takes(inputs["position_ids"])
+        cache: Any = DynamicCache(config=self.vlm.model.config.get_text_config())
         self.vlm.model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
         self.prefix = [(layer.keys, layer.values) for layer in cache.layers]
         self.prefix_valid_IP = inputs["attention_mask"].bool()
 
     def _branch(self, tails: Sequence[Row], image_B: torch.Tensor) -> None:
         inputs = move(collate(tails, self.vlm.pad_token_id, "left"), self.vlm)
-        self.cache = DynamicCache()
+        self.cache: Any = DynamicCache()
         self.cache.layers = [BufferedLayer() for _ in self.prefix]
         self.valid_BS = inputs["attention_mask"].bool()
         self._seat(image_B)
         length = self.valid_BS.shape[1]
         causal_SS = torch.ones(length, length, dtype=torch.bool, device=self.vlm.device).tril()
         self._forward(inputs["input_ids"], (self.valid_BS[:, None] & causal_SS)[:, None], inputs["position_ids"])
-        last = inputs["position_ids"][:, -1]
-        self.next_B = (last if last.ndim == 1 else last[:, 0]) + 1
 
     def _forward(self, ids_BT: torch.Tensor, allowed_B1TS: torch.Tensor, positions_BT: torch.Tensor) -> None:
         dtype = self.vlm.model.dtype
         mask = torch.zeros(allowed_B1TS.shape, dtype=dtype, device=ids_BT.device)
         mask.masked_fill_(~allowed_B1TS, torch.finfo(dtype).min)
-        if self._positions_have_axes and positions_BT.ndim == 2:
-            positions_BT = positions_BT[..., None].expand(-1, -1, 3)
         with self._attention():
             self.logits_BV = self.vlm.model(
-                input_ids=ids_BT, attention_mask=mask, position_ids=_as_model_takes(positions_BT),
+                input_ids=ids_BT, attention_mask=mask, position_ids=as_model_takes(positions_BT),
                 past_key_values=self.cache, use_cache=True, logits_to_keep=1,
             ).logits[:, -1]  # fmt: skip
-
-    @property
-    def _positions_have_axes(self) -> bool:
-        return hasattr(self.vlm.model.base_model, "get_rope_index")
+        self.last_B1 = positions_BT[:, -1:]
 
     def _seat(self, image_B: torch.Tensor) -> None:
         """Gives every answer a seat at its image, so that the answers of an image are scored in one product."""
@@ -168,29 +160,40 @@ class SharedDecoder:
 
 
 class PlainDecoder:
-    """As SharedDecoder, with a sequence of its own for every answer; positions are left to the model."""
+    """As SharedDecoder, with a sequence of its own for every answer."""
 
     def __init__(self, vlm: VisionLanguageModel, groups: Sequence[Sequence[Row]], samples: int) -> None:
         self.vlm = vlm
-        inputs = move(collate([row for rows in groups for row in rows], vlm.pad_token_id, "left"), vlm)
+        rows = [row for rows in groups for row in _placed(vlm, rows)]
+        inputs = move(collate(rows, vlm.pad_token_id, "left"), vlm)
+        positions_BT = inputs.pop("position_ids")
+        inputs["position_ids"] = as_model_takes(positions_BT)
         self.cache = DynamicCache(config=vlm.model.config.get_text_config())
         self.cache.layers = [BufferedLayer() if type(layer) is DynamicLayer else layer for layer in self.cache.layers]
         logits_BV = vlm.model(**inputs, past_key_values=self.cache, use_cache=True, logits_to_keep=1).logits[:, -1]
         self.cache.batch_repeat_interleave(samples)
-        self.logits_BV = logits_BV.repeat_interleave(samples, 0)
-        self.mask_BT = inputs["attention_mask"].repeat_interleave(samples, 0)
+        self.logits_BV, self.mask_BT, self.last_B1 = (
+            tensor.repeat_interleave(samples, 0)
+            for tensor in (logits_BV, inputs["attention_mask"], positions_BT[:, -1:])
+        )
 
     def step(self, ids_B: torch.Tensor) -> None:
         """Feeds the answers' next tokens."""
         self.mask_BT = torch.cat([self.mask_BT, self.mask_BT.new_ones(len(ids_B), 1)], 1)
+        self.last_B1 = self.last_B1 + 1
         self.logits_BV = self.vlm.model(
-            input_ids=ids_B[:, None], attention_mask=self.mask_BT, past_key_values=self.cache, use_cache=True
-        ).logits[:, -1]
+            input_ids=ids_B[:, None], attention_mask=self.mask_BT, position_ids=as_model_takes(self.last_B1),
+            past_key_values=self.cache, use_cache=True,
+        ).logits[:, -1]  # fmt: skip
 
     def keep(self, rows: torch.Tensor) -> None:
         """Goes on with these answers alone."""
         self.cache.batch_select_indices(rows)
-        self.mask_BT, self.logits_BV = self.mask_BT[rows], self.logits_BV[rows]
+        self.mask_BT, self.last_B1, self.logits_BV = (t[rows] for t in (self.mask_BT, self.last_B1, self.logits_BV))
+
+
+def _placed(vlm: VisionLanguageModel, rows: Sequence[Row]) -> list[Row]:
+    return [{**row, "position_ids": positions(vlm, row)} for row in rows]
 
 
 def _sharing(rows: Sequence[Row], image_token_id: int) -> Sequence[Sequence[Row]]:
@@ -211,10 +214,6 @@ def _head(row: Row, length: int) -> Row:
 
 def _tail(row: Row, length: int) -> Row:
     return {name: row[name][:, length:] for name in ("input_ids", "attention_mask", "position_ids")}
-
-
-def _as_model_takes(positions_BT: torch.Tensor) -> torch.Tensor:
-    return positions_BT if positions_BT.ndim == 2 else positions_BT.permute(2, 0, 1)
 
 
 class BufferedLayer(DynamicLayer):

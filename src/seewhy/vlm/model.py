@@ -46,7 +46,8 @@ class VisionLanguageModel:
 
         `device` "auto" takes a GPU where there is one; `dtype` "auto" is bfloat16 on a GPU and float32 on a CPU.
         Raises SeeWhyError when nothing is there, when the weights are not safetensors, when it is not an image-text
-        model, and when its processor has no chat template or its template no place for an image.
+        model, when its processor needs a package that is missing, and when that has no chat template or its template
+        no place for an image.
         """
         name = str(name_or_path)
         if name.startswith(("/", ".", "~")) and not Path(name).expanduser().is_dir():
@@ -64,7 +65,7 @@ class VisionLanguageModel:
                 name, config=config, dtype=torch_dtype, use_safetensors=True, **source
             )
             processor = AutoProcessor.from_pretrained(name, **source)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, ImportError) as error:
             raise SeeWhyError(_why_not_loaded(name, error)) from error
         if not isinstance(processor, ProcessorMixin):
             raise SeeWhyError(f"Model {name} takes no images: its processor is a {type(processor).__name__}.")
@@ -84,7 +85,12 @@ class VisionLanguageModel:
     @property
     def image_token_id(self) -> int:
         """Id of the token that stands for a piece of an image in `input_ids`."""
-        return self.processor.image_token_id  # pyright: ignore[reportAttributeAccessIssue]
+        return int(self.model.config.image_token_id)
+
+    @property
+    def image_mark_id(self) -> int:
+        """Id of the token that the chat template writes for an image: mostly the same one, which becomes a run."""
+        return int(self.processor.image_token_id)  # pyright: ignore[reportAttributeAccessIssue]
 
     @property
     def end_token_id(self) -> int:
@@ -188,6 +194,10 @@ class VisionLanguageModel:
 
 def _why_not_loaded(name: str, error: Exception) -> str:
     text = " ".join(str(error).split())
+    if "torchvision" in text.lower():  # processors that could take videos, and some images in tiles
+        return f"The processor of model {name} needs torchvision, which is not installed: pip install torchvision."
+    if isinstance(error, ImportError):
+        return f"Model {name} needs a package that is not installed. ({text[:300]})"
     if "safetensors" in text:
         return f"Model {name} has no safetensors weights, the only ones that are read. ({text})"
     if "Unrecognized configuration class" in text or "Unrecognized model" in text:

@@ -13,6 +13,7 @@ is to predict from a token of its own, so that labels may be shifted as in any s
 """
 
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 import torch
@@ -20,6 +21,9 @@ from transformers import PreTrainedModel
 
 from seewhy.vlm.chat import IGNORED, Row, token_level
 from seewhy.vlm.model import VisionLanguageModel
+
+MASKED = ("sdpa", "eager", "flex_attention")
+"""Implementations of attention, in transformers' words, that take a mask of any form."""
 
 
 def share(rows: Sequence[Row], vlm: VisionLanguageModel) -> list[Row]:
@@ -57,14 +61,35 @@ def positions(vlm: VisionLanguageModel, row: Row) -> torch.Tensor:
     The latter (Qwen's M-RoPE) come from the model's own `get_rope_index`.
     """
     rope_index = getattr(vlm.model.base_model, "get_rope_index", None)
-    places_1T = torch.arange(row["input_ids"].shape[1])[None]
     if rope_index is None:
-        return places_1T
-    if "mm_token_type_ids" not in row:
-        return places_1T[..., None].expand(-1, -1, 3)
-    known = {name: row[name] for name in ("image_grid_thw", "attention_mask", "mm_token_type_ids") if name in row}
-    positions_31T, _ = rope_index(row["input_ids"], **known)
+        return torch.arange(row["input_ids"].shape[1])[None]
+    asked = signature(rope_index).parameters
+    positions_31T, _ = rope_index(**{name: tensor for name, tensor in row.items() if name in asked})
     return positions_31T.permute(1, 2, 0)
+
+
+def as_model_takes(positions_BT: torch.Tensor) -> torch.Tensor:
+    """Positions of a batch, (B, T) or (B, T, 3), with the axes in the order of transformers."""
+    return positions_BT if positions_BT.ndim == 2 else positions_BT.permute(2, 0, 1)
+
+
+def attention_kinds(model: PreTrainedModel) -> set[str]:
+    """What the language model's layers attend to, in transformers' words; one mask serves the layers of a kind."""
+    text = model.config.get_text_config()
+    if kinds := getattr(text, "layer_types", None):
+        return set(kinds)
+    if getattr(text, "sliding_window", None):
+        return {"sliding_attention"}
+    return {"chunked_attention" if getattr(text, "attention_chunk_size", None) else "full_attention"}
+
+
+def why_not_shared(model: PreTrainedModel) -> str | None:
+    """Why `attend` has no mask for this model, or None where it has one."""
+    implementation = model.config.get_text_config()._attn_implementation
+    if implementation not in MASKED:
+        return f"attention by {implementation} takes no mask (of {', '.join(MASKED)}, any does)"
+    others = attention_kinds(model) - {"full_attention", "sliding_attention"}
+    return f"there are layers of {', '.join(sorted(others))}" if others else None
 
 
 def attend(batch: Mapping[str, torch.Tensor], model: PreTrainedModel) -> dict[str, Any]:
@@ -79,14 +104,14 @@ def attend(batch: Mapping[str, torch.Tensor], model: PreTrainedModel) -> dict[st
     allowed_BTT = branch_mask(segments_BT)
     if "token_type_ids" in inputs:
         allowed_BTT |= _same_image(inputs.pop("token_type_ids") == 1)
-    text = model.config.get_text_config()
-    masks = {"full_attention": _additive(allowed_BTT, model.dtype)}
-    flat_BT = positions_BT if positions_BT.ndim == 2 else positions_BT[..., 0]
-    if "sliding_attention" in (getattr(text, "layer_types", None) or ()):
-        near_BTT = flat_BT[:, :, None] - flat_BT[:, None, :] < text.sliding_window
-        masks["sliding_attention"] = _additive(allowed_BTT & near_BTT, model.dtype)
-    inputs["attention_mask"] = masks if len(masks) > 1 else masks["full_attention"]
-    inputs["position_ids"] = positions_BT if positions_BT.ndim == 2 else positions_BT.permute(2, 0, 1)
+    seen = {"full_attention": allowed_BTT}
+    if "sliding_attention" in attention_kinds(model):
+        place_BT = _places(segments_BT)
+        near_BTT = place_BT[:, :, None] - place_BT[:, None, :] < model.config.get_text_config().sliding_window
+        seen["sliding_attention"] = allowed_BTT & near_BTT
+    masks = {kind: _additive(seen[kind], model.dtype) for kind in attention_kinds(model)}
+    inputs["attention_mask"] = masks if len(masks) > 1 else masks.popitem()[1]
+    inputs["position_ids"] = as_model_takes(positions_BT)
     return inputs
 
 
@@ -96,6 +121,14 @@ def branch_mask(segments_BT: torch.Tensor) -> torch.Tensor:
     mine, theirs = segments_BT[:, :, None], segments_BT[:, None, :]
     order = torch.arange(segments_BT.shape[1], device=segments_BT.device)
     return ((mine == theirs) | (theirs == 0)) & (order[:, None] >= order[None, :])
+
+
+def _places(segments_BT: torch.Tensor) -> torch.Tensor:
+    """Each token's place in a sequence of its branch alone, (B, T): branches go on where the prefix ends."""
+    order_T = torch.arange(segments_BT.shape[1], device=segments_BT.device)
+    begins_BT = segments_BT.diff(dim=1, prepend=segments_BT[:, :1]) != 0
+    start_BT = torch.where(begins_BT, order_T, 0).cummax(1).values
+    return order_T - start_BT + (segments_BT == 0).sum(1, keepdim=True) * (segments_BT > 0)
 
 
 def _same_image(image_BT: torch.Tensor) -> torch.Tensor:

@@ -34,7 +34,7 @@ from seewhy.records import Turn
 from seewhy.vlm.adapter import add_adapter, merge_adapter
 from seewhy.vlm.chat import IGNORED, Row, collate, encode_answered, move, open_image
 from seewhy.vlm.model import VisionLanguageModel
-from seewhy.vlm.prefix import attend
+from seewhy.vlm.prefix import attend, why_not_shared
 from seewhy.vlm.schedule import Schedule, check_length
 
 MARKER = "complete"
@@ -114,27 +114,33 @@ def check_turns(vlm: VisionLanguageModel, turns: Sequence[Turn]) -> None:
 
 
 def _can_share(vlm: VisionLanguageModel, schedule: Schedule) -> bool:
-    """Whether sharing the image gives this model's logits for two real turns about one image; warns if not."""
+    """Whether turns about one image can share it, as seen on two of them; warns, with the reason, if not."""
     groups = (group for batch in schedule.batches for group in batch if len(group) > 1)
     turns = [schedule.turns[index] for index in next(groups, [])[:2]]
-    rows = schedule.rows(turns, None) if turns else []
+    reason = _why_not(vlm, schedule, turns) if turns else None
+    if reason:
+        warnings.warn(
+            f"Image sharing is off for {vlm.name}: {reason}. Every turn is tuned on in a sequence of its own.",
+            stacklevel=3,
+        )
+    return bool(turns) and reason is None
+
+
+def _why_not(vlm: VisionLanguageModel, schedule: Schedule, turns: Sequence[Turn]) -> str | None:
+    """Why two turns cannot share their image, or None where their logits are then those that they have alone."""
+    rows = schedule.rows(turns, None)
     if len(rows) != 1:
-        if turns:
-            warnings.warn(f"{vlm.name}'s prompts have text before the image that differs: not shared.", stacklevel=3)
-        return False
+        return "its prompts differ before the end of the image"
+    if reason := why_not_shared(vlm.model):
+        return reason
     alone = [row for turn in turns for row in schedule.rows([turn], None)]
     vlm.model.eval()
     half = vlm.model.dtype != torch.float32
     with torch.inference_mode(), torch.autocast(vlm.device.type, vlm.model.dtype, enabled=half):
         shared, separate = (torch.cat([_answer_logits(vlm.model, move(r, vlm))[0] for r in rs]) for rs in (rows, alone))
     difference = float((shared - separate).abs().max() / separate.abs().max())
-    if difference <= SHARING_TOLERANCE[vlm.model.dtype]:
-        return True
-    warnings.warn(
-        f"Image sharing is off: with it the logits of {vlm.name} differ by {difference:.2g} of the largest. Every turn "
-        f"is tuned on in a sequence of its own.", stacklevel=3,
-    )  # fmt: skip
-    return False
+    same = difference <= SHARING_TOLERANCE[vlm.model.dtype]
+    return None if same else f"with it, logits differ by {difference:.2g} of the largest"
 
 
 def answer_loss(model: Any, batch: Row, tokens: torch.Tensor | int | None = None) -> torch.Tensor:
