@@ -91,8 +91,9 @@ def label_answers(
     taught = []
     for answer in answers:
         label = labels[answer.example_id]
-        listed = lists is not None and answer.kind != "simple"
-        text = general_explanation(label, lists[label]) if listed else label_sentence(label)
+        text = label_sentence(label)
+        if lists is not None and answer.kind != "simple":
+            text = general_explanation(label, lists[label])
         reason = "NL control" if lists is None else "L+GE control"
         taught.append(replace(answer, text=text, source="label sentence", score=math.nan, reason=reason))
     return taught
