@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 import seewhy.cli
-from seewhy.cli import DEMO_SETTINGS, main
+from seewhy.cli import main
+from seewhy.cli.run import DEMO_SETTINGS
 from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
 from seewhy.settings import MAY_BE_NEGATIVE, MAY_BE_ZERO, NOT_ZERO, SHARES, known_settings, load_config, restore_config
@@ -263,7 +264,7 @@ def test_help_and_version_do_not_wait_for_torch() -> None:
         "        assert not ended.code\n"
         "print(sorted({'torch', 'transformers', 'sentence_transformers'} & sys.modules.keys()))\n"
     )
-    source = str(Path(seewhy.cli.__file__).parents[1])
+    source = str(Path(seewhy.cli.__file__).parents[2])
     done = subprocess.run([sys.executable, "-c", f"import sys; sys.path.insert(0, {source!r})\n{code}"],
                           capture_output=True, text=True, check=True)  # fmt: skip
     *_, version, heavy = done.stdout.splitlines()

@@ -1,7 +1,7 @@
 """Every setting of a run, described once by the string under it.
 
 Defaults are the paper's; the shipped YAML files say where they differ. Read from YAML with
-dotted overrides by `cli.py`; components receive plain arguments, never the whole configuration.
+dotted overrides by `settings.py`; components receive plain arguments, never the whole configuration.
 """
 
 from dataclasses import dataclass, field

@@ -1,0 +1,140 @@
+"""The verbs that look at a run: evaluate, report, explain, audit, trace."""
+
+import json
+from typing import Literal
+
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+
+from seewhy.cli.verb import Verb
+
+EVALUATE = """\
+Measure every round's model of a finished run on a split.
+
+examples:
+  seewhy evaluate runs/fieldguide
+  seewhy evaluate runs/fieldguide --split val
+"""
+
+REPORT = """\
+Write the page of a run: one HTML file with its table, its curve and test images with their reasons.
+
+examples:
+  seewhy report runs/fieldguide
+"""
+
+EXPLAIN = """\
+What a run's last model calls a photo, how steady it is in that, and its reasons, each with a picture of where it is.
+
+examples:
+  seewhy explain runs/fieldguide photo.jpg
+  seewhy explain runs/fieldguide *.jpg --output explained --json
+  seewhy explain runs/fieldguide photo.jpg --round 1
+  seewhy explain runs/fieldguide photo.jpg --base
+
+The label and the reasons are those of the greedy answer. Confidence and support are shares of sampled answers that say
+the same: how steady the model is, not how often it is right.
+"""
+
+AUDIT = """\
+What became training data, by round and class: what was accepted and why the rest was not, how alike the answers are,
+which classes are taught little but their name, which concepts are always or never selected. Also written to
+RUN/audit.json. An unfinished run is audited as far as it has come.
+
+examples:
+  seewhy audit runs/fieldguide
+  seewhy audit runs/fieldguide --json
+"""
+
+TRACE = """\
+Where one training example came from: its descriptions, its concepts with scores, every round's candidates with what
+became of them, and the answers that it taught.
+
+examples:
+  seewhy trace runs/fieldguide "train/Ivo Wren/003"            one image, all rounds
+  seewhy trace runs/fieldguide "train/Ivo Wren/003/1/2"        one answer: round 1, number 2
+  seewhy trace runs/fieldguide "train/Ivo Wren/003" --json
+"""
+
+
+def of_a_run(parser: ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", type=str, help="the run folder")
+
+
+def evaluate_arguments(parser: ArgumentParser) -> None:
+    of_a_run(parser)
+    parser.add_argument("--split", type=Literal["train", "val", "test"], default="test", help="Images to measure on.")
+
+
+def evaluate(given: Namespace) -> None:
+    from seewhy import loop
+    from seewhy.report.table import print_results
+
+    print_results(loop.evaluate(given.run, given.split), Console())
+
+
+def report(given: Namespace) -> None:
+    from seewhy.report.page import write_page
+
+    Console().print(f"Wrote {write_page(given.run)}", markup=False, soft_wrap=True, highlight=False)
+
+
+def explain_arguments(parser: ArgumentParser) -> None:
+    of_a_run(parser)
+    parser.add_argument("photos", metavar="PHOTO", type=str, nargs="+", help="image files")
+    parser.add_argument("--samples", type=int, default=8, help="Sampled answers behind confidence and support.")
+    parser.add_argument("--round", type=int, default=None, help="Round of the model (default: the last).")
+    parser.add_argument("--base", action="store_true", help="Ask the untuned model.")
+    parser.add_argument("--output", type=str, default=None, help="Folder of the pictures (default: RUN/explained).")
+    parser.add_argument("--json", action="store_true", help="Print JSON.")
+
+
+def explain(given: Namespace) -> None:
+    from seewhy import explainer
+
+    said = explainer.explain(
+        given.run, given.photos, round=given.round, base=given.base, samples=given.samples, output=given.output
+    )
+    print(explainer.as_json(said)) if given.json else explainer.show(said, Console())
+
+
+def audit_arguments(parser: ArgumentParser) -> None:
+    of_a_run(parser)
+    parser.add_argument("--json", action="store_true", help="Print JSON.")
+
+
+def audit(given: Namespace) -> None:
+    from seewhy.report.audit_table import audit_json, print_audit, write_audit
+
+    audit = write_audit(given.run)
+    print(audit_json(audit)) if given.json else print_audit(audit, Console())
+
+
+def trace_arguments(parser: ArgumentParser) -> None:
+    of_a_run(parser)
+    parser.add_argument("id", metavar="EXAMPLE_ID", type=str, help="id of a training example or of an answer")
+    parser.add_argument("--json", action="store_true", help="Print JSON.")
+
+
+def trace(given: Namespace) -> None:
+    from seewhy.report import trace
+
+    found = trace.trace(given.run, given.id)
+    print(json.dumps(found, indent=2, ensure_ascii=False)) if given.json else trace.print_trace(found, Console())
+
+
+VERBS = (
+    Verb(
+        "evaluate", "metrics on a split", EVALUATE, "seewhy evaluate RUN [--split SPLIT]", evaluate_arguments, evaluate,
+    ),
+    Verb("report", "one self-contained HTML page", REPORT, "seewhy report RUN", of_a_run, report),
+    Verb(
+        "explain", "label, reasons, and where in a photo they are", EXPLAIN,
+        "seewhy explain RUN PHOTO [PHOTO ...] [--OPTION VALUE ...]", explain_arguments, explain,
+    ),
+    Verb("audit", "what became training data", AUDIT, "seewhy audit RUN [--json]", audit_arguments, audit),
+    Verb(
+        "trace", "where one training example came from", TRACE, "seewhy trace RUN EXAMPLE_ID [--json]",
+        trace_arguments, trace,
+    ),
+)  # fmt: skip
