@@ -61,8 +61,13 @@ class SelectConfig:
     """A sentence-transformers model, or 'fieldguide' for the small one that is shipped."""
     temperature: float = 0.1
     """tau of InfoNCE, here and in rejection sampling."""
+    rule: Literal["image", "unlisted"] = "image"
+    """What a concept's score is held against: the scores of its label's other concepts in the same image, as in the
+    paper, or its own scores in the images of classes that do not list it."""
     threshold_std: float = 0.4
-    """A concept is kept when its score is above mean + threshold_std * std of its label's concepts."""
+    """Rule 'image' keeps a concept above mean + threshold_std * std of its label's concepts."""
+    unlisted_std: float = 2.0
+    """Rule 'unlisted' keeps a concept above mean + unlisted_std * std of its scores where it is not listed."""
     minimum: int = 3
     """Never keep fewer than this many concepts."""
 

@@ -27,7 +27,7 @@ C = TypeVar("C")
 
 MAY_BE_ZERO = {"seed", "rounds", "select.minimum"}
 """Whole numbers that need not be at least 1."""
-MAY_BE_NEGATIVE = {"select.threshold_std"}
+MAY_BE_NEGATIVE = {"select.threshold_std", "select.unlisted_std"}
 NOT_ZERO = {"select.temperature", "tune.learning_rate", "describe.top_p", "synthesise.top_p", "sample.top_p"}
 SHARES = {
     "describe.top_p",

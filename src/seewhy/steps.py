@@ -83,6 +83,7 @@ class Run:
             selections = select.select(
                 self.train, descriptions, embedded_DE, bank, bank.all_concepts, self.concepts_CE,
                 temperature=settings.temperature, threshold_std=settings.threshold_std, minimum=settings.minimum,
+                rule=settings.rule, unlisted_std=settings.unlisted_std,
             )  # fmt: skip
             shutil.rmtree(scratch)
             return selections

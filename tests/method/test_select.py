@@ -5,7 +5,7 @@ import pytest
 
 from method.fakes import ALL_CONCEPTS, BANK, WordEncoder, example
 from seewhy.errors import SeeWhyError
-from seewhy.method.select import kept, select, selected_concepts
+from seewhy.method.select import kept, moments_where_unlisted, select, selected_concepts, standardised
 from seewhy.records import Description
 
 RULE = {"temperature": 0.1, "threshold_std": 0.4, "minimum": 1}
@@ -98,3 +98,47 @@ def test_a_class_without_concepts_is_named():
 def test_a_description_of_another_set_is_named():
     with pytest.raises(SeeWhyError, match="'x'"):
         run(seen={**SEEN, "x": ["black bill"]})
+
+
+NAN = math.nan
+
+
+@pytest.mark.parametrize(
+    ("scores", "papers", "minimum", "expected"),
+    [
+        ([1.0, 0.9, 5.0], [0, 0, 0], 0, [0, 0, 1]),  # means 0, stds 1, 1, 2: z = 1.0, 0.9, 2.5
+        ([2.0, 2.1, 4.0], [1, 0, 0], 0, [0, 1, 0]),  # on the threshold is not above it
+        ([1.0, 0.9, 3.0], [1, 1, 1], 2, [1, 0, 1]),  # the best by z, 1.0 and 1.5, not by score
+        ([NAN, NAN, NAN], [0, 0, 0], 2, [0, 0, 0]),
+    ],
+)
+def test_our_rule(scores, papers, minimum, expected):
+    moments = np.zeros(3), np.array([1.0, 1.0, 2.0])
+    z_C, keep_C = standardised(np.array(scores), np.array(papers, dtype=bool), *moments, 2.0, minimum)
+    np.testing.assert_array_equal(keep_C, expected)
+    np.testing.assert_allclose(z_C, np.array(scores) / moments[1])
+
+
+@pytest.mark.parametrize(("papers", "expected"), [([1, 0], [1, 1]), ([0, 1], [0, 1])])
+def test_a_concept_that_every_class_lists_falls_under_the_papers_rule(papers, expected):
+    mean_C, std_C = np.array([NAN, 0.0]), np.array([NAN, 1.0])
+    _, keep_C = standardised(np.array([-1.0, 9.0]), np.array(papers, dtype=bool), mean_C, std_C, 2.0, 0)
+    np.testing.assert_array_equal(keep_C, expected)
+
+
+def test_moments_are_those_of_the_images_that_do_not_list_a_concept():
+    scores = [np.array([1.0, 5.0, 7.0]), np.array([2.0, 6.0, 7.0]), np.array([4.0, 9.0, 7.0]), np.full(3, NAN)]
+    listed = [np.array([1]), np.array([1]), np.array([0]), np.array([], dtype=int)]
+    mean_C, std_C = moments_where_unlisted(scores, listed, 3)
+    np.testing.assert_allclose(mean_C, [1.5, NAN, NAN])  # the second is unlisted once, the third never varies
+    np.testing.assert_allclose(std_C, [np.std([1, 2], ddof=1), NAN, NAN])
+
+
+def test_our_rule_keeps_what_descriptions_say_and_other_classes_never_do():
+    crowd = [example(f"b{n}", "Heron") for n in range(6)] + [example(f"a{n}") for n in range(2)]
+    seen = {e.id: ["white crown, long legs"] for e in crowd if e.label == "Heron"}
+    seen |= {"b0": ["white crown"], "a0": ["black bill, black wings"], "a1": ["black bill"]}
+    chosen = selected_concepts(run(seen=seen, examples=crowd, rule="unlisted", minimum=0))
+    assert "long legs" in chosen["b1"]
+    assert "long legs" not in chosen["b0"]
+    assert "black bill" in chosen["a1"]

@@ -47,22 +47,31 @@ def concept_scores(
     without a description says nothing about any concept and gets NaN; if no other image has one, there are no
     negatives and every score is 0. Raises SeeWhyError when the temperature is not above 0.
     """
+    return list(each_images_scores(descriptions_DE, owner_D, concepts_CE, wanted, temperature))
+
+
+def each_images_scores(
+    descriptions_DE: np.ndarray,
+    owner_D: np.ndarray,
+    concepts_CE: np.ndarray,
+    wanted: Sequence[np.ndarray | slice],
+    temperature: float,
+) -> Iterator[np.ndarray]:
+    """`concept_scores`, an image at a time; a slice in `wanted` takes those rows of `concepts_CE`."""
     _check(temperature, descriptions_DE, concepts_CE)
     order_D = np.argsort(owner_D, kind="stable")
     starts_I = np.searchsorted(owner_D[order_D], np.arange(len(wanted) + 1))
     texts = _Texts(descriptions_DE)
     totals = _totals(texts, owner_D, order_D, concepts_CE, temperature)
-    scores = []
     for image, columns in enumerate(wanted):
         own_D = order_D[starts_I[image] : starts_I[image + 1]]
-        if not len(own_D):
-            scores.append(np.full(len(columns), np.nan))
-            continue
         wanted_CE = concepts_CE[columns].astype(np.float64) / temperature
-        own_DC = np.concatenate([texts[rows] @ wanted_CE.T for rows in _blocks(own_D, len(columns))])
+        if not len(own_D):
+            yield np.full(len(wanted_CE), np.nan)
+            continue
+        own_DC = np.concatenate([texts[rows] @ wanted_CE.T for rows in _blocks(own_D, len(wanted_CE))])
         others_C = totals.without(image, columns, _log_sum_exp(own_DC))
-        scores.append(-np.logaddexp(0.0, others_C - own_DC).sum(axis=0))
-    return scores
+        yield -np.logaddexp(0.0, others_C - own_DC).sum(axis=0)
 
 
 def candidate_scores(
@@ -115,7 +124,7 @@ class _Totals:
         self.top_C = np.where(heavier_C, best_share_C, self.top_C)
         self.owner_C = np.where(heavier_C, owner_I[best_C], self.owner_C)
 
-    def without(self, image: int, columns: np.ndarray, share_C: np.ndarray) -> np.ndarray:
+    def without(self, image: int, columns: np.ndarray | slice, share_C: np.ndarray) -> np.ndarray:
         """Log of the sum over all other images, for some concepts, given the image's own log-share of each."""
         rest_C, total_C = self.rest_C[columns], np.logaddexp(self.top_C[columns], self.rest_C[columns])
         is_top_C = self.owner_C[columns] == image

@@ -1,20 +1,28 @@
-"""Step 2, the rule: which concepts of its label an image shows, Z*(X).
+"""Step 2, the rule: which concepts of its label an image shows, Z*(X). There are two.
 
-The paper's rule: keep a concept when its score is above mean + threshold_std * std of the scores of the label's
+"image", the paper's: keep a concept when its score is above mean + threshold_std * std of the scores of the label's
 concepts for this image, and never fewer than the best `minimum` (all, where the label has fewer). As in the research
-code std is the sample standard deviation.
+code std is the sample standard deviation. It keeps much the same share of every list, however much can be seen.
+
+"unlisted", ours: keep a concept when its score is more than `unlisted_std` standard deviations above the mean of its
+scores for the images of classes that do not list it. Those show what it scores where there is nothing to be seen, and
+a concept is held against itself alone: whether it is kept depends neither on the rest of the list nor, much, on tau.
+A concept that every class lists has no such images and falls under the paper's rule.
+
+Both keep the best `minimum` at least. Of the second, a record's score is the standardised one.
 
 1. Concepts of equal score rank in the order of the bank.
 2. An image none of whose descriptions could be used shows nothing that we know of: its concepts score NaN and none is
    selected. It teaches its name alone (see `synthesise` and `rejection`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
 from seewhy.errors import SeeWhyError
-from seewhy.method.infonce import concept_scores
+from seewhy.method.infonce import concept_scores, each_images_scores
 from seewhy.records import Description, Example, Selection
 
 
@@ -29,6 +37,8 @@ def select(
     temperature: float,
     threshold_std: float,
     minimum: int,
+    rule: Literal["image", "unlisted"] = "image",
+    unlisted_std: float = 2.0,
 ) -> list[Selection]:
     """The score of every concept of every example's label, and whether it was kept.
 
@@ -48,12 +58,19 @@ def select(
     rows_of_label = {label: np.array([row_of[c] for c in bank[label]]) for label in {e.label for e in examples}}
     wanted = [rows_of_label[example.label] for example in examples]
     scores = concept_scores(descriptions_DE, owner_D, concepts_CE, wanted, temperature)
+    keeps = [kept(score_C, threshold_std, minimum) for score_C in scores]
+    if rule == "unlisted":
+        unseen = each_images_scores(descriptions_DE, owner_D, concepts_CE, [slice(None)] * len(examples), temperature)
+        mean_C, std_C = moments_where_unlisted(unseen, wanted, len(all_concepts))
+        judged = [
+            standardised(score_C, keep_C, mean_C[rows], std_C[rows], unlisted_std, minimum)
+            for score_C, keep_C, rows in zip(scores, keeps, wanted, strict=True)
+        ]
+        scores, keeps = [score_C for score_C, _ in judged], [keep_C for _, keep_C in judged]
     return [
         Selection(example.id, concept, float(score), bool(keep))
-        for example, score_C in zip(examples, scores, strict=True)
-        for concept, score, keep in zip(
-            bank[example.label], score_C, kept(score_C, threshold_std, minimum), strict=True
-        )
+        for example, score_C, keep_C in zip(examples, scores, keeps, strict=True)
+        for concept, score, keep in zip(bank[example.label], score_C, keep_C, strict=True)
     ]
 
 
@@ -62,8 +79,56 @@ def kept(score_C: np.ndarray, threshold_std: float, minimum: int) -> np.ndarray:
     if np.isnan(score_C).any():
         return np.zeros(len(score_C), dtype=bool)
     std = score_C.std(ddof=1) if len(score_C) > 1 else 0.0
-    keep_C = score_C > score_C.mean() + threshold_std * std
+    return _at_least(minimum, score_C, score_C > score_C.mean() + threshold_std * std)
+
+
+def standardised(
+    score_C: np.ndarray,
+    papers_C: np.ndarray,
+    mean_C: np.ndarray,
+    std_C: np.ndarray,
+    unlisted_std: float,
+    minimum: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Our rule on one image's scores, given each concept's mean and std where it is not listed (NaN: it always is).
+
+    Standardised scores and a boolean array, (C,) both; `papers_C` decides where there is nothing to standardise by.
+    """
+    if np.isnan(score_C).any():
+        return score_C, np.zeros(len(score_C), dtype=bool)
+    z_C = (score_C - mean_C) / std_C
+    comparable_C = ~np.isnan(z_C)
+    keep_C = np.where(comparable_C, z_C > unlisted_std, papers_C)
+    return z_C, _at_least(minimum, np.where(comparable_C, z_C, -np.inf), keep_C)
+
+
+def moments_where_unlisted(
+    scores: Iterable[np.ndarray], listed: Sequence[np.ndarray], concepts: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and sample standard deviation (C,) of each concept's scores over the images that do not list it.
+
+    `scores` has the scores (C,) of all concepts for each image, NaN for one without descriptions; `listed` the rows
+    that its class lists. NaN where fewer than two images are left, or where their scores are all the same.
+    """
+    count_C, mean_C, squares_C = np.zeros(concepts), np.zeros(concepts), np.zeros(concepts)
+    for score_C, rows in zip(scores, listed, strict=True):
+        if np.isnan(score_C).any():
+            continue
+        taken_C = np.ones(concepts)
+        taken_C[rows] = 0.0
+        count_C += taken_C
+        change_C = taken_C * (score_C - mean_C)
+        mean_C += change_C / np.maximum(count_C, 1.0)
+        squares_C += change_C * (score_C - mean_C)
+    enough_C = (count_C > 1) & (squares_C > 0)
+    std_C = np.sqrt(np.where(enough_C, squares_C, np.nan) / np.maximum(count_C - 1, 1.0))
+    return np.where(enough_C, mean_C, np.nan), std_C
+
+
+def _at_least(minimum: int, score_C: np.ndarray, keep_C: np.ndarray) -> np.ndarray:
+    """`keep_C`, or the best `minimum` where it has fewer."""
     if keep_C.sum() < minimum:
+        keep_C = keep_C.copy()
         keep_C[np.argsort(-score_C, kind="stable")[:minimum]] = True
     return keep_C
 
