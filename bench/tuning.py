@@ -21,6 +21,7 @@ from bench import measure, models
 from seewhy.config import AugmentConfig
 from seewhy.records import Turn
 from seewhy.vlm.adapter import add_adapter
+from seewhy.vlm.branches import branch_attention
 from seewhy.vlm.chat import Row, collate, move
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.schedule import Schedule
@@ -105,9 +106,10 @@ def our_step(
     half = vlm.model.dtype != torch.float32
 
     def loss_of(batch: Row) -> torch.Tensor:
-        with torch.autocast(vlm.device.type, vlm.model.dtype, enabled=half):
-            loss = answer_loss(adapted, batch)
-        loss.backward()
+        with branch_attention(vlm.model):
+            with torch.autocast(vlm.device.type, vlm.model.dtype, enabled=half):
+                loss = answer_loss(adapted, batch)
+            loss.backward()
         return loss.detach()
 
     return Step(adapted, batch, loss_of)

@@ -1,6 +1,8 @@
 """Sharing an image is exact in every family: in tuning, in sampling, and where it cannot be, it is refused aloud."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,9 @@ from PIL import Image
 from families import FAMILIES, no_torchvision
 from seewhy.config import AugmentConfig, TuneConfig
 from seewhy.records import Prompt, Sampling, Turn
-from seewhy.vlm import prefix, tuning
+from seewhy.vlm import tuning
 from seewhy.vlm.adapter import add_adapter, projector_names, vision_tower_of
+from seewhy.vlm.branches import Layout, branch_attention
 from seewhy.vlm.chat import IGNORED, Row, collate, encode, encode_all, encode_answered, open_image, token_level
 from seewhy.vlm.decoding import PlainDecoder, SharedDecoder
 from seewhy.vlm.model import VisionLanguageModel
@@ -72,8 +75,9 @@ def answered_rows(vlm: VisionLanguageModel, picture: str) -> list[Row]:
     return [encode_answered(vlm, query, answer, open_image(picture)) for query, answer in PAIRS.items()]
 
 
+@pytest.mark.parametrize("attention", [nullcontext, branch_attention])
 def test_sharing_gives_the_loss_and_gradients_of_separate_sequences(
-    family: str, vlm: VisionLanguageModel, pictures: dict[str, str]
+    family: str, vlm: VisionLanguageModel, pictures: dict[str, str], attention: Callable[..., AbstractContextManager]
 ):
     groups = [answered_rows(vlm, picture) for picture in pictures.values()]
     groups.append([encode_answered(vlm, "Say yes.", "Yes.", None)])
@@ -93,8 +97,9 @@ def test_sharing_gives_the_loss_and_gradients_of_separate_sequences(
         expected += loss.detach()
     expected_gradients = gradients(vlm)
     vlm.model.zero_grad()
-    loss = answer_loss(vlm.model, collate(together, vlm.pad_token_id, "right"), labelled)
-    loss.backward()
+    with attention(vlm.model):
+        loss = answer_loss(vlm.model, collate(together, vlm.pad_token_id, "right"), labelled)
+        loss.backward()
     torch.testing.assert_close(loss.detach(), expected, rtol=1e-5, atol=0)
     assert_gradients_equal(gradients(vlm), expected_gradients)
 
@@ -110,7 +115,10 @@ def assert_gradients_equal(actual: dict[str, torch.Tensor], expected: dict[str, 
         torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-6 * largest, msg=f"gradient of {name}")
 
 
-def test_gradient_checkpointing_changes_nothing(vlm: VisionLanguageModel, pictures: dict[str, str]):
+@pytest.mark.parametrize("attention", [nullcontext, branch_attention])
+def test_gradient_checkpointing_changes_nothing(
+    vlm: VisionLanguageModel, pictures: dict[str, str], attention: Callable[..., AbstractContextManager]
+):
     rows = [row for picture in pictures.values() for row in share(answered_rows(vlm, picture), vlm)]
     batch = collate(rows, vlm.pad_token_id, "right")
     results = []
@@ -118,8 +126,9 @@ def test_gradient_checkpointing_changes_nothing(vlm: VisionLanguageModel, pictur
         vlm.model.train().zero_grad()
         if checkpointing:
             vlm.model.gradient_checkpointing_enable({"use_reentrant": False})
-        loss = answer_loss(vlm.model, batch)
-        loss.backward()
+        with attention(vlm.model):
+            loss = answer_loss(vlm.model, batch)
+            loss.backward()
         results.append((loss.detach(), gradients(vlm)))
     vlm.model.gradient_checkpointing_disable()
     vlm.model.eval()
@@ -291,16 +300,18 @@ def test_text_before_the_image(
 def test_a_wrong_mask_is_caught_and_every_turn_tuned_on_alone(
     llava: VisionLanguageModel, pictures: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    def branches_see_each_other(segments_BT: torch.Tensor) -> torch.Tensor:
-        return torch.ones(*segments_BT.shape, segments_BT.shape[1], dtype=torch.bool).tril()
+    def branches_see_what_follows(segments: Sequence[int], device: torch.device) -> Layout:
+        layout = layout_of(segments, device)
+        return replace(layout, seen_LS=torch.ones_like(layout.seen_LS))
 
+    layout_of = Layout.of
     batches = []
 
     def seen(rows: list[Row], *rest: Any) -> Row:
         batches.append(rows)
         return collate(rows, *rest)
 
-    monkeypatch.setattr(prefix, "branch_mask", branches_see_each_other)
+    monkeypatch.setattr(Layout, "of", branches_see_what_follows)
     monkeypatch.setattr(tuning, "collate", seen)
     with pytest.warns(
         UserWarning, match=r"Image sharing is off for .*: with it, logits differ by 0\.\d+ of the largest"

@@ -1,9 +1,11 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
+from seewhy.vlm.branches import branch_attention
 from seewhy.vlm.chat import IGNORED, Row, answered, collate, encode, encode_all, encode_answered
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import _places, branch_mask, common_prefix, share
@@ -62,11 +64,15 @@ def rows(vlm: VisionLanguageModel) -> list[Row]:
     return [answered(vlm, prompt, answer) for prompt, answer in zip(prompts, ANSWERS, strict=True)]
 
 
-@pytest.fixture(params=["sdpa", "eager"])
-def vlm(request: pytest.FixtureRequest, tmp_path: Path) -> VisionLanguageModel:
+@pytest.fixture(params=["sdpa", "eager", "branches"])
+def vlm(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VisionLanguageModel]:
     vlm = VisionLanguageModel.load(tiny_llava(tmp_path), device="cpu")
-    vlm.model.set_attn_implementation(request.param)
-    return vlm
+    if request.param == "branches":
+        with branch_attention(vlm.model):
+            yield vlm
+    else:
+        vlm.model.set_attn_implementation(request.param)
+        yield vlm
 
 
 def loss_and_gradients(vlm: VisionLanguageModel, rows: list[Row], tokens: int) -> tuple[torch.Tensor, dict]:

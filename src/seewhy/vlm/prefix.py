@@ -19,10 +19,11 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from seewhy.vlm.branches import ATTENTION, takes_segments
 from seewhy.vlm.chat import IGNORED, Row, token_level
 from seewhy.vlm.model import VisionLanguageModel
 
-MASKED = ("sdpa", "eager", "flex_attention")
+MASKED = ("sdpa", "eager", "flex_attention", ATTENTION)
 """Implementations of attention, in transformers' words, that take a mask of any form."""
 
 
@@ -101,6 +102,12 @@ def attend(batch: Mapping[str, torch.Tensor], model: PreTrainedModel) -> dict[st
     segments_BT, positions_BT = inputs.pop("segments"), inputs.pop("position_ids")
     if not bool((segments_BT > 0).any()):
         return inputs
+    if takes_segments(model) and "token_type_ids" not in inputs and attention_kinds(model) == {"full_attention"}:
+        return {
+            **inputs,
+            "attention_mask": segments_BT[:, None, None],
+            "position_ids": as_model_takes(positions_BT),
+        }
     allowed_BTT = branch_mask(segments_BT)
     if "token_type_ids" in inputs:
         allowed_BTT |= _same_image(inputs.pop("token_type_ids") == 1)

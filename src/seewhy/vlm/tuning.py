@@ -32,6 +32,7 @@ from seewhy.config import TuneConfig
 from seewhy.errors import SeeWhyError
 from seewhy.records import Turn
 from seewhy.vlm.adapter import add_adapter, merge_adapter
+from seewhy.vlm.branches import branch_attention
 from seewhy.vlm.chat import IGNORED, Row, collate, encode_answered, move, open_image
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import attend, why_not_shared
@@ -77,23 +78,26 @@ def tune(
         vlm, turns, pairs=_micro(config), epochs=config.epochs, changes=config.augment, seed=seed,
         share_image=share_image, opener=opener,
     )  # fmt: skip
-    if share_image:
-        schedule.share_image = _can_share(vlm, schedule)
-    checkpoints = Checkpoints(folder / "checkpoints", _fingerprint(turns, config, seed, shared=schedule.share_image))
-    trainer = _CheckpointedTrainer(
-        checkpoints,
-        model=adapted,
-        args=_arguments(vlm, config, len(schedule), checkpoints.folder, seed),
-        train_dataset=schedule,
-        data_collator=lambda batches: collate([row for rows in batches for row in rows], vlm.pad_token_id, "right"),
-        callbacks=[_ProgressCallback()],
-    )
-    trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=checkpoints.newest())
-    trainer.accelerator.unwrap_model(adapted, keep_fp32_wrapper=False)  # its forward was wrapped in autocast
-    _replace(folder / "adapter", lambda path: _save_adapter(adapted, vlm.name, path))
-    rows = [attend(move(row, vlm), vlm.model) for turn in turns[:2] for row in schedule.rows([turn], None)]
-    merged, change = merge_adapter(adapted, rows, dtype)
+    with branch_attention(vlm.model):
+        if share_image:
+            schedule.share_image = _can_share(vlm, schedule)
+        checkpoints = Checkpoints(
+            folder / "checkpoints", _fingerprint(turns, config, seed, shared=schedule.share_image)
+        )
+        trainer = _CheckpointedTrainer(
+            checkpoints,
+            model=adapted,
+            args=_arguments(vlm, config, len(schedule), checkpoints.folder, seed),
+            train_dataset=schedule,
+            data_collator=lambda batches: collate([row for rows in batches for row in rows], vlm.pad_token_id, "right"),
+            callbacks=[_ProgressCallback()],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train(resume_from_checkpoint=checkpoints.newest())
+        trainer.accelerator.unwrap_model(adapted, keep_fp32_wrapper=False)  # its forward was wrapped in autocast
+        _replace(folder / "adapter", lambda path: _save_adapter(adapted, vlm.name, path))
+        rows = [attend(move(row, vlm), vlm.model) for turn in turns[:2] for row in schedule.rows([turn], None)]
+        merged, change = merge_adapter(adapted, rows, dtype)
     if change == 0:
         warnings.warn("Tuning changed nothing: no logit moved. Check learning_rate and epochs.", stacklevel=2)
     _replace(folder / "model", VisionLanguageModel(vlm.name, merged, vlm.processor).save)
@@ -137,7 +141,7 @@ def _why_not(vlm: VisionLanguageModel, schedule: Schedule, turns: Sequence[Turn]
     vlm.model.eval()
     half = vlm.model.dtype != torch.float32
     with torch.inference_mode(), torch.autocast(vlm.device.type, vlm.model.dtype, enabled=half):
-        shared, separate = (torch.cat([_answer_logits(vlm.model, move(r, vlm))[0] for r in rs]) for rs in (rows, alone))
+        shared, separate = (torch.cat([answer_logits(vlm.model, move(r, vlm))[0] for r in rs]) for rs in (rows, alone))
     difference = float((shared - separate).abs().max() / separate.abs().max())
     same = difference <= SHARING_TOLERANCE[vlm.model.dtype]
     return None if same else f"with it, logits differ by {difference:.2g} of the largest"
@@ -145,11 +149,11 @@ def _why_not(vlm: VisionLanguageModel, schedule: Schedule, turns: Sequence[Turn]
 
 def answer_loss(model: Any, batch: Row, tokens: torch.Tensor | int | None = None) -> torch.Tensor:
     """Cross-entropy of a batch's labelled tokens, summed and divided by `tokens` (default: their number)."""
-    logits_NV, targets_N = _answer_logits(model, batch)
+    logits_NV, targets_N = answer_logits(model, batch)
     return cross_entropy(logits_NV, targets_N, reduction="sum") / (len(targets_N) if tokens is None else tokens)
 
 
-def _answer_logits(model: Any, batch: Row) -> tuple[torch.Tensor, torch.Tensor]:
+def answer_logits(model: Any, batch: Row) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits (N, V) and ids (N) of the N labelled tokens; the output head is asked for these columns alone."""
     inputs = attend(batch, getattr(model, "module", model))
     targets_BT = pad(inputs.pop("labels")[:, 1:], (0, 1), value=IGNORED)
