@@ -101,7 +101,7 @@ def _behind_image(vlm: VisionLanguageModel) -> Callable[[str], int]:
 
     def length(question: str) -> int:
         ids = vlm.token_ids(vlm.render(question, image=True))
-        return len(ids) - ids.index(vlm.image_token_id) - 1
+        return len(ids) - ids.index(vlm.image_mark_id) - 1
 
     return length
 

@@ -26,7 +26,7 @@ CLASSES, CONCEPTS = 25, 15
 PER_IMAGE, WIDTH = 30, 1024
 CANDIDATES, CHOSEN = 24, 5
 """Candidates an image (8 queries x 3 samples), and concepts selected for it."""
-PLAIN_IMAGES = 25
+PLAIN_IMAGES, QUICK_PLAIN_IMAGES = 25, 4
 """Images that the plain loop is timed on at most."""
 
 
@@ -106,10 +106,10 @@ def our_candidates(world: World) -> np.ndarray:
     return candidate_scores(world.candidates_YE, world.concepts_CE, world.selected, TEMPERATURE)
 
 
-def compare(images: int, repetitions: int) -> dict[str, float]:
+def compare(images: int, repetitions: int, plain_images: int = PLAIN_IMAGES) -> dict[str, float]:
     """Seconds of both for so many images, and the largest difference of a score."""
     this = world(images)
-    timed = min(images, PLAIN_IMAGES)
+    timed = min(images, plain_images)
 
     def plain_selection() -> None:
         for image in range(timed):
@@ -195,7 +195,8 @@ def main(arguments: list[str] | None = None) -> None:
     repetitions = measure.begin(options)
     images, sizes = sizes_of(options)
     alone = ours_alone(sizes, repetitions, options.threads)
-    compared = {count: compare(count, repetitions) for count in images}
+    plain_images = QUICK_PLAIN_IMAGES if options.quick else PLAIN_IMAGES
+    compared = {count: compare(count, repetitions, plain_images) for count in images}
     show(alone, compared)
     measure.report(figures_of(alone, compared), options.json)
 
