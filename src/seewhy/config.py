@@ -84,6 +84,9 @@ class SynthesiseConfig:
     """Nucleus sampling mass."""
     max_new_tokens: int = 128
     """Longest answer, in tokens."""
+    tries: int = 3
+    """Times an answer is asked for at most, until it names the label and states no concept that its class does not
+    list. The paper asks once."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,9 @@ class SampleConfig:
     """Nucleus sampling mass."""
     max_new_tokens: int = 196
     """Longest candidate, in tokens."""
+    prefer_listed: bool = True
+    """Let a candidate that states a concept which its class does not list lose to one that states none. The paper goes
+    by the score alone."""
 
 
 @dataclass(frozen=True)

@@ -102,8 +102,8 @@ class Run:
 
         def work(examples: Sequence[Example], seed: int) -> list[Answer]:
             return synthesise.synthesise(
-                examples, self.domain.path, visible, self.domain.questions, self.domain.matcher,
-                self.sampler(self.base), self.config.synthesise, seed, self.config.seed,
+                examples, self.domain.path, visible, self.domain.concepts, self.stated, self.domain.questions,
+                self.domain.matcher, self.sampler(self.base), self.config.synthesise, seed, self.config.seed,
             )  # fmt: skip
 
         return self.folder.records(self.plan[arm.stage("answers", 1)], Answer, self.train, work)
@@ -147,8 +147,9 @@ class Run:
 
         def work(examples: Sequence[Example], seed: int) -> list[Candidate]:
             return rejection.candidates(
-                examples, self.domain.path, visible, self.domain.concepts.all_concepts, self.concepts_CE,
-                self.domain.questions, self.domain.matcher, self.sampler(model), self.encoder, self.config.sample,
+                examples, self.domain.path, visible, self.domain.concepts, self.stated,
+                self.domain.concepts.all_concepts, self.concepts_CE, self.domain.questions, self.domain.matcher,
+                self.sampler(model), self.encoder, self.config.sample,
                 round=round, temperature=self.config.select.temperature, seed=seed, query_seed=self.config.seed,
                 choice=arm.choice,
             )  # fmt: skip
@@ -190,8 +191,9 @@ class Run:
         """Step 8: the figures of the models there are so far, and the images to show; written to the run folder."""
         settings = {"resamples": self.config.evaluate.bootstrap, "seed": self.config.seed}
         predictions = {model: self.predict(model, path) for model, path in models.items()}
-        stated = StatedConcepts.of(self.domain)
-        figures = {m: measure(self.domain, p, self.domain.matcher, stated, **settings) for m, p in predictions.items()}
+        figures = {
+            m: measure(self.domain, p, self.domain.matcher, self.stated, **settings) for m, p in predictions.items()
+        }
         chosen = measure_selection(self.domain, selections, **settings)
         metrics: dict[str, Any] = {"base": figures["base"]}
         for arm in arms(self.config):
@@ -202,7 +204,7 @@ class Run:
             ]
         self.folder.write_json(name, metrics)
         shown = {model.replace("-", " "): p for model, p in predictions.items() if "/" not in model}
-        pictures = gallery(self.domain, shown, self.domain.matcher, stated)
+        pictures = gallery(self.domain, shown, self.domain.matcher, self.stated)
         self.folder.write_json(name.replace("metrics", "gallery"), pictures)
         return metrics
 
@@ -234,6 +236,11 @@ class Run:
                 BatchSampler(self.load(path), model.batch_size, load_image, share_image=model.share_image),
             )
         return self._loaded[1]
+
+    @cached_property
+    def stated(self) -> StatedConcepts:
+        """Finds the concepts that a text states."""
+        return StatedConcepts.of(self.domain)
 
     @cached_property
     def encoder(self) -> Encoder:

@@ -37,6 +37,11 @@ class FakeSampler:
         return "holds special token <image>" if "<image>" in text else None
 
 
+def stated(text: str) -> list[str]:
+    """The concepts that stand in a text word for word."""
+    return [concept for concept in ALL_CONCEPTS if concept in text]
+
+
 class WordEncoder:
     """Bags of the bank's words: a text is near a concept when it has the concept's words."""
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from method.fakes import ALL_CONCEPTS, MATCHER, QUESTIONS, FakeSampler, WordEncoder, example, path
+from method.fakes import ALL_CONCEPTS, BANK, MATCHER, QUESTIONS, FakeSampler, WordEncoder, example, path, stated
 from seewhy.config import SampleConfig
 from seewhy.domain.questions import label_sentence
 from seewhy.errors import SeeWhyError
@@ -26,6 +26,8 @@ def run(write, examples=EXAMPLES, selected=SELECTED, config=CONFIG, seed=5, roun
         examples,
         path,
         selected,
+        BANK,
+        stated,
         ALL_CONCEPTS,
         CONCEPTS_CE,
         QUESTIONS,
@@ -91,7 +93,7 @@ def test_queries_do_not_depend_on_the_shard():
 
 
 def test_the_best_that_names_the_label_is_kept():
-    judged, _ = run(script("Crow", "Crow, black bill and black legs", "Crow, yellow bill"), examples=EXAMPLES[:1])
+    judged, _ = run(script("Crow", "Crow, black bill and black legs", "Crow, square tail"), examples=EXAMPLES[:1])
     s = [f"{c.score:.2f}" for c in judged[:3]]
     assert verdicts(judged) == [
         (False, f"score {s[0]} below {s[1]} of sample 1"),
@@ -200,3 +202,24 @@ def test_without_filtering_any_candidate_is_kept_whatever_it_names():
         kept += [c.sample for group in groups for c in group if c.kept]
     assert set(kept) == {0, 1}  # never the empty one
     assert 0.3 < sum(kept) / len(kept) < 0.7
+
+
+LIST_THAT_LOSES = "states 'short legs', which its class does not list"
+
+
+@pytest.mark.parametrize(
+    ("texts", "kept", "prefer"),
+    [
+        (("A Heron: long legs, short legs", "A Heron", "A Crow"), 1, True),
+        (("A Heron: long legs, short legs", "A Heron", "A Crow"), 0, False),  # the paper's: by the score alone
+        (("A Heron: long legs, short legs", "A Heron: short legs", "A Crow"), 0, True),  # all that are left have one
+        (("A Heron: long legs, short legs", "A Heron", "A Heron: long legs"), 2, True),
+    ],
+)
+def test_a_concept_that_the_class_does_not_list_loses(texts, kept, prefer):
+    config = replace(CONFIG, prefer_listed=prefer)
+    judged, _ = run(script(*texts), examples=EXAMPLES[1:2], config=config)
+    found = verdicts(judged)
+    assert [index for index, (is_kept, _) in enumerate(found) if is_kept] == [kept]
+    if prefer and kept:
+        assert found[0] == (False, LIST_THAT_LOSES)

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from method.fakes import MATCHER, QUESTIONS, FakeSampler, example, path
+from method.fakes import BANK, MATCHER, QUESTIONS, FakeSampler, example, path, stated
 from seewhy.config import SynthesiseConfig
 from seewhy.domain.questions import label_sentence, synthesis_prompt
 from seewhy.method.synthesise import fallback_share, label_answers, synthesise
@@ -17,7 +17,9 @@ LABELS = {e.id: e.label for e in EXAMPLES}
 
 def run(write, examples=EXAMPLES, selected=SELECTED, config=CONFIG, seed=5):
     sampler = FakeSampler(write)
-    return synthesise(examples, path, selected, QUESTIONS, MATCHER, sampler, config, seed, seed), sampler
+    return synthesise(
+        examples, path, selected, BANK, stated, QUESTIONS, MATCHER, sampler, config, seed, seed
+    ), sampler  # fmt: skip
 
 
 def truthful(prompt, sample):
@@ -115,3 +117,40 @@ def test_the_nl_control_has_the_same_queries():
     assert [(a.id, a.kind, a.query) for a in control] == [(a.id, a.kind, a.query) for a in answers]
     assert all(a.text == label_sentence(LABELS[a.example_id]) for a in control)
     assert fallback_share(control) == 1
+
+
+def in_turn(*texts):
+    """Each prompt gets the first text, when asked again the second, and so on."""
+    asked = {}
+
+    def write(prompt, sample):
+        asked[prompt.id] = asked.get(prompt.id, -1) + 1
+        return texts[asked[prompt.id]]
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("texts", "taken", "asked"),
+    [
+        (("A Heron: long legs.", "unasked"), 0, 1),
+        (("I cannot say.", "A Heron: long legs."), 1, 2),
+        (("A Heron: black bill.", "A Heron: long legs."), 1, 2),  # herons have no black bill
+        (("A Heron: black bill.", "A Crow.", "A Heron: short legs."), 0, 3),  # the first that names it
+        (("A Crow.", "A Heron: black bill.", "A Crow."), 1, 3),
+        (("A Crow.", "", "A Crow.", "A Heron."), None, 3),
+    ],
+)
+def test_an_answer_is_asked_for_again_while_it_has_a_flaw(texts, taken, asked):
+    config = replace(CONFIG, answers_per_image=1, tries=3, simple_share=0.0)
+    (answer,), sampler = run(in_turn(*texts), examples=EXAMPLES[1:2], config=config)
+    assert len(sampler.prompts) == asked
+    assert answer.text == (label_sentence("Heron") if taken is None else texts[taken])
+    assert (answer.source == "label sentence") == (taken is None)
+
+
+def test_with_one_try_it_is_the_papers():
+    (answer,), sampler = run(
+        in_turn("A Heron: black bill."), examples=EXAMPLES[1:2], config=replace(CONFIG, answers_per_image=1, tries=1)
+    )
+    assert (answer.text, len(sampler.prompts)) == ("A Heron: black bill.", 1)

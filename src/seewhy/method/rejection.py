@@ -8,7 +8,9 @@ Rejection sampling without a reward model: a candidate must name the label, and 
 2. Names are matched by `LabelMatcher`, not by substring, and special tokens are rejected, not deleted afterwards.
 3. Every loser keeps its reason; the negatives of its score are exactly the concepts outside Z*(X) (see `infonce`).
 4. An example of which no concept was selected has nothing to judge its reasons by: all its candidates lose.
-5. A round's training set has one answer for each of the `queries_per_image` queries, as in the paper. Its simple
+5. With `prefer_listed`, a candidate that states a concept which its class does not list loses to any that states
+   none. (The score alone does not see to that: one false reason among eight right ones costs little.)
+6. A round's training set has one answer for each of the `queries_per_image` queries, as in the paper. Its simple
    queries are the fallbacks alone.
 
 `candidates` works on one shard of examples; `answers` is pure.
@@ -30,7 +32,7 @@ from seewhy.domain.questions import Questions, label_sentence
 from seewhy.errors import SeeWhyError
 from seewhy.method.encoder import TextEncoder
 from seewhy.method.infonce import candidate_scores
-from seewhy.method.sampler import Sampler, ask, draw_queries, example_random, label_fault, text_fault
+from seewhy.method.sampler import Sampler, ask, draw_queries, example_random, foreign_concept, label_fault, text_fault
 from seewhy.records import Answer, Candidate, Example, Prompt, Sampling
 
 
@@ -38,6 +40,8 @@ def candidates(
     examples: Sequence[Example],
     path: Callable[[Example], str],
     selected: Mapping[str, Sequence[str]],
+    bank: Mapping[str, Sequence[str]],
+    stated: Callable[[str], Sequence[str]],
     all_concepts: Sequence[str],
     concepts_CE: np.ndarray,
     questions: Questions,
@@ -54,7 +58,8 @@ def candidates(
 ) -> list[Candidate]:
     """`queries_per_image` explain and cot queries an example, `samples_per_query` judged candidates each, in order.
 
-    `selected` is example id -> Z*(X); `concepts_CE` embeds `all_concepts`, row by row; `temperature` is InfoNCE's tau.
+    `selected` is example id -> Z*(X), `bank` label -> concepts, and `stated` finds those of all classes in a text;
+    `concepts_CE` embeds `all_concepts`, row by row; `temperature` is InfoNCE's tau.
     Which queries an example gets depends on `query_seed` and its id alone; `seed` is of the sampling. With `choice`
     "random" nothing is judged: any candidate that can be used as text is kept (the control without filtering).
     Raises SeeWhyError when there are fewer wordings than queries to ask.
@@ -82,15 +87,28 @@ def candidates(
             for (name, query), group in by_query
             for drawn in draw(tuple(group), example_random(query_seed, name, f"draw/{round}/{query}"))
         ]
-    return [judged for (name, _), group in by_query for judged in judge(tuple(group), labels[name], matcher)]
+
+    def flaw(text: str, label: str) -> str | None:
+        return foreign_concept(text, bank[label], stated) if config.prefer_listed else None
+
+    return [judged for (name, _), group in by_query for judged in judge(tuple(group), labels[name], matcher, flaw)]
 
 
-def judge(group: Sequence[Candidate], label: str, matcher: LabelMatcher) -> list[Candidate]:
+def judge(
+    group: Sequence[Candidate],
+    label: str,
+    matcher: LabelMatcher,
+    flaw: Callable[[str, str], str | None] = lambda text, label: None,
+) -> list[Candidate]:
     """One query's candidates with a verdict: at most one is kept, the best that names the label; each has its reason.
 
-    A candidate that comes with a reason has lost already. Ties go to the earlier sample.
+    A candidate that comes with a reason has lost already. Those in which `flaw(text, label)` finds something run only
+    where it finds something in all that are left. Ties go to the earlier sample.
     """
     reasons = [candidate.reason or _fault(candidate, label, matcher) for candidate in group]
+    flaws = {i: flaw(candidate.text, label) for i, candidate in enumerate(group) if not reasons[i]}
+    if not all(flaws.values()):
+        reasons = [reason or flaws.get(i) for i, reason in enumerate(reasons)]
     first_of: dict[str, int] = {}
     for index, candidate in enumerate(group):
         earlier = first_of.setdefault(candidate.text, index)

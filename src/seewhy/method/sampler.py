@@ -5,7 +5,7 @@ fall out of step. Here every prompt has an id, and `ask` hands the texts back un
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import cycle
 from random import Random
 from typing import Protocol
@@ -67,6 +67,16 @@ def draw_queries(questions: Questions, simple_share: float, random: Random) -> I
 def text_fault(text: str, sampler: Sampler) -> str | None:
     """Why `text` may not be used as text at all, or None."""
     return sampler.rejected_text(text) if text.strip() else "empty"
+
+
+def foreign_concept(text: str, listed: Collection[str], stated: Callable[[str], Sequence[str]]) -> str | None:
+    """Why `text` speaks against its own label: it states a concept of the bank that the label's list has not; or None.
+
+    `stated` finds the concepts of the whole bank in a text. No truth of an image is asked for: an expert has listed
+    what the class shows.
+    """
+    foreign = next((concept for concept in stated(text) if concept not in listed), None)
+    return None if foreign is None else f"states {foreign!r}, which its class does not list"
 
 
 def label_fault(text: str, label: str, matcher: LabelMatcher) -> str | None:

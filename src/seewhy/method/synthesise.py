@@ -8,7 +8,9 @@
 5. An answer to an explain or cot query that names the label is kept even where it cites none of Z*(X) word for word, as
    in the paper: a free paraphrase cannot be told from a missing reason here. `proof` measures it, and from round 2 on
    rejection sampling prefers answers that say more of Z*(X).
-6. An example of which no concept was selected is asked nothing: it has no reasons to be told, and teaches its name.
+6. An answer that falls back, or states a concept that its class does not list, is asked for again, up to `tries` times
+   in all, and the best one counts. The paper asks once.
+7. An example of which no concept was selected is asked nothing: it has no reasons to be told, and teaches its name.
 
 One call works on one shard of examples.
 """
@@ -18,11 +20,20 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from typing import NamedTuple
 
 from seewhy.config import SynthesiseConfig
 from seewhy.domain.labels import LabelMatcher
 from seewhy.domain.questions import Questions, general_explanation, label_sentence, synthesis_prompt
-from seewhy.method.sampler import Sampler, ask, draw_queries, example_random, label_fault, text_fault
+from seewhy.method.sampler import (
+    Sampler,
+    ask,
+    draw_queries,
+    example_random,
+    foreign_concept,
+    label_fault,
+    text_fault,
+)
 from seewhy.records import Answer, Example, Prompt, Sampling
 
 ROUND = 1
@@ -34,6 +45,8 @@ def synthesise(
     examples: Sequence[Example],
     path: Callable[[Example], str],
     selected: Mapping[str, Sequence[str]],
+    bank: Mapping[str, Sequence[str]],
+    stated: Callable[[str], Sequence[str]],
     questions: Questions,
     matcher: LabelMatcher,
     sampler: Sampler,
@@ -42,6 +55,8 @@ def synthesise(
     query_seed: int,
 ) -> list[Answer]:
     """`answers_per_image` answers an example, in the examples' order; `selected` is example id -> Z*(X).
+
+    `bank` is label -> concepts, and `stated` finds those of all classes in a text.
 
     Which queries an example gets depends on `query_seed` and its id alone; `seed` is of the sampling.
     """
@@ -57,22 +72,50 @@ def synthesise(
         for example, name, _, query, _ in drawn
         if selected[example.id]
     ]
-    texts = ask(sampler, prompts, Sampling(1, config.temperature, config.top_p, config.max_new_tokens), seed)
+    label_of = {name: example.label for example, name, _, _, _ in drawn}
+
+    def judged(name: str, text: str) -> "_Attempt":
+        label = label_of[name]
+        fault = text_fault(text, sampler) or _echo(text, questions.noun) or label_fault(text, label, matcher)
+        return _Attempt(text, fault, fault or foreign_concept(text, bank[label], stated))
+
+    attempts = _attempts(prompts, sampler, config, seed, judged)
     answers = []
     for example, name, kind, query, simple_query in drawn:
-        if name in texts:
-            text = texts[name][0].strip()
-            fault = (
-                text_fault(text, sampler) or _echo(text, questions.noun) or label_fault(text, example.label, matcher)
-            )
-        else:
-            text, fault = "", "no concept was selected for this image"
+        text, fault, _ = attempts.get(name, _Attempt("", "no concept was selected for this image", None))
         if fault:
             kind, query, text = "simple", simple_query, label_sentence(example.label)
         source = "label sentence" if fault else "synthesised"
         reason = fault or f"names {example.label}"
         answers.append(Answer(name, example.id, ROUND, kind, query, text, source, math.nan, reason))
     return answers
+
+
+class _Attempt(NamedTuple):
+    """An answer, why it cannot be used, and why another one would be better."""
+
+    text: str
+    fault: str | None
+    flaw: str | None
+
+
+def _attempts(
+    prompts: Sequence[Prompt],
+    sampler: Sampler,
+    config: SynthesiseConfig,
+    seed: int,
+    judged: Callable[[str, str], _Attempt],
+) -> dict[str, _Attempt]:
+    """Prompt id -> the first flawless attempt; or else the first without a fault, or the first."""
+    best: dict[str, _Attempt] = {}
+    sampling = Sampling(1, config.temperature, config.top_p, config.max_new_tokens)
+    for attempt in range(config.tries):
+        for name, (text,) in ask(sampler, prompts, sampling, seed + attempt).items():
+            made = judged(name, text.strip())
+            if name not in best or not made.flaw or (best[name].fault and not made.fault):
+                best[name] = made
+        prompts = [prompt for prompt in prompts if best[prompt.id].flaw]
+    return best
 
 
 def fallback_share(answers: Sequence[Answer]) -> float:
