@@ -12,26 +12,29 @@ import json
 import os
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from seewhy.config import DataConfig
 from seewhy.domain.concepts import ConceptBank, fit_concepts, label_problems, read_concepts
 from seewhy.domain.images import image_sha256
 from seewhy.domain.labels import LabelMatcher, name_problems
-from seewhy.domain.loaders import Row
-from seewhy.domain.loaders.folder import read_folder
-from seewhy.domain.loaders.table import read_table
+from seewhy.domain.loaders import Reading, Row
+from seewhy.domain.loaders.layouts import read_data
 from seewhy.domain.loaders.truth import load_truth
 from seewhy.domain.problems import raise_problems, shorten
 from seewhy.domain.questions import Questions
+from seewhy.domain.words import name_key
 from seewhy.errors import SeeWhyError
-from seewhy.progress import progress
+from seewhy.progress import progress, say
 from seewhy.records import Example, Truth
+
+T = TypeVar("T")
 
 PROGRESS_AFTER = 10.0
 """Seconds of checking images after which progress is shown."""
@@ -78,48 +81,80 @@ class Domain:
         return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def load_domain(data: DataConfig) -> Domain:
-    """The user's data, checked. `SeeWhyError` lists every problem of images, labels, splits and concepts at once."""
-    source = _source(data)
-    if data.concepts is None:
-        raise SeeWhyError("A data set of your own needs a concept bank; set data.concepts to a YAML or JSON file.")
+def load_domain(data: DataConfig, cache: Path | None = None) -> Domain:
+    """The user's data, checked. `SeeWhyError` lists every problem of images, labels, splits and concepts at once.
+
+    `cache` takes the images of a Hugging Face data set; by default a folder in the user's cache.
+    """
     questions = Questions.for_noun(data.noun, data.questions)
-    bank, bank_problems = read_concepts(Path(data.concepts))
-    root, rows, problems = _read_rows(source)
-    if not rows:
-        raise_problems(source, [*problems, "there is no image that can be used; add some."])
-    bank, fit_problems = fit_concepts(bank, sorted({row.label for row in rows}))
-    examples, image_problems = _read_examples(root, rows)
-    problems += image_problems + _class_problems(rows, bank) + _double_images(rows, examples)
-    raise_problems(source, problems + bank_problems + fit_problems)
+    reading = read_data(data, cache)
+    bank, bank_problems = read_bank(data, reading)
+    if not reading.rows:
+        raise_problems(data.source, [*reading.problems, "there is no image that can be used; add some."])
+    bank, fit_problems = fit_concepts(bank, sorted({row.label for row in reading.rows}))
+    bank = with_aliases(bank, reading.aliases)
+    examples, image_problems = _read_examples(reading.root, reading.rows)
+    problems = reading.problems + image_problems + class_problems(reading.rows, bank)
+    copies = double_images(reading.rows, [example.sha256 if example else "" for example in examples])
+    problems += [] if reading.is_published else [f"{copy}; remove one." for copy in copies]
+    raise_problems(data.source, problems + bank_problems + fit_problems)
+    for note in [*reading.notes, *_copies_note(copies)]:
+        say(f"Note: {note}")
     whole = tuple(example for example in examples if example)
-    truth = load_truth(Path(data.truth), whole) if data.truth else None
-    return Domain(root.name if source.is_dir() else source.stem, root, whole, bank, questions, truth)
+    root = reading.root
+    name = reading.name or (root.name if Path(data.source).expanduser().is_dir() else Path(data.source).stem)
+    return Domain(name, root, whole, bank, questions, _read_truth(data, reading, bank, whole))
 
 
-def list_examples(data: DataConfig) -> tuple[Path, dict[str, Row]]:
+def list_examples(data: DataConfig, cache: Path | None = None) -> tuple[Path, dict[str, Row]]:
     """The absolute folder of the images, and example id -> row, with no image opened and nothing checked.
 
     For those who look at a run whose data `load_domain` has admitted. Raises SeeWhyError where there is no such data.
     """
-    root, rows, _ = _read_rows(_source(data))
-    return root, dict(zip(_ids(rows), rows, strict=True))
+    reading = read_data(data, cache)
+    return reading.root, dict(zip(example_ids(reading.rows), reading.rows, strict=True))
 
 
-def _source(data: DataConfig) -> Path:
-    source = Path(data.source)
-    if not source.exists():
-        raise SeeWhyError(f"There is no folder or table '{source}'; set data.source to one.")
-    return source
+def read_bank(data: DataConfig, reading: Reading) -> tuple[ConceptBank, list[str]]:
+    """The user's concept bank, or the data set's own, and what is wrong in it."""
+    if data.concepts is not None:
+        return read_concepts(Path(data.concepts))
+    if reading.bank is None:
+        raise SeeWhyError("A data set of your own needs a concept bank; set data.concepts to a YAML or JSON file.")
+    return reading.bank, []
 
 
-def _read_rows(source: Path) -> tuple[Path, list[Row], list[str]]:
-    """The folder that images are relative to, the rows, and what is wrong with them."""
-    root = source.resolve() if source.is_dir() else source.parent.resolve()
-    return root, *(read_folder(root) if source.is_dir() else read_table(source))
+def with_aliases(bank: ConceptBank, further: Mapping[str, Sequence[str]]) -> ConceptBank:
+    """The bank with a data set's own aliases, but for those that its user gave to another label."""
+    owner = {name_key(name): label for label, names in bank.aliases.items() for name in names}
+    owner |= {name_key(label): label for label in bank}
+    aliases = dict(bank.aliases)
+    for label, names in further.items():
+        if label in bank:
+            added = [name for name in names if owner.setdefault(name_key(name), label) == label]
+            aliases[label] = tuple(dict.fromkeys([*aliases.get(label, ()), *added]))
+    return ConceptBank(bank.concepts, {label: names for label, names in aliases.items() if names})
 
 
-def _ids(rows: Sequence[Row]) -> list[str]:
+def _read_truth(
+    data: DataConfig, reading: Reading, bank: ConceptBank, examples: Sequence[Example]
+) -> Mapping[str, Truth] | None:
+    """What the user says is true, or the data set does, if it speaks of the bank's concepts."""
+    if data.truth:
+        return load_truth(Path(data.truth), examples)
+    if reading.truth is None:
+        return None
+    strange = set(bank.all_concepts) - reading.vocabulary
+    if strange:
+        say(
+            f"Note: {reading.name}: its annotations know nothing of '{min(strange)}' and {len(strange) - 1} more of "
+            "the concepts, so stated reasons cannot be checked against them."
+        )
+        return None
+    return reading.truth(examples)
+
+
+def example_ids(rows: Sequence[Row]) -> list[str]:
     """Each row's example id."""
     stems = Counter(_stem(row.image) for row in rows)
     stems.update(row.image for row in rows)
@@ -131,7 +166,7 @@ def _read_examples(root: Path, rows: Sequence[Row]) -> tuple[list[Example | None
     examples: list[Example | None] = []
     problems = []
     checked = _check_images([root / row.image for row in rows])
-    for row, example_id, (sha256, problem) in zip(rows, _ids(rows), checked, strict=True):
+    for row, example_id, (sha256, problem) in zip(rows, example_ids(rows), checked, strict=True):
         examples.append(None if problem else Example(example_id, row.image, sha256, row.label, row.split))
         if problem:
             problems.append(f"{row.where}{problem}")
@@ -139,7 +174,7 @@ def _read_examples(root: Path, rows: Sequence[Row]) -> tuple[list[Example | None
 
 
 def _check_images(paths: Sequence[Path]) -> Iterator[tuple[str, str]]:
-    """(sha256, "") of each image in order, or ("", what is wrong); progress is shown once this takes long."""
+    """(sha256, "") of each image in order, or ("", what is wrong)."""
 
     def check(path: Path) -> tuple[str, str]:
         try:
@@ -147,11 +182,16 @@ def _check_images(paths: Sequence[Path]) -> Iterator[tuple[str, str]]:
         except SeeWhyError as error:
             return "", str(error).removeprefix(str(path))
 
+    return each_image(check, paths)
+
+
+def each_image(look: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[T]:
+    """What `look` finds in each image, in order, on several threads; progress is shown once this takes long."""
     start = time.monotonic()
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(min(8, os.cpu_count() or 1)))
         advance = None
-        for number, result in enumerate(pool.map(check, paths)):
+        for number, result in enumerate(pool.map(look, paths)):
             if advance is None and time.monotonic() - start > PROGRESS_AFTER:
                 advance = stack.enter_context(progress("checking images", total=len(paths), done=number))
             if advance is not None:
@@ -159,7 +199,8 @@ def _check_images(paths: Sequence[Path]) -> Iterator[tuple[str, str]]:
             yield result
 
 
-def _class_problems(rows: Sequence[Row], bank: ConceptBank) -> list[str]:
+def class_problems(rows: Sequence[Row], bank: ConceptBank) -> list[str]:
+    """Labels that cannot be said or told apart, and classes that cannot be learnt."""
     labels = sorted({row.label for row in rows})
     problems = label_problems(labels) + name_problems(labels, bank.aliases)
     if len(labels) == 1:
@@ -171,20 +212,27 @@ def _class_problems(rows: Sequence[Row], bank: ConceptBank) -> list[str]:
     return problems
 
 
-def _double_images(rows: Sequence[Row], examples: Iterable[Example | None]) -> list[str]:
-    """The same bytes in two splits, or under two labels."""
+def double_images(rows: Sequence[Row], sha256s: Iterable[str]) -> list[str]:
+    """The same bytes in two splits, or under two labels; images without a digest are passed over."""
     copies: dict[str, list[Row]] = defaultdict(list)
-    for row, example in zip(rows, examples, strict=True):
-        if example:
-            copies[example.sha256].append(row)
-    problems = []
+    for row, sha256 in zip(rows, sha256s, strict=True):
+        if sha256:
+            copies[sha256].append(row)
+    found = []
     for first, *others in copies.values():
         for other in others:
             if other.split != first.split:
-                problems.append(f"{other.where} is the same image as {first.where}, in another split; remove one.")
+                found.append(f"{other.where} is the same image as {first.where}, in another split")
             elif other.label != first.label:
-                problems.append(f"{other.where} is the same image as {first.where}, in another class; remove one.")
-    return problems
+                found.append(f"{other.where} is the same image as {first.where}, in another class")
+    return found
+
+
+def _copies_note(copies: Sequence[str]) -> list[str]:
+    if not copies:
+        return []
+    more = f", and {len(copies) - 1:,} more" if len(copies) > 1 else ""
+    return [f"{copies[0]}{more}; the published splits are kept as they are, `seewhy data check` lists all copies."]
 
 
 def _stem(image: str) -> str:

@@ -11,6 +11,7 @@ How each awkward kind is read:
 
 import hashlib
 import struct
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -28,6 +29,18 @@ _DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyEr
 """What Pillow's decoders raise on a broken file, depending on the format and on where it is broken."""
 
 
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """An image file as it is stored, and as it is read. `mode` is Pillow's name for how its pixels are stored."""
+
+    sha256: str
+    mode: str
+    is_transparent: bool
+    width: int
+    height: int
+    image: Image.Image
+
+
 def load_image(path: str | Path) -> Image.Image:
     """The image at `path` as RGB, upright, its longer side at most `LONGEST_SIDE`. `SeeWhyError` if it has none."""
     return _decode(_read(Path(path)), str(path))
@@ -38,6 +51,15 @@ def image_sha256(path: str | Path) -> str:
     data = _read(Path(path))
     _decode(data, str(path))
     return hashlib.sha256(data).hexdigest()
+
+
+def inspect_image(path: str | Path) -> Inspected:
+    """What a file holds, decoded once: the same errors as `load_image`."""
+    data = _read(Path(path))
+    image = _decode(data, str(path))
+    with Image.open(BytesIO(data)) as stored:  # opened lazily: only the header is read again
+        transparent, (width, height) = stored.has_transparency_data, stored.size
+        return Inspected(hashlib.sha256(data).hexdigest(), stored.mode, transparent, width, height, image)
 
 
 def _read(path: Path) -> bytes:

@@ -74,6 +74,11 @@ def _read_class(root: Path, folder: Path, split: Split) -> tuple[list[Row], list
     return rows, problems
 
 
+def image_files(folder: Path) -> list[Path]:
+    """The files of a class folder that are images by their names."""
+    return [path for path in _visible(folder) if not path.is_dir()]
+
+
 def _visible(folder: Path) -> list[Path]:
     return [
         path

@@ -1,0 +1,275 @@
+"""What is wrong, or worth knowing, with a data set before a run: the lint behind `seewhy data check`.
+
+Where `load_domain` stops a run at what cannot be used, this looks at everything and goes on: every broken file, copies
+across splits and classes, imbalance, labels that run into one another, how images are stored, the concept bank.
+
+    error      a run stops there, or its figures would be wrong
+    warning    a run goes on and may be the worse for it
+    note       to know
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from seewhy.config import DataConfig
+from seewhy.domain.concepts import ConceptBank, fit_concepts
+from seewhy.domain.domain import class_problems, each_image, example_ids, read_bank, with_aliases
+from seewhy.domain.duplicates import near_duplicates, signature
+from seewhy.domain.images import Inspected, inspect_image
+from seewhy.domain.loaders import SPLITS, Reading, Row
+from seewhy.domain.loaders.layouts import read_data
+from seewhy.domain.loaders.truth import load_truth
+from seewhy.domain.questions import Questions
+from seewhy.domain.words import name_key
+from seewhy.errors import SeeWhyError
+from seewhy.records import Example
+
+FEW_IMAGES = 10
+"""Train images below which a class is told."""
+MOST_UNEQUAL = 10.0
+"""Train images of the largest class for each of the smallest from which on imbalance is told."""
+SMALL_SIDE = 64
+"""Pixels of the shorter side below which an image is told."""
+_GREY = ("1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+
+Level = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found. `items` are the files, rows, classes or phrases it was found in, all of them."""
+
+    level: Level
+    kind: str
+    message: str
+    items: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DataCheck:
+    """The result: how many images each class has in each split, and the findings, errors first."""
+
+    name: str
+    counts: Mapping[str, Mapping[str, int]]
+    """label -> split -> images"""
+    findings: tuple[Finding, ...]
+
+    @property
+    def errors(self) -> int:
+        return sum(finding.level == "error" for finding in self.findings)
+
+    def as_json(self) -> dict[str, Any]:
+        splits = {split: sum(of.get(split, 0) for of in self.counts.values()) for split in SPLITS}
+        return {
+            "name": self.name,
+            "images": splits,
+            "classes": {label: dict(of) for label, of in self.counts.items()},
+            "errors": self.errors,
+            "findings": [
+                {"level": f.level, "kind": f.kind, "message": f.message, "items": list(f.items)} for f in self.findings
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class Look:
+    """An image without its pixels."""
+
+    sha256: str
+    mode: str
+    is_transparent: bool
+    shorter_side: int
+    hash: int
+    thumbnail_SS: np.ndarray
+
+
+def check_data(data: DataConfig, evaluated: str = "test", cache: Path | None = None) -> DataCheck:
+    """Look at all of a data set. `evaluated` is the split that is measured on. Raises SeeWhyError where the data set
+    cannot be read at all (no folder, an index file that is missing)."""
+    reading = read_data(data, cache)
+    rows = reading.rows
+    findings = [Finding("warning", "layout", note) for note in reading.notes]
+    if reading.problems:
+        findings.append(Finding("error", "layout", "the data set as it lies on disk", tuple(reading.problems)))
+    looks, broken = _look(reading)
+    if broken:
+        findings.append(Finding("error", "broken files", "files that are no whole image", tuple(broken)))
+    found, bank = _text_findings(data, reading)
+    findings += found
+    findings += copy_findings(rows, looks, published=reading.is_published)
+    findings += mode_findings(rows, looks)
+    findings += balance_findings(rows, evaluated)
+    findings += label_findings(rows, bank)
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        counts[row.label][row.split] += 1
+    findings.sort(key=lambda finding: ("error", "warning", "note").index(finding.level))
+    return DataCheck(reading.name or Path(data.source).stem, dict(sorted(counts.items())), tuple(findings))
+
+
+def _look(reading: Reading) -> tuple[list[Look | None], list[str]]:
+    """Each row's image (None where it is broken), and what is wrong with the broken ones."""
+
+    def look(path: Path) -> Look | str:
+        try:
+            found: Inspected = inspect_image(path)
+        except SeeWhyError as error:
+            return str(error).removeprefix(str(path))
+        phash, thumbnail_SS = signature(found.image)
+        side = min(found.width, found.height)
+        return Look(found.sha256, found.mode, found.is_transparent, side, phash, thumbnail_SS)
+
+    seen = list(each_image(look, [reading.root / row.image for row in reading.rows]))
+    broken = [f"{row.where}{what}" for row, what in zip(reading.rows, seen, strict=True) if isinstance(what, str)]
+    return [None if isinstance(what, str) else what for what in seen], broken
+
+
+def _text_findings(data: DataConfig, reading: Reading) -> tuple[list[Finding], ConceptBank]:
+    """Noun and questions, the truth file, and the concept bank against the classes; and that bank."""
+    findings = []
+    labels = sorted({row.label for row in reading.rows})
+    for kind, read in (
+        ("questions", lambda: Questions.for_noun(data.noun, data.questions)),
+        ("truth", lambda: load_truth(Path(data.truth), _examples(reading.rows)) if data.truth else None),
+    ):
+        try:
+            read()
+        except SeeWhyError as error:
+            findings.append(Finding("error", kind, str(error)))
+    bank = ConceptBank({})
+    path = Path(data.concepts) if data.concepts is not None else None
+    if (path and not path.exists()) or (path is None and reading.bank is None):
+        where = f" at {path}" if path else "; set data.concepts"
+        message = f"there is no concept bank yet{where} (`seewhy concepts draft` writes one)"
+        findings.append(Finding("warning", "concepts", message))
+    else:
+        try:
+            bank, problems = read_bank(data, reading)
+            bank, misfits = fit_concepts(bank, labels)
+        except SeeWhyError as error:
+            problems, misfits = [str(error)], []
+        if problems or misfits:
+            findings.append(Finding("error", "concepts", "the concept bank", (*problems, *misfits)))
+    known = ConceptBank({label: bank.get(label, ()) for label in labels}, bank.aliases)
+    return findings, with_aliases(known, reading.aliases)
+
+
+def _examples(rows: Sequence[Row]) -> list[Example]:
+    return [Example(i, row.image, "", row.label, row.split) for i, row in zip(example_ids(rows), rows, strict=True)]
+
+
+def copy_findings(rows: Sequence[Row], looks: Sequence[Look | None], *, published: bool) -> Iterator[Finding]:
+    """Copies and near-copies, by what they put at risk. In a published data set's own splits they are warnings."""
+    first: dict[str, int] = {}
+    pairs: list[tuple[int, int, bool]] = []
+    for index, look in enumerate(looks):
+        if look and (other := first.setdefault(look.sha256, index)) != index:
+            pairs.append((other, index, True))
+    unique = sorted(first.values())
+    seen = [look for index in unique if (look := looks[index])]
+    if seen:
+        hash_N = np.array([look.hash for look in seen], dtype=np.uint64)
+        alike = near_duplicates(hash_N, np.stack([look.thumbnail_SS for look in seen]))
+        pairs += [(unique[i], unique[j], False) for i, j in alike]
+    found: dict[tuple[str, bool], list[str]] = defaultdict(list)
+    for i, j, same in pairs:
+        where = "splits" if rows[i].split != rows[j].split else "classes" if rows[i].label != rows[j].label else ""
+        found[where, same].append(f"{rows[j].where} and {rows[i].where}")
+    remedy = {
+        "splits": "across splits: what is measured was trained on; remove one of each",
+        "classes": "across classes: one of the labels is wrong; remove one of each",
+        "": "within one class and split: they count twice",
+    }
+    for (where, same), items in sorted(found.items(), key=lambda pair: (pair[0][0] == "", pair[0])):
+        refused = where and same and not published
+        level: Level = "error" if refused else "warning" if where else "note"
+        kind = f"{'copies' if same else 'near-copies'}{f' across {where}' if where else ''}"
+        what = "the same file twice, " if same else "images that look alike, "
+        yield Finding(level, kind, what + remedy[where], tuple(items))
+
+
+def mode_findings(rows: Sequence[Row], looks: Sequence[Look | None]) -> Iterator[Finding]:
+    """How images are stored, where that is not plain RGB or grey; and very small ones."""
+    stored: dict[str, list[str]] = defaultdict(list)
+    small = []
+    for row, look in zip(rows, looks, strict=True):
+        if look is None:
+            continue
+        kind = _stored_as(look)
+        if kind:
+            stored[kind].append(row.where)
+        if look.shorter_side < SMALL_SIDE:
+            small.append(f"{row.where}: {look.shorter_side} pixels")
+    for kind, items in sorted(stored.items()):
+        yield Finding("note", "image modes", f"images with {kind}", tuple(items))
+    if small:
+        yield Finding("warning", "small images", f"images with a side under {SMALL_SIDE} pixels", tuple(small))
+    seen = [(row.where, look.mode in _GREY) for row, look in zip(rows, looks, strict=True) if look]
+    grey = [where for where, is_grey in seen if is_grey]
+    colour = [where for where, is_grey in seen if not is_grey]
+    if grey and colour:
+        rarer, others = ("grey", "colour") if len(grey) <= len(colour) else ("colour", "grey")
+        message = f"{rarer} images among {others} ones: a shortcut, where classes differ in it"
+        yield Finding("note", "image modes", message, tuple(grey if rarer == "grey" else colour))
+
+
+def _stored_as(look: Look) -> str:
+    """What is unusual about an image's pixels, and how they are read; nothing for RGB and 8-bit grey."""
+    if look.mode.startswith("I;16"):
+        return "16 bits a pixel, read as 8"
+    if look.mode in ("I", "F"):
+        return "32 bits a pixel, stretched to 8"
+    if look.is_transparent:
+        return "transparency, read as on white"
+    if look.mode == "P":
+        return "a palette, read as RGB"
+    if look.mode in ("CMYK", "YCCK"):
+        return "CMYK colours, read as RGB"
+    return "" if look.mode in (*_GREY, "RGB") else f"mode {look.mode}, read as RGB"
+
+
+def balance_findings(rows: Sequence[Row], evaluated: str) -> Iterator[Finding]:
+    """Empty splits, classes with few train images, and unequal classes."""
+    splits = Counter(row.split for row in rows)
+    for split in SPLITS:
+        if not splits[split]:
+            stops = split in ("train", evaluated)
+            remedy = "add images" if split != "val" else "data.val_share takes some from train, to choose settings by"
+            yield Finding("error" if stops else "note", "splits", f"there is no {split} image; {remedy}")
+    labels = sorted({row.label for row in rows})
+    train = Counter(row.label for row in rows if row.split == "train")
+    few = [f"{label}: {train[label]}" for label in labels if 0 < train[label] < FEW_IMAGES]
+    if few:
+        yield Finding("warning", "imbalance", f"classes with fewer than {FEW_IMAGES} train images", tuple(few))
+    if train and max(train.values()) > MOST_UNEQUAL * min(train.values()):
+        (most, many), (least, little) = train.most_common()[0], train.most_common()[-1]
+        message = f"'{most}' has {many:,} train images and '{least}' {little:,}; accuracy is mostly that of the large"
+        yield Finding("warning", "imbalance", message)
+    if splits[evaluated]:
+        measured = {row.label for row in rows if row.split == evaluated}
+        absent = [label for label in labels if label not in measured]
+        if absent:
+            message = f"classes without {evaluated} images: nothing is measured of them"
+            yield Finding("warning", "imbalance", message, tuple(absent))
+
+
+def label_findings(rows: Sequence[Row], bank: ConceptBank) -> Iterator[Finding]:
+    """Labels that cannot be told apart or said, and labels inside others."""
+    if problems := class_problems(rows, bank):
+        yield Finding("error", "labels", "labels and classes", tuple(problems))
+    keys = {name_key(label): label for label in sorted({row.label for row in rows})}
+    inside = [
+        f"'{keys[part]}' in '{label}'"
+        for key, label in keys.items()
+        for length in range(1, len(key))
+        for start in range(len(key) - length + 1)
+        if (part := key[start : start + length]) in keys
+    ]
+    if inside:
+        message = "labels inside others: an answer counts as the longest label that it names"
+        yield Finding("note", "labels", message, tuple(inside))

@@ -1,0 +1,207 @@
+"""A data set of the Hugging Face `datasets` library: on the Hub, saved by `save_to_disk`, or a folder that it can load.
+
+    data: {layout: hub, source: owner/name}                    also owner/name:configuration and owner/name@revision
+    data: {layout: hub, source: folder}
+
+The image is the one column of type Image; the label is the one of type ClassLabel, or `data.label_column`, which may
+also be a column of text. Class names become labels as those of class folders do (`folder.py`). Splits are called
+train; val, valid, validation or dev; test or testing.
+
+Records hold paths, so the images are written once, each under the SHA-256 of its bytes, to a folder of the cache that
+is named after the data set's own fingerprint: a data set that changes gets another folder. Images are written before
+the index that lists them, so a broken-off writing is taken up again and never believed. The same bytes twice in one
+split are one image; under two labels, the first stays and the rest are told.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from seewhy.domain.loaders import Reading, Row, Split, as_split
+from seewhy.domain.loaders.folder import label_of
+from seewhy.domain.loaders.table import read_jsonl
+from seewhy.domain.problems import nearest
+from seewhy.errors import SeeWhyError
+from seewhy.progress import progress
+from seewhy.storage import digest, disk, write_atomically
+
+_SPLIT_OF: Mapping[str, Split] = {
+    "training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test",
+}  # fmt: skip
+_SUFFIX = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif"}
+
+
+def default_cache() -> Path:
+    """SEEWHY_CACHE, or `seewhy` in the user's cache folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("SEEWHY_CACHE") or Path(home) / "seewhy")
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether `save_to_disk` wrote this folder."""
+    return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
+
+
+def read_hub(source: str, label_column: str | None, cache: Path) -> Reading:
+    """The rows of all splits, their images materialised below `cache`. Raises SeeWhyError where this cannot be."""
+    parts = _load(source)
+    columns = {name: _columns(source, part.features, label_column) for name, part in parts.items()}
+    if not columns:
+        raise SeeWhyError(f"{source} has no rows; choose another data set.")
+    splits: dict[str, Split] = {name: _split(source, name) for name in parts}
+    made_of = {name: [part._fingerprint, *columns[name]] for name, part in parts.items()}
+    folder = cache / "hub" / f"{_name(source).replace('/', '--')}-{digest(made_of)[:16]}"
+    index = folder / "index.jsonl"
+    if not index.is_file():
+        _materialise(folder, parts, columns, splits)
+    return _read_index(folder, index, _name(source))
+
+
+def _load(source: str) -> dict[str, Any]:
+    """name -> part of the data set. The one place that knows `datasets`."""
+    try:
+        import datasets
+        from datasets.exceptions import DatasetsError
+    except ImportError as error:
+        raise SeeWhyError(
+            "Reading a Hugging Face data set needs the datasets library: pip install 'seewhy[data]'."
+        ) from error
+    folder = Path(source).expanduser()
+    try:
+        if is_saved(folder):
+            loaded = datasets.load_from_disk(str(folder))
+        elif folder.is_dir():
+            loaded = datasets.load_dataset(str(folder))
+        else:
+            name, _, revision = source.partition("@")
+            name, _, configuration = name.partition(":")
+            loaded = datasets.load_dataset(name, configuration or None, revision=revision or None)
+    except (OSError, ValueError, KeyError, DatasetsError) as error:
+        remedy = "set data.source to a data set on the Hub (owner/name) or to a folder saved by save_to_disk"
+        raise SeeWhyError(f"{source} cannot be loaded ({error}); {remedy}.") from error
+    if isinstance(loaded, datasets.Dataset):
+        return {"train": loaded}
+    return {str(name): part for name, part in loaded.items()}
+
+
+def _columns(source: str, features: Mapping[str, Any], label_column: str | None) -> tuple[str, str]:
+    """The names of the image column and of the label column."""
+    kinds = {name: type(feature).__name__ for name, feature in features.items()}
+    images = [name for name, kind in kinds.items() if kind == "Image"]
+    if len(images) != 1:
+        found = f"the image columns {', '.join(images)}" if images else "no image column"
+        raise SeeWhyError(f"{source} has {found} (columns: {', '.join(kinds)}); it must have one, of type Image.")
+    labels = [name for name, kind in kinds.items() if kind == "ClassLabel"]
+    if label_column is not None:
+        if label_column not in kinds:
+            raise SeeWhyError(
+                f"{source} has no column '{label_column}'{nearest(label_column, kinds)}; correct data.label_column."
+            )
+        text = getattr(features[label_column], "dtype", "") in ("string", "large_string")
+        if label_column not in labels and not text:
+            raise SeeWhyError(f"{source}: column '{label_column}' is neither a ClassLabel nor text; choose another.")
+        labels = [label_column]
+    if len(labels) != 1:
+        found = f"the label columns {', '.join(labels)}" if labels else "no column of type ClassLabel"
+        raise SeeWhyError(
+            f"{source} has {found} (columns: {', '.join(kinds)}); set data.label_column to the one to learn."
+        )
+    return images[0], labels[0]
+
+
+def _split(source: str, name: str) -> Split:
+    split = as_split(name.casefold()) or _SPLIT_OF.get(name.casefold())
+    if split is None:
+        raise SeeWhyError(f"{source}: its part '{name}' is none of train, validation and test; rename or remove it.")
+    return split
+
+
+def _name(source: str) -> str:
+    folder = Path(source).expanduser()
+    return folder.resolve().name if folder.exists() else source.partition("@")[0].partition(":")[0]
+
+
+def _materialise(
+    folder: Path, parts: Mapping[str, Any], columns: Mapping[str, tuple[str, str]], splits: Mapping[str, Split]
+) -> None:
+    """Write the images, then the index."""
+    import json
+
+    lines = []
+    total = sum(len(part) for part in parts.values())
+    with progress(f"writing the images of {folder.name}", total=total, done=0) as advance:
+        for name, part in parts.items():
+            for number, (content, label) in enumerate(_rows(part, *columns[name]), 1):
+                sha256 = hashlib.sha256(content).hexdigest()
+                image = f"{splits[name]}/{sha256[:2]}/{sha256}{_suffix(content)}"
+                if content and not (folder / image).is_file():
+                    _write(folder / image, content)
+                record = {"image": image, "label": label, "split": splits[name], "row": f"{name} row {number}"}
+                lines.append(json.dumps(record, ensure_ascii=False) + "\n")
+                advance(1)
+    write_atomically(folder / "index.jsonl", "".join(lines).encode())
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all; not flushed one by one, as a lost image is found when the data set is loaded."""
+    with disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(path.name + ".partial")
+        unfinished.write_bytes(content)
+        unfinished.replace(path)
+
+
+def _rows(part: Any, image_column: str, label_column: str) -> Iterator[tuple[bytes, str]]:
+    """(bytes of the image file, label) of each row, each empty where it is missing."""
+    import datasets
+
+    feature = part.features[label_column]
+    names = feature.names if isinstance(feature, datasets.ClassLabel) else None
+    part = part.select_columns([image_column, label_column]).cast_column(image_column, datasets.Image(decode=False))
+    for row in part:
+        stored, label = row[image_column], row[label_column]
+        content = (stored or {}).get("bytes") or b""
+        if not content and stored and stored.get("path"):
+            path = Path(stored["path"])
+            content = path.read_bytes() if path.is_file() else b""
+        if names is not None:
+            label = names[label] if label is not None and label >= 0 else ""
+        yield content, label or ""
+
+
+def _suffix(content: bytes) -> str:
+    from PIL import Image
+
+    try:
+        with Image.open(BytesIO(content)) as image:
+            return _SUFFIX.get(image.format or "", ".img")
+    except (OSError, ValueError, SyntaxError):
+        return ".img"
+
+
+def _read_index(folder: Path, index: Path, name: str) -> Reading:
+    rows: dict[str, Row] = {}
+    problems, notes, twice = [], [], 0
+    for _, record in read_jsonl(index):
+        image, where = record["image"], record["row"]
+        label = label_of(record["label"])
+        if not (folder / image).is_file():
+            problems.append(f"{name}: {where} has no image; remove the row.")
+        elif not label:
+            problems.append(f"{name}: {where} has no label; remove the row.")
+        elif image not in rows:
+            rows[image] = Row(image, label, record["split"], where)
+        elif rows[image].label == label:
+            twice += 1
+        else:
+            first = rows[image]
+            notes.append(
+                f"{name}: {where} is the same image as {first.where}, and called '{label}', not '{first.label}'; "
+                "left out."
+            )
+    if twice:
+        notes.append(f"{name}: {twice:,} rows repeat an image of their split and class; left out.")
+    return Reading(folder.resolve(), list(rows.values()), problems, notes, name)

@@ -1,0 +1,102 @@
+"""Which reader a data set needs: `data.layout`, or what the data itself says.
+
+'auto' takes a file for a table or for the research code's JSON by its ending; a folder that `save_to_disk` wrote for a
+Hugging Face data set; any other with train/ for an image folder; and the rest for the published data set whose index
+files it has. PLD and Chest X-ray have none, and are asked for by name.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from seewhy.config import DataConfig
+from seewhy.domain.loaders import Reading
+from seewhy.domain.loaders.chest_xray import read_chest_xray
+from seewhy.domain.loaders.cub200 import read_cub200
+from seewhy.domain.loaders.dogs import read_dogs
+from seewhy.domain.loaders.fgvc import read_fgvc
+from seewhy.domain.loaders.folder import read_folder
+from seewhy.domain.loaders.ham10000 import read_ham10000
+from seewhy.domain.loaders.hub import default_cache, is_saved, read_hub
+from seewhy.domain.loaders.pld import read_pld
+from seewhy.domain.loaders.research import is_research_folder, read_research
+from seewhy.domain.loaders.splitting import hold_out
+from seewhy.domain.loaders.table import read_table
+from seewhy.errors import SeeWhyError
+
+_PUBLISHED: dict[str, Callable[[Path], Reading]] = {
+    "cub200": read_cub200,
+    "dogs": read_dogs,
+    "fgvc": read_fgvc,
+    "pld": read_pld,
+    "ham10000": read_ham10000,
+    "chest_xray": read_chest_xray,
+    "research": read_research,
+}
+_MARKERS = {
+    "cub200": ("image_class_labels.txt", "CUB_200_2011/image_class_labels.txt"),
+    "dogs": ("train_list.mat", "lists/train_list.mat"),
+    "fgvc": ("images_variant_trainval.txt", "data/images_variant_trainval.txt"),
+    "ham10000": ("HAM10000_metadata.csv", "HAM10000_metadata", "HAM10000_metadata.tab"),
+}
+"""Files that tell a published data set, below `data.source`."""
+
+
+def read_data(data: DataConfig, cache: Path | None = None) -> Reading:
+    """What `data.source` holds, with no image opened. `cache` takes the images of a Hugging Face data set.
+
+    Raises SeeWhyError where it cannot be read at all; lesser problems are in the result.
+    """
+    source = Path(data.source).expanduser()
+    layout = layout_of(source) if data.layout == "auto" else data.layout
+    if layout == "hub":
+        reading = read_hub(data.source, data.label_column, cache or default_cache())
+    elif not source.exists():
+        raise SeeWhyError(_missing(data.source))
+    elif layout in ("folder", "table"):
+        reading = _own(source, layout)
+    else:
+        if layout != "research" and not source.is_dir():
+            raise SeeWhyError(
+                f"{source} is no folder; layout '{layout}' reads the folder that the data is unpacked in."
+            )
+        reading = _PUBLISHED[layout](source.resolve())
+    if not data.val_share:
+        return reading
+    rows = hold_out(reading.rows, data.val_share)
+    problems = list(reading.problems)
+    if rows and not any(row.split == "val" for row in rows):
+        problems.append(f"data.val_share {data.val_share} leaves no class a val image; raise it or add val images.")
+    return replace(reading, rows=rows, problems=problems)
+
+
+def layout_of(source: Path) -> str:
+    """The layout that a file or folder has by the looks of it."""
+    if source.is_file():
+        return "research" if source.suffix.lower() == ".json" else "table"
+    if is_saved(source):
+        return "hub"
+    if source.is_dir() and not (source / "train").is_dir():
+        for layout, markers in _MARKERS.items():
+            if any((source / marker).is_file() for marker in markers):
+                return layout
+        if is_research_folder(source):
+            return "research"
+    return "folder"
+
+
+def _own(source: Path, layout: str) -> Reading:
+    if layout == "folder" and not source.is_dir():
+        raise SeeWhyError(f"{source} is no folder; set data.layout to 'auto' or 'table'.")
+    if layout == "table" and source.is_dir():
+        raise SeeWhyError(f"{source} is a folder; set data.layout to 'auto' or 'folder', or data.source to the table.")
+    root = source.resolve() if source.is_dir() else source.parent.resolve()
+    rows, problems = read_folder(root) if layout == "folder" else read_table(source)
+    return Reading(root, rows, problems)
+
+
+def _missing(source: str) -> str:
+    hint = ""
+    if source.count("/") == 1 and not source.startswith((".", "/", "~")):
+        hint = ", or data.layout to 'hub' if it is a data set on the Hugging Face Hub"
+    return f"There is no folder or table '{source}'; set data.source to one{hint}."

@@ -1,0 +1,67 @@
+"""The six shipped configurations of the paper's data sets: parsed, and loaded on a small stand-in in its layout."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from published_sets import PUBLISHED, write_concepts
+from seewhy.cli import main
+from seewhy.domain import load_domain
+from seewhy.settings import load_config
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+NOUNS = {"cub200": "bird", "dogs": "dog", "fgvc": "aircraft", "pld": "leaf", "ham10000": "skin lesion",
+         "chest_xray": "chest X-ray"}  # fmt: skip
+IN_CHECKOUT = {"data", "configs", "runs"}
+"""The first part of every path that a shipped configuration names."""
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_configuration_is_the_papers(name: str) -> None:
+    config = load_config(CONFIGS / f"{name}.yaml")
+    assert (config.data.layout, config.data.noun, config.output) == (name, NOUNS[name], f"runs/{name}")
+    assert config.data.concepts == f"configs/concepts/{name}.yaml"
+    assert {Path(path).parts[0] for path in (config.data.source, config.data.concepts, config.output)} <= IN_CHECKOUT
+    assert (config.model.name_or_path, config.select.encoder) == ("llava-hf/llava-1.5-7b-hf", "intfloat/e5-large")
+    assert (config.rounds, config.data.val_share, config.evaluate.split) == (4, 0.0, "test")
+    describe, synthesise, sample, tune = config.describe, config.synthesise, config.sample, config.tune
+    assert (describe.prompts_per_image, describe.samples_per_prompt, describe.max_new_tokens) == (3, 10, 256)
+    assert (synthesise.answers_per_image, synthesise.temperature, synthesise.max_new_tokens) == (8, 0.3, 128)
+    assert (sample.queries_per_image, sample.samples_per_query, sample.temperature, sample.top_p) == (8, 3, 0.7, 0.6)
+    assert (tune.lora_rank, tune.lora_alpha, tune.lora_dropout, tune.learning_rate) == (128, 256, 0.05, 1e-5)
+    assert (tune.epochs, tune.batch_size, tune.warmup) == (2, 32, 0.05)
+    assert (config.select.temperature, config.select.threshold_std, config.select.minimum) == (0.1, 0.4, 3)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_configuration_reads_its_data_set(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = PUBLISHED[name].make(tmp_path / "data")
+    concepts = write_concepts(tmp_path / "concepts.yaml", PUBLISHED[name].labels)
+    placed = ["--data.source", str(source), "--data.concepts", str(concepts)]
+    data = load_config(CONFIGS / f"{name}.yaml", placed).data
+    domain = load_domain(data)
+    assert domain.labels == PUBLISHED[name].labels
+    assert domain.questions.noun == NOUNS[name]
+    val = load_domain(replace(data, val_share=0.34)).split("val")
+    assert len(val) > len(domain.split("val"))
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_data_check_runs_before_there_are_concepts(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a stranger does: the data in its place, the configuration as it is shipped."""
+    config = load_config(CONFIGS / f"{name}.yaml")
+    source = PUBLISHED[name].make(tmp_path / "unpacked")
+    monkeypatch.chdir(tmp_path)
+    Path(config.data.source).parent.mkdir(parents=True)
+    source.rename(config.data.source)
+    if name == "cub200":
+        (tmp_path / "unpacked/attributes.txt").rename("data/attributes.txt")
+    assert main(["data", "check", str(CONFIGS / f"{name}.yaml")]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"there is no concept bank yet at configs/concepts/{name}.yaml" in shown
+    assert "the paper has" in shown
+    assert "0 errors" in shown
