@@ -103,7 +103,7 @@ def test_mistakes_in_a_file(tmp_path: Path, text: str, message: str) -> None:
     [
         (["--tune.epoch", "1"], r"command line: there is no setting --tune\.epoch\. Did you mean --tune\.epochs\?"),
         (["--epochs=1"], r"there is no setting --epochs\. Did you mean --tune\.epochs\?"),
-        (["--tune", "{epochs: 1}"], r"--tune\. It is a group: use --tune\.epochs"),
+        (["--tune", "{epochs: 1}"], r"--tune\. It is a group: use --tune\.method"),
         (["--tune.epochs", "x"], r"command line: tune\.epochs is x, but takes a whole number"),
         (["--rounds", "null"], r"command line: rounds is None, but takes a whole number"),
         (["--tune.epochs"], r"--tune\.epochs: expected one argument"),
@@ -157,9 +157,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
 
     loop = SimpleNamespace(
         run=lambda config, *, discard_stale: called("run", config, discard_stale),
-        evaluate=lambda run, split: called("evaluate", run, split),
+        evaluate=lambda run, split, **_: called("evaluate", run, split),
     )
-    page = SimpleNamespace(write_page=lambda run: called("report", run) and Path(run) / "report.html")
+    page = SimpleNamespace(write_page=lambda run, **_: called("report", run) and Path(run) / "report.html")
     monkeypatch.setitem(sys.modules, "seewhy.loop", loop)
     monkeypatch.setattr(seewhy, "loop", loop, raising=False)
     monkeypatch.setitem(sys.modules, "seewhy.report.page", page)
