@@ -4,13 +4,18 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo fruit test check format clean
+.PHONY: demo fruit results test check format clean
 
 demo: $(INSTALLED)  ## set up, then run the whole loop on the field guide (at most ten minutes on two cores)
 	$(BIN)/seewhy demo
 
 fruit: $(INSTALLED)  ## the loop on real photos, see configs/grocery_fruit.yaml
 	$(BIN)/seewhy run configs/grocery_fruit.yaml
+
+results: $(INSTALLED)  ## the paper's claims, on the field guide and on fruit: docs/results.md (a night on two cores)
+	$(BIN)/seewhy compare configs/fieldguide.yaml --output runs/compare
+	$(BIN)/seewhy compare configs/grocery_fruit.yaml --seeds '[0]' --output runs/compare_fruit
+	$(BIN)/python -m bench.results --fieldguide runs/compare --fruit runs/compare_fruit --output docs
 
 test: $(INSTALLED)  ## set up, then run all tests
 	$(BIN)/python -m pytest
@@ -27,7 +32,7 @@ format: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,llm]'
 	touch $@
 
 clean:

@@ -40,7 +40,6 @@ class Verb:
             allow_abbrev=False,
         )
         self.arguments(parser)
-        add_verbs(parser, self.verbs)
         return parser
 
     def run(self, given: Namespace) -> int:
@@ -53,7 +52,9 @@ def add_verbs(parser: ArgumentParser, verbs: tuple[Verb, ...]) -> None:
     if verbs:
         subcommands = parser.add_subcommands(dest="verb", metavar="VERB")
         for verb in verbs:
-            subcommands.add_subcommand(verb.name, verb.parser(), help=verb.summary)
+            inner = verb.parser()
+            subcommands.add_subcommand(verb.name, inner, help=verb.summary)
+            add_verbs(inner, verb.verbs)  # after it: jsonargparse wants the levels in order
 
 
 def chosen(verbs: tuple[Verb, ...], name: str) -> Verb:

@@ -1,0 +1,167 @@
+"""What is wrong, doubtful or odd in a concept bank: `seewhy concepts check`. Pure: no file is read here.
+
+A *problem* stops a run; a *warning* costs the method something; a *note* is worth a look and may be right.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+from seewhy.domain.phrases import COLOURS, MAX_WORDS, Words, folded, generic, last_word_in, named_in, unseen
+from seewhy.domain.words import name_key
+
+Level = Literal["problem", "warning", "note"]
+
+FEWEST = 3
+"""Concepts that a class should have: selection never keeps fewer (`select.minimum`)."""
+NEAR = 0.6
+"""Two phrases are near-duplicates when more than this share of their words is common (Jaccard)."""
+
+_VALUES: tuple[frozenset[str], ...] = (
+    COLOURS,
+    *(
+        frozenset(values.split())
+        for values in (
+            "long short", "large small big tiny huge", "thick thin slender stout", "broad wide narrow",
+            "straight curved hooked pointed rounded blunt forked square", "smooth rough wrinkled bumpy",
+            "striped spotted plain barred streaked mottled", "erect drooping floppy", "high low",
+        )
+    ),
+)  # fmt: skip
+"""Words of which one excludes the others, of the same part."""
+_SMALL = frozenset(["of", "on", "with", "and", "in", "at", "to", "or", "very"])
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`label` is empty for what concerns the whole bank; `concepts` are those it is about."""
+
+    level: Level
+    kind: str
+    label: str
+    concepts: tuple[str, ...]
+    text: str
+
+
+def check_bank(
+    bank: Mapping[str, Sequence[str]],
+    noun: str,
+    problems: Iterable[str] = (),
+    aliases: Mapping[str, Sequence[str]] = {},
+) -> list[Finding]:
+    """All findings, the worst first and by class within. `problems` are those of reading the bank."""
+    names = {label: (label, *aliases.get(label, ())) for label in bank}
+    found = [Finding("problem", "a run refuses it", "", (), problem) for problem in problems]
+    found += shared_by_all(bank)
+    for label, concepts in bank.items():
+        found += [*of_class(label, concepts, noun), *names_inside(label, concepts, names), *pairs(label, concepts)]
+    return ordered(found)
+
+
+def of_class(label: str, concepts: Sequence[str], noun: str) -> Iterator[Finding]:
+    """What concerns single concepts, and how many there are."""
+    if len(concepts) < FEWEST:
+        what = f"{len(concepts)} concept{'s' * (len(concepts) != 1)}; selection keeps {FEWEST}, so add some"
+        yield Finding("warning", "few concepts", label, tuple(concepts), what)
+    for concept in concepts:
+        if not folded(concept):
+            yield Finding(
+                "problem", "no words", label, (concept,), "no word that a text could state; mend or remove it"
+            )
+            continue
+        if (words := len(name_key(concept))) > MAX_WORDS:
+            yield Finding("warning", "too long", label, (concept,), f"{words} words; cut it to one part and its look")
+        if kind := unseen(concept):
+            yield Finding("note", "not visual", label, (concept,), f"seems to speak of {kind}, which no picture shows")
+        elif generic(concept, noun):
+            yield Finding("note", "too generic", label, (concept,), f"says nothing that another {noun} has not")
+
+
+def names_inside(label: str, concepts: Sequence[str], names: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
+    """Concepts with a class's name in them: a description that shows the feature will seldom say it so."""
+    others = [name for other, group in names.items() if other != label for name in group]
+    for concept in concepts:
+        if name := named_in(concept, names[label]):
+            yield Finding("warning", "label inside", label, (concept,), f"holds its own class's name, '{name}'")
+        elif name := named_in(concept, others):
+            yield Finding("warning", "label inside", label, (concept,), f"holds the name of another class, '{name}'")
+        elif name := last_word_in(concept, names[label]):
+            yield Finding("note", "label inside", label, (concept,), f"holds '{name}', a word of its class's name")
+
+
+def pairs(label: str, concepts: Sequence[str]) -> Iterator[Finding]:
+    """Duplicates, near-duplicates, and pairs that contradict each other, within a class."""
+    for one, other in combinations(concepts, 2):
+        if folded(one) == folded(other):
+            yield Finding("warning", "duplicate", label, (one, other), "the same words; remove one")
+        elif contradict(one, other):
+            what = "two values of one part; right where sexes, ages or varieties differ"
+            yield Finding("note", "contradictory", label, (one, other), what)
+        elif alike(one, other) > NEAR:
+            what = "nearly the same words; one of them draws off the other's score"
+            yield Finding("note", "near-duplicate", label, (one, other), what)
+
+
+def shared_by_all(bank: Mapping[str, Sequence[str]]) -> list[Finding]:
+    """Concepts that every class has: they are nobody's negatives and tell nothing apart."""
+    if len(bank) < 2:
+        return []
+    counts = Counter(key for concepts in bank.values() for key in {folded(concept) for concept in concepts})
+    spelt = {folded(concept): concept for concepts in bank.values() for concept in concepts}
+    what = f"all {len(bank)} classes have it, so that it tells nothing apart; remove it"
+    return [
+        Finding("warning", "shared by every class", "", (spelt[key],), what)
+        for key, count in counts.items()
+        if count == len(bank)
+    ]
+
+
+def unused(
+    selected: Mapping[tuple[str, str], tuple[int, int]], described: Mapping[tuple[str, str], int], fewest: int
+) -> list[Finding]:
+    """What a run made of the concepts. (class, concept) -> (images, how many of them it was selected for), and ->
+    descriptions of the class's images that state it. Classes with fewer than `fewest` images are left out."""
+    found = []
+    for (label, concept), (images, count) in selected.items():
+        if images < fewest:
+            continue
+        if not described.get((label, concept), 0):
+            what = (
+                f"no description of the class's {images} images says it; the model may not see it, or say it otherwise"
+            )
+            found.append(Finding("warning", "never described", label, (concept,), what))
+        if not count:
+            what = f"selected for none of the class's {images} images"
+            found.append(Finding("warning", "never selected", label, (concept,), what))
+    return ordered(found)
+
+
+def contradict(one: str, other: str) -> bool:
+    """Whether two phrases give one part two values: "red crown" and "blue crown", not "red crown" and "blue wings"."""
+    first, second = folded(one), folded(other)
+    for values in _VALUES:
+        mine, theirs = values.intersection(first), values.intersection(second)
+        if mine and theirs and not mine & theirs and _without(first, values) == _without(second, values) != ():
+            return True
+    return False
+
+
+def alike(one: str, other: str) -> float:
+    """The Jaccard similarity of two phrases' words; 0 where the same words stand in another order, and differ so."""
+    first, second = folded(one), folded(other)
+    mine, theirs = set(first) - _SMALL, set(second) - _SMALL
+    if mine == theirs and len(mine & COLOURS) > 1 and _SMALL & {*first, *second}:
+        return 0.0  # "yellow bill with black tip" and "black bill with yellow tip"
+    return len(mine & theirs) / len(mine | theirs) if mine | theirs else 1.0
+
+
+def ordered(found: Iterable[Finding]) -> list[Finding]:
+    """Problems, warnings, notes; within, by kind, class and concept."""
+    levels: dict[Level, int] = {"problem": 0, "warning": 1, "note": 2}
+    return sorted(found, key=lambda f: (levels[f.level], f.kind, f.label, f.concepts))
+
+
+def _without(words: Words, values: frozenset[str]) -> Words:
+    return tuple(word for word in words if word not in values)

@@ -1,0 +1,298 @@
+"""Asks a language model for JSON: the one place where `openai` is imported (extra `llm`).
+
+What is answered is written to the folder of answers before anything else happens with it, so that a killed job goes on
+and nothing is paid for twice. A request without a usable answer is `Missing`, with the reason, and is asked again by
+the next job; there is no default in its place.
+
+    endpoint = Endpoint(Service("gpt-4o-mini"), Path("answers"))
+    replies = endpoint.ask([Request("crow", (system("..."), user("...")), object_of(parts=...))], "drafting")
+"""
+
+import json
+import os
+import random
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import cached_property
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from seewhy.endpoint.answers import Answers, Message, Missing, Reply, Request
+from seewhy.endpoint.pace import Gate, pause_asked
+from seewhy.endpoint.structured import read_completion
+from seewhy.endpoint.tokens import PER_MESSAGE, Estimate, Usage, about_tokens, usage_of
+from seewhy.errors import SeeWhyError
+from seewhy.progress import progress, say
+
+if TYPE_CHECKING:
+    from openai import APIStatusError, OpenAI
+
+OPENAI = "https://api.openai.com/v1"
+MALFORMED_ATTEMPTS = 3
+"""Times that a request is sent whose answers cannot be read."""
+LONGEST_PAUSE = 600.0
+"""Seconds that a server may ask us to wait; one that asks for more is left for another day."""
+GIVE_UP = 20
+"""Requests in a row that fail for good before the rest are left; `GIVE_UP_AT_START` as long as none was answered."""
+GIVE_UP_AT_START = 4
+
+
+@dataclass(frozen=True)
+class Service:
+    """A model, where it is served, and how hard it may be asked."""
+
+    model: str
+    base_url: str | None = None
+    """Up to and with /v1. None is the environment's OPENAI_BASE_URL, or OpenAI."""
+    key_variable: str = "OPENAI_API_KEY"
+    """The environment variable that holds the key."""
+    concurrency: int = 4
+    """Requests under way at a time."""
+    per_minute: float | None = None
+    """Requests begun a minute, at most."""
+    timeout: float = 120.0
+    """Seconds for one answer."""
+    attempts: int = 6
+    """Times that a request is sent to a server that is down, slow or busy."""
+    backoff: float = 1.0
+    """Seconds before the second attempt where the server asks for no pause; doubled each time, up to a minute."""
+    temperature: float = 0.0
+    max_tokens: int = 4096
+    """Longest answer, thoughts included."""
+
+    def __post_init__(self) -> None:
+        if not self.model.strip():
+            raise SeeWhyError("There is no model name; say which model to ask with --model.")
+        if not self.url.startswith(("http://", "https://")) or not urlsplit(self.url).hostname:
+            raise SeeWhyError(f"The base_url {self.url!r} is no address; write it like http://localhost:8000/v1.")
+        for name in ("concurrency", "attempts", "timeout", "max_tokens", "per_minute"):
+            number = getattr(self, name)
+            if number is not None and not 0 < number < float("inf"):
+                raise SeeWhyError(f"{name} is {number}, but must be a finite number above 0.")
+
+    @property
+    def url(self) -> str:
+        return self.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI
+
+    @property
+    def key(self) -> str:
+        """The key, or a stand-in for a server nearby, which may need none. Raises SeeWhyError where it is missing."""
+        if key := os.environ.get(self.key_variable, "").strip():
+            return key
+        if is_near(urlsplit(self.url).hostname or ""):
+            return "none"
+        raise SeeWhyError(
+            f"The environment variable {self.key_variable} does not hold a key for {self.url}. Set it (export "
+            f"{self.key_variable}=...), name another one with --key_variable, or, if that server needs no key, set it "
+            "to any text."
+        )
+
+
+class Fatal(SeeWhyError):
+    """What no other request to this server would survive either."""
+
+
+class Endpoint:
+    """A service and the folder of its answers."""
+
+    def __init__(self, service: Service, folder: Path) -> None:
+        self.service = service
+        self.answers = Answers(folder, service.model, service.temperature)
+        self.wasted = Usage()
+        """What this session's requests took that ended without an answer."""
+        self._stop = threading.Event()
+        self._gate = Gate(service.per_minute, self._stop)
+        self._lock = threading.Lock()
+        self._left_out: frozenset[str] = frozenset()
+
+    def estimate(self, requests: Sequence[Request]) -> Estimate:
+        """What asking will take, about."""
+        open_ = {self.answers.key(r): r for r in requests if self.answers.read(r) is None}
+        texts = [m["content"] for r in open_.values() for m in r.messages]
+        schemas = [json.dumps(r.schema) for r in open_.values()]
+        prompt_tokens = sum(map(about_tokens, texts + schemas)) + PER_MESSAGE * len(texts)
+        answered = len({self.answers.key(request) for request in requests}) - len(open_)
+        return Estimate(len(open_), answered, prompt_tokens, sum(r.expected_tokens for r in open_.values()))
+
+    def ask(self, requests: Sequence[Request], name: str) -> dict[str, Reply | Missing]:
+        """Request id -> its reply, from the folder where it is there, in the order of the requests.
+
+        Raises SeeWhyError where no request can succeed: no key, a refused key, an unknown model. Stopped by Ctrl-C it
+        waits for the answers under way, which are paid for, and writes them.
+        """
+        by_key = {self.answers.key(request): request for request in requests}
+        found: dict[str, Reply | Missing] = {}
+        with self.answers.lock():
+            for key, request in by_key.items():
+                if reply := self.answers.read(request):
+                    found[key] = reply
+            if asked := {key: request for key, request in by_key.items() if key not in found}:
+                _ = self._client  # a missing key or package is told before the bar starts
+                found |= self._ask_all(asked, name, done=len(found))
+        return {request.id: found[self.answers.key(request)] for request in requests}
+
+    def _ask_all(self, asked: Mapping[str, Request], name: str, *, done: int) -> dict[str, Reply | Missing]:
+        found: dict[str, Reply | Missing] = {}
+        futures: dict[Future[Reply | Missing], str] = {}
+        pool = ThreadPoolExecutor(self.service.concurrency)
+        answered = failed = 0
+        try:
+            for key, request in asked.items():
+                futures[pool.submit(self._answer, request)] = key
+            with progress(name, total=done + len(asked), done=done) as advance:
+                for future in as_completed(futures):
+                    found[futures[future]] = outcome = future.result()
+                    advance(1)
+                    if isinstance(outcome, Reply):
+                        answered, failed = answered + 1, 0
+                        continue
+                    failed += 1
+                    if failed >= (GIVE_UP if answered else GIVE_UP_AT_START) and not self._stop.is_set():
+                        say(f"{name}: {failed} requests in a row failed ({outcome}). The rest are not asked.")
+                        self._stop.set()
+        except KeyboardInterrupt:
+            say("Stopping: answers under way are waited for and kept. Press Ctrl-C again to leave them.")
+            raise
+        finally:
+            self._stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            self._stop.clear()
+        return found
+
+    def _answer(self, request: Request) -> Reply | Missing:
+        """One request, sent until it is answered, refused, or has failed too often."""
+        import openai
+
+        messages, left_out, usage = list(request.messages), set(self._left_out), Usage()
+        failures = malformed = 0
+        fault = Missing("not asked", "the job was stopped before")
+        while self._gate.enter():
+            sent = self._parameters(request, messages, left_out)
+            pause: float | None = None
+            try:
+                completion = self._client.chat.completions.create(**sent)
+            except openai.APIStatusError as error:
+                if error.status_code in (400, 422) and (refused := refused_parameter(error, sent)):
+                    left_out.add(refused)
+                    continue
+                fault = Missing(f"the server answered {error.status_code}", self._said(error))
+                pause = pause_asked(error.response.headers, time.time())
+                self._raise_fatal(error, pause or 0)
+                if error.status_code not in (408, 409, 429) and error.status_code < 500:
+                    break
+            except openai.APITimeoutError:
+                fault = Missing("timed out", f"no answer within {self.service.timeout:g} seconds")
+            except openai.APIConnectionError as error:
+                fault = Missing("the server cannot be reached", str(error.__cause__ or error))
+            except ValueError as error:  # a body that ends half-way
+                fault, malformed = Missing("the reply is no chat completion", str(error)), malformed + 1
+            else:
+                plain: Any = completion if isinstance(completion, str) else completion.model_dump()
+                value, text, wrong = read_completion(plain, request.schema)
+                usage += usage_of(plain)
+                if value is not None:
+                    with self._lock:
+                        self._left_out |= left_out
+                    return self.answers.write(request, value, plain, usage)
+                kind, _, detail = wrong.partition(": ")
+                fault, pause, malformed = Missing(kind, detail), 0.0, malformed + 1
+                messages = [*request.messages, *correction(text, wrong, request)]
+            failures += 1
+            if failures >= self.service.attempts or malformed >= MALFORMED_ATTEMPTS:
+                break
+            self._wait(pause, failures)
+        with self._lock:
+            self.wasted += usage
+        return fault
+
+    def _wait(self, pause: float | None, failures: int) -> None:
+        """Pause for as long as the server asks, all requests alike; or for a growing while, this one alone."""
+        if pause is None:
+            longest = min(60.0, self.service.backoff * 2 ** (failures - 1))
+            self._stop.wait(random.uniform(longest / 2, longest))
+        else:
+            self._gate.pause(pause)
+
+    def _parameters(self, request: Request, messages: Sequence[Message], left_out: set[str]) -> dict[str, Any]:
+        """The body of a request, without what this server refuses. Without a response format the schema is told."""
+        schema = {"name": "answer", "strict": True, "schema": request.schema}
+        parameters: dict[str, Any] = {
+            "response_format": {"type": "json_schema", "json_schema": schema},
+            "temperature": self.service.temperature,
+            "max_tokens": self.service.max_tokens,
+        }
+        if "max_tokens" in left_out:
+            parameters["max_completion_tokens"] = self.service.max_tokens
+        if "response_format" in left_out:
+            content = f"{messages[-1]['content']}\n\n{demand(request)}"
+            messages = [*messages[:-1], {**messages[-1], "content": content}]
+        kept = {name: value for name, value in parameters.items() if name not in left_out}
+        return {"model": self.service.model, "messages": messages, **kept}
+
+    @cached_property
+    def _client(self) -> "OpenAI":
+        try:
+            from openai import OpenAI
+        except ImportError as error:
+            remedy = "Install it with: pip install 'seewhy[llm]'."
+            raise SeeWhyError(f"Asking a language model needs the package openai. {remedy}") from error
+        service = self.service
+        return OpenAI(api_key=service.key, base_url=service.url, timeout=service.timeout, max_retries=0)
+
+    def _said(self, error: "APIStatusError") -> str:
+        """The server's words, without the key."""
+        said = error.message.replace(self.service.key, "***")
+        return said if len(said) <= 300 else said[:297] + "..."
+
+    def _raise_fatal(self, error: "APIStatusError", pause: float) -> None:
+        """Raise Fatal for what no waiting, or only a long one, will mend."""
+        service, code = self.service, error.status_code
+        if code == 401:
+            what = f"refuses the key in {service.key_variable}. Set a valid one."
+        elif code == 402 or error.code == "insufficient_quota":
+            what = "has no credit left for this key. Add some, or use another key."
+        elif code == 403:
+            what = f"does not let this key use {service.model!r}. Choose another model or key."
+        elif code in (404, 405):
+            remedy = "Correct --model, or --base_url, which usually ends in /v1."
+            what = f"has no model {service.model!r}, or takes no chat completions. {remedy}"
+        elif pause > LONGEST_PAUSE:
+            what = f"asks to wait for {pause / 60:.0f} minutes. Give the same command again then."
+        else:
+            return
+        self._stop.set()
+        raise Fatal(f"{service.url} {what} What is answered already is kept. It said: {self._said(error)}") from error
+
+
+def refused_parameter(error: "APIStatusError", sent: Mapping[str, Any]) -> str | None:
+    """The parameter of a refused request that can be left out, or None where none is left."""
+    optional = [name for name in ("temperature", "max_tokens", "max_completion_tokens") if name in sent]
+    named = [name for name in optional if name == error.param or (not error.param and name in error.message)]
+    return named[0] if named else "response_format" if "response_format" in sent else None
+
+
+def demand(request: Request) -> str:
+    """The schema in words, for a server that does not enforce it."""
+    return f"Answer with one JSON object of this schema, and nothing else: {json.dumps(request.schema)}"
+
+
+def correction(text: str, wrong: str, request: Request) -> list[Message]:
+    """What is said after an answer that cannot be read."""
+    if not text.strip():
+        return []
+    told = f"This cannot be used: {wrong}. {demand(request)}"
+    return [{"role": "assistant", "content": text[:2000]}, {"role": "user", "content": told}]
+
+
+def is_near(host: str) -> bool:
+    """Whether a host is this machine, or one on a private network."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host == "localhost" or "." not in host or host.endswith((".local", ".localhost"))
+    return address.is_private or address.is_loopback
