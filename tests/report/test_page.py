@@ -1,67 +1,32 @@
-"""The page and the table, on made-up figures: complete, escaped, self-contained."""
+"""The page, on made-up figures: complete, escaped, self-contained, small, and honest about what is missing."""
 
+import base64
+import hashlib
 import json
+import re
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
 
+from made_up_runs import EVIL, compared, item, metrics, mistakes, pair, picture, write_run
 from seewhy.errors import SeeWhyError
-from seewhy.report.chart import panels
-from seewhy.report.page import build_page, write_page
+from seewhy.report.arms import as_metrics, lines
+from seewhy.report.cards import last_model, name_of
+from seewhy.report.chart import HEIGHT, LABEL_GAP, TOP, panels
+from seewhy.report.doubts import Evidence, doubts
+from seewhy.report.heatmaps import Heat
+from seewhy.report.page import Extras, build_page, write_page
+from seewhy.report.pictures import Pictures
+from seewhy.report.reproduce import commands
 from seewhy.report.table import print_results, rows
 
-TRUTH = ("stated_true", "stated_hidden", "stated_wrong", "stated_false")
-EVIL = '<script>alert("x")</script>'
-
-
-def model(round_: int | None, accuracy: float, ee: float, shares: tuple[float, ...] | None) -> dict[str, Any]:
-    values: dict[str, Any] = {"split": "test", "n": 480, "answers": 480} | ({"round": round_} if round_ else {})
-    figures = {"accuracy": accuracy, "accuracy_lenient": min(1, accuracy + 0.02), "ee": ee}
-    figures |= dict(zip(TRUTH, shares, strict=True)) if shares else {}
-    for key, value in figures.items():
-        values |= {key: value, f"{key}_interval": [max(0, value - 0.024), min(1, value + 0.024)]}
-    return values
-
-
-def metrics(*, truth: bool = True) -> dict[str, Any]:
-    def shares(*values: float) -> tuple[float, ...] | None:
-        return values if truth else None
-
-    first = model(1, 0.712, 0.998, shares(0.931, 0.022, 0.047, 0.069))
-    if truth:
-        first |= {"selection_precision": 0.943, "selection_precision_interval": [0.93, 0.95], "selection_recall": 0.41}
-        first |= {"selection_precision_whole_list": 0.682}
-    return {
-        "base": model(None, 0.004, 0.91, shares(0.71, 0.07, 0.22, 0.29)),
-        "rounds": [
-            first,
-            model(2, 0.894, 1.0, shares(0.958, 0.016, 0.026, 0.042)),
-            model(3, 0.931, 1.0, shares(0.967, 0.014, 0.019, 0.033)),
-        ],
-        "nl": [model(1, 0.74, 0.0, None), model(2, 0.885, 0.0, None), model(3, 0.902, 0.0, None)],
-    }
-
-
-def item(image: str, label: str, *, truth: bool = True, correct: bool = True, reasons: int = 3) -> dict[str, Any]:
-    concepts = ["red crown", "long pointed tail", "white wing bar", "short thick bill"][:reasons]
-    verdicts = ["true", "hidden", "false", "true"] if truth else ["unverified"] * 4
-    stated = [{"concept": c, "verdict": v} for c, v in zip(concepts, verdicts, strict=False)]
-    text = f"This is a {label}. It has a red crown, a long pointed tail and a white wing bar."
-    return {
-        "image": image,
-        "label": label,
-        "question": "Based on the visual content, what is the specific name of this bird? Provide an explanation.",
-        "answers": [
-            {"model": "base", "text": "A bird with a red crown.", "correct": False, "stated": stated[:1]},
-            {"model": "round 1", "text": "NOT SHOWN", "correct": False, "stated": []},
-            {"model": "round 3", "text": text, "correct": correct, "stated": stated},
-        ],
-    }
+VOID = {"meta", "img", "input", "br", "hr"}
 
 
 class Page(HTMLParser):
@@ -71,101 +36,281 @@ class Page(HTMLParser):
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.texts: list[str] = []
+        self._open: list[str] = []
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.texts.append(data)
+        if self._open[-1:] not in (["style"], ["script"]):
+            self.texts.append(data)
 
     @property
     def text(self) -> str:
         return " ".join(" ".join(self.texts).split())
 
+    def of(self, tag: str, **wanted: str) -> list[dict[str, str | None]]:
+        """The attributes of each tag that has these values among its attributes' words."""
+        found = [attrs for name, attrs in self.tags if name == tag]
+        return [a for a in found if all(word in (a.get(k.strip("_")) or "").split() for k, word in wanted.items())]
+
 
 @pytest.fixture
 def image(tmp_path: Path) -> str:
-    path = tmp_path / "bird.png"
-    Image.new("RGB", (900, 600), (120, 90, 60)).save(path)
-    return str(path)
+    return picture(tmp_path / "bird.png")
+
+
+def heat(image: str) -> dict[str, Heat]:
+    heat_RK = np.zeros((4, 4), np.uint8)
+    heat_RK[0, 3] = 255
+    return {image: Heat((900, 600), (150.0, 0.0, 750.0, 600.0), {"red crown": heat_RK})}
 
 
 def test_page_shows_figures_curves_and_marked_reasons(image: str):
-    page = Page(
-        build_page(metrics(), [item(image, "Sorrel Wren"), item(image, "Ivo Wren", correct=False)], title="demo")
-    )
-    for words in ("93.1 %", "90.7\u201395.5", "NL, round 3", "94.3 %", "480 test images", "Sorrel Wren"):
+    shown = [item(image, "Sorrel Wren"), item(image, "Ivo Wren", correct=False)]
+    page = Page(build_page(metrics(), shown, title="demo"))
+    for words in ("93.1 %", "90.7\u201395.5", "NL, round 3", "94.3 %", "480 test images", "Sorrel Wren", "NL 90.2"):
         assert words in page.text
-    for words in (
-        "✓ true red crown",
-        "◐ hidden long pointed tail",
-        "✗ false white wing bar",
-        "✓ right label",
-        "✗ wrong label",
-    ):
+    for words in ("✓ true red crown", "◐ hidden long pointed tail", "✗ false white wing bar", "✓ right label"):
         assert words in page.text
-    assert "NOT SHOWN" not in page.text
-    curves = [attrs for tag, attrs in page.tags if tag == "svg" and attrs.get("role") == "img"]
+    curves = page.of("svg", role="img")
     assert len(curves) == 3
-    assert "round 3 93.1 %" in (curves[0]["aria-label"] or "")
-    assert all(attrs["alt"] for tag, attrs in page.tags if tag == "img")
+    assert all(len(attrs["aria-labelledby"].split()) == 2 for attrs in curves)  # pyright: ignore[reportOptionalMemberAccess]
+    assert "round 3 93.1 %" in page.text
+    assert all(attrs["alt"] for attrs in page.of("img"))
+
+
+def test_every_arm_stands_in_the_summary_the_curves_and_the_table(image: str):
+    page = Page(build_page(metrics(arms=True), [item(image, "Wren")], title="arms"))
+    for key in ("nl", "lge", "unfiltered", "class_level", "rounds"):
+        assert page.of("polyline", class_=key)
+        assert page.of("tr", class_=key)
+    assert len(page.of("svg", role="img")) == 4
+    assert "every round of every arm" in page.text
+    assert "L+GE, round 2" in page.text
 
 
 def test_everything_from_data_and_models_is_escaped(image: str):
     evil = item(image, EVIL)
     evil["question"] = EVIL
     evil["answers"][-1] |= {"text": EVIL, "model": EVIL, "stated": [{"concept": EVIL, "verdict": "true"}]}
-    html = build_page(metrics(), [evil], title=EVIL, config=EVIL)
+    wrong = pair(image, EVIL, EVIL) | {"text": EVIL, "only_label": [EVIL], "only_named": [EVIL]}
+    heats = {image: Heat((900, 600), (0.0, 0.0, 900.0, 600.0), {EVIL: np.full((2, 2), 255, np.uint8)})}
+    extras = Extras(confusion=mistakes(wrong), heats=heats, no_heats=EVIL, output=EVIL)
+    html = build_page(metrics(), [evil], title=EVIL, config=EVIL, audit_fault=EVIL, extras=extras)
     page = Page(html)
-    assert "script" not in {tag for tag, _ in page.tags}
-    assert "<script" not in html
-    assert page.text.count(EVIL) >= 7
-    assert [attrs["alt"] for tag, attrs in page.tags if tag == "img"] == [f"Image of the class {EVIL}"]
+    assert len(page.of("script")) == 1
+    assert not [attrs for _, attrs in page.tags if any(name.startswith("on") for name in attrs)]
+    assert "alert" not in re.search(r"<script>(.*?)</script>", html, re.DOTALL)[1]  # pyright: ignore[reportOptionalSubscript]
+    assert html.count("<script>alert") == 0
+    assert page.text.count(EVIL) >= 15
+    assert page.of("img")[0]["alt"] == f"Image of the class {EVIL}"
+    assert page.of("li", class_="card")[0]["data-label"] == EVIL
 
 
-def test_page_stands_alone(image: str):
-    html = build_page(metrics(), [item(image, "Wren")], title="demo", config="seed: 0\n")
+def test_page_stands_alone_and_allows_nothing_but_itself(image: str):
+    html = build_page(
+        metrics(), [item(image, "Wren")], title="demo", config="seed: 0\n", extras=Extras(heats=heat(image))
+    )
     page = Page(html)
-    links = [v for _, attrs in page.tags for k, v in attrs.items() if k in ("src", "href", "srcset", "data")]
-    assert links
-    assert all(link and link.startswith("data:image/jpeg;base64,") for link in links)
-    assert not {"link", "script", "iframe"} & {tag for tag, _ in page.tags}
+    links = [v for _, a in page.tags for k, v in a.items() if k in ("src", "href", "srcset", "data") and v]
+    assert len([link for link in links if link.startswith("data:image/")]) == 2
+    assert all(link.startswith(("data:image/", "#")) for link in links)
+    assert not {"link", "iframe", "object", "embed", "base"} & {tag for tag, _ in page.tags}
+    assert "style" not in {name for _, attrs in page.tags for name in attrs}
     assert "url(" not in html
     assert "@import" not in html
-    assert len(html) < 60_000
+    (content,) = [str(a["content"]) for a in page.of("meta") if a.get("http-equiv") == "Content-Security-Policy"]
+    assert content.startswith("default-src 'none'; img-src data:; ")
+    for tag in ("style", "script"):
+        text = re.search(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL)[1]  # pyright: ignore[reportOptionalSubscript]
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in content
+    assert len(html) < 80_000
+
+
+def test_a_reason_with_a_heat_is_a_button_that_says_where(image: str):
+    shown = item(image, "Wren")
+    shown["answers"][-1]["stated"][0]["box"] = [400, 20, 500, 90]
+    page = Page(build_page(metrics(), [shown], title="demo", extras=Extras(heats=heat(image))))
+    (button,) = page.of("button", class_="reason")
+    assert button["aria-pressed"] == "false"
+    assert "red crown ; the model looks at the top right" in page.text
+    (layer,) = page.of("svg", class_="layer")
+    assert layer["viewbox"] == "0 0 900 600"
+    assert page.of("rect", class_="box")[0]["width"] == "100"
 
 
 def test_page_without_truth_claims_none(image: str):
     page = Page(build_page(metrics(truth=False), [item(image, "Lime", truth=False)], title="fruit"))
     assert "? unverified red crown" in page.text
-    assert "the reasons are unverified" in page.text
-    assert "Reasons" not in page.text
+    assert "so no reason was checked" in page.text
+    assert "Reasons true" not in page.text
     assert "Concept selection" not in page.text
-    assert len([1 for tag, attrs in page.tags if tag == "svg" and attrs.get("role") == "img"]) == 2
+    assert len(page.of("svg", role="img")) == 2
 
 
 def test_page_of_the_base_alone(image: str):
     alone = {"base": metrics()["base"], "rounds": []}
-    shown = item(image, "Wren") | {"answers": item(image, "Wren")["answers"][:1]}
-    page = Page(build_page(alone, [shown], title="base"))
+    shown = item(image, "Wren")
+    page = Page(build_page(alone, [shown | {"answers": shown["answers"][1:2]}], title="base"))
     assert "0.4 %" in page.text
+    assert "no tuned model is measured yet" in page.text
     assert "Over the rounds" not in page.text
 
 
+def test_an_empty_split_and_an_empty_gallery_are_said():
+    page = Page(build_page({}, [], title="empty", extras=Extras(confusion=mistakes() | {"answers": 0, "wrong": 0})))
+    assert "Nothing has been measured yet" in page.text
+    assert "There was no answer to count" in page.text
+    assert not page.of("script")
+
+
+def test_a_run_with_missing_rounds_shows_what_is_there(image: str):
+    figures = metrics(arms=True)
+    figures["rounds"] = figures["rounds"][:2]
+    extras = Extras(manifest={"config": {"rounds": 4}, "versions": {"python": "3.11.7"}})
+    page = Page(build_page(figures, [item(image, "Wren")], title="half", extras=extras))
+    assert "The run is not finished: 2 of 4 rounds have been measured" in page.text
+    (accuracy, *_) = panels(lines(figures))
+    steps = {curve.key: len(curve.points) for curve in accuracy.curves}
+    assert steps == {"rounds": 3, "nl": 4, "lge": 4, "unfiltered": 3, "class_level": 4}
+    places = {curve.key: [p.x for p in curve.points] for curve in accuracy.curves}
+    assert places["unfiltered"][1] == places["nl"][2]
+
+
+def test_an_image_that_is_gone_is_named_on_its_card(tmp_path: Path, image: str):
+    gone = str(tmp_path / "gone.png")
+    wrong = mistakes(pair(gone, "Wren", "Ivo Wren"))
+    page = Page(
+        build_page(metrics(), [item(gone, "Wren"), item(image, "Ivo Wren")], title="demo", extras=Extras(wrong))
+    )
+    assert page.text.count("gone.png cannot be shown") == 2
+    assert len(page.of("img")) == 1
+
+
+def test_confused_classes_with_what_tells_them_apart(image: str):
+    pairs = [pair(image, "Wren", "Ivo Wren"), pair(image, "Crow", "Rook", 3, alike=True)]
+    pairs += [pair(image, f"Bird {n}", "Rook", 1) for n in range(198)]
+    html = build_page(metrics(), [], title="demo", extras=Extras(confusion=mistakes(*pairs)))
+    page = Page(html)
+    for words in ("After round 3, 208 of 480 answers are wrong: 205 name one other class, 2 none, 1 several",
+                  "4 of 20 answers about Wren", "The two lists are the same (11 concepts)",
+                  "And 188 more pairs"):  # fmt: skip
+        assert words in page.text
+    assert len(page.of("u")) == 11
+    assert "red crown (stated)" in page.text
+
+
+def test_a_huge_run_stays_small_and_says_what_it_leaves_out(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    shown = []
+    for n in range(12):
+        path = tmp_path / f"{n}.png"
+        Image.fromarray(rng.integers(0, 256, (330, 330, 3), dtype=np.uint8)).save(path)
+        shown.append(item(str(path), f"Class {n:03d}"))
+        shown[-1]["answers"][-1]["text"] = "very long " * 20_000
+    figures = metrics()
+    for values in (figures["base"], *figures["rounds"], *figures["nl"]):
+        values |= {"n": 50_000}
+    html = build_page(figures, shown, title="huge")
+    assert len(html.encode()) < 15_000_000
+    page = Page(html)
+    assert "Of 50,000 images" in page.text
+    pictures = Pictures(budget=300_000)
+    kept = [pictures.photo(s["image"]) for s in shown[:6]]
+    assert 0 < sum(bool(p.uri) for p in kept) < 6
+    assert sum(len(p.uri) for p in kept) <= 300_000
+    assert kept[-1].problem == "This picture is left out to keep the page small."
+
+
 def test_end_labels_of_curves_that_meet_do_not_touch():
-    for panel in panels(metrics()):
-        heights = sorted(curve.last_y for curve in panel.curves)
-        assert len(heights) == (1 if panel.title == "Reasons true" else 2)
-        assert all(below - above >= 13.9 for above, below in pairwise(heights))
+    for arms in (False, True):
+        for panel in panels(lines(metrics(arms=arms))):
+            heights = sorted(curve.label_y for curve in panel.curves)
+            assert all(below - above >= LABEL_GAP - 1e-6 for above, below in pairwise(heights))
+            assert heights[0] >= TOP - 1
+            assert heights[-1] < HEIGHT
+
+
+def test_a_scale_that_does_not_begin_at_nothing_says_so():
+    by_key = {panel.key: panel for panel in panels(lines(metrics(arms=True)))}
+    assert (by_key["accuracy"].floor, by_key["stated_true"].floor) == ("", "from 50 %")
+    assert by_key["stated_true"].y_ticks[0][1] == "50 %"
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, "its lead may be chance over NL (90.2 % against 93.1 %)"),
+        ({"nl": 0.95}, "the method is behind NL (95.0 % against 93.1 %)"),
+        ({"rounds": 0.85}, "Round 2 was better in accuracy: 89.4 %, and 85.0 % after round 3."),
+        ({"others": ()}, "No alternative was trained beside it"),
+        ({"minus": {"nl": {"accuracy": [0.03, -0.01, 0.06]}}}, "over NL (+3.0 points, \u22121.0 to +6.0)"),
+        ({"seeds": 3}, None),
+    ],
+)  # fmt: skip
+def test_doubts_are_drawn_from_the_figures(change: dict[str, Any], expected: str | None):
+    figures = metrics()
+    for key in ("nl", "rounds"):
+        if key in change:
+            figures[key][-1] |= {"accuracy": change[key], "accuracy_interval": [change[key] - 0.02, change[key] + 0.02]}
+    ours, *others = lines(figures)
+    told = doubts(
+        Evidence(
+            ours, change.get("others", tuple(others)), seeds=change.get("seeds", 1), ours_minus=change.get("minus")
+        )
+    )
+    assert "Of the reasons stated, 3.3 % cannot be seen in their image: 1.9 % false" in told[0]
+    assert any("One seed" in line for line in told) == (expected is not None)
+    assert expected is None or any(expected in line for line in told)
+
+
+def test_what_the_round_gate_said_is_told():
+    ours, *others = lines(metrics())
+    stopped = {"best": 2, "stopped_after": 3, "rounds": [{"worse_in": ["accuracy"]}]}
+    told = doubts(Evidence(ours, tuple(others), planned=4, gate=stopped))
+    assert told[0] == "Round 3 was worse than round 2 on validation images, in accuracy: the run ended there."
+    assert any("which the run hands out, is round 2" in line for line in told)
+    assert not [line for line in doubts(Evidence(ours, tuple(others), planned=3, gate={"best": 3})) if "hands" in line]
+
+
+def test_a_lead_beyond_chance_is_not_doubted():
+    ours, *others = lines(metrics())
+    minus = {"nl": {"accuracy": [0.03, 0.01, 0.06]}}
+    assert not [line for line in doubts(Evidence(ours, tuple(others), ours_minus=minus)) if "NL" in line]
+
+
+def test_commands_that_make_it_again():
+    manifest = {"versions": {"python": "3.11.7", "torch": "2.13.0+cpu", "seewhy": "0.1.0"}}
+    made = [command for command, _ in commands(manifest, "output: runs/my birds\nseed: 1\n", None, "x")]
+    assert made == [
+        "pip install seewhy==0.1.0 torch==2.13.0",
+        "seewhy run config.yaml",
+        "seewhy report 'runs/my birds'",
+    ]
+    made = [command for command, _ in commands({}, "output: a/seed-0\n", [0, 1], "a")]
+    assert made == ["seewhy compare config.yaml --seeds '[0, 1]' --output a", "seewhy report a"]
+
+
+def test_names_of_models():
+    assert [name_of(model) for model in ("base", "round 3", "nl/round 3", "new/round 1")] == [
+        "Untuned", "Round 3", "NL, round 3", "new, round 1",
+    ]  # fmt: skip
+    assert last_model([item("x.png", "Wren")]) == "round 3"
 
 
 def test_write_page_reads_the_run_folder(tmp_path: Path, image: str):
-    run = tmp_path / "run"
-    run.mkdir()
-    (run / "metrics.json").write_text(json.dumps(metrics()))
-    (run / "gallery.json").write_text(json.dumps([item(image, "Zennor Tanager")]))
-    (run / "config.yaml").write_text("seed: 11\n")
+    run = write_run(tmp_path / "run", metrics(), [item(image, "Zennor Tanager")], confusion=mistakes())
     written = write_page(str(run))
     assert written == run / "report.html"
     assert "seed: 11" in written.read_text(encoding="utf-8")
@@ -174,7 +319,7 @@ def test_write_page_reads_the_run_folder(tmp_path: Path, image: str):
     with pytest.raises(SeeWhyError, match=r"gallery\.json is damaged"):
         write_page(str(run))
     assert written.read_bytes() == before
-    assert sorted(p.name for p in run.iterdir()) == ["config.yaml", "gallery.json", "metrics.json", "report.html"]
+    assert not list(run.glob("*.partial"))
 
 
 @pytest.mark.parametrize("missing", ["metrics.json", "gallery.json", "config.yaml"])
@@ -185,9 +330,25 @@ def test_write_page_names_the_missing_file(tmp_path: Path, missing: str):
         write_page(str(tmp_path))
 
 
-def test_an_image_that_is_gone_is_named(tmp_path: Path):
-    with pytest.raises(SeeWhyError, match=r"gone\.png"):
-        build_page(metrics(), [item(str(tmp_path / "gone.png"), "Wren")], title="demo")
+def test_the_page_of_a_comparison(tmp_path: Path, image: str):
+    write_run(tmp_path / "seed-3", metrics(arms=True), [item(image, "Wren")], confusion=mistakes())
+    (tmp_path / "comparison.json").write_text(json.dumps(compared()))
+    page = Page(write_page(str(tmp_path)).read_text(encoding="utf-8"))
+    assert (tmp_path / "report.html").exists()
+    for words in ("report of a comparison", "92.1\u201394.1", "lowest and highest seed", "+20.0", "+18.0 to +22.0",
+                  "seewhy compare config.yaml --seeds '[3, 4]'", "drawn from the run with seed 3"):  # fmt: skip
+        assert words in page.text
+    assert "One seed" not in page.text
+
+
+def test_a_comparison_in_the_form_of_metrics():
+    made = as_metrics(compared())
+    assert made["base"]["split"] == "test"
+    assert [values["round"] for values in made["nl"]] == [1, 2, 3]
+    assert made["nl"][0]["accuracy_interval"] == [0.73, 0.75]
+    assert "accuracy_seeds" not in made["nl"][0]
+    one = {"rounds_of": {"rounds": [{"accuracy": 0.5, "accuracy_seeds": [0.5]}]}, "base": {}}
+    assert as_metrics(one)["rounds"] == [{"round": 1, "accuracy": 0.5}]
 
 
 def test_table_on_the_terminal():

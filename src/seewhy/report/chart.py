@@ -1,20 +1,20 @@
-"""The curves over the rounds, as coordinates for the page's inline SVG: one small panel a measure."""
+"""Coordinates of the page's inline SVG: the curves over the rounds, one small panel a figure, and the summary's strips.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+Every curve bears its name and last value at its end, so that no legend has to be looked up; arms differ in colour, dash
+and mark, so that none has to be told by colour alone.
+"""
 
-from seewhy.report.table import percent
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-WIDTH, HEIGHT = 340, 210
-LEFT, RIGHT, TOP, BOTTOM = 40, 52, 14, 30
-_LABEL_GAP = 14
+from seewhy.report.arms import HEADLINES, OURS, Line, title
+from seewhy.report.table import Metrics, percent
 
-MEASURES = {
-    "accuracy": "Accuracy",
-    "ee": "Gives a reason (EE)",
-    "stated_true": "Reasons true",
-}
+WIDTH, HEIGHT = 360, 216
+LEFT, RIGHT, TOP, BOTTOM = 40, 112, 12, 28
+LABEL_GAP = 13.5
+_INSET = 10
+_FLOORS = (0.9, 0.8, 0.5, 0.0)
 
 
 @dataclass(frozen=True)
@@ -29,87 +29,111 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    kind: str
-    """'method' or 'nl': how the page draws it."""
+    key: str
+    """Of its arm: how the page draws it."""
     points: tuple[Point, ...]
-    last: str
-    """The last value as text, and `last_y` where to write it."""
-    last_y: float
+    label: str
+    """Name and last value, and `label_y` where to write them."""
+    label_y: float
 
     @property
     def path(self) -> str:
         return " ".join(f"{p.x:.1f},{p.y:.1f}" for p in self.points)
 
+    @property
+    def band(self) -> str:
+        """The outline of the intervals."""
+        upper = [f"{p.x:.1f},{p.high:.1f}" for p in self.points]
+        lower = [f"{p.x:.1f},{p.low:.1f}" for p in reversed(self.points)]
+        return " ".join(upper + lower)
+
 
 @dataclass(frozen=True)
 class Panel:
+    key: str
     title: str
     curves: tuple[Curve, ...]
     x_ticks: tuple[tuple[float, str], ...]
     y_ticks: tuple[tuple[float, str], ...]
+    floor: str
+    """Where its scale begins, where that is not at nothing; else empty."""
     description: str
     """The same in words, for who does not see the picture."""
 
 
-def panels(metrics: Mapping[str, Any]) -> list[Panel]:
-    """One panel for each measure that a tuned model has."""
-    arms = {"method": [metrics["base"], *metrics.get("rounds", ())], "nl": [metrics["base"], *metrics.get("nl", ())]}
-    arms = {kind: values for kind, values in arms.items() if len(values) > 1}
-    return [
-        _panel(title, key, arms) for key, title in MEASURES.items() if any(_tuned(key, arm) for arm in arms.values())
-    ]
+@dataclass(frozen=True)
+class Strip:
+    """A share with its interval on a line from 0 to 100 %, in percent of the drawing's width, which leaves a margin."""
+
+    x: float
+    low: float
+    high: float
 
 
-def _panel(title: str, key: str, arms: Mapping[str, Sequence[Mapping[str, Any]]]) -> Panel:
-    steps = max(len(arm) for arm in arms.values())
-    curves = [_curve(kind, key, arm, steps) for kind, arm in arms.items() if _tuned(key, arm)]
-    names = {"method": "SeeWhy", "nl": "NL"}
+def panels(arms: Sequence[Line]) -> list[Panel]:
+    """One panel for each headline figure that a tuned model has."""
+    return [_panel(key, shown) for key in HEADLINES if (shown := [arm for arm in arms if arm.has(key)])]
+
+
+def strip(values: Metrics, key: str) -> Strip:
+    low, high = values.get(f"{key}_interval", (values[key], values[key]))
+    return Strip(*(4 + 92 * share for share in (values[key], low, high)))
+
+
+def _panel(key: str, arms: Sequence[Line]) -> Panel:
+    found = {arm.key: arm.steps(key) for arm in arms}
+    last = max(round for steps in found.values() for round, _ in steps)
+    lowest = min(_bounds(values, key)[0] for steps in found.values() for _, values in steps)
+    floor = next(floor for floor in _FLOORS if lowest >= floor)
+
+    def x(round: int) -> float:
+        return LEFT + _INSET + (WIDTH - LEFT - RIGHT - 2 * _INSET) * round / last
+
+    def y(share: float) -> float:
+        return TOP + (HEIGHT - TOP - BOTTOM) * (1 - (share - floor) / (1 - floor))
+
+    def curve(arm: Line) -> Curve:
+        points = [Point(x(round), y(v[key]), *map(y, _bounds(v, key))) for round, v in found[arm.key]]
+        return Curve(arm.key, tuple(points), f"{arm.name} {percent(found[arm.key][-1][1][key])[:-2]}", points[-1].y)
+
     words = [
-        f"{names[kind]}: " + ", ".join(f"{_tick(i)} {percent(v[key])}" for i, v in enumerate(arm) if key in v)
-        for kind, arm in arms.items()
-        if _tuned(key, arm)
+        f"{arm.name}: " + ", ".join(f"{_tick(round)} {percent(v[key])}" for round, v in steps)
+        for arm in arms
+        if (steps := found[arm.key])
     ]
     return Panel(
-        title,
-        _apart(curves),
-        tuple((_x(i, steps), _tick(i)) for i in range(steps)),
-        tuple((_y(share), f"{100 * share:.0f} %") for share in (0, 0.25, 0.5, 0.75, 1)),
-        f"{title} by round. {'. '.join(words)}.",
+        key,
+        title(key),
+        _apart([curve(arm) for arm in arms]),
+        tuple((x(round), _tick(round) if last <= 4 or not round else str(round)) for round in range(last + 1)),
+        tuple((y(floor + part * (1 - floor)), f"{100 * (floor + part * (1 - floor)):g} %") for part in _parts(floor)),
+        "" if floor == 0 else f"from {100 * floor:.0f} %",
+        f"{title(key)} by round. {'. '.join(words)}.",
     )
 
 
-def _tuned(key: str, arm: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether any model of an arm but the base has this figure."""
-    return any(key in values for values in arm[1:])
+def _bounds(values: Metrics, key: str) -> tuple[float, float]:
+    low, high = values.get(f"{key}_interval", (values[key], values[key]))
+    return low, high
 
 
-def _curve(kind: str, key: str, arm: Sequence[Mapping[str, Any]], steps: int) -> Curve:
-    points, last = [], 0.0
-    for i, values in enumerate(arm):
-        if key in values:
-            last = values[key]
-            low, high = values.get(f"{key}_interval", (last, last))
-            points.append(Point(_x(i, steps), _y(last), _y(low), _y(high)))
-    return Curve(kind, tuple(points), percent(last), points[-1].y)
+def _parts(floor: float) -> tuple[float, ...]:
+    return (0, 0.25, 0.5, 0.75, 1) if floor == 0 else (0, 0.5, 1)
 
 
 def _apart(curves: Sequence[Curve]) -> tuple[Curve, ...]:
-    """The labels at the curves' ends, pushed apart where they would touch."""
-    if len(curves) < 2 or abs(curves[0].last_y - curves[1].last_y) >= _LABEL_GAP:
-        return tuple(curves)
-    upper, lower = sorted(curves, key=lambda c: c.last_y)
-    middle = min(max((upper.last_y + lower.last_y) / 2, TOP + _LABEL_GAP / 2), HEIGHT - BOTTOM - _LABEL_GAP / 2)
-    places = {upper.kind: middle - _LABEL_GAP / 2, lower.kind: middle + _LABEL_GAP / 2}
-    return tuple(Curve(c.kind, c.points, c.last, places[c.kind]) for c in curves)
+    """The labels at the curves' ends, pushed apart where they would touch, and kept beside the panel."""
+    ordered = sorted(curves, key=lambda c: (c.label_y, c.key != OURS))
+    places: list[float] = []
+    for curve in ordered:
+        places.append(max([curve.label_y, *(place + LABEL_GAP for place in places[-1:])]))
+    lowest = HEIGHT - BOTTOM
+    for i in reversed(range(len(places))):
+        places[i] = min(places[i], lowest)
+        lowest = places[i] - LABEL_GAP
+    put = {curve.key: place for curve, place in zip(ordered, places, strict=True)}
+    return tuple(replace(curve, label_y=put[curve.key]) for curve in curves)
 
 
-def _tick(step: int) -> str:
-    return f"round {step}" if step else "base"
-
-
-def _x(step: int, steps: int) -> float:
-    return LEFT + 12 + (WIDTH - LEFT - RIGHT - 24) * step / (steps - 1)
-
-
-def _y(share: float) -> float:
-    return TOP + (HEIGHT - TOP - BOTTOM) * (1 - share)
+def _tick(round: int) -> str:
+    return f"round {round}" if round else "base"

@@ -1,50 +1,94 @@
-"""One self-contained HTML file: results, curves over the rounds, and images with what the models said of them.
+"""One self-contained HTML file: what was asked, the result beside the alternatives, what to doubt, and the evidence.
 
-Everything that comes from data or from a model is escaped by Jinja2; images are embedded, and nothing is loaded from
-anywhere, so that the file can be sent and opened on its own.
+Everything that comes from data or from a model is escaped by Jinja2 and stands in text or attributes, never in a
+script. Images are embedded. The page's policy allows its own style and script, by their hashes, and nothing else, so
+that it can be sent and opened on its own.
 
-    write_page("runs/fieldguide")   # runs/fieldguide/report.html
+    write_page("runs/fieldguide")                   # runs/fieldguide/report.html
+    write_page("runs/compare")                      # the same of a comparison over seeds
+    write_page("runs/fieldguide", heatmaps=True)    # finds where the last model looks first
 """
 
 import base64
-import io
+import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from PIL import Image
+from markupsafe import Markup
 
-from seewhy.domain.images import load_image
 from seewhy.errors import SeeWhyError
-from seewhy.proof.audit import FEWEST_IMAGES, PHRASE, STARVING, Audit
-from seewhy.report import audit_table, chart
+from seewhy.proof import gate
+from seewhy.proof.audit import Audit
+from seewhy.report import chart
+from seewhy.report.arms import HEADLINES, TAUGHT, as_metrics, lines
+from seewhy.report.arms import title as title_of
+from seewhy.report.audit_section import audit_values
+from seewhy.report.cards import cards, confused, last_model, models
+from seewhy.report.definitions import CONFUSED, LOOKS, TRAINING, definitions
+from seewhy.report.doubts import Evidence, doubts, points
+from seewhy.report.heatmaps import Heat, find_heats
+from seewhy.report.pictures import Pictures
+from seewhy.report.reproduce import commands, origins
 from seewhy.report.run_records import RunRecords
-from seewhy.report.table import percent, rows, selection_cells
+from seewhy.report.summary import asked, headlines, lead
+from seewhy.report.table import CONTROLS, Cell, Row, rows, selection_cells
 from seewhy.run_folder import read_manifest
+from seewhy.storage import write_atomically
 
-_SIDE = 288
-"""Longest side of an embedded image, in pixels."""
-_MARKS = {"true": "✓", "hidden": "◐", "false": "✗", "unverified": "?"}
+MARKS = {"true": "✓", "hidden": "◐", "false": "✗", "unverified": "?"}
+DOUBTS = 6
+"""Doubts in the summary; the rest are folded away beneath them."""
 
 
-def write_page(run: str) -> Path:
-    """Write RUN/report.html from RUN/metrics.json, gallery.json, config.yaml and the run's records, atomically.
+@dataclass(frozen=True)
+class Extras:
+    """What a page may also show, as far as it is known."""
 
+    confusion: Mapping[str, Any] | None = None
+    """confusion.json's value."""
+    heats: Mapping[str, Heat] = field(default_factory=dict)
+    """Image path -> where the last model looks in it; `no_heats` says why there are none."""
+    no_heats: str = ""
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    gate: Mapping[str, Any] = field(default_factory=dict)
+    """gate.json's value."""
+    train: int = 0
+    """Training images, and `classes` of all images; 0 where that is not known."""
+    classes: int = 0
+    compared: Mapping[str, Any] | None = None
+    """comparison.json's value, where the page is that of a comparison."""
+    output: str = ""
+    """The folder, as commands name it."""
+
+
+def write_page(run: str, *, heatmaps: bool = False) -> Path:
+    """Write RUN/report.html, of a run or of a comparison, atomically.
+
+    Made of metrics.json, gallery.json and config.yaml, and, where they are there, of confusion.json, the run's records
+    and RUN/heatmaps, which are completed first with `heatmaps`. A comparison's images are those of its first seed.
     Where the data that the records speak of is gone, the page says so in place of the audit of the training data.
-    Raises SeeWhyError where one of them is missing or damaged.
+    Raises SeeWhyError where one of the first three is missing or damaged.
     """
     folder = Path(run)
-    metrics, shown = (json.loads(_read(folder / name)) for name in ("metrics.json", "gallery.json"))
-    config = _read(folder / "config.yaml", as_json=False)
-    audit, fault = _audit(folder)
-    page = build_page(metrics, shown, title=folder.resolve().name, config=config, audit=audit, audit_fault=fault)
-    target, partial = folder / "report.html", folder / "report.html.partial"
-    partial.write_text(page, encoding="utf-8")
-    os.replace(partial, target)
-    return target
+    compared = json.loads(_read(path)) if (path := folder / "comparison.json").exists() else None
+    source = folder / f"seed-{compared['seeds'][0]}" if compared else folder
+    metrics, shown = (json.loads(_read(source / name)) for name in ("metrics.json", "gallery.json"))
+    config = _read(source / "config.yaml", as_json=False)
+    mistakes = json.loads(_read(path)) if (path := source / "confusion.json").exists() else None
+    heats, no_heats = find_heats(source, shown, last_model(shown), compute=heatmaps)
+    extras = Extras(mistakes, heats, no_heats, read_manifest(source), gate.read(source), compared=compared, output=run)
+    audit, fault, extras = _with_records(source, extras)
+    if compared:
+        metrics = as_metrics(compared)
+    title = folder.resolve().name
+    page = build_page(metrics, shown, title=title, config=config, audit=audit, audit_fault=fault, extras=extras)
+    write_atomically(folder / "report.html", page.encode())
+    return folder / "report.html"
 
 
 def build_page(
@@ -55,105 +99,152 @@ def build_page(
     config: str = "",
     audit: Audit | None = None,
     audit_fault: str = "",
+    extras: Extras | None = None,
 ) -> str:
     """The page as text. `metrics` and `gallery` are metrics.json's and gallery.json's values, `config` the run's YAML.
 
-    `audit_fault` says why there is no audit; without either its section is left out. Of each image the answers
-    of the first and the last model are shown. Raises SeeWhyError for an image that is gone.
+    `audit_fault` says why there is no audit; without either its section is left out, as is every other of which nothing
+    is known. An image that is gone is named on its card.
     """
-    environment = Environment(
+    extras = extras or Extras()
+    pictures, arms, compared = Pictures(), lines(metrics), extras.compared or {}
+    found = cards(gallery, extras.heats, pictures)
+    mistakes = confused(extras.confusion, pictures) if extras.confusion else None
+    seeds = compared.get("seeds")
+    evidence = Evidence(
+        arms[0],
+        tuple(arms[1:]),
+        planned=(extras.manifest.get("config") or {}).get("rounds"),
+        seeds=len(seeds or (0,)),
+        audit=audit,
+        confusion=extras.confusion,
+        gate=None if compared else extras.gate,
+        ours_minus=compared.get("ours_minus"),
+    )
+    told, panels = doubts(evidence), chart.panels(arms)
+    keys = {key for arm in arms for values in (arm.base, *arm.rounds) for key in values}
+    looked = any(reason.layer for card in found for said in card.answers for reason in said.reasons)
+    told_commands = commands(extras.manifest, config, seeds, extras.output or title)
+    style, script = _asset("style.css"), _asset("page.js") if found else Markup()
+    return _environment().get_template("page.html").render(
+        title=title,
+        style=style,
+        script=script,
+        policy=_policy(style, script),
+        lead=lead(arms[0]),
+        asked=asked(
+            gallery[0]["question"] if gallery else "",
+            rounds=len(arms[0].rounds), train=extras.train, classes=extras.classes, seeds=len(seeds or (0,)),
+        ),
+        base=metrics.get("base", {}),
+        seeds=seeds,
+        spread=_spread(seeds),
+        headlines=headlines(arms),
+        doubts=told[:DOUBTS],
+        more_doubts=told[DOUBTS:],
+        arms=arms,
+        taught=TAUGHT,
+        table=_table({**metrics, **{arm.key: arm.rounds[-1:] for arm in arms[1:]}}),
+        every_round=_table(metrics) if any(len(arm.rounds) > 1 for arm in arms[1:]) else None,
+        differences=_differences(compared),
+        selection=selection_cells(metrics),
+        panels=panels,
+        chart=chart,
+        cards=found,
+        models=models(found),
+        labels=sorted({card.label for card in found}),
+        verdicts=[v for v in MARKS if any(v in said.verdicts.split() for card in found for said in card.answers)],
+        looked=looked,
+        remake=told_commands[-1][0] if found and extras.manifest and not looked and not extras.no_heats else "",
+        no_heats=extras.no_heats,
+        marks=MARKS,
+        verified="stated_true" in keys,
+        confused=mistakes,
+        audit=None if audit is None else audit_values(audit),
+        audit_fault=audit_fault,
+        definitions=[
+            *definitions(keys),
+            *([CONFUSED] if mistakes else []),
+            *([TRAINING] if audit and audit.rounds else []),
+            *([LOOKS] if looked else []),
+        ],
+        commands=told_commands,
+        origins=origins(extras.manifest, config, seeds),
+        config=config,
+    )  # fmt: skip
+
+
+def _with_records(folder: Path, extras: Extras) -> tuple[Audit | None, str, Extras]:
+    """The audit of a run, or why it cannot be made, and how much it learned from; nothing where it has no records."""
+    if not extras.manifest:
+        return None, "", extras
+    try:
+        records = RunRecords(folder)
+        train = sum(row.split == "train" for row in records.examples.values())
+        extras = replace(extras, train=train, classes=len(set(records.labels.values())))
+        return records.audit(), "", extras
+    except SeeWhyError as error:
+        return None, str(error), extras
+
+
+def _table(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The results as a table's columns and rows; None where there is no figure."""
+    if not metrics.get("base"):
+        return None
+    columns, body = rows(metrics)
+    return {"columns": columns, "rows": body}
+
+
+def _differences(compared: Mapping[str, Any]) -> dict[str, Any] | None:
+    """SeeWhy's figures less each alternative's, in points, with their paired intervals."""
+    better = {arm: figures for arm, figures in compared.get("ours_minus", {}).items() if figures}
+    keys = [key for key in HEADLINES if any(key in figures for figures in better.values())]
+    if not keys:
+        return None
+
+    def cell(figures: Mapping[str, Sequence[float]], key: str) -> Cell:
+        if key not in figures:
+            return Cell("", "")
+        whole, low, high = (100 * value for value in figures[key])
+        return Cell(points(whole), f"{points(low)} to {points(high)}")
+
+    body = [
+        Row(CONTROLS.get(str(arm), str(arm)), control=True, cells=tuple(cell(f, key) for key in keys))
+        for arm, f in better.items()
+    ]
+    return {"columns": [title_of(key) for key in keys], "rows": body}
+
+
+def _spread(seeds: Sequence[int] | None) -> str:
+    if seeds is None:
+        return "95 % bootstrap interval over images"
+    return "lowest and highest seed" if len(seeds) > 1 else "one seed, no interval"
+
+
+def _environment() -> Environment:
+    return Environment(
         loader=PackageLoader("seewhy.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    columns, body = rows(metrics)
-    return environment.get_template("page.html").render(
-        title=title,
-        summary=_summary(metrics),
-        base=metrics["base"],
-        columns=columns,
-        rows=body,
-        selection=selection_cells(metrics),
-        panels=chart.panels(metrics),
-        chart=chart,
-        cards=[_card(item) for item in gallery],
-        marks=_MARKS,
-        verified="stated_true" in {key for r in (metrics["base"], *metrics.get("rounds", ())) for key in r},
-        config=config,
-        audit=None if audit is None else _audit_values(audit),
-        audit_fault=audit_fault,
-    )
 
 
-def _audit(folder: Path) -> tuple[Audit | None, str]:
-    """The audit of a run, or why it cannot be made; neither where the folder has no records."""
-    if not read_manifest(folder):
-        return None, ""
-    try:
-        return RunRecords(folder).audit(), ""
-    except SeeWhyError as error:
-        return None, str(error)
+def _asset(name: str) -> Markup:
+    """A file of the package's own beside the templates, as it stands."""
+    return Markup((files("seewhy.report") / "templates" / name).read_text(encoding="utf-8"))
 
 
-def _audit_values(audit: Audit) -> dict[str, Any]:
-    """What the page's section on the training data shows; long tables are cut, and `more_...` counts the rest."""
-    starving, uses, most = audit_table.starving(audit), audit_table.list_use(audit), audit_table.SHOWN
-    return {
-        "columns": audit_table.COLUMNS,
-        "rounds": [
-            {
-                "round": r.round,
-                "cells": audit_table.cells(r.whole),
-                "rejections": audit_table.rejections(r.whole),
-                "repeats": audit_table.repeats(r.whole),
-            }
-            for r in audit.rounds
-        ],
-        "starving": [
-            {"round": round, "label": taught.label, "share": percent(taught.fallback_share or 0)}
-            | {"rejections": audit_table.rejections(taught, most=2)}
-            for round, taught in starving[:most]
-        ],
-        "more_starving": len(starving[most:]),
-        "uses": uses[:most],
-        "more_uses": len(uses[most:]),
-        "starving_from": f"{100 * STARVING:.0f} %",
-        "fewest_images": FEWEST_IMAGES,
-        "phrase": PHRASE,
-    }
+def _policy(style: str, script: str) -> str:
+    """The content security policy that allows these two texts, embedded images, and nothing else."""
 
+    def allowed(text: str) -> str:
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        return f"'sha256-{digest}'" if text else "'none'"
 
-def _summary(metrics: Mapping[str, Any]) -> str:
-    base, rounds = metrics["base"], metrics.get("rounds", ())
-    text = f"On {base['n']} {base['split']} images, the untuned model names {percent(base['accuracy'])} rightly"
-    if not rounds:
-        return text + "."
-    last = rounds[-1]
-    text += f"; after round {last['round']} it names {percent(last['accuracy'])}"
-    text += f" and gives a reason in {percent(last['ee'])} of its answers."
-    if "stated_true" in last:
-        text += f" Of the reasons, {percent(last['stated_true'])} are true of the very image and can be seen in it."
-    return text
-
-
-def _card(item: Mapping[str, Any]) -> dict[str, Any]:
-    answers = item["answers"]
-    return {
-        **item,
-        "answers": answers[:1] if len(answers) < 2 else [answers[0], answers[-1]],
-        "image": _embedded(item["image"]),
-    }
-
-
-def _embedded(path: str) -> str:
-    """The image, made small, as a data URI."""
-    image = load_image(path)
-    image.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=88, subsampling=0)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    sources = f"img-src data:; style-src {allowed(style)}; script-src {allowed(script)}"
+    return f"default-src 'none'; {sources}; base-uri 'none'; form-action 'none'"
 
 
 def _read(path: Path, *, as_json: bool = True) -> str:

@@ -1,15 +1,18 @@
-"""The results as rows of text: one model a row, shares as percentages with their 95 % intervals.
+"""The results as rows of text: one model a row, shares as percentages, perplexities plain, with 95 % intervals.
 
 `rows` is shared by the terminal and the page, so that both say the same.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 Metrics = Mapping[str, Any]
 
@@ -17,10 +20,14 @@ COLUMNS = {
     "accuracy": "Accuracy",
     "accuracy_lenient": "Lenient accuracy",
     "ee": "Gives a reason (EE)",
+    "cs": "Consistent (CS)",
+    "fs": "Perplexity (FS)",
     "stated_true": "Reasons true",
     "stated_hidden": "Reasons hidden",
     "stated_wrong": "Reasons false",
 }
+PERPLEXITIES = frozenset(["fs"])
+"""Figures that are no shares: numbers from 1 on, lower being better."""
 CONTROLS = {"nl": "NL", "lge": "L+GE", "unfiltered": "Unfiltered", "class_level": "Class level"}
 """Short names of the arms that may stand beside the method."""
 SELECTION = {
@@ -32,7 +39,7 @@ SELECTION = {
 
 @dataclass(frozen=True)
 class Cell:
-    """A share as text; both parts are empty where it was not measured."""
+    """A figure as text; both parts are empty where it was not measured."""
 
     value: str
     interval: str
@@ -61,11 +68,20 @@ def selection_cells(metrics: Metrics) -> dict[str, Cell]:
 
 
 def cell(values: Metrics, key: str) -> Cell:
-    """'93.1 %' and '90.8\u2013100'."""
+    """'93.1 %' and '90.8\u2013100'; of a perplexity '4.27' and '4.11\u20134.45'."""
     if key not in values:
         return Cell("", "")
     bounds: Sequence[float] = values.get(f"{key}_interval", ())
+    if key in PERPLEXITIES:
+        return Cell(written(key, values[key]), "\u2013".join(written(key, bound) for bound in bounds))
     return Cell(percent(values[key]), "\u2013".join(f"{100 * bound:.1f}".replace("100.0", "100") for bound in bounds))
+
+
+def written(key: str, value: float) -> str:
+    """A figure as text: a share as a percentage, a perplexity to three figures."""
+    if key not in PERPLEXITIES:
+        return percent(value)
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
 def percent(share: float) -> str:
@@ -77,14 +93,8 @@ def print_results(metrics: Metrics, console: Console) -> None:
     columns, body = rows(metrics)
     first = metrics["base"]
     title = f"Results on {first['n']} {first['split']} images (95 % intervals)"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("Model", no_wrap=True)
-    for column in columns:
-        table.add_column(column, justify="right", min_width=9)
-    for row in body:
-        cells = [f"{c.value}\n[dim]{c.interval}[/dim]" if c.interval else c.value for c in row.cells]
-        table.add_row(row.model, *cells, style="dim" if row.control else "")
-    console.print(table)
+    lines = [(row.model, [_stacked(c.value, c.interval) for c in row.cells], row.control) for row in body]
+    _print_tables(title, ["Model", *columns], lines, console)
     if chosen := selection_cells(metrics):
         console.print("Concept selection: " + ", ".join(f"{title} {c.value}" for title, c in chosen.items()))
 
@@ -93,26 +103,60 @@ def print_comparison(compared: Metrics, console: Console) -> None:
     """One row an arm, after its last round, and under each figure how much better the method is, paired by image."""
     seeds, last = len(compared["seeds"]), compared["rounds"]
     title = f"After round {last} on {compared['split']} images, mean of {seeds} seed{'s' * (seeds > 1)}"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("Arm", no_wrap=True)
     ours, arms = compared["rounds_of"]["rounds"][-1], compared["rounds_of"]
     keys = [key for key in COLUMNS if key in ours]
-    for key in keys:
-        table.add_column(COLUMNS[key], justify="right", min_width=9)
     names = {"rounds": "SeeWhy", **CONTROLS}
-    table.add_row("Base, untuned", *(percent(compared["base"][key]) if key in compared["base"] else "" for key in keys))
+    lines = [("Base, untuned", _compared_cells(keys, compared["base"], {}), False)]
     for arm, rounds in arms.items():
-        better = compared["ours_minus"].get(arm, {})
-        cells = []
-        for key in keys:
-            text = percent(rounds[-1][key]) if key in rounds[-1] else ""
-            if key in better:
-                whole, low, high = (100 * value for value in better[key])
-                text += f"\n[dim]{whole:+.1f} ({low:+.1f} to {high:+.1f})[/dim]"
-            cells.append(text)
-        table.add_row(names[arm], *cells)
-    console.print(table)
-    console.print("Below an arm's figure: SeeWhy's minus the arm's, in points, with its 95 % interval over images.")
+        lines.append((names[arm], _compared_cells(keys, rounds[-1], compared["ours_minus"].get(arm, {})), False))
+    _print_tables(title, ["Arm", *(COLUMNS[key] for key in keys)], lines, console)
+    console.print(
+        "Below an arm's figure: SeeWhy's minus the arm's (of shares in points) and its 95 % interval over images."
+    )
+
+
+def _compared_cells(keys: Sequence[str], figures: Metrics, better: Mapping[str, Sequence[float]]) -> list[Text]:
+    """One arm's figures, each with the method's difference to it and its interval below."""
+    cells = []
+    for key in keys:
+        below = [f"{v:+.2f}" if key in PERPLEXITIES else f"{100 * v:+.1f}" for v in better.get(key, ())]
+        if below:
+            below = [below[0], f"{below[1]} to {below[2]}"]
+        cells.append(_stacked(written(key, figures[key]) if key in figures else "", *below))
+    return cells
+
+
+def _stacked(figure: str, *below: str) -> Text:
+    """A figure with lines below it, which are dim."""
+    return Text("\n").join([Text(figure), *(Text(line, "dim") for line in below if line)])
+
+
+Line = tuple[str, Sequence[Text], bool]
+"""A row's name, its cells, and whether it is dim."""
+
+
+def _print_tables(title: str, columns: Sequence[str], lines: Sequence[Line], console: Console) -> None:
+    """One table, or, where the console is too narrow, as few as will do, with about as many columns each."""
+    count, unbounded = len(columns) - 1, console.options.update(width=10_000)
+    for tables in range(1, count + 1):
+        edges = [number * count // tables for number in range(tables + 1)]
+        made = [_table(columns, lines, slice(*part)) for part in pairwise(edges)]
+        if all(Measurement.get(console, unbounded, table).minimum <= console.width for table in made):
+            break
+    made[0].title = title
+    for table in made:
+        console.print(table)
+
+
+def _table(columns: Sequence[str], lines: Sequence[Line], part: slice) -> Table:
+    table = Table(title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column(columns[0], no_wrap=True, min_width=max(len(name) for name, _, _ in lines))
+    for number, column in enumerate(columns[1:][part], start=part.start):
+        width = max(len(line) for _, cells, _ in lines for line in cells[number].plain.split("\n"))
+        table.add_column(column, justify="right", min_width=width)
+    for name, cells, dim in lines:
+        table.add_row(name, *cells[part], style="dim" if dim else "")
+    return table
 
 
 def _models(metrics: Metrics) -> list[tuple[str, bool, Metrics]]:

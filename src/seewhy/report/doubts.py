@@ -1,0 +1,198 @@
+"""What a sceptic should know before believing a run, in plain words, each drawn from its figures.
+
+The gravest come first. Nothing here is a warning that a good run would not get: a run with one seed has one seed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from seewhy.proof.audit import Audit
+from seewhy.report.arms import Line, title
+from seewhy.report.table import Metrics, percent
+
+MANY_COPIES = 0.5
+"""Share of near copies among a round's answers from which on it is worth a word."""
+PRECISE = 0.95
+"""Selection precision below which it is worth a word."""
+WIDE = 0.02
+"""Half an interval, as a share, from which on it is worth a word."""
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the doubts are drawn from; what is not known is None."""
+
+    ours: Line
+    others: tuple[Line, ...]
+    planned: int | None = None
+    """Rounds that the settings ask for."""
+    seeds: int = 1
+    audit: Audit | None = None
+    confusion: Mapping[str, Any] | None = None
+    gate: Mapping[str, Any] | None = None
+    """gate.json's value."""
+    ours_minus: Mapping[str, Mapping[str, Sequence[float]]] | None = None
+    """Arm -> figure -> (difference, low, high), paired by image, of a comparison."""
+
+
+def doubts(evidence: Evidence) -> list[str]:
+    """One or two sentences each."""
+    checks = (_unfinished, _untrue, _no_better, _falling, _taught_names, _copies, _selection, _inseparable, _chance)
+    return [line for check in checks for line in check(evidence)]
+
+
+def _unfinished(evidence: Evidence) -> list[str]:
+    measured, planned, gate = len(evidence.ours.rounds), evidence.planned, evidence.gate or {}
+    if stopped := gate.get("stopped_after"):
+        worse = listed([title(key).lower() for key in gate["rounds"][-1]["worse_in"]])
+        best = f"round {gate['best']} on validation images"
+        return [f"Round {stopped} was worse than {best}, in {worse}: the run ended there."]
+    if planned is None or measured >= planned:
+        return []
+    return [f"The run is not finished: {measured} of {planned} rounds have been measured. All below is as of now."]
+
+
+def _untrue(evidence: Evidence) -> list[str]:
+    last, base = evidence.ours.last, evidence.ours.base
+    if "stated_true" not in last:
+        if not last.get("ee"):
+            return []
+        return ["What these images show is not recorded, so no reason was checked: one may sound right and be false."]
+    parts = {"false": last.get("stated_wrong"), "true of the subject but hidden": last.get("stated_hidden")}
+    told = " and ".join(f"{percent(share)} {kind}" for kind, share in parts.items() if share is not None)
+    line = f"Of the reasons stated, {percent(1 - last['stated_true'])} cannot be seen in their image"
+    line += f": {told}." if told else "."
+    if evidence.ours.rounds and base.get("stated_true", 0) > last["stated_true"]:
+        line += f" The untuned model states fewer such: {percent(1 - base['stated_true'])}."
+    return [line]
+
+
+def _no_better(evidence: Evidence) -> list[str]:
+    """Where an alternative does as well, or the difference may be chance."""
+    if not evidence.ours.rounds:
+        return []
+    if not evidence.others:
+        return ["No alternative was trained beside it, so what tuning on bare labels would have given is not known."]
+    found = []
+    for key in ("accuracy", "stated_true"):
+        others = [other for other in evidence.others if key in evidence.ours.last and other.has(key)]
+        better = [other for other in others if _lead(evidence, other, key)[1] < 0]
+        level = [other for other in others if _lead(evidence, other, key)[0] <= 0 and other not in better]
+        if better:
+            found.append(f"In {title(key).lower()}, the method is behind {_told(evidence, better, key)}.")
+        if level:
+            found.append(f"In {title(key).lower()}, its lead may be chance over {_told(evidence, level, key)}.")
+    return found
+
+
+def _lead(evidence: Evidence, other: Line, key: str) -> tuple[float, float]:
+    """(cautiously, at best) by how much the method leads: the ends of the paired interval, where there is one.
+
+    Of a single run it is the lead over the upper end of the other's interval, and the difference itself.
+    """
+    if paired := (evidence.ours_minus or {}).get(other.key, {}).get(key):
+        return paired[1], paired[2]
+    ours, theirs = evidence.ours.last, other.last
+    low, high = ours.get(f"{key}_interval", (ours[key],))[0], theirs.get(f"{key}_interval", (theirs[key],))[-1]
+    return low - high, ours[key] - theirs[key]
+
+
+def _told(evidence: Evidence, others: Sequence[Line], key: str) -> str:
+    """'NL (+1.2 points, \u22120.4 to +2.9) and L+GE (...)'; of a single run 'NL (90.2 % against 93.1 %)'."""
+    told = []
+    for other in others:
+        if paired := (evidence.ours_minus or {}).get(other.key, {}).get(key):
+            whole, low, high = (points(100 * value) for value in paired)
+            told.append(f"{other.name} ({whole} points, {low} to {high})")
+        else:
+            told.append(f"{other.name} ({percent(other.last[key])} against {percent(evidence.ours.last[key])})")
+    return listed(told)
+
+
+def listed(words: Sequence[str]) -> str:
+    """'a', 'a and b', 'a, b and c'."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def points(value: float) -> str:
+    """A difference in points, with its sign."""
+    return f"{value:+.1f}".replace("-", "\u2212")
+
+
+def _falling(evidence: Evidence) -> list[str]:
+    found, best_round = [], (evidence.gate or {}).get("best")
+    if evidence.ours.rounds and best_round not in (None, evidence.ours.last["round"]):
+        found.append(
+            f"The figures above are of round {evidence.ours.last['round']}; the best on validation images, which the"
+            f" run hands out, is round {best_round}."
+        )
+    for key in ("accuracy", "stated_true"):
+        steps = [(round, values[key]) for round, values in evidence.ours.steps(key) if round]
+        if not steps:
+            continue
+        best, last = max(steps, key=lambda step: step[1]), steps[-1]
+        if best[1] > last[1]:
+            found.append(
+                f"Round {best[0]} was better in {title(key).lower()}: {percent(best[1])}, and {percent(last[1])} after"
+                f" round {last[0]}."
+            )
+    return found
+
+
+def _taught_names(evidence: Evidence) -> list[str]:
+    rounds = evidence.audit.rounds if evidence.audit else ()
+    if not (hungry := [r for r in rounds if r.starving]):
+        return []
+    worst = max(hungry, key=lambda r: (len(r.starving), r.round))
+    names, rest = worst.starving[:_NAMED], len(worst.starving[_NAMED:])
+    told = listed([*names, *([f"{rest} more"] if rest else [])])
+    count = len(worst.starving)
+    return [
+        f"In round {worst.round}, {count} class{'es were' if count > 1 else ' was'} taught little but the name: {told}."
+    ]
+
+
+def _copies(evidence: Evidence) -> list[str]:
+    rounds = evidence.audit.rounds if evidence.audit else ()
+    if not rounds or (share := rounds[-1].whole.near_duplicate_share) is None or share < MANY_COPIES:
+        return []
+    return [
+        f"Of the reasoned answers that round {rounds[-1].round} was taught, {percent(share)} are near copies of"
+        " another: part of what it says may be learned by heart."
+    ]
+
+
+def _selection(evidence: Evidence) -> list[str]:
+    chosen = next((r for r in evidence.ours.rounds if "selection_precision" in r), {})
+    if chosen.get("selection_precision", 1.0) >= PRECISE:
+        return []
+    wrong = percent(1 - chosen["selection_precision"])
+    return [f"Of the concepts that it was taught as visible, {wrong} were not to be seen in their image."]
+
+
+def _inseparable(evidence: Evidence) -> list[str]:
+    pairs: Sequence[Mapping[str, Any]] = (evidence.confusion or {}).get("pairs", ())
+    alike = [pair for pair in pairs if not pair["only_label"] and not pair["only_named"]]
+    if not alike:
+        return []
+    first = f"{alike[0]['label']} and {alike[0]['named']}"
+    count = "one pair" if len(alike) == 1 else f"{len(alike)} pairs"
+    return [f"In {count} of classes that it confuses, the expert's lists are the same, as of {first}."]
+
+
+def _chance(evidence: Evidence) -> list[str]:
+    found, last = [], evidence.ours.last
+    if (split := last.get("split") or evidence.ours.base.get("split")) not in ("test", None, ""):
+        found.append(f"Measured on {split} images: where settings were chosen on these, new images will fare worse.")
+    if evidence.seeds == 1 and evidence.ours.rounds:
+        half = _half_width(last)
+        small = f"With {last.get('n')} images, accuracy is known to ±{100 * half:.1f} points. " if half >= WIDE else ""
+        found.append(f"{small}One seed: how much chance in training adds is not known, and seewhy compare would tell.")
+    return found
+
+
+def _half_width(values: Metrics) -> float:
+    low, high = values.get("accuracy_interval", (0, 0))
+    return (high - low) / 2
