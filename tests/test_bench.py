@@ -17,7 +17,7 @@ from seewhy.method import infonce
 from tiny import tiny_llava
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = ("tuning", "sampling", "selection", "loop")
+SCRIPTS = ("tuning", "sampling", "selection", "loop", "serving")
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from seewhy.proof.counterfactual import fate, of_other_classes, swap_counts
 from seewhy.proof.pointing import Box, hitting, mention, peak, pointed, pointing
 
 WHOLE: Box = (0, 0, 96, 96)
@@ -73,25 +72,3 @@ def test_where_a_concept_is_stated(concept: str, text: str, expected: list[str])
 
 def test_the_first_mention_counts():
     assert mention("red crown", "A red crown, a red crown.")[0][0] == 2
-
-
-@pytest.mark.parametrize(
-    ("stated", "expected"),
-    [({"b"}, "follows"), ({"a"}, "survives"), ({"a", "b"}, "survives"), ({"c"}, "dropped"), (set(), "dropped")],
-)
-def test_fate(stated: set[str], expected: str):
-    assert fate(stated, "a", "b") == expected
-
-
-def test_swap_counts():
-    assert swap_counts(["a", "b", "c"], ["a", "b", "d"], {"a"}) == (3, 1, 2, 1)
-    assert swap_counts(["a"], ["a"], None) == (1, 0, 0, 0)
-
-
-def test_partners_are_of_other_classes():
-    labels = ["x", "x", "y", "z", "z", "z", "y"]
-    partners = of_other_classes(labels)
-    assert all(labels[i] != labels[j] for i, j in enumerate(partners))
-    assert len(set(partners)) > 3
-    with pytest.raises(ValueError, match="two classes"):
-        of_other_classes(["x", "x"])

@@ -44,6 +44,9 @@ _COT = (
     "It has {some}. It also has {rest}. It is {a_label}.",
 )
 _SIMPLE = ("This is {a_label}.", "It is {a_label}.", "The {noun} is {a_label}.")
+LOOK_AT = ("What can you say of the {}?", "What is the {} like?", "Look at the {}. What do you see?")
+"""Questions about one attribute."""
+SHOWS = "Does the {noun} show {feature}?"
 _FRAMES = {"explain": _EXPLAIN, "cot": _COT, "simple": _SIMPLE}
 
 _FILE = files("seewhy.fieldguide") / "words.yaml"
@@ -150,15 +153,16 @@ def ask(attribute: Attribute, look: Look, noun: str, rng: random.Random, *, visi
     name = attribute.question
     own = rng.choice(attribute.values[look[attribute.name]])
     if rng.random() < 0.6:
-        query = rng.choice(("What can you say of the {}?", "What is the {} like?", "Look at the {}. What do you see?"))
-        return Said(query.format(name), f"It has {featured(own)}." if visible else f"The {name} cannot be seen.")
+        return Said(
+            rng.choice(LOOK_AT).format(name), f"It has {featured(own)}." if visible else f"The {name} cannot be seen."
+        )
     if rng.random() < 0.5:
         other = rng.choice([v for v in attribute.values if v != look[attribute.name]])
         asked = rng.choice(attribute.values[other])
         answer = f"No, it has {featured(own)}."
     else:
         asked, answer = own, "Yes, it does."
-    return Said(f"Does the {noun} show {featured(asked)}?", answer if visible else f"The {name} cannot be seen.")
+    return Said(SHOWS.format(noun=noun, feature=featured(asked)), answer if visible else f"The {name} cannot be seen.")
 
 
 def some(phrases: Sequence[str], count: int, rng: random.Random) -> list[str]:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from seewhy.proof.fluency import in_units
+
 Counts = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 """Figure -> (hits, of), each with a number an image, of one seed (evaluate.count)."""
 
@@ -16,8 +18,9 @@ def arm_figures(seeds: Sequence[Counts]) -> dict[str, float | list[float]]:
     """Each figure's mean over seeds, and `<figure>_seeds`, each one's value; what was counted nowhere is left out."""
     figures: dict[str, float | list[float]] = {}
     for name in seeds[0]:
-        values = [sum(counts[name][0]) / sum(counts[name][1]) for counts in seeds if sum(counts[name][1])]
-        if values:
+        ratios = [sum(counts[name][0]) / sum(counts[name][1]) for counts in seeds if sum(counts[name][1])]
+        if ratios:
+            values = in_units(name, ratios)
             figures |= {name: float(np.mean(values)), f"{name}_seeds": values}
     return figures
 
@@ -35,8 +38,12 @@ def difference(
         raise ValueError(f"{images} and {arms[1].shape[2]} images cannot be compared in pairs")
     rng = np.random.default_rng(seed)
     drawn = [rng.integers(images, size=images) for _ in range(resamples)]
-    whole = _mean_ratio(arms[0]) - _mean_ratio(arms[1])
-    values = np.array([_mean_ratio(arms[0][..., rows]) - _mean_ratio(arms[1][..., rows]) for rows in drawn])
+
+    def apart(ours_S2N: np.ndarray, other_S2N: np.ndarray) -> float:
+        return _mean_figure(name, ours_S2N) - _mean_figure(name, other_S2N)
+
+    whole = apart(*arms)
+    values = np.array([apart(*(arm[..., rows] for arm in arms)) for rows in drawn])
     values = values[~np.isnan(values)]
     if np.isnan(whole) or not len(values):
         return None
@@ -44,7 +51,7 @@ def difference(
     return float(whole), float(low), float(high)
 
 
-def _mean_ratio(counts_S2N: np.ndarray) -> float:
-    """Mean over seeds of hits over of; NaN where a seed counted nothing."""
+def _mean_figure(name: str, counts_S2N: np.ndarray) -> float:
+    """Mean over seeds of the figure; NaN where a seed counted nothing."""
     hits_S, of_S = counts_S2N.sum(-1).T
-    return float(np.mean(hits_S / of_S)) if of_S.all() else float("nan")
+    return float(np.mean(in_units(name, list(hits_S / of_S)))) if of_S.all() else float("nan")

@@ -1,7 +1,7 @@
 """The figures of one model on one split, and of the concept selection, as they stand in metrics.json.
 
-Each figure is a share between 0 and 1 with its 95 % interval beside it (`accuracy`, `accuracy_interval`). Figures that
-need the truth of the images are there only where it is known.
+Each figure is a share between 0 and 1 (`fs`: a perplexity) with its 95 % interval beside it (`accuracy`,
+`accuracy_interval`). Figures that need the truth of the images are there only where it is known.
 """
 
 from collections import defaultdict
@@ -13,9 +13,12 @@ from seewhy.domain.labels import LabelMatcher
 from seewhy.errors import SeeWhyError
 from seewhy.proof.accuracy import correct, leniently_correct
 from seewhy.proof.bootstrap import estimate
+from seewhy.proof.consistency import consistency
 from seewhy.proof.explanation import StatedConcepts, explains
 from seewhy.proof.faithfulness import count_selected, count_verdicts
-from seewhy.records import Example, Prediction, Selection
+from seewhy.proof.fluency import NAME as FLUENCY
+from seewhy.proof.fluency import in_units, nats_and_tokens
+from seewhy.records import Example, Likelihood, Prediction, Selection
 
 
 def measure(
@@ -24,17 +27,20 @@ def measure(
     matcher: LabelMatcher,
     stated: StatedConcepts,
     *,
+    selected: Mapping[str, Sequence[str]] | None = None,
+    likelihoods: Sequence[Likelihood] | None = None,
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
     """One model's answers on one split.
 
-    split, n (images), answers; accuracy, accuracy_lenient, ee; stated_per_answer; and with truth stated_true,
-    stated_false, the latter split in stated_hidden (true, but not to be seen) and stated_wrong: shares of all stated
-    concepts, not means of shares. Intervals are over images. Raises SeeWhyError where there is nothing to measure, or
-    an answer is about an image that the domain does not have.
+    split, n (images), answers; accuracy, accuracy_lenient, ee; stated_per_answer; with `selected` (example id -> the
+    concepts that its image shows) cs; with `likelihoods` (of each answer, under the untuned base) fs; and with truth
+    stated_true, stated_false, the latter split in stated_hidden (true, but not to be seen) and stated_wrong: shares of
+    all stated concepts, not means of shares. Intervals are over images. Raises SeeWhyError where there is nothing to
+    measure, or an answer is about an image that the domain does not have.
     """
-    counted = count(domain, predictions, matcher, stated)
+    counted = count(domain, predictions, matcher, stated, selected=selected, likelihoods=likelihoods)
     first = _examples(domain, [predictions[0].example_id])[0]
     hits_N, of_N = counted["stated_per_answer"]
     metrics: dict[str, Any] = {"split": first.split, "n": len(hits_N), "answers": len(predictions)}
@@ -43,16 +49,24 @@ def measure(
         metrics |= {"stated_verified": int(sum(counted["stated_true"][1]))}
     for name, (hits_N, of_N) in counted.items():
         if name != "stated_per_answer":
-            metrics |= estimate(name, hits_N, of_N, resamples=resamples, seed=seed)
+            estimates = estimate(name, hits_N, of_N, resamples=resamples, seed=seed)
+            metrics |= {key: in_units(name, value) for key, value in estimates.items()}
     return metrics
 
 
 def count(
-    domain: Domain, predictions: Sequence[Prediction], matcher: LabelMatcher, stated: StatedConcepts
+    domain: Domain,
+    predictions: Sequence[Prediction],
+    matcher: LabelMatcher,
+    stated: StatedConcepts,
+    *,
+    selected: Mapping[str, Sequence[str]] | None = None,
+    likelihoods: Sequence[Likelihood] | None = None,
 ) -> dict[str, tuple[list[float], list[float]]]:
     """The figures of `measure` before they are shares: name -> (hits, of), each with a number an image.
 
-    Images are in the order of their first answer. Raises SeeWhyError as `measure`.
+    Images are in the order of their first answer. An image for which nothing was selected, as it could not be
+    described, is no part of cs. Raises SeeWhyError as `measure`.
     """
     examples = _examples(domain, [p.example_id for p in predictions])
     texts, labels = [p.text for p in predictions], [e.label for e in examples]
@@ -73,6 +87,13 @@ def count(
         "ee": (per_image(explains(text, stated) for text in texts), answers),
         "stated_per_answer": (per_image(map(len, concepts)), answers),
     }
+    if selected is not None:
+        shown = [selected.get(e.id, ()) for e in examples]
+        scores = [consistency(text, of, stated) if of else 0.0 for text, of in zip(texts, shown, strict=True)]
+        counted["cs"] = (per_image(scores), per_image(map(bool, shown)))
+    if likelihoods is not None:
+        nats, tokens = nats_and_tokens(predictions, likelihoods)
+        counted[FLUENCY] = (per_image(nats), per_image(tokens))
     if domain.truth is not None:
         truths = [domain.truth.get(e.id) for e in examples]
         verdicts = [count_verdicts(c, t) if t else (0, 0, 0) for c, t in zip(concepts, truths, strict=True)]

@@ -1,0 +1,220 @@
+"""How well are concepts selected, against the number of descriptions of an image, and against the text encoder?
+
+The paper's Figure 5 and its comparison of encoders, with the ground truth of the data set in the place of its
+annotators. The descriptions are those of a finished run. Of each image's, in a random order, the first 1, 2, 3, ...
+are taken, so that subsets are nested; what they give is averaged over several orders. Both rules of selection
+(select.rule) are measured with the run's other settings; its own rule and encoder stand under short names in the JSON.
+
+Encoders: `fieldguide` is the small one that is shipped, `tfidf` a bag of words weighted by scikit-learn (every
+description is a document), anything else a sentence-transformers model by folder or name.
+
+examples:
+  python -m bench.descriptions runs/fieldguide
+  python -m bench.descriptions runs/fieldguide --counts 1,2,3,6 --encoders fieldguide,tfidf --json descriptions.json
+"""
+
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import numpy as np
+
+from bench.measure import limit_threads, machine, note, numbers, report, show
+from seewhy.config import RunConfig, SelectConfig
+from seewhy.domain.domain import Domain, load_domain
+from seewhy.errors import SeeWhyError
+from seewhy.fieldguide.guide import ENCODER, with_guide
+from seewhy.method.encoder import Encoder, TextEncoder
+from seewhy.method.sampler import example_random
+from seewhy.method.select import select
+from seewhy.progress import progress
+from seewhy.proof.bootstrap import estimate
+from seewhy.proof.faithfulness import count_selected
+from seewhy.records import Description, Selection
+from seewhy.run_folder import read_manifest, read_records
+from seewhy.settings import restore_config
+
+RULES = get_args(get_type_hints(SelectConfig)["rule"])
+FIGURES = ("precision", "recall")
+
+
+class BagOfWords:
+    """TF-IDF vectors of words, the descriptions being the documents. Words that none of them has count for nothing."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        self.vectorizer = TfidfVectorizer(token_pattern=r"\b\w+\b", dtype=np.float32).fit(texts)
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        return self.vectorizer.transform(texts).toarray()
+
+    def embed_concepts(self, concepts: Sequence[str]) -> np.ndarray:
+        return self.embed_texts(concepts)
+
+
+@dataclass(frozen=True)
+class Described:
+    """A run's training images with their descriptions, and what is true of them."""
+
+    config: RunConfig
+    domain: Domain
+    descriptions: Sequence[Description]
+
+    @classmethod
+    def of(cls, run: str) -> "Described":
+        """Raises SeeWhyError for a run that has no descriptions yet, or data without ground truth."""
+        recorded = read_manifest(Path(run)).get("config")
+        if recorded is None:
+            raise SeeWhyError(f"{run} is no run folder: it has no manifest.")
+        config = restore_config(recorded)
+        descriptions = read_records(Path(run), "describe", Description)
+        domain = load_domain(with_guide(config.data, Path(run) / "fieldguide"))
+        if domain.truth is None:
+            raise SeeWhyError(f"{domain.name} has no ground truth (data.truth) to hold the selected concepts against.")
+        return cls(config, domain, descriptions)
+
+    @property
+    def most(self) -> int:
+        """Descriptions of the image that has most."""
+        rows = self._rows()
+        return max(map(len, rows.values()))
+
+    def subset(self, count: int, draw: int) -> np.ndarray:
+        """Rows of `count` descriptions of each image (all, where it has fewer): the first of its order in a draw."""
+        orders = ((e, example_random(draw, e, "bench.descriptions").sample(r, len(r))) for e, r in self._rows().items())
+        return np.array(sorted(row for _, order in orders for row in order[:count]))
+
+    def selections(self, rows: np.ndarray, rule: str, texts_DE: np.ndarray, concepts_CE: np.ndarray) -> list[Selection]:
+        """What a rule selects with some of the descriptions, of which all are embedded in `texts_DE`."""
+        bank, settings = self.domain.concepts, self.config.select
+        return select(
+            self.domain.split("train"), [self.descriptions[row] for row in rows], texts_DE[rows],
+            bank, bank.all_concepts, concepts_CE, temperature=settings.temperature, minimum=settings.minimum,
+            threshold_std=settings.threshold_std, unlisted_std=settings.unlisted_std, rule=rule,  # pyright: ignore[reportArgumentType]
+        )  # fmt: skip
+
+    def counts(self, selections: Sequence[Selection]) -> np.ndarray:
+        """(3, N): of each image whose truth is known, the concepts selected and visible, selected, and visible."""
+        truth = self.domain.truth or {}
+        of_image: dict[str, list[Selection]] = defaultdict(list)
+        for selection in selections:
+            of_image[selection.example_id].append(selection)
+        return np.array([count_selected(group, truth[e])[:3] for e, group in of_image.items() if e in truth], float).T
+
+    def _rows(self) -> Mapping[str, list[int]]:
+        rows: dict[str, list[int]] = defaultdict(list)
+        for row, description in enumerate(self.descriptions):
+            rows[description.example_id].append(row)
+        return rows
+
+
+Key = tuple[str, str, int]
+"""Encoder, rule, number of descriptions."""
+
+
+def measure(
+    described: Described, encoders: Mapping[str, TextEncoder], counts: Sequence[int], draws: int, resamples: int
+) -> dict[Key, dict[str, float]]:
+    """precision and recall, each with _low and _high (95 % over images), and selected, the concepts an image keeps."""
+    found = {}
+    texts = [description.text for description in described.descriptions]
+    with progress("selecting", total=len(encoders) * len(RULES) * len(counts), done=0) as advance:
+        for name, encoder in encoders.items():
+            texts_DE = encoder.embed_texts(texts)
+            concepts_CE = encoder.embed_concepts(described.domain.concepts.all_concepts)
+            for rule, count in product(RULES, counts):
+                subsets = [described.subset(count, draw) for draw in range(draws if count < described.most else 1)]
+                counted = [described.counts(described.selections(s, rule, texts_DE, concepts_CE)) for s in subsets]
+                found[name, rule, count] = figures(np.mean(counted, axis=0), resamples)
+                advance(1)
+    return found
+
+
+def figures(counts_3N: np.ndarray, resamples: int) -> dict[str, float]:
+    both_N, selected_N, visible_N = counts_3N.tolist()
+    shares: dict[str, float] = {"selected": float(np.mean(selected_N))}
+    for name, of_N in zip(FIGURES, (selected_N, visible_N), strict=True):
+        estimated = estimate(name, both_N, of_N, resamples=resamples, seed=0)
+        if not estimated:
+            raise SeeWhyError(
+                "Nothing is selected, or nothing that is listed can be seen: there is nothing to measure."
+            )
+        low, high = estimated[f"{name}_interval"]  # pyright: ignore[reportGeneralTypeIssues]
+        shares |= {name: float(estimated[name]), f"{name}_low": low, f"{name}_high": high}  # pyright: ignore[reportArgumentType]
+    return shares
+
+
+def flat(found: Mapping[Key, Mapping[str, float]], own: tuple[str, str]) -> Iterator[tuple[str, float]]:
+    """Names and figures for the JSON; those of the run's own encoder and rule also without their names."""
+    for (encoder, rule, count), values in found.items():
+        for name, value in values.items():
+            figure, _, end = name.partition("_")
+            end = f"_{end}" if end else ""
+            yield f"selection_{figure}_{rule}_{encoder}_{count}{end}", value
+            if (encoder, rule) == own:
+                yield f"selection_{figure}_{count}{end}", value
+
+
+def encoder_of(name: str, texts: Sequence[str]) -> TextEncoder:
+    if name == "tfidf":
+        return BagOfWords(texts)
+    return Encoder(str(ENCODER if name == "fieldguide" else Path(name).expanduser()))
+
+
+def options(arguments: Sequence[str] | None) -> Namespace:
+    made = ArgumentParser(
+        "python -m bench.descriptions", description=__doc__, formatter_class=RawDescriptionHelpFormatter
+    )
+    made.add_argument("run", metavar="RUN", help="the run folder")
+    made.add_argument("--counts", type=numbers, help="descriptions an image (default: 1, 2, 3, ... up to all, thinned)")
+    made.add_argument("--encoders", type=lambda text: text.split(","), help="(default: the run's own, and tfidf)")
+    made.add_argument("--draws", type=int, default=5, help="random orders of the descriptions (default: 5)")
+    made.add_argument("--bootstrap", type=int, default=1000, help="resamples behind each interval")
+    made.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
+    made.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, as one flat object")
+    return made.parse_args(arguments)
+
+
+def thinned(most: int) -> list[int]:
+    """1, 2, 3, 4, 6, 9, 13, ... and `most`."""
+    counts = [1]
+    while counts[-1] < most:
+        counts.append(min(most, max(counts[-1] + 1, round(counts[-1] * 1.5))))
+    return counts
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    given = options(arguments)
+    limit_threads(given.threads)
+    note(machine("cpu", given.threads))
+    described = Described.of(given.run)
+    counts = sorted({min(count, described.most) for count in given.counts or thinned(described.most)})
+    if counts[0] < 1 or given.draws < 1:
+        raise SeeWhyError("An image needs at least 1 description, and they at least 1 order: see --counts and --draws.")
+    texts = [description.text for description in described.descriptions]
+    settings = described.config.select
+    names = list(dict.fromkeys(given.encoders or [settings.encoder, "tfidf"]))
+    encoders = {Path(name).name: encoder_of(name, texts) for name in names}
+    found = measure(described, encoders, counts, given.draws, given.bootstrap)
+    images = len(described.domain.split("train"))
+    for encoder, rule in product(encoders, RULES):
+        rows = [
+            (str(count), *(cell(values, name) for name in FIGURES), values["selected"])
+            for count in counts
+            for values in [found[encoder, rule, count]]
+        ]
+        show(f"Rule {rule}, encoder {encoder}, {images} images", ("descriptions", *FIGURES, "selected an image"), rows)
+    report(dict(flat(found, (Path(settings.encoder).name, settings.rule))), given.json)
+
+
+def cell(values: Mapping[str, float], name: str) -> str:
+    return f"{values[name]:.3f} ({values[f'{name}_low']:.3f}-{values[f'{name}_high']:.3f})"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,250 @@
+"""The paper's claims on the field guide and on fruit: writes docs/results.json and docs/results.md.
+
+Reads what `seewhy compare` left (or one run), and makes what is missing of it on the split that the runs are measured
+on: `seewhy faithfulness` of the last models of method and L+GE, `seewhy general` of all rounds. A figure is the mean
+over seeds; intervals are over images, differences paired by image.
+
+example:
+  python -m bench.results --fieldguide runs/compare --fruit runs/compare_fruit --output docs
+"""
+
+import json
+import re
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.measure import limit_threads, machine, note
+from bench.results_page import page
+from seewhy import loop
+from seewhy.config import RunConfig
+from seewhy.errors import SeeWhyError
+from seewhy.faithfulness import faithfulness
+from seewhy.general import general
+from seewhy.plan import CONTROLS
+from seewhy.plan import OURS as METHOD
+from seewhy.proof.bootstrap import interval
+from seewhy.proof.claims import OURS, PAPER, Difference, apart, judge, mean_bounds
+from seewhy.proof.compare import Counts, arm_figures, difference
+from seewhy.proof.fluency import in_units
+from seewhy.run_folder import read_manifest
+from seewhy.settings import restore_config
+from seewhy.storage import write_atomically
+
+NOTES = Path(__file__).with_name("results_notes.yaml")
+FIGURES = ("accuracy", "ee", "cs", "fs", "stated_true", "stated_false", "stated_hidden", "stated_wrong")
+"""Of every arm, under `<figure>_<arm>`."""
+TESTS = (
+    "counterfactual_changes", "counterfactual_changes_control", "counterfactual_follows",
+    "counterfactual_follows_when_stated", "counterfactual_label_changes", "survives_hidden",
+    "survives_covered_elsewhere", "cover_gone", "cover_gone_random", "cover_label_changes",
+    "cover_label_changes_random", "swap_reason_changes", "swap_survives_without_evidence", "swap_label_changes",
+    "pointing", "pointing_chance", "pointing_centre",
+)  # fmt: skip
+"""Of the method under their own names, of other arms with the arm's behind."""
+ABILITIES = ("attribute_accuracy", "yes_no_accuracy", "hidden_admitted", "described_precision", "described_recall")
+SELECTION = ("selection_precision", "selection_recall", "selection_precision_whole_list")
+ARMS = {"nl": "nl", "lge": "lge", "unfiltered": "nofilter", "class_level": "class_level"}
+"""Arm -> its name in docs/results.json."""
+
+BY_NUMBER = re.compile(r"selection_(?:precision|recall)_\d+(?:_low|_high)?")
+"""Of the field guide's first seed, by the number of descriptions of an image."""
+
+Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A data set's runs, one a seed: of each, model (as in results.json) -> figure -> counts by image."""
+
+    folder: str
+    config: RunConfig
+    seeds: tuple[int, ...]
+    counts: tuple[Mapping[str, Counts], ...]
+    metrics: tuple[Mapping[str, Any], ...]
+
+    @property
+    def resamples(self) -> int:
+        return self.config.evaluate.bootstrap
+
+
+def read(folder: str, images: int, drawings: int) -> Measured:
+    """The runs of a comparison, or one run, with what is missing measured first."""
+    compared = Path(folder) / "comparison.json"
+    if compared.exists():
+        runs = [str(Path(folder) / f"seed-{seed}") for seed in json.loads(compared.read_text())["seeds"]]
+    else:
+        runs = [folder]
+    configs, counts, metrics = [], [], []
+    for run in runs:
+        config = config_of(run)
+        tested = faithfulness(run, images=images)
+        asked = general(run, images=drawings) if config.model.name_or_path == "fieldguide" else {}
+        configs.append(config)
+        counts.append(merged(config, loop.count(config), tested, asked))
+        metrics.append(json.loads((Path(run) / "metrics.json").read_text()))
+    return Measured(folder, configs[0], tuple(c.seed for c in configs), tuple(counts), tuple(metrics))
+
+
+def config_of(run: str) -> RunConfig:
+    """The settings of a finished run."""
+    recorded = read_manifest(Path(run)).get("config")
+    if recorded is None or not (Path(run) / "metrics.json").exists():
+        raise SeeWhyError(f"{run} holds neither a comparison nor a finished run: make it with `seewhy compare CONFIG`.")
+    return replace(restore_config(recorded), output=run)
+
+
+def names_of(config: RunConfig) -> dict[str, str]:
+    """Model as in results.json -> its own name: base, ours_round_1, ..., ours, and the last of each control."""
+    last = config.rounds
+    ours = {f"ours_round_{round}": METHOD.model(round) for round in range(1, last + 1)}
+    controls = {ARMS[key]: arm.model(last) for key, arm in CONTROLS.items() if key in config.controls}
+    return {"base": "base", **ours, "ours": METHOD.model(last), **controls}
+
+
+def merged(
+    config: RunConfig, measured: Mapping[str, Counts], tested: Mapping[str, Any], asked: Mapping[str, Any]
+) -> dict[str, Counts]:
+    """All that was counted of each model of one run, by image or by drawing."""
+    tests = {model["model"]: model["counts"] for model in tested.get("models", {}).values()}
+    answers = {name: model["counts"] for name, model in asked.get("models", {}).items()}
+    return {
+        key: {**measured.get(name, {}), **tests.get(name, {}), **answers.get(name, {})}
+        for key, name in names_of(config).items()
+    }
+
+
+def estimate(of: Measured, model: str, figure: str) -> tuple[float, float, float] | None:
+    """(mean over seeds, low, high) of one figure, or None where it was not measured."""
+    counts = [seed[model] for seed in of.counts if figure in seed.get(model, {})]
+    if len(counts) < len(of.counts) or figure not in (means := arm_figures(counts)):
+        return None
+    bounds = [interval(*found[figure], resamples=of.resamples, seed=0) for found in counts]
+    low, high = mean_bounds([in_units(figure, list(pair)) for pair in bounds if pair]) or (float("nan"),) * 2  # pyright: ignore
+    return float(means[figure]), low, high  # pyright: ignore[reportArgumentType]
+
+
+def differences(of: Measured) -> dict[Key, Difference]:
+    """Each part of each claim that was measured."""
+    found = {}
+    for part in {part for claim in (*PAPER, *OURS) for part in claim.parts}:
+        figure, better, worse = part.key
+        pairs = [(seed[better], seed[worse]) for seed in of.counts if better in seed and worse in seed]
+        if len(pairs) < len(of.counts) or not all(figure in counts for pair in pairs for counts in pair):
+            continue
+        ours, other = zip(*pairs, strict=True)
+        if whole := difference(figure, ours, other, resamples=of.resamples, seed=0):
+            single = [difference(figure, [a], [b], resamples=1, seed=0) for a, b in pairs]
+            found[part.key] = Difference(*whole, seeds=tuple(one[0] for one in single if one))
+    return found
+
+
+def flat(of: Measured) -> dict[str, float]:
+    """The figures of one data set under their names in results.json, without the data set's own ending."""
+    figures: dict[str, float] = {}
+
+    def put(name: str, value: Sequence[float] | None) -> None:
+        if value is not None:
+            figures.update({name: value[0], f"{name}_low": value[1], f"{name}_high": value[2]})
+
+    models = names_of(of.config)
+    for model, figure in product(models, FIGURES):
+        put(f"{figure}_{model}", estimate(of, model, figure))
+    for model, figure in product(models, TESTS):
+        put(figure if model == "ours" else f"{figure}_{model}", estimate(of, model, figure))
+    for model, figure, kind in product(models, ABILITIES, ("", "_produce")):
+        put(f"{figure}{kind}_{model}", estimate(of, model, f"{figure}{kind}"))
+    for (figure, better, worse), apart_by in differences(of).items():
+        put(f"{figure}_{better}_minus_{worse}", (apart_by.value, apart_by.low, apart_by.high))
+    for name in SELECTION:
+        rounds = [next((r for r in m["rounds"] if name in r), {}) for m in of.metrics]
+        if all(name in found for found in rounds):
+            bounds = mean_bounds([found[f"{name}_interval"] for found in rounds if f"{name}_interval" in found])
+            put(name, (sum(found[name] for found in rounds) / len(rounds), *(bounds or (float("nan"),) * 2)))
+    return figures
+
+
+def of_descriptions(path: Path | None) -> dict[str, float]:
+    """selection_precision_<number> and selection_recall_<number>, with bounds, of `bench.descriptions --json`."""
+    if path is None:
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        remedy = "make it with `python -m bench.descriptions RUN --json FILE`"
+        raise SeeWhyError(f"{path} cannot be read ({error}): {remedy}, or leave --descriptions out.") from error
+    return {key: value for key, value in found.items() if BY_NUMBER.fullmatch(key)}
+
+
+def more_descriptions(found: Mapping[str, float]) -> dict[Key, Difference]:
+    """'More descriptions select better': the precision with most less that with fewest."""
+    name = "selection_precision"
+    numbers = sorted(int(end) for key in found if (end := key.removeprefix(f"{name}_")).isdecimal())
+    if len(numbers) < 2:
+        return {}
+    few, many = (
+        (found[f"{name}_{n}"], found[f"{name}_{n}_low"], found[f"{name}_{n}_high"])
+        for n in numbers[:: len(numbers) - 1]
+    )
+    return {(name, "most", "fewest"): apart(many, few)}
+
+
+def read_notes(path: Path = NOTES) -> dict[str, str]:
+    """Claim (with `_fruit` behind it: on fruit) -> what was tried where it does not hold.
+
+    Raises SeeWhyError for a claim that there is not.
+    """
+    notes = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    known = {f"{claim.key}{ending}" for claim in (*PAPER, *OURS) for ending in ("", "_fruit")}
+    if not isinstance(notes, dict) or (unknown := sorted(notes.keys() - known)):
+        raise SeeWhyError(f"{path}: {unknown or 'this'} is no claim; they are {', '.join(sorted(known))}.")
+    return {key: " ".join(str(text).split()) for key, text in notes.items() if text}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = ArgumentParser("python -m bench.results", description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--fieldguide", required=True, metavar="FOLDER", help="output of `seewhy compare`, or a run")
+    parser.add_argument("--fruit", metavar="FOLDER", help="the same for grocery fruit")
+    parser.add_argument("--descriptions", type=Path, metavar="FILE", help="figures of `python -m bench.descriptions`")
+    parser.add_argument("--output", type=Path, default=Path("docs"), help="folder of results.json and results.md")
+    parser.add_argument("--images", type=int, default=120, help="images a seed whose evidence is changed")
+    parser.add_argument("--drawings", type=int, default=96, help="drawings of each kind for the general ability")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
+    given = parser.parse_args(arguments)
+    limit_threads(given.threads)
+    notes = read_notes()
+    data = {"Field guide": (given.fieldguide, ""), "Grocery fruit": (given.fruit, "_fruit")}
+    figures: dict[str, Any] = {}
+    sections = []
+    for title, (folder, ending) in data.items():
+        if folder is None:
+            continue
+        measured = read(folder, given.images, given.drawings)
+        described = {} if ending else of_descriptions(given.descriptions)
+        known = differences(measured) | more_descriptions(described)
+        values = flat(measured) | described
+        verdicts = {claim.key: judge(claim, known) for claim in (*PAPER, *OURS)}
+        figures |= {ended(name, ending): value for name, value in values.items()}
+        figures |= {f"verdict_{key}{ending}": verdict for key, verdict in verdicts.items()}
+        sections.append((title, ending, measured, values, known, verdicts))
+    text = page(sections, notes, machine("cpu", given.threads), given.images)
+    write_atomically(given.output / "results.json", (json.dumps(figures, indent=2) + "\n").encode())
+    write_atomically(given.output / "results.md", text.encode())
+    note(f"Wrote {given.output / 'results.json'} and {given.output / 'results.md'}")
+
+
+def ended(name: str, ending: str) -> str:
+    """A figure's name with a data set's ending before `_low` and `_high`."""
+    for bound in ("_low", "_high"):
+        if name.endswith(bound):
+            return f"{name.removesuffix(bound)}{ending}{bound}"
+    return f"{name}{ending}"
+
+
+if __name__ == "__main__":
+    main()

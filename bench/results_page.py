@@ -1,0 +1,191 @@
+"""docs/results.md, from figures, differences and verdicts."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from seewhy.proof.claims import OURS, PAPER, Claim, Difference, Part, part_verdict
+
+Key = tuple[str, str, str]
+
+NAMES = {
+    "base": "Base, untuned", "ours": "SeeWhy", "nl": "NL", "lge": "L+GE", "nofilter": "Without filtering",
+    "class_level": "Class-level concepts",
+}  # fmt: skip
+FIGURES = {
+    "accuracy": "Accuracy", "ee": "Gives a reason (EE)", "cs": "CS", "fs": "FS", "stated_true": "Reasons true",
+    "stated_hidden": "Reasons hidden", "stated_wrong": "Reasons false",
+}  # fmt: skip
+TESTS = {
+    "counterfactual_changes": "Its attribute has another value: the reason goes",
+    "counterfactual_changes_control": "- another attribute has: the reason goes",
+    "counterfactual_follows": "Its attribute has another value: the new one is stated",
+    "counterfactual_follows_when_stated": "- of answers that speak of the part at all",
+    "counterfactual_label_changes": "Its attribute has another value: the label changes",
+    "survives_hidden": "A leaf on its part: the reason stays",
+    "survives_covered_elsewhere": "- a leaf elsewhere: the reason stays",
+    "cover_gone": "The patches it is attributed to are covered: the reason goes",
+    "cover_gone_random": "- as many others are covered: the reason goes",
+    "swap_reason_changes": "Another class's image: the reason goes",
+    "swap_survives_without_evidence": "Another class's image, which does not show it: the reason stays",
+    "pointing": "The patch of most heat lies in the true box",
+    "pointing_chance": "- a random patch does",
+}
+ABILITIES = {
+    "attribute_accuracy": "Names a visible attribute", "yes_no_accuracy": "Yes or no",
+    "hidden_admitted": "Says of a hidden part that it cannot be seen",
+    "described_precision": "Described features that are right", "described_recall": "Visible attributes described",
+}  # fmt: skip
+ROUND = "ours_round_"
+GOALS = (
+    ("SeeWhy against L+GE, share of true reasons, difference", "stated_true_ours_minus_lge", ">=", 0.2),
+    ("Stated concepts that are false or hidden", "stated_false_ours", "<=", 0.03),
+    ("A reason goes when its evidence is changed", "counterfactual_changes", ">=", 0.9),
+    ("A reason stays when its evidence is hidden", "survives_hidden", "<=", 0.1),
+    ("A reason's greatest heat is in the true box", "pointing", ">=", 0.8),
+    ("Selection precision", "selection_precision", ">=", 0.95),
+    ("Selection recall", "selection_recall", ">=", 0.75),
+)
+_NOTE = (
+    "Where nothing else is said, a figure is the mean over seeds and its bounds are 95 % intervals over images; what"
+    " training adds by chance shows in the differences of the single seeds. A claim holds where the whole interval of"
+    " each of its differences is above 0 (where something is kept: above minus two points), does not hold where one is"
+    " below, and is not decided by these data where an interval includes it."
+)
+
+
+def page(
+    sections: Sequence[tuple[str, str, Any, dict, dict, dict]], notes: Mapping[str, str], where: str, images: int
+) -> str:
+    """The whole page. A section is (title, ending, measured, figures, differences, verdicts)."""
+    lines = ["# Results", "", "Made by `make results` (`python -m bench.results`); not edited by hand.", "", _NOTE, ""]
+    lines += [f"Measured on {where}.", "", *summary(sections), ""]
+    for title, ending, measured, figures, known, verdicts in sections:
+        own = {key.removesuffix(ending): text for key, text in notes.items() if not ending or key.endswith(ending)}
+        config, seeds = measured.config, ", ".join(map(str, measured.seeds))
+        lines += [f"## {title}", ""]
+        lines += [f"{config.evaluate.split} split, {config.rounds} rounds, seeds {seeds}; changed evidence on up to"
+                  f" {images} images a seed.", ""]  # fmt: skip
+        lines += ["### The paper's claims", "", *claims(PAPER, known, verdicts, own)]
+        lines += ["### SeeWhy's own claims", "", *claims(OURS, known, verdicts, own)]
+        if goals := [] if ending else goal_rows(figures):
+            lines += ["### Goals", "", *table(("Goal", "To reach", "Measured", ""), goals), ""]
+        lines += ["### Arms", "", *arms(figures), ""]
+        if described := by_number(figures):
+            lines += ["### Concept selection against the number of descriptions", "", *described, ""]
+        lines += ["### Do the reasons hang on the image?", "", *by_model(TESTS, figures, tested=True), ""]
+        lines += ["### General ability", "", *abilities(figures, config.rounds), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def summary(sections: Sequence[tuple[str, str, Any, dict, dict, dict]]) -> list[str]:
+    """A row a claim, a column a data set."""
+    rows = [[c.text, *(verdicts[c.key] for *_, verdicts in sections)] for c in (*PAPER, *OURS)]
+    return table(("Claim", *(title for title, *_ in sections)), rows)
+
+
+def claims(
+    of: Sequence[Claim], known: Mapping[Key, Difference], verdicts: Mapping[str, str], notes: Mapping[str, str]
+) -> list[str]:
+    lines = []
+    for claim in of:
+        lines += [f"**{claim.text}: {verdicts[claim.key]}.**", ""]
+        lines += [f"- {part_text(part, known.get(part.key))}" for part in claim.parts]
+        if claim.key in notes and verdicts[claim.key] != "holds":
+            lines += [f"- {notes[claim.key]}"]
+        lines += [""]
+    return lines
+
+
+def part_text(part: Part, found: Difference | None) -> str:
+    figure, better, worse = part.key
+    said = f"{figure}, {named(better)} less {named(worse)}"
+    if found is None:
+        return f"{said}: not measured"
+    unit = 1 if figure == "fs" else 100
+    value, low, high = (f"{unit * v:+.1f}" for v in (found.value, found.low, found.high))
+    seeds = f"; single seeds {', '.join(f'{unit * v:+.1f}' for v in found.seeds)}" if len(found.seeds) > 1 else ""
+    points = "" if figure == "fs" else " points"
+    return f"{said}: {value}{points} ({low} to {high}{seeds}): {part_verdict(part, found)}"
+
+
+def named(model: str) -> str:
+    """'SeeWhy, round 1'."""
+    if model.startswith(ROUND):
+        return f"SeeWhy, round {model.removeprefix(ROUND)}"
+    return NAMES.get(model, f"{model} descriptions")
+
+
+def goal_rows(figures: Mapping[str, float]) -> list[list[str]]:
+    rows = []
+    for text, key, sign, goal in GOALS:
+        if key in figures:
+            reached = figures[key] >= goal if sign == ">=" else figures[key] <= goal
+            rows.append(
+                [text, f"{sign} {100 * goal:.0f} %", share(figures, key), "reached" if reached else "not reached"]
+            )
+    return rows
+
+
+def arms(figures: Mapping[str, float]) -> list[str]:
+    rounds = sorted(
+        k.removeprefix("accuracy_") for k in figures if k.startswith("accuracy_ours_round_") and k[-1].isdigit()
+    )
+    models = {"base": NAMES["base"], **{r: named(r) for r in rounds}, **NAMES}
+    del models["ours"]  # the last round
+    return by_model(FIGURES, figures, models=models)
+
+
+def by_model(
+    names: Mapping[str, str], figures: Mapping[str, float], models: Mapping[str, str] = NAMES, *, tested: bool = False
+) -> list[str]:
+    """Rows are models for arms, figures for tests: whichever are fewer stand as columns."""
+
+    def key(figure: str, model: str) -> str:
+        return figure if tested and model == "ours" else f"{figure}_{model}"
+
+    there = {f: text for f, text in names.items() if any(key(f, m) in figures for m in models)}
+    shown = {m: text for m, text in models.items() if any(key(f, m) in figures for f in there)}
+    if not there:
+        return ["Not measured."]
+    if tested:
+        rows = [[text, *(share(figures, key(f, m)) for m in shown)] for f, text in there.items()]
+        return table(("", *shown.values()), rows)
+    rows = [[text, *(share(figures, key(f, m)) for f in there)] for m, text in shown.items()]
+    return table(("", *there.values()), rows)
+
+
+def abilities(figures: Mapping[str, float], rounds: int) -> list[str]:
+    models = {"base": "Base", **{f"ours_round_{r}": f"Round {r}" for r in range(1, rounds + 1)}, "lge": "L+GE"}
+    rows = []
+    for ending, subject in (("", "birds"), ("_produce", "produce")):
+        for name, text in ABILITIES.items():
+            cells = [share(figures, f"{name}{ending}_{model}") for model in models]
+            if any(cells):
+                rows.append([f"{text}, {subject}", *cells])
+    return table(("", *models.values()), rows) if rows else ["Not measured: the base is not the one that is shipped."]
+
+
+def by_number(figures: Mapping[str, float]) -> list[str]:
+    """Precision and recall by the number of descriptions of an image; empty where that was not measured."""
+    name = "selection_precision_"
+    numbers = sorted(int(end) for key in figures if (end := key.removeprefix(name)).isdecimal())
+    kinds = ("precision", "recall")
+    rows = [[str(n), *(share(figures, f"selection_{kind}_{n}") for kind in kinds)] for n in numbers]
+    return table(("Descriptions an image", "Precision", "Recall"), rows) if rows else []
+
+
+def share(figures: Mapping[str, float], key: str) -> str:
+    """'93.1 % (90.8 to 95.0)', or empty; FS is no share."""
+    if key not in figures:
+        return ""
+    values = [figures[name] for name in (key, f"{key}_low", f"{key}_high") if name in figures]
+    if key.startswith("fs_"):
+        value, *bounds = (f"{v:.2f}" for v in values)
+        return f"{value} ({' to '.join(bounds)})" if bounds else value
+    value, *bounds = (f"{100 * v:.1f}" for v in values)
+    return f"{value} % ({' to '.join(bounds)})" if bounds else f"{value} %"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}"]
+    return [*lines, *(f"| {' | '.join(cell or '-' for cell in row)} |" for row in rows)]

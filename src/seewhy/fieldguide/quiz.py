@@ -1,0 +1,101 @@
+"""Questions that the base was taught to answer, about drawings of birds and of produce, and what is to be seen there.
+
+What a tuned model still knows of these is its general ability: birds are what the field guide's runs are about, produce
+is what no such run has shown it. The birds are those of the field guide's splits, the produce is of random looks, and
+both follow from the split and the seed alone.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+from typing import Literal
+
+from PIL import Image
+
+from seewhy.domain.questions import DESCRIBE
+from seewhy.fieldguide.draw import Drawing
+from seewhy.fieldguide.guide import draw_example
+from seewhy.fieldguide.language import LOOK_AT, SHOWS, featured
+from seewhy.fieldguide.produce import draw_produce
+from seewhy.fieldguide.truth import look_in
+from seewhy.fieldguide.world import BIRD, PRODUCE, Attribute, Look, make_species, random_look
+
+Subject = Literal["bird", "produce"]
+Kind = Literal["open", "yes", "no", "hidden", "describe"]
+
+ATTRIBUTES: Mapping[Subject, tuple[Attribute, ...]] = {"bird": BIRD, "produce": PRODUCE}
+NOUNS: Mapping[Subject, str] = {"bird": "bird", "produce": "fruit"}
+OPEN = 3
+"""Questions about visible attributes that are put to each drawing."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """`kind` says what is right: the attribute's value, yes, no, that it cannot be seen, or what is visible at all."""
+
+    text: str
+    kind: Kind
+    attribute: str
+    """Name of the attribute that is asked about; empty for a description."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One drawing, what is asked about it, and the truth: attribute -> value, and which attributes are visible."""
+
+    name: str
+    image: Image.Image
+    look: Look
+    visible: frozenset[str]
+    questions: tuple[Question, ...]
+
+
+def sheets(subject: Subject, split: str, count: int, seed: int) -> list[Sheet]:
+    """`count` drawings of a subject with their questions."""
+    draw = partial(_bird, split) if subject == "bird" else partial(_fruit, split)
+    made = []
+    for number in range(count):
+        look, drawing = draw(number)
+        seen = {attribute.name: visible for attribute, _, visible in look_in(drawing, look, ATTRIBUTES[subject])}
+        visible = frozenset(name for name, there in seen.items() if there)
+        random = _random(f"quiz/{seed}/{subject}/{split}/{number}")
+        questions = tuple(_questions(subject, look, visible, random))
+        made.append(Sheet(f"{subject} {number}", drawing.image, look, visible, questions))
+    return made
+
+
+def _bird(split: str, number: int) -> tuple[Look, Drawing]:
+    species = make_species()
+    return draw_example(species[number % len(species)], split, number // len(species))
+
+
+def _fruit(split: str, number: int) -> tuple[Look, Drawing]:
+    random = _random(f"produce/{split}/{number}")
+    look = random_look(PRODUCE, random)
+    return look, draw_produce(look, random)
+
+
+def _random(text: str) -> Random:
+    return Random(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big"))
+
+
+def _questions(subject: Subject, look: Look, visible: frozenset[str], random: Random):
+    noun, attributes = NOUNS[subject], ATTRIBUTES[subject]
+    seen = [a for a in attributes if a.name in visible]
+    hidden = [a for a in attributes if a.name not in visible]
+    for attribute in random.sample(seen, min(OPEN, len(seen))):
+        yield Question(_look_at(attribute, random), "open", attribute.name)
+    for attribute in random.sample(hidden, min(1, len(hidden))):
+        yield Question(_look_at(attribute, random), "hidden", attribute.name)
+    for attribute, kind in zip(random.sample(seen, min(2, len(seen))), ("yes", "no"), strict=False):
+        own = look[attribute.name]
+        value = own if kind == "yes" else random.choice([v for v in attribute.values if v != own])
+        feature = featured(random.choice(attribute.values[value]))
+        yield Question(SHOWS.format(noun=noun, feature=feature), kind, attribute.name)
+    yield Question(random.choice(DESCRIBE).format(noun=noun), "describe", "")
+
+
+def _look_at(attribute: Attribute, random: Random) -> str:
+    return random.choice(LOOK_AT).format(attribute.question)
