@@ -1,0 +1,135 @@
+"""`seewhy export`: a run's model and training data, with cards, as one folder that appears whole or not at all.
+
+| in OUTPUT | |
+| --- | --- |
+| `model/` | merged weights, processor, chat template, generation config, README.md |
+| `adapter/` | one adapter on the untuned base, README.md |
+| `data/` | the training data, README.md |
+| `export.json` | what it was made from, and its files |
+
+    export_run("runs/fieldguide", "exported", model=("merged",), data=("trl",))
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from seewhy.errors import SeeWhyError
+from seewhy.export import card, hub
+from seewhy.export.dataset import FORMS, taught, write_forms
+from seewhy.export.finished import FinishedRun, open_run
+from seewhy.export.model import write_adapter, write_merged
+from seewhy.storage import disk, write_atomically
+
+MODELS = ("merged", "adapter")
+RECORD = "export.json"
+"""The file by which an export of ours is known again."""
+
+
+def export_run(
+    run: str,
+    output: str,
+    *,
+    round: str | None = None,
+    model: Sequence[str] = ("merged",),
+    data: Sequence[str] = ("parquet",),
+    images: bool = False,
+    hub_name: str | None = None,
+    private: bool = False,
+) -> dict[str, Any]:
+    """Write the chosen forms of a run to `output`, and push them to the Hub under `hub_name` where one is given.
+
+    `round` is a number, 'last' or 'best'; None is the round gate's best, or the last one of a run without a gate.
+    `images` copies the images of the data set into it. An earlier export in `output` is replaced. Returns what
+    export.json holds, and under `pushed` where it is on the Hub. Raises SeeWhyError, with nothing changed, for what
+    cannot be exported; and where the Hub refuses, with the export on disk.
+    """
+    _check_forms(model, data, images=images)
+    if hub_name:
+        hub.check_name(hub_name)
+    target = Path(output)
+    check_target(target, run)
+    finished = open_run(run, round)
+    unfinished = target.with_name(target.name + ".partial")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    with disk(target):
+        try:
+            record = _write(finished, unfinished, model, data, images=images, hub_name=hub_name)
+            _replace(target, unfinished)
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+    parts = {"model": "merged" in model, "adapter": "adapter" in model, "data": bool(data)}
+    pushed = {part: target / part for part, written in parts.items() if written} if hub_name else {}
+    return {**record, "pushed": hub.push(pushed, hub_name, private=private) if hub_name else []}
+
+
+def _check_forms(model: Sequence[str], data: Sequence[str], *, images: bool) -> None:
+    for option, given, known in (("--model", model, MODELS), ("--data", data, FORMS)):
+        if unknown := [name for name in given if name not in known]:
+            raise SeeWhyError(f"{option} has {unknown[0]!r}, but takes {', '.join(known)}, joined by commas, or none.")
+    if not model and not data:
+        raise SeeWhyError("Both --model and --data are none, so there is nothing to export.")
+    if images and not data:
+        raise SeeWhyError("--images copies the images of a data set: add --data parquet, or another form.")
+
+
+def check_target(target: Path, run: str) -> None:
+    """Raises SeeWhyError for a folder that holds anything but an earlier export."""
+    if target.resolve().is_relative_to(Path(run).resolve() / "stages") or target.resolve() == Path(run).resolve():
+        raise SeeWhyError(f"--output is {target}, the run's own folder: choose another one.")
+    if target.is_file():
+        raise SeeWhyError(f"--output is {target}, a file: choose a folder.")
+    if not target.is_dir() or not any(target.iterdir()):
+        return
+    try:
+        record = json.loads((target / RECORD).read_text(encoding="utf-8"))
+        ours = {*record["files"], RECORD}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise SeeWhyError(f"{target} is not empty, and no export of SeeWhy's. Choose another --output.") from None
+    found = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()}
+    if foreign := sorted(found - ours):
+        raise SeeWhyError(
+            f"{target} holds an export and also {foreign[0]}, which is none of it and would be lost. Move it away, or "
+            "choose another --output."
+        )
+
+
+def _write(
+    run: FinishedRun, target: Path, model: Sequence[str], data: Sequence[str], *, images: bool, hub_name: str | None
+) -> dict[str, Any]:
+    """Write everything to `target` and return what its export.json holds."""
+    names = {part: hub_name + suffix if hub_name else None for part, suffix in hub.SUFFIX.items()}
+    on_hub = names["data"] if data else None
+    record: dict[str, Any] = {"run": run.path.resolve().name, "round": run.round, "versions": run.manifest["versions"]}
+    if "merged" in model:
+        write_merged(run, target / "model")
+        text = card.model_card(run, hub_name=names["model"], hub_data=on_hub)
+        (target / "model" / "README.md").write_text(text, encoding="utf-8")
+    if "adapter" in model:
+        check = write_adapter(run, target / "adapter", card.public_base(run))
+        text = card.adapter_card(run, check, hub_name=names["adapter"], hub_data=on_hub)
+        (target / "adapter" / "README.md").write_text(text, encoding="utf-8")
+        record["adapter"] = asdict(check)
+    if data:
+        selections = run.selections()
+        rows = {r: taught(run.answers(r), run.domain, selections) for r in range(1, run.round + 1)}
+        record["data"] = write_forms(rows, target / "data", data, root=run.domain.root, images=images)
+        text = card.data_card(run, rows, record["data"], images=images)
+        (target / "data" / "README.md").write_text(text, encoding="utf-8")
+    record["files"] = sorted(p.relative_to(target).as_posix() for p in target.rglob("*") if p.is_file())
+    write_atomically(target / RECORD, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+    return record
+
+
+def _replace(target: Path, unfinished: Path) -> None:
+    """Give the finished folder its name; an earlier export goes only once it has none."""
+    old = target.with_name(target.name + ".replaced")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    unfinished.rename(target)
+    shutil.rmtree(old, ignore_errors=True)

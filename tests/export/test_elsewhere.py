@@ -1,0 +1,82 @@
+"""`seewhy evaluate RUN --data OTHER.yaml`: a run's models on another data set, beside the run's own figures."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from seewhy import loop
+from seewhy.cli import main
+from seewhy.errors import SeeWhyError
+from seewhy.plan import Plan
+from seewhy.records import Prediction
+from seewhy.run_folder import read_manifest, read_records
+from seewhy.settings import restore_config
+
+
+@pytest.fixture
+def animals(run: Path, tmp_path: Path) -> Path:
+    """The settings of a data set in which Crows are Jackdaws and every bird is an animal."""
+    images = tmp_path / "images"
+    shutil.copytree(run.parent / "images", images)
+    for split in ("train", "test"):
+        (images / split / "Crow").rename(images / split / "Jackdaw")
+    concepts = re.sub(r"^Crow:", "Jackdaw:", (run.parent / "concepts.yaml").read_text(), flags=re.MULTILINE)
+    (tmp_path / "concepts.yaml").write_text(concepts)
+    data = {"source": str(images), "concepts": str(tmp_path / "concepts.yaml"), "noun": "animal"}
+    (tmp_path / "animals.yaml").write_text(yaml.safe_dump({"data": data}))
+    return tmp_path / "animals.yaml"
+
+
+@pytest.mark.slow
+def test_it_is_measured_and_kept_apart(run: Path, animals: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.suffix == ".parquet" or p.name == "metrics.json"}
+    assert main(["evaluate", str(run), "--data", str(animals)]) == 0
+    assert "Results on 3 test images" in capsys.readouterr().out
+    metrics = json.loads((run / "metrics-animals-test.json").read_text())
+    assert [r["round"] for r in metrics["rounds"]] == [r["round"] for r in metrics["nl"]] == [1, 2]
+    assert "selected_per_image" not in metrics["rounds"][0]  # the selection is of the run's own images
+    assert {p: p.read_bytes() for p in before} == before
+    (place,) = (run / "stages" / "elsewhere").iterdir()
+    predictions = read_records(run, f"elsewhere/{place.name}/round-2/predictions-test", Prediction)
+    assert {p.example_id.split("/")[1] for p in predictions} == {"Jackdaw", "Fish Crow", "Red-crested Finch"}
+    assert "name of this animal" in predictions[0].query
+    made = sorted((run / "stages").rglob("*.parquet"))
+    times = [p.stat().st_mtime_ns for p in made]
+    assert loop.evaluate(str(run), "test", data=str(animals)) == metrics
+    assert [p.stat().st_mtime_ns for p in made] == times  # nothing is made again
+    assert "domain" in read_manifest(run)["stages"]
+
+
+@pytest.mark.slow
+def test_changed_images_are_measured_anew(run: Path, animals: Path) -> None:
+    loop.evaluate(str(run), "test", data=str(animals))
+    places = set((run / "stages" / "elsewhere").iterdir())
+    shutil.rmtree(animals.parent / "images" / "test" / "Jackdaw")
+    assert loop.evaluate(str(run), "test", data=str(animals))["base"]["n"] == 2
+    assert len(set((run / "stages" / "elsewhere").iterdir()) - places) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "split", "message"), [("animals.yaml", "val", "no val images"), ("none.yaml", "test", "no configuration")]
+)
+def test_bad_input(run: Path, animals: Path, name: str, split: str, message: str) -> None:
+    with pytest.raises(SeeWhyError, match=message):
+        loop.evaluate(str(run), split, data=str(animals.with_name(name)))
+
+
+@pytest.mark.slow
+def test_no_stage_of_a_run_is_named_as_one_elsewhere(run: Path) -> None:
+    config = restore_config(read_manifest(run)["config"])
+    plan = Plan.of(config, "own", "base", "encoder")
+    moved = plan.elsewhere("animals", "123456789")
+    assert moved.keys() == plan.keys()
+    for key, stage in moved.items():
+        measures = key.split("-")[0] in ("domain", "describe", "select") or "/predictions-" in key
+        assert stage.name == (f"elsewhere/animals-12345678/{key}" if measures else key)
+        if key.endswith("/model") or key.endswith("/answers"):
+            assert stage.fingerprint == plan[key].fingerprint
