@@ -48,10 +48,10 @@ class BagOfWords:
     def __init__(self, texts: Sequence[str]) -> None:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        self.vectorizer = TfidfVectorizer(token_pattern=r"\b\w+\b", dtype=np.float32).fit(texts)
+        self.vectorizer = TfidfVectorizer(token_pattern=r"\b\w+\b").fit(texts)
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
-        return self.vectorizer.transform(texts).toarray()
+        return self.vectorizer.transform(texts).toarray().astype(np.float32)
 
     def embed_concepts(self, concepts: Sequence[str]) -> np.ndarray:
         return self.embed_texts(concepts)

@@ -126,3 +126,15 @@ class Prediction:
     example_id: str
     query: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How likely the untuned base finds a model's answer: -log p in nats, summed over the answer's tokens.
+
+    0 tokens: an answer that is empty, or no text (a special token stands in it).
+    """
+
+    example_id: str
+    nll: float
+    tokens: int

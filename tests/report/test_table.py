@@ -1,0 +1,74 @@
+"""The tables of the terminal: what a figure looks like, and that a narrow one is cut in two and not in the middle."""
+
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from seewhy.report.table import COLUMNS, Cell, cell, print_comparison, print_results
+
+
+def figures(seeds: int = 0) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key in COLUMNS:
+        value = 4.273 if key == "fs" else 0.931
+        found |= {key: value, f"{key}_interval": [value - 0.023, value + 0.025]}
+        found |= {f"{key}_seeds": [value] * seeds} if seeds else {}
+    return found
+
+
+METRICS = {
+    "base": {"n": 480, "split": "test", **figures()},
+    "rounds": [{"round": 1, **figures()}],
+    "class_level": [{"round": 1, **figures()}],
+}
+COMPARED = {
+    "split": "test", "seeds": [0, 1], "rounds": 2, "base": figures(2),
+    "rounds_of": {"rounds": [figures(2)], "nl": [figures(2)]},
+    "ours_minus": {"nl": dict.fromkeys(COLUMNS, (0.1234, 0.1014, 0.1451))},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "bounds", "expected"),
+    [
+        ("cs", 0.6789, [0.65, 1.0], Cell("67.9 %", "65.0\u2013100")),
+        ("fs", 4.273, [4.1149, 4.4451], Cell("4.27", "4.11\u20134.45")),
+        ("fs", 42.73, [41.149, 44.451], Cell("42.7", "41.1\u201344.5")),
+        ("fs", 1.0, [1.0, 1.004], Cell("1.00", "1.00\u20131.00")),
+        ("fs", 1234.5, [990.4, 2000.0], Cell("1234", "990\u20132000")),
+    ],
+)
+def test_shares_are_percentages_and_perplexities_are_not(key: str, value: float, bounds: list[float], expected: Cell):
+    assert cell({key: value, f"{key}_interval": bounds}, key) == expected
+
+
+def test_a_figure_that_was_not_measured_is_empty():
+    assert cell({"cs": 0.5}, "fs") == Cell("", "")
+
+
+def text_of(show: Any, what: Any, width: int) -> str:
+    console = Console(width=width, force_terminal=False)
+    with console.capture() as captured:
+        show(what, console)
+    return captured.get()
+
+
+@pytest.mark.parametrize("show", [print_results, print_comparison])
+def test_every_width_shows_all_of_every_figure(show: Any):
+    what = METRICS if show is print_results else COMPARED
+    for width in (60, 80, 100, 160):
+        text = text_of(show, what, width)
+        assert "…" not in text
+        assert max(map(len, text.splitlines())) <= width
+        assert text.count("93.1 %") == 3 * (len(COLUMNS) - 1)
+        assert text.count("4.27") >= 3
+    assert text_of(show, what, 160).count("Base, untuned") == 1
+    assert text_of(show, what, 80).count("Base, untuned") == 2
+
+
+def test_a_difference_of_shares_is_in_points_and_of_perplexities_in_perplexity():
+    text = text_of(print_comparison, COMPARED, 160)
+    assert text.count("+12.3 ") + text.count("+12.3\n") == len(COLUMNS) - 1
+    assert text.count("+10.1 to +14.5") == len(COLUMNS) - 1
+    assert text.count("+0.10 to +0.15") == 1
