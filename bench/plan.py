@@ -154,7 +154,7 @@ def step_bytes(case: Case) -> tuple[float, float]:
     learner = shape.ready(outline, case.settings)
     lengths: Any = Namespace(patches=case.tokens, prefix=prefix)
     config = RunConfig(tune=case.settings)
-    planned = step_peak(outline, learner, batch, case.dtype, checkpointing=case.checkpointing)
+    planned = step_peak(outline, learner, batch, case.dtype, layers=parts.layers, checkpointing=case.checkpointing)
     return planned + memory.images_bytes(parts, config, lengths, batch, case.dtype), _allocated(case)
 
 

@@ -13,11 +13,11 @@ CONCEPTS = {
 }
 
 
-def image_folder(root: Path, *, train: int = 4, test: int = 2) -> Path:
-    """`root/images/{train,test}/<class>/N.png` of random pixels, and `root/concepts.yaml`."""
+def image_folder(root: Path, *, train: int = 4, test: int = 2, val: int = 0) -> Path:
+    """`root/images/{train,test,val}/<class>/N.png` of random pixels, and `root/concepts.yaml`."""
     rng = np.random.default_rng(0)
-    for split, count in (("train", train), ("test", test)):
-        for label in CONCEPTS:
+    for split, count in (("train", train), ("test", test), ("val", val)):
+        for label in CONCEPTS if count else ():
             folder = root / "images" / split / label
             folder.mkdir(parents=True)
             for number in range(count):

@@ -25,6 +25,9 @@ from seewhy.config import (
     TuneConfig,
 )
 from seewhy.errors import SeeWhyError
+from seewhy.explainer import run_model
+from seewhy.plan import Plan
+from seewhy.proof.gate import Gate, Judgement
 from seewhy.records import Answer, Candidate, Description, Selection
 from seewhy.run_folder import RunFolder, read_records
 from tiny import tiny_llava
@@ -36,6 +39,9 @@ STAGES = (
     "describe",
     "select",
     "base/predictions-test",
+    "describe-test",
+    "select-test",
+    "base/likelihoods-test",
     "round-1/answers",
     "round-1/model",
     "nl/round-1/model",
@@ -150,9 +156,10 @@ def test_what_a_run_writes(config: RunConfig, finished: Path) -> None:
     assert metrics["base"]["n"] == 6
     assert [r["round"] for r in metrics["rounds"]] == [1, 2]
     assert [r["round"] for r in metrics["nl"]] == [1, 2]
-    assert {"accuracy", "accuracy_interval", "accuracy_lenient", "ee", "training_answers"} <= metrics["rounds"][
-        0
-    ].keys()
+    figures = {"accuracy", "accuracy_interval", "accuracy_lenient", "ee", "cs", "cs_interval"}
+    assert all(figures <= model.keys() for model in (metrics["base"], *metrics["rounds"], *metrics["nl"]))
+    assert {"fs", "fs_interval"} <= metrics["base"].keys()  # a model that says nothing has none
+    assert "training_answers" in metrics["rounds"][0]
     assert "stated_true" not in metrics["base"]  # this data set has no ground truth
     assert len(json.loads((finished / "gallery.json").read_text())) == 6
     assert yaml.safe_load((finished / "config.yaml").read_text())["rounds"] == 2
@@ -218,3 +225,39 @@ def test_a_split_without_images_is_refused_before_any_work(config: RunConfig, tm
     with pytest.raises(SeeWhyError, match="no val images"):
         loop.run(empty)
     assert not (tmp_path / "run" / "stages").exists()
+
+
+def gate_after(stop: int, best: int):
+    """A gate that stops after round `stop`."""
+
+    def judged(rounds: list, *, resamples: int, seed: int) -> Gate:
+        worse = ("accuracy",) if len(rounds) == stop else ()
+        return Gate((Judgement(len(rounds), 0.5, None, {}, worse),), min(best, len(rounds)))
+
+    return judged
+
+
+@pytest.mark.slow
+def test_a_run_stops_after_a_round_that_is_worse(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = image_folder(tmp_path, train=1, test=1, val=1)
+    data = replace(config.data, source=str(root / "images"), concepts=str(root / "concepts.yaml"))
+    gated = replace(config, output=str(root / "run"), data=data, rounds=3, controls=())
+    monkeypatch.setattr("seewhy.evaluation.judge_rounds", gate_after(2, best=1))
+    metrics = loop.run(gated)
+    assert [r["round"] for r in metrics["rounds"]] == [1, 2]
+    assert "Round 2 is worse than round 1 on the validation images, in accuracy" in capsys.readouterr().err
+    assert not (root / "run/stages/round-3").exists()
+    assert run_model(gated.output)[1].endswith("round-1/model/model")
+    assert [r["round"] for r in loop.evaluate(gated.output, "train")["rounds"]] == [1, 2]
+    assert loop.run(gated) == metrics  # started again it stops again
+    assert len(loop.run(replace(gated, keep_going=True))["rounds"]) == 3
+    assert run_model(gated.output)[1].endswith("round-3/model/model")
+
+
+@pytest.mark.parametrize(("start_from", "start"), [("previous", "round-1/model"), ("base", "base")])
+def test_what_a_round_starts_from(config: RunConfig, start_from: str, start: str) -> None:
+    plan = Plan.of(replace(config, start_from=start_from), "domain", "base", "encoder")  # pyright: ignore[reportArgumentType]
+    assert start in [stage.name for stage in plan["round-2/model"].inputs]
+    assert "round-1/model" in [stage.name for stage in plan["round-2/candidates"].inputs]

@@ -9,7 +9,7 @@ from transformers import TrainerCallback
 
 from seewhy.config import TuneConfig
 from seewhy.records import Turn
-from seewhy.vlm import tuning
+from seewhy.vlm import learner, tuning
 from seewhy.vlm.model import VisionLanguageModel
 
 CONFIG = TuneConfig(
@@ -61,7 +61,7 @@ def tune_once(base: Path, out: Path, step: int, place: str) -> None:
 
         trainer_class._save_rng_state = die_instead
     elif place in ("adapter", "model"):
-        replace = tuning._replace
+        replace = learner.replace
 
         def save_half(folder, save):
             replace(folder, save)
@@ -70,6 +70,6 @@ def tune_once(base: Path, out: Path, step: int, place: str) -> None:
                 (folder / "stray").write_text("half")
                 die()
 
-        tuning._replace = save_half
+        learner.replace = save_half
     vlm = VisionLanguageModel.load(base, device="cpu")
     tuning.tune(vlm, turns(base), CONFIG, out, seed=3)

@@ -23,10 +23,8 @@ def compare(config: RunConfig, seeds: Sequence[int]) -> dict[str, Any]:
     """
     if not seeds or len(set(seeds)) < len(seeds):
         raise SeeWhyError(f"The seeds are {list(seeds)}; name at least one, and each once: --seeds '[0, 1, 2]'.")
-    runs = [
-        replace(config, output=str(Path(config.output) / f"seed-{seed}"), seed=seed, controls=tuple(CONTROLS))  # pyright: ignore[reportArgumentType]
-        for seed in seeds
-    ]
+    every_arm: Any = {"controls": tuple(CONTROLS), "keep_going": True}  # as many rounds for all of them
+    runs = [replace(config, output=str(Path(config.output) / f"seed-{seed}"), seed=seed, **every_arm) for seed in seeds]
     for run in runs:
         loop.run(run)
     counts = [loop.count(run) for run in runs]

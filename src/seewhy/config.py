@@ -12,15 +12,53 @@ from typing import Literal
 class DataConfig:
     source: str = "fieldguide"
     """An image folder (train/ val/ test/<class>/*), a table (.csv, .jsonl or .parquet with columns image, label and
-    split), or 'fieldguide' for the built-in domain."""
+    split), the unpacked folder of a published data set, or 'fieldguide' for the built-in domain."""
     concepts: str | None = None
-    """Concept bank: YAML or JSON, class -> phrases. The built-in domain brings its own."""
+    """Concept bank: YAML or JSON, class -> phrases. The built-in domain and CUB-200-2011 bring their own."""
     noun: str = "bird"
     """What the images show, as the questions call it: 'bird', 'leaf', 'chest X-ray'."""
     questions: str | None = None
     """YAML with more wordings a kind (describe, simple, explain, cot); {noun} stands for the noun."""
     truth: str | None = None
     """JSONL of what is visible in each image, where that is known. It measures; the method never reads it."""
+    layout: Literal[
+        "auto", "folder", "table", "cub200", "dogs", "fgvc", "pld", "ham10000", "chest_xray", "research", "hub"
+    ] = "auto"
+    """What the source is: 'auto' looks (PLD and Chest X-ray look like image folders and are asked for by name);
+    'research' is the research code's JSON, 'hub' a Hugging Face data set: owner/name, or a folder (`pip install
+    'seewhy[data]'`)."""
+    val_share: float = 0.0
+    """Share of each class's train images to set aside as val, beside those that the data has: chosen by a hash of
+    their names, so always the same ones."""
+    label_column: str | None = None
+    """Which column of a Hugging Face data set is to be learnt, where it has several."""
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    kind: Literal["in_process", "server"] = "in_process"
+    """What answers questions: the model in this process, or an OpenAI-compatible server (`pip install
+    'seewhy[serve]'`), which must first answer as the model in process does."""
+    command: str = "vllm serve {model} --port {port} --dtype {dtype}"
+    """Starts a server, once for each model. Filled in: {model}, a folder or a name on the Hub; {port}; {dtype} and
+    {device}, those of the model in process; {images}, the folder of `image: file`."""
+    base_url: str | None = None
+    """Address of a server that already runs, up to /v1; nothing is started then. Key: environment OPENAI_API_KEY."""
+    served_name: str | None = None
+    """What the server calls the model, where that is not its folder or its name on the Hub."""
+    port: int = 0
+    """Port of a started server; 0 takes a free one."""
+    concurrency: int = 16
+    """Requests under way at once."""
+    timeout: float = 300.0
+    """Seconds to wait for one reply."""
+    start_timeout: float = 900.0
+    """Seconds that a started server may take until it answers."""
+    retries: int = 5
+    """Times that a request is sent again after 429, 5xx, a time-out or a broken connection, with growing pauses."""
+    image: Literal["data", "file"] = "data"
+    """Send an image's pixels in the request, or the file:// URL of a PNG of them, which the server must be allowed to
+    read (vLLM: --allowed-local-media-path {images})."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +77,8 @@ class ModelConfig:
     """Sequences in one generation batch."""
     share_image: bool = True
     """Compute an image once for all the questions about it, in tuning and in sampling; off, once for each."""
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    """What answers questions about images."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +101,7 @@ class SelectConfig:
     """A sentence-transformers model, or 'fieldguide' for the small one that is shipped."""
     temperature: float = 0.1
     """tau of InfoNCE, here and in rejection sampling."""
-    rule: Literal["image", "unlisted"] = "image"
+    rule: Literal["image", "unlisted"] = "unlisted"
     """What a concept's score is held against: the scores of its label's other concepts in the same image, as in the
     paper, or its own scores in the images of classes that do not list it."""
     threshold_std: float = 0.4
@@ -105,6 +145,9 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class TuneConfig:
+    method: Literal["lora", "qlora", "full"] = "lora"
+    """'lora' trains an adapter; 'qlora' one on a model held in 4 bits (`pip install 'seewhy[qlora]'`), for less memory;
+    'full' the language model itself."""
     epochs: int = 2
     """Passes over a round's training set."""
     learning_rate: float = 1e-5
@@ -126,7 +169,7 @@ class TuneConfig:
     projector: Literal["full", "frozen"] = "full"
     """Train the projector in full, or leave it."""
     vision_tower: Literal["frozen", "lora", "full"] = "frozen"
-    """Leave the vision tower, adapt it, or train it in full."""
+    """Leave the vision tower, adapt it (not with method 'full'), or train it in full."""
     gradient_checkpointing: bool = False
     """Save memory by computing activations twice."""
     checkpoint_steps: int = 50
@@ -166,6 +209,11 @@ class EvaluateConfig:
     """Longest answer, in tokens."""
     bootstrap: int = 1000
     """Resamples behind each 95 % interval."""
+    consistency: bool = True
+    """Measure CS: whether reasons agree with the concepts selected for the image. The untuned model describes the
+    split's images for it, once for all models."""
+    fluency: bool = True
+    """Measure FS: the perplexity of every model's answers under the untuned one."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +222,11 @@ class RunConfig:
     """The run folder. Started again with the same settings, a run goes on where it stopped."""
     rounds: int = 4
     """Rounds of tuning; all but the first learn from the model's own filtered answers."""
+    start_from: Literal["previous", "base"] = "previous"
+    """Tune each round's model from the round before, as in the paper, or from the untuned base anew."""
+    keep_going: bool = False
+    """Run all rounds whatever the validation images say. Else a run stops after a round that is worse on them than the
+    best so far, beyond the 95 % interval, in accuracy or CS; without validation images it runs all."""
     controls: tuple[Literal["nl", "lge", "unfiltered", "class_level"], ...] = ()
     """Arms to train beside the method with as many answers and steps: 'nl' learns the label sentence alone, 'lge' the
     label and its class's whole list; 'unfiltered' keeps a random candidate for each query; 'class_level' takes the

@@ -21,6 +21,7 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
+from seewhy import steps
 from seewhy.config import RunConfig
 from seewhy.domain.concepts import load_concepts
 from seewhy.domain.images import load_image
@@ -29,6 +30,7 @@ from seewhy.domain.questions import Questions
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import BASE, with_guide
 from seewhy.progress import progress
+from seewhy.proof import gate
 from seewhy.proof.explanation import StatedConcepts
 from seewhy.proof.pointing import mention
 from seewhy.records import Prompt, Sampling
@@ -80,7 +82,7 @@ def explain(
     output: str | None = None,
     seed: int = 0,
 ) -> list[Explained]:
-    """What the run's last model (or that of `round`, or the untuned `base`) says of each photo.
+    """What the run's best model (or that of `round`, or the untuned `base`) says of each photo.
 
     The pictures are written to `output`, or else to RUN/explained: a folder a photo, a PNG a reason. Raises SeeWhyError
     for a folder without a run or without that model, and for a photo that cannot be read, before any model is loaded.
@@ -154,7 +156,8 @@ def show(explained: Sequence[Explained], console: Console) -> None:
 
 
 def run_model(run: str, *, round: int | None = None, base: bool = False) -> tuple[RunConfig, str]:
-    """The settings of a run and where one of its models is: that of `round`, the untuned `base`, or else the last."""
+    """The settings of a run and where one of its models is: that of `round`, the untuned `base`, or else the one that
+    the round gate found best (the last, where there was none)."""
     recorded = read_manifest(Path(run)).get("config")
     if recorded is None:
         raise SeeWhyError(f"{run} is no run folder: it has no manifest. Start a run with `seewhy run CONFIG.yaml`.")
@@ -165,21 +168,16 @@ def run_model(run: str, *, round: int | None = None, base: bool = False) -> tupl
     paths = {int(path.parts[-3][6:]): path for path in Path(run).glob("stages/round-[0-9]*/model/model")}
     if not paths:
         raise SeeWhyError(f"{run} has no tuned model yet: start its run again, or ask the untuned one with --base.")
-    last = max(paths) if round is None else round
+    last = gate.read(Path(run)).get("best", max(paths)) if round is None else round
     if last not in paths:
         there = ", ".join(map(str, sorted(paths)))
-        raise SeeWhyError(f"{run} has no model of round {round}; it has those of round {there}.")
+        raise SeeWhyError(f"{run} has no model of round {last}; it has those of round {there}.")
     return config, str(paths[last])
 
 
 def load_model(config: RunConfig, path: str) -> VisionLanguageModel:
     """One of the run's models, as the run itself loads it."""
-    settings = config.model
-    untuned = path == settings.name_or_path
-    return VisionLanguageModel.load(
-        path, device=settings.device, dtype=settings.dtype, trust_remote_code=settings.trust_remote_code,
-        revision=settings.revision if untuned else None,
-    )  # fmt: skip
+    return steps.load_model(config.model, Path(path), untuned=path == config.model.name_or_path)
 
 
 def _only(names: set[str]) -> str | None:

@@ -7,24 +7,28 @@ from typing import Any
 
 from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
+from seewhy.evaluation import count as count_models
+from seewhy.evaluation import gate, measure
 from seewhy.plan import OURS, arms
-from seewhy.proof.evaluate import count as counted
-from seewhy.proof.explanation import StatedConcepts
+from seewhy.progress import say
+from seewhy.proof.compare import Counts
+from seewhy.proof.gate import FILE as GATE
 from seewhy.records import Answer
 from seewhy.run_folder import RunFolder, read_manifest
-from seewhy.settings import restore_config
+from seewhy.settings import load_config, restore_config
 from seewhy.steps import Run
 
 
 def run(config: RunConfig, *, discard_stale: bool = False) -> dict[str, Any]:
     """Run all rounds, or go on where a killed run stopped. Returns what metrics.json then holds."""
     folder = RunFolder(config.output, seed=config.seed, shard_size=config.shard_size)
-    with folder.lock():
-        this = Run.open(folder, config, discard_stale=discard_stale)
+    with folder.lock(), Run.open(folder, config, discard_stale=discard_stale) as this:
         selections = this.select(this.describe())
         models = {"base": this.base}
         taught: dict[str, Sequence[Answer]] = {}
-        metrics = this.measure(models, selections, taught)
+        metrics = measure(this, models, selections, taught)
+        if config.keep_going:  # what a gate said of the same run before says nothing now
+            (folder.path / GATE).unlink(missing_ok=True)
         for round in range(1, config.rounds + 1):
             for arm in arms(config):
                 name, before = arm.model(round), models[arm.model(round - 1)]
@@ -36,31 +40,50 @@ def run(config: RunConfig, *, discard_stale: bool = False) -> dict[str, Any]:
                     taught[name] = this.synthesise(arm, selections)
                 else:
                     taught[name] = this.filter(arm, round, this.sample(arm, round, before, selections))
-                models[name] = this.tune(name, before, taught[name])
-            metrics = this.measure(models, selections, taught)
+                start = this.base if config.start_from == "base" else before
+                models[name] = this.tune(name, start, taught[name])
+            metrics = measure(this, models, selections, taught)
+            if not config.keep_going and (found := gate(this, models)) and found.stop:
+                worse = " and ".join(found.judgements[-1].worse_in)
+                say(f"Round {round} is worse than round {found.best} on the validation images, in {worse}: stopped.")
+                break
         return metrics
 
 
-def evaluate(run: str, split: str) -> dict[str, Any]:
-    """Measure every model of a finished run on a split; the figures are written to RUN/metrics-SPLIT.json."""
+def evaluate(
+    run: str,
+    split: str,
+    *,
+    data: str | None = None,
+    consistency: bool | None = None,
+    fluency: bool | None = None,
+) -> dict[str, Any]:
+    """Measure every model of a finished run on a split; the figures are written to RUN/metrics-SPLIT.json.
+
+    With `data`, a YAML file of settings, it is a split of the data set that this names (labels, concepts and questions
+    too), and the file is RUN/metrics-DATA-SPLIT.json. `consistency` and `fluency` switch CS and FS on or off; None: as
+    in the run's settings, but no CS on another data set, of which all train images would have to be described.
+    """
+    other = None if data is None else load_config(data).data
+    if other is not None and consistency is None:
+        consistency = False
     recorded = read_manifest(Path(run)).get("config")
     if recorded is None:
         raise SeeWhyError(f"{run} is no run folder: it has no manifest. Start a run with `seewhy run CONFIG.yaml`.")
     config = restore_config(recorded)
-    config = replace(config, output=run, evaluate=replace(config.evaluate, split=split))
+    wanted = {"split": split, "consistency": consistency, "fluency": fluency}
+    settings = replace(config.evaluate, **{key: value for key, value in wanted.items() if value is not None})
+    config = replace(config, output=run, evaluate=settings)
     folder = RunFolder(run, seed=config.seed, shard_size=config.shard_size)
-    with folder.lock():
-        this = Run.open(folder, config, record=False)
+    with folder.lock(), Run.open(folder, config, record=False, elsewhere=other) as this:
+        if data is not None:
+            return measure(this, this.models, (), {}, name=f"metrics-{Path(data).stem}-{split}.json")
         models = this.models
-        return this.measure(models, this.select(this.describe()), {}, name=f"metrics-{split}.json")
+        return measure(this, models, this.select(this.describe()), {}, name=f"metrics-{split}.json")
 
 
-def count(config: RunConfig) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
+def count(config: RunConfig) -> dict[str, Counts]:
     """Of a finished run: model -> figure -> (hits, of), each with a number an image of `evaluate.split`."""
     folder = RunFolder(config.output, seed=config.seed, shard_size=config.shard_size)
-    with folder.lock():
-        this = Run.open(folder, config, record=False)
-        stated = StatedConcepts.of(this.domain)
-        return {
-            m: counted(this.domain, this.predict(m, p), this.domain.matcher, stated) for m, p in this.models.items()
-        }
+    with folder.lock(), Run.open(folder, config, record=False) as this:
+        return count_models(this)

@@ -9,6 +9,8 @@ from seewhy.run_folder import Stage
 
 _THROUGHPUT = ("checkpoint_steps", "trackers")
 """Settings of tuning that change no weight."""
+_MEASURING = ("describe", "select", "/predictions-", "/likelihoods-")
+"""How the names of the stages begin, or what stands in them, that can be made on another data set."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,15 @@ class Plan(dict[str, Stage]):
     """Stage name -> stage, in the order in which they are made."""
 
     @classmethod
-    def of(cls, config: RunConfig, domain_fingerprint: str, base_weights: str, encoder_weights: str) -> "Plan":
+    def of(
+        cls, config: RunConfig, domain_fingerprint: str, base_weights: str, encoder_weights: str, replay: str = ""
+    ) -> "Plan":
         """The stages of a run over a domain. `domain_fingerprint` covers examples, concepts and questions; the digests
-        of weights tell a local model from another one under the same name."""
+        of weights, and of the replay data, tell a local file from another one under the same name."""
         plan = cls()
         settings = {key: asdict(getattr(config, key)) for key in ("describe", "select", "synthesise", "sample", "tune")}
         settings["tune"] = {k: v for k, v in settings["tune"].items() if k not in _THROUGHPUT}
+        settings["tune"] |= {"replay": replay} if replay else {}
         model = asdict(config.model)
         settings["select"]["encoder_weights"] = encoder_weights
         scoring = {key: settings["select"][key] for key in ("encoder", "encoder_weights", "temperature")}
@@ -90,8 +95,33 @@ class Plan(dict[str, Stage]):
                     candidates = plan.add(arm.stage("candidates", round), sampled, visible[arm.concepts], before)
                     answers = plan.add(arm.stage("answers", round), {}, candidates)
                 name = arm.model(round)
-                tuned = plan.add(f"{name}/model", {"tune": settings["tune"]}, answers, before)
+                start = base if config.start_from == "base" else before
+                tuned = plan.add(f"{name}/model", {"tune": settings["tune"]}, answers, start)
                 plan.predictions(name, evaluation, tuned, domain)
+                if arm == OURS and not config.keep_going:
+                    plan.predictions(name, {**evaluation, "split": "val"}, tuned, domain)
+        split = config.evaluate.split
+        if config.evaluate.fluency:
+            for name in [name for name in plan if name.endswith(f"/predictions-{split}")]:
+                plan.add(name.replace("/predictions-", "/likelihoods-"), {}, plan[name], base)
+        judged = {split} if config.keep_going else {split, "val"}
+        for split in sorted(judged - {"train"}) if config.evaluate.consistency else ():
+            described = plan.add(f"describe-{split}", {"describe": settings["describe"]}, domain, base)
+            plan.add(f"select-{split}", {"select": settings["select"]}, describe, described)
+        return plan
+
+    def elsewhere(self, name: str, domain_fingerprint: str) -> "Plan":
+        """The same plan with all that measures the models moved to another data set, and its stages to a place where no
+        stage of the run itself can be. What made the models stays."""
+        place, plan = f"elsewhere/{name.replace('/', '-')}-{domain_fingerprint[:8]}", Plan()
+        for key, stage in self.items():
+            inputs = tuple(plan[source.name] for source in stage.inputs)
+            if key == "domain":
+                plan[key] = Stage(f"{place}/{key}", {"data": {"fingerprint": domain_fingerprint}})
+            elif key.startswith(_MEASURING[:2]) or any(kind in key for kind in _MEASURING[2:]):
+                plan[key] = Stage(f"{place}/{key}", stage.settings, inputs)
+            else:
+                plan[key] = stage
         return plan
 
     def add(self, name: str, settings: Mapping[str, Any], *inputs: Stage) -> Stage:

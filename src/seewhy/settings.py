@@ -25,11 +25,20 @@ from seewhy.errors import SeeWhyError
 
 C = TypeVar("C")
 
-MAY_BE_ZERO = {"seed", "rounds", "select.minimum"}
+MAY_BE_ZERO = {"seed", "rounds", "select.minimum", "model.engine.port", "model.engine.retries"}
 """Whole numbers that need not be at least 1."""
 MAY_BE_NEGATIVE = {"select.threshold_std", "select.unlisted_std"}
-NOT_ZERO = {"select.temperature", "tune.learning_rate", "describe.top_p", "synthesise.top_p", "sample.top_p"}
+NOT_ZERO = {
+    "select.temperature",
+    "tune.learning_rate",
+    "describe.top_p",
+    "synthesise.top_p",
+    "sample.top_p",
+    "model.engine.timeout",
+    "model.engine.start_timeout",
+}
 SHARES = {
+    "data.val_share",
     "describe.top_p",
     "synthesise.top_p",
     "sample.top_p",

@@ -3,6 +3,7 @@
 Throughput settings (device, batch size, checkpoints, trackers) are no part of a stage's fingerprint.
 """
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -13,67 +14,92 @@ from typing import Any
 import numpy as np
 import yaml
 
-from seewhy.config import EvaluateConfig, RunConfig
+from seewhy.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig
 from seewhy.domain.domain import Domain, load_domain
 from seewhy.domain.images import load_image
-from seewhy.domain.loaders.replay import load_replay
+from seewhy.domain.loaders.replay import Replay, replay_digest
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import BASE, ENCODER, with_guide
 from seewhy.method import describe, rejection, select, synthesise
 from seewhy.method.encoder import Encoder, embed_to_file
-from seewhy.method.sampler import example_random
-from seewhy.plan import OURS, Arm, Plan, arms
-from seewhy.proof.evaluate import measure, measure_selection
+from seewhy.method.sampler import Sampler, example_random
+from seewhy.plan import Arm, Plan, arms
+from seewhy.proof import gate
 from seewhy.proof.explanation import StatedConcepts
-from seewhy.proof.gallery import gallery
 from seewhy.records import Answer, Candidate, Description, Example, Prediction, Prompt, Sampling, Selection, Turn
 from seewhy.run_folder import RunFolder
 from seewhy.storage import weights_digest
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
+from seewhy.vlm.server import ServerSampler
 from seewhy.vlm.tuning import tune
 
 
 class Run:
     """The steps of one run, each bound to its stage."""
 
-    def __init__(self, config: RunConfig, domain: Domain, folder: RunFolder, plan: Plan) -> None:
+    def __init__(
+        self, config: RunConfig, domain: Domain, folder: RunFolder, plan: Plan, replay: Replay | None = None
+    ) -> None:
         self.config = config
         self.domain = domain
         self.folder = folder
         self.plan = plan
+        self.replay = replay or Replay()
         self.train = domain.split("train")
         self.labels: Mapping[str, str] = {e.id: e.label for e in domain.examples}
         self.base = _shipped(config.model.name_or_path, BASE)
         self._loaded: tuple[Path, BatchSampler] | None = None
+        self._served: tuple[Path, ServerSampler] | None = None
 
     @classmethod
-    def open(cls, folder: RunFolder, config: RunConfig, *, discard_stale: bool = False, record: bool = True) -> "Run":
-        """Read the data, hold the folder's stages against the settings and, with `record`, write these down."""
+    def open(
+        cls,
+        folder: RunFolder,
+        config: RunConfig,
+        *,
+        discard_stale: bool = False,
+        record: bool = True,
+        elsewhere: DataConfig | None = None,
+    ) -> "Run":
+        """Read the data (or another data set, `elsewhere`, to measure the models on), hold the folder's stages against
+        the settings and, with `record`, write these down."""
+        _refuse_several_processes()
         domain = load_domain(with_guide(config.data, folder.path / "fieldguide"))
-        if not domain.split(split := config.evaluate.split):
-            raise SeeWhyError(f"{domain.name} has no {split} images to measure on: add some, or set evaluate.split.")
+        measured = domain if elsewhere is None else load_domain(with_guide(elsewhere, folder.path / "fieldguide"))
+        if not measured.split(split := config.evaluate.split):
+            raise SeeWhyError(f"{measured.name} has no {split} images to measure on: add some, or set evaluate.split.")
         base, encoder = _shipped(config.model.name_or_path, BASE), _shipped(config.select.encoder, ENCODER)
-        plan = Plan.of(config, domain.fingerprint, weights_digest(base), weights_digest(encoder))
+        replay = Replay.read(config.tune.replay) if record and config.tune.replay else None
+        replayed = replay_digest(config.tune.replay) if config.tune.replay else ""
+        own = Plan.of(config, domain.fingerprint, weights_digest(base), weights_digest(encoder), replayed)
+        plan = own if measured is domain else own.elsewhere(measured.name, measured.fingerprint)
         settings = asdict(config) if record else None
-        folder.check(list(plan.values()), config=settings, discard_stale=discard_stale)
+        folder.check([*own.values(), *plan.values()], config=settings, discard_stale=discard_stale)
         if settings:
             folder.write_text("config.yaml", yaml.safe_dump(_plain(settings), sort_keys=False))
-        return cls(config, domain, folder, plan)
+        return cls(config, measured, folder, plan, replay)
 
-    def describe(self) -> list[Description]:
-        """Step 1, by the untuned base."""
+    def describe(self, split: str = "train") -> list[Description]:
+        """Step 1, by the untuned base; on another split than train, for the figures alone."""
 
         def work(examples: Sequence[Example], seed: int) -> list[Description]:
             sampler, questions = self.sampler(self.base), self.domain.questions
             settings, queries = self.config.describe, self.config.seed
+            self.replay.check(sampler.rejected_text)
             return describe.describe(examples, self.domain.path, questions, sampler, settings, seed, queries)
 
-        return self.folder.records(self.plan["describe"], Description, self.train, work)
+        stage = self.plan["describe" if split == "train" else f"describe-{split}"]
+        return self.folder.records(stage, Description, self.domain.split(split), work)
 
-    def select(self, descriptions: Sequence[Description]) -> list[Selection]:
-        """Step 2, of all images at once: each one's negatives are the descriptions of the others."""
+    def select(self, descriptions: Sequence[Description], split: str = "train") -> list[Selection]:
+        """Step 2, of all images at once: each one's negatives are the descriptions of the others.
+
+        Images of another split are scored among those of train, `descriptions` being of both.
+        """
         settings, bank = self.config.select, self.domain.concepts
+        wanted = self.domain.split(split)
+        examples = self.train if split == "train" else (*self.train, *wanted)
 
         def work(_all: Sequence[str], _seed: int) -> list[Selection]:
             scratch = self.folder.path / "scratch"
@@ -81,14 +107,23 @@ class Run:
             scratch.mkdir()
             embedded_DE = embed_to_file(scratch / "descriptions.npy", [d.text for d in descriptions], self.encoder)
             selections = select.select(
-                self.train, descriptions, embedded_DE, bank, bank.all_concepts, self.concepts_CE,
+                examples, descriptions, embedded_DE, bank, bank.all_concepts, self.concepts_CE,
                 temperature=settings.temperature, threshold_std=settings.threshold_std, minimum=settings.minimum,
                 rule=settings.rule, unlisted_std=settings.unlisted_std,
             )  # fmt: skip
             shutil.rmtree(scratch)
-            return selections
+            ids = {example.id for example in wanted}
+            return [selection for selection in selections if selection.example_id in ids]
 
-        return self.folder.records(self.plan["select"], Selection, ["all"], work)
+        stage = self.plan["select" if split == "train" else f"select-{split}"]
+        return self.folder.records(stage, Selection, ["all"], work)
+
+    def shown(self, split: str) -> Mapping[str, Sequence[str]]:
+        """Example id -> the concepts selected for an image of a split, which CS holds answers to."""
+        descriptions = self.describe()
+        if split != "train":
+            descriptions += self.describe(split)
+        return select.selected_concepts(self.select(descriptions, split))
 
     def visible(self, arm: Arm, selections: Sequence[Selection]) -> Mapping[str, Sequence[str]]:
         """Example id -> the concepts that an arm takes to be visible."""
@@ -117,9 +152,10 @@ class Run:
         """Step 4: the model after a round, from the model before it."""
 
         def make(folder: Path) -> None:
-            self._loaded = None
+            self.release()
             tune(
-                self.load(before), self.turns(answers), self.config.tune, folder, self.config.seed, load_image,
+                self.load(before, four_bit=self.config.tune.method == "qlora"), self.turns(answers),
+                self.config.tune, folder, self.config.seed, load_image,
                 share_image=self.config.model.share_image,
             )  # fmt: skip
 
@@ -128,7 +164,8 @@ class Run:
     @property
     def models(self) -> dict[str, Path]:
         """All models of a finished run, by name."""
-        rounds = range(1, self.config.rounds + 1)
+        stopped = gate.read(self.folder.path).get("stopped_after")
+        rounds = range(1, (stopped or self.config.rounds) + 1)
         tuned = {arm.model(round): self.tuned(arm.model(round)) for round in rounds for arm in arms(self.config)}
         return {"base": self.base, **tuned}
 
@@ -168,9 +205,10 @@ class Run:
 
         return self.folder.records(self.plan[arm.stage("answers", round)], Answer, self.train, work)
 
-    def predict(self, name: str, model: Path) -> list[Prediction]:
-        """Step 8: a model's greedy answers to the evaluation question."""
+    def predict(self, name: str, model: Path, split: str | None = None) -> list[Prediction]:
+        """Step 8: a model's greedy answers to the evaluation question, on `evaluate.split` or another."""
         settings: EvaluateConfig = self.config.evaluate
+        split = split or settings.split
         query, path = self.domain.questions.evaluation, self.domain.path
 
         def work(examples: Sequence[Example], seed: int) -> list[Prediction]:
@@ -178,64 +216,53 @@ class Run:
             texts = self.sampler(model).sample(prompts, Sampling(max_new_tokens=settings.max_new_tokens), seed)
             return [Prediction(e.id, query, text) for e, (text,) in zip(examples, texts, strict=True)]
 
-        stage = self.plan[f"{name}/predictions-{settings.split}"]
-        return self.folder.records(stage, Prediction, self.domain.split(settings.split), work)
-
-    def measure(
-        self,
-        models: Mapping[str, Path],
-        selections: Sequence[Selection],
-        taught: Mapping[str, Sequence[Answer]],
-        name: str = "metrics.json",
-    ) -> dict[str, Any]:
-        """Step 8: the figures of the models there are so far, and the images to show; written to the run folder."""
-        settings = {"resamples": self.config.evaluate.bootstrap, "seed": self.config.seed}
-        predictions = {model: self.predict(model, path) for model, path in models.items()}
-        figures = {
-            m: measure(self.domain, p, self.domain.matcher, self.stated, **settings) for m, p in predictions.items()
-        }
-        chosen = measure_selection(self.domain, selections, **settings)
-        metrics: dict[str, Any] = {"base": figures["base"]}
-        for arm in arms(self.config):
-            metrics[arm.key] = [
-                {"round": round, **figures[model], **(chosen if arm == OURS else {}), **_counts(taught.get(model))}
-                for round in range(1, self.config.rounds + 1)
-                if (model := arm.model(round)) in figures
-            ]
-        self.folder.write_json(name, metrics)
-        shown = {model.replace("-", " "): p for model, p in predictions.items() if "/" not in model}
-        pictures = gallery(self.domain, shown, self.domain.matcher, self.stated)
-        self.folder.write_json(name.replace("metrics", "gallery"), pictures)
-        return metrics
+        stage = self.plan[f"{name}/predictions-{split}"]
+        return self.folder.records(stage, Prediction, self.domain.split(split), work)
 
     def turns(self, answers: Sequence[Answer]) -> list[Turn]:
         """A training set as the model layer takes it, with replay data mixed in where it is asked for."""
         images = {e.id: self.domain.path(e) for e in self.train}
         turns = [Turn(a.id, images[a.example_id], a.query, a.text) for a in answers]
-        if self.config.tune.replay is None:
-            return turns
-        general = load_replay(self.config.tune.replay)
-        wanted = min(len(general), round(self.config.tune.replay_ratio * len(turns)))
-        return turns + example_random(self.config.seed, "replay", "tune").sample(general, wanted)
+        wanted = round(self.config.tune.replay_ratio * len(turns))
+        return turns + self.replay.drawn(wanted, example_random(self.config.seed, "replay", "tune"))
 
-    def load(self, path: Path) -> VisionLanguageModel:
+    def load(self, path: Path, *, four_bit: bool = False) -> VisionLanguageModel:
         """A model, base or tuned."""
-        settings = self.config.model
-        return VisionLanguageModel.load(
-            str(path), device=settings.device, dtype=settings.dtype, trust_remote_code=settings.trust_remote_code,
-            revision=settings.revision if path == self.base else None,
-        )  # fmt: skip
+        return load_model(self.config.model, path, untuned=path == self.base, four_bit=four_bit)
 
-    def sampler(self, path: Path) -> BatchSampler:
-        """The sampler of a model; the last one stays loaded."""
+    def sampler(self, path: Path) -> Sampler:
+        """What answers for a model, in this process or through a server; the last one stays."""
+        engine = self.config.model.engine
+        if engine.kind == "in_process":
+            return self.in_process(path)
+        if self._served is None or self._served[0] != path:
+            self.release()
+            log = self.folder.path / "server" / "log.txt"
+            self._served = path, ServerSampler(lambda: self._batch_sampler(path), path, engine, log, load_image)
+        return self._served[1]
+
+    def in_process(self, path: Path) -> BatchSampler:
+        """A model in this process, whatever answers the run's questions; the last one stays loaded."""
         if self._loaded is None or self._loaded[0] != path:
-            self._loaded = None
-            model = self.config.model
-            self._loaded = (
-                path,
-                BatchSampler(self.load(path), model.batch_size, load_image, share_image=model.share_image),
-            )
+            self.release()
+            self._loaded = path, self._batch_sampler(path)
         return self._loaded[1]
+
+    def release(self) -> None:
+        """Let go of the loaded model, and stop the server of the last one."""
+        self._loaded, served, self._served = None, self._served, None
+        if served is not None:
+            served[1].close()
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.release()
+
+    def _batch_sampler(self, path: Path) -> BatchSampler:
+        model = self.config.model
+        return BatchSampler(self.load(path), model.batch_size, load_image, share_image=model.share_image)
 
     @cached_property
     def stated(self) -> StatedConcepts:
@@ -252,16 +279,27 @@ class Run:
         return self.encoder.embed_concepts(self.domain.concepts.all_concepts)
 
 
+def load_model(
+    settings: ModelConfig, path: Path, *, untuned: bool = False, four_bit: bool = False
+) -> VisionLanguageModel:
+    """A model of a run, as the run itself loads it; in 4 bits to be tuned. A revision is that of the untuned base."""
+    return VisionLanguageModel.load(
+        str(path), device=settings.device, dtype=settings.dtype, trust_remote_code=settings.trust_remote_code,
+        revision=settings.revision if untuned else None, four_bit=four_bit,
+    )  # fmt: skip
+
+
 def _shipped(name: str, built_in: Path) -> Path:
     """The folder of the model that comes with the package, or what the user names."""
     return built_in if name == "fieldguide" else Path(name).expanduser()
 
 
-def _counts(taught: Sequence[Answer] | None) -> dict[str, Any]:
-    """How many answers a model was taught in its round, and the share of them that were plain label sentences."""
-    if taught is None:
-        return {}
-    return {"training_answers": len(taught), "fallback_share": synthesise.fallback_share(taught)}
+def _refuse_several_processes() -> None:
+    if (processes := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
+        raise SeeWhyError(
+            f"This is one of {processes} processes, but a run is one process on one device: start it without torchrun "
+            "and accelerate launch. To sample on more, give model.engine a server that spreads over them."
+        )
 
 
 def _plain(value: Any) -> Any:

@@ -99,3 +99,62 @@ def test_remote_code_is_asked_for(base: Path):
     )
     with pytest.raises(SeeWhyError, match=r"set model.trust_remote_code to true"):
         VisionLanguageModel.load(base, device="cpu")
+
+
+def test_no_image_token(base: Path):
+    vlm = VisionLanguageModel.load(base, device="cpu")
+    vlm.model.config.image_token_id = None
+    with pytest.raises(SeeWhyError, match=r"has no image token \(image_token_id\) in its config.json"):
+        vlm._check_processor()
+
+
+def test_no_pad_token(base: Path):
+    """Padding is masked, so the token that ends an answer stands in for it."""
+    path = base / "tokenizer_config.json"
+    settings = json.loads(path.read_text())
+    del settings["pad_token"]
+    path.write_text(json.dumps(settings))
+    vlm = VisionLanguageModel.load(base, device="cpu")
+    assert vlm.tokenizer.pad_token_id is None
+    assert vlm.pad_token_id == vlm.end_token_id
+
+
+def test_a_tokenizer_without_an_end(base: Path):
+    path = base / "tokenizer_config.json"
+    settings = json.loads(path.read_text())
+    del settings["eos_token"]
+    path.write_text(json.dumps(settings))
+    with pytest.raises(SeeWhyError, match="no end-of-sequence token: set eos_token"):
+        VisionLanguageModel.load(base, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("after", "end"),
+    [
+        ("{{ eos_token }}", "</s>"),
+        ("", "</s>"),  # LLaVA-1.5's writes nothing
+        (" <pad>\n", "<pad>"),
+        ("\nUSER:", "</s>"),  # plain text ends nothing
+    ],
+)
+def test_an_answer_ends_as_the_template_ends_it(base: Path, after: str, end: str):
+    path = base / "chat_template.jinja"
+    path.write_text(path.read_text().replace("{% else %}{{ eos_token }}", "{% else %}" + after))
+    vlm = VisionLanguageModel.load(base, device="cpu")
+    assert vlm.tokenizer.convert_ids_to_tokens(vlm.end_token_id) == end
+    assert vlm.stop_token_ids[0] == vlm.end_token_id
+    assert vlm.tokenizer.eos_token_id in vlm.stop_token_ids
+
+
+def test_an_outline_has_the_shape_and_no_weights(base: Path):
+    (base / "model.safetensors").unlink()
+    vlm = VisionLanguageModel.outline(base, dtype=torch.bfloat16)
+    assert {parameter.device.type for parameter in vlm.model.parameters()} == {"meta"}
+    assert vlm.model.dtype == torch.bfloat16
+    assert "ASSISTANT:" in vlm.render("?", image=True)
+
+
+def test_a_model_of_the_hub_that_is_not_here(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(SeeWhyError, match=r"Put its config.json, tokenizer and processor files, chat template"):
+        VisionLanguageModel.outline("nobody/no-such-model", dtype=torch.float32)

@@ -18,7 +18,7 @@ from seewhy.records import Prompt, Sampling, Turn
 from seewhy.vlm.adapter import add_adapter, merge_adapter
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
-from seewhy.vlm.tuning import Checkpoints, check_turns, tune
+from seewhy.vlm.tuning import Checkpoints, tune
 from tiny import tiny_llava
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -153,10 +153,18 @@ def test_a_bfloat16_model_stays_one(base: Path, tmp_path: Path):
     assert {t.dtype for t in load_file(model.parent / "adapter/adapter_model.safetensors").values()} == {torch.float32}
 
 
-def test_warns_when_nothing_changed(vlm: VisionLanguageModel, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("dtype", "method", "rate"),
+    [("float32", "lora", 0.0), ("float32", "full", 0.0), ("bfloat16", "lora", 1e-15), ("bfloat16", "full", 1e-15)],
+)
+def test_a_round_that_changed_nothing_is_not_believed(base: Path, tmp_path: Path, dtype: str, method: Any, rate: float):
+    """At a rate of 1e-15 the weights move, but not once they are rounded."""
+    vlm = VisionLanguageModel.load(base, device="cpu", dtype=dtype)
     turns = [Turn("a", picture(tmp_path / "a.png", "red"), "Name it.", "A crow.")]
-    with pytest.warns(UserWarning, match="Tuning changed nothing"):
-        tune(vlm, turns, replace(CONFIG, learning_rate=0.0), tmp_path / "out", seed=0)
+    config = replace(CONFIG, method=method, learning_rate=rate, projector="frozen")  # whose zeros would move
+    with pytest.raises(SeeWhyError, match=f"Tuning changed nothing: in {dtype} no logit moved"):
+        tune(vlm, turns, config, tmp_path / "out", seed=0)
+    assert not (tmp_path / "out/model").exists()
 
 
 def test_checkpoints_of_another_plan_do_not_count(tmp_path: Path):
@@ -185,12 +193,14 @@ def test_half_removed_checkpoints_do_not_count(tmp_path: Path, monkeypatch: pyte
         ("Name <image> it.", "A crow.", "Turn bad: The text 'Name <image> it.' holds '<image>'"),
         ("Name it.", "A crow.</s>", "Turn bad: .*holds '</s>'"),
         ("Name it.", "A crow. USER: more", "Turn bad: .*holds 'USER:'"),
-        ("Name it.", "crow " * 600, "Turn bad has .* tokens, more than the 512"),
     ],
 )
-def test_bad_turns_are_named_before_training(vlm: VisionLanguageModel, query: str, answer: str, message: str):
+def test_bad_turns_are_named_before_training(
+    vlm: VisionLanguageModel, query: str, answer: str, message: str, tmp_path: Path
+):
     with pytest.raises(SeeWhyError, match=message):
-        check_turns(vlm, [Turn("good", "", "Name it.", "A crow."), Turn("bad", "", query, answer)])
+        tune(vlm, [Turn("good", "", "Name it.", "A crow."), Turn("bad", "", query, answer)], CONFIG, tmp_path, seed=0)
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_turns(vlm: VisionLanguageModel, tmp_path: Path):

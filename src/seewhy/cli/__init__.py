@@ -7,7 +7,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from rich.console import Console
 from rich.text import Text
 
-from seewhy.cli import look, run
+from seewhy.cli import concepts, data, export, judge, look, plan, proof, run
 from seewhy.cli.verb import HelpFormatter, Verb, add_verbs, chosen
 from seewhy.errors import SeeWhyError
 from seewhy.run_folder import package_versions
@@ -27,7 +27,16 @@ examples:
   seewhy trace runs/fieldguide "train/Ivo Wren/003"
 """
 
-VERBS: tuple[Verb, ...] = (*run.VERBS, *look.VERBS)
+VERBS: tuple[Verb, ...] = (
+    *run.VERBS,
+    *plan.VERBS,
+    *data.VERBS,
+    *look.VERBS,
+    *proof.VERBS,
+    *export.VERBS,
+    *judge.VERBS,
+    *concepts.VERBS,
+)
 
 
 def command_parser() -> ArgumentParser:
@@ -47,7 +56,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     """The verb and its arguments. Raises SeeWhyError for what it cannot understand."""
     takes_settings = any(verb.takes_settings and verb.name == arguments[0] for verb in VERBS)
     if takes_settings:
-        check_options(arguments, {"help", "discard_stale", "seeds", *known_settings()})
+        check_options(arguments, {"help", "discard_stale", "seeds", *plan.OPTIONS, *known_settings()})
     try:
         return command_parser().parse_args(arguments, defaults=not takes_settings)
     except ArgumentError as error:

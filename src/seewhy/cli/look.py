@@ -3,28 +3,35 @@
 import json
 from typing import Literal
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 from rich.console import Console
 
 from seewhy.cli.verb import Verb
 
 EVALUATE = """\
-Measure every round's model of a finished run on a split.
+Measure every round's model of a finished run on a split; the figures go to RUN/metrics-SPLIT.json.
 
 examples:
   seewhy evaluate runs/fieldguide
   seewhy evaluate runs/fieldguide --split val
+  seewhy evaluate runs/cub200 --data configs/dogs.yaml       models tuned on one data set, measured on another
+  seewhy evaluate runs/fieldguide --consistency true         with CS, where the run itself was measured without it
 """
 
 REPORT = """\
-Write the page of a run: one HTML file with its table, its curve and test images with their reasons.
+Write the page of a run, or of a comparison: one HTML file with the figures beside the alternatives, what to doubt, the
+curves, and images with the reasons that were stated of them and where the model looks when it states them.
 
 examples:
   seewhy report runs/fieldguide
+  seewhy report runs/fieldguide --no_heatmaps      loads no model: shows where it looks as far as that is known
+  seewhy report runs/compare                       the folder of a comparison over seeds
+
+Where the model looks is found once, image by image, and kept in RUN/heatmaps: stopped, it goes on where it was.
 """
 
 EXPLAIN = """\
-What a run's last model calls a photo, how steady it is in that, and its reasons, each with a picture of where it is.
+What a run's best model calls a photo, how steady it is in that, and its reasons, each with a picture of where it is.
 
 examples:
   seewhy explain runs/fieldguide photo.jpg
@@ -64,26 +71,39 @@ def of_a_run(parser: ArgumentParser) -> None:
 def evaluate_arguments(parser: ArgumentParser) -> None:
     of_a_run(parser)
     parser.add_argument("--split", type=Literal["train", "val", "test"], default="test", help="Images to measure on.")
+    other = "YAML file of settings whose data set to measure on, in place of the run's own."
+    parser.add_argument("--data", metavar="CONFIG", type=str, default=None, help=other)
+    described = "Measure CS, for which the images are described (default: as in the run)."
+    parser.add_argument("--consistency", type=bool | None, default=None, help=described)
+    parser.add_argument("--fluency", type=bool | None, default=None, help="Measure FS (default: as in the run).")
 
 
 def evaluate(given: Namespace) -> None:
     from seewhy import loop
     from seewhy.report.table import print_results
 
-    print_results(loop.evaluate(given.run, given.split), Console())
+    wanted = {"data": given.data, "consistency": given.consistency, "fluency": given.fluency}
+    print_results(loop.evaluate(given.run, given.split, **wanted), Console())
+
+
+def report_arguments(parser: ArgumentParser) -> None:
+    of_a_run(parser)
+    looks = "Find where the last model looks when it states the reasons on the page."
+    parser.add_argument("--heatmaps", action=ActionYesNo(yes_prefix="", no_prefix="no_"), default=True, help=looks)
 
 
 def report(given: Namespace) -> None:
     from seewhy.report.page import write_page
 
-    Console().print(f"Wrote {write_page(given.run)}", markup=False, soft_wrap=True, highlight=False)
+    page = write_page(given.run, heatmaps=given.heatmaps)
+    Console().print(f"Wrote {page}", markup=False, soft_wrap=True, highlight=False)
 
 
 def explain_arguments(parser: ArgumentParser) -> None:
     of_a_run(parser)
     parser.add_argument("photos", metavar="PHOTO", type=str, nargs="+", help="image files")
     parser.add_argument("--samples", type=int, default=8, help="Sampled answers behind confidence and support.")
-    parser.add_argument("--round", type=int, default=None, help="Round of the model (default: the last).")
+    parser.add_argument("--round", type=int, default=None, help="Round of the model (default: the best on val).")
     parser.add_argument("--base", action="store_true", help="Ask the untuned model.")
     parser.add_argument("--output", type=str, default=None, help="Folder of the pictures (default: RUN/explained).")
     parser.add_argument("--json", action="store_true", help="Print JSON.")
@@ -125,9 +145,12 @@ def trace(given: Namespace) -> None:
 
 VERBS = (
     Verb(
-        "evaluate", "metrics on a split", EVALUATE, "seewhy evaluate RUN [--split SPLIT]", evaluate_arguments, evaluate,
+        "evaluate", "metrics on a split", EVALUATE, "seewhy evaluate RUN [--OPTION VALUE ...]",
+        evaluate_arguments, evaluate,
     ),
-    Verb("report", "one self-contained HTML page", REPORT, "seewhy report RUN", of_a_run, report),
+    Verb(
+        "report", "one self-contained HTML page", REPORT, "seewhy report RUN [--no_heatmaps]", report_arguments, report,
+    ),
     Verb(
         "explain", "label, reasons, and where in a photo they are", EXPLAIN,
         "seewhy explain RUN PHOTO [PHOTO ...] [--OPTION VALUE ...]", explain_arguments, explain,

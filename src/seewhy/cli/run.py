@@ -76,10 +76,13 @@ def compare_arguments(parser: ArgumentParser) -> None:
 
 def compare(given: Namespace) -> None:
     from seewhy import comparison
+    from seewhy.report.page import write_page
     from seewhy.report.table import print_comparison
 
     seeds = given.pop("seeds", [0, 1, 2])
-    print_comparison(comparison.compare(read_config(given.pop("config"), given), seeds), Console())
+    config = read_config(given.pop("config"), given)
+    print_comparison(comparison.compare(config, seeds), Console())
+    Console().print(f"Wrote {write_page(config.output)}", markup=False, soft_wrap=True, highlight=False)
 
 
 def run_and_show(config: RunConfig, *, discard_stale: bool) -> None:

@@ -18,6 +18,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from seewhy.errors import SeeWhyError
+from seewhy.vlm.four_bit import is_four_bit
 
 MERGE_TOLERANCE = 1e-3
 """Largest difference of a logit that merging may make, relative to the largest logit."""
@@ -65,9 +66,13 @@ def _mergers(tower: nn.Module) -> Iterable[str]:
 def _linears(model: nn.Module, part: nn.Module, skip: Iterable[str] = ()) -> set[str]:
     """Patterns for the full names of `part`'s linear layers, numbers (of layers) left open."""
     prefix = _name_of(model, part)
-    names = (f"{prefix}.{name}" for name, module in part.named_modules() if type(module) is nn.Linear)
+    names = (f"{prefix}.{name}" for name, module in part.named_modules() if _is_linear(module))
     kept = (name for name in names if not any(name.startswith(other) for other in skip))
     return {re.sub(r"(?<=\.)\d+(?=\\\.)", r"\\d+", re.escape(name)) for name in kept}
+
+
+def _is_linear(module: nn.Module) -> bool:
+    return type(module) is nn.Linear or is_four_bit(module)
 
 
 def add_adapter(
@@ -111,32 +116,62 @@ def add_adapter(
     return adapted  # pyright: ignore[reportReturnType]
 
 
+def train_in_full(
+    model: PreTrainedModel, *, projector: Literal["full", "frozen"], vision_tower: Literal["frozen", "full"]
+) -> None:
+    """Leaves everything to be trained but, where they are frozen, the projector and the vision tower.
+
+    The model is then float32: steps of a usual size are lost in 16-bit weights.
+    """
+    projectors, tower = projector_names(model), _name_of(model, vision_tower_of(model))
+    for name, parameter in model.float().named_parameters():
+        in_projector = any(name.startswith(f"{other}.") for other in projectors)
+        part = projector if in_projector else vision_tower if name.startswith(f"{tower}.") else "full"
+        parameter.requires_grad_(part == "full")
+
+
 @torch.inference_mode()
-def _logits(model: Callable[..., Any], rows: Iterable[Mapping[str, torch.Tensor]]) -> list[torch.Tensor]:
-    return [model(**row).logits.float().cpu() for row in rows]
+def logits_of(model: Callable[..., Any], rows: Iterable[Mapping[str, torch.Tensor]]) -> list[torch.Tensor]:
+    """The float32 logits of rows, on the CPU; the rows' own numbers are made float32 first."""
+    whole = ({k: v.float() if v.is_floating_point() else v for k, v in row.items()} for row in rows)
+    return [model(**row).logits.float().cpu() for row in whole]
+
+
+def round_weights(model: nn.Module, dtype: torch.dtype) -> None:
+    """Gives float32 weights the values that `dtype` has for them. Buffers, such as rotary frequencies, are not written
+    and stay."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype).float()
+
+
+def largest_change(before: Iterable[torch.Tensor], after: Iterable[torch.Tensor]) -> float:
+    """The largest absolute difference of a logit."""
+    return max(float((b - a).abs().max()) for b, a in zip(before, after, strict=True))
 
 
 def merge_adapter(
     adapted: PeftModel, rows: Sequence[Mapping[str, torch.Tensor]], dtype: torch.dtype
 ) -> tuple[Any, float]:
-    """Merges in float32 and returns the model in `dtype`, with the largest change that the adapter made to a logit.
+    """Merges in float32 and returns the model in `dtype`, with the largest change that its weights in that dtype make
+    to a logit.
 
     `rows` are inputs the merged model is compared on. Raises SeeWhyError with the difference where its logits are not
     those of base and adapter within MERGE_TOLERANCE.
     """
     adapted = adapted.float().eval()
-    rows = [{k: v.float() if v.is_floating_point() else v for k, v in row.items()} for row in rows]
-    expected = _logits(adapted, rows)
+    expected = logits_of(adapted, rows)
     with adapted.disable_adapter():
-        before = _logits(adapted, rows)
-    merged = adapted.merge_and_unload(safe_merge=True)
-    actual = _logits(merged, rows)
+        before = logits_of(adapted, rows)
+    merged: Any = adapted.merge_and_unload(safe_merge=True)
+    actual = logits_of(merged, rows)
     scale = max(float(logits.abs().max()) for logits in expected)
-    difference = max(float((a - e).abs().max()) for a, e in zip(actual, expected, strict=True))
+    difference = largest_change(actual, expected)
     if not difference <= MERGE_TOLERANCE * max(scale, 1.0):
         raise SeeWhyError(
             f"The merged model does not answer as its adapter does: a logit differs by {difference:.3g} (largest logit "
             f"{scale:.3g}). The adapter is kept; nothing was saved in place of the model."
         )
-    changed = max(float((b - e).abs().max()) for b, e in zip(before, expected, strict=True))
-    return merged.to(dtype), changed
+    if dtype != torch.float32:
+        round_weights(merged, dtype)
+        actual = logits_of(merged, rows)
+    return merged.to(dtype), largest_change(before, actual)

@@ -3,7 +3,9 @@
 Deviations from the research code: weights are read from safetensors alone; remote code is off unless asked for.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,15 +24,17 @@ from transformers import logging as transformers_logging
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from seewhy.errors import SeeWhyError
+from seewhy.vlm.four_bit import quantise
 
 
 @dataclass(frozen=True)
 class VisionLanguageModel:
-    """A model and its processor. `name` is what it was loaded from."""
+    """A model and its processor. `name` is what it was loaded from, `source` with what settings."""
 
     name: str
     model: PreTrainedModel
     processor: ProcessorMixin
+    source: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def load(
@@ -41,38 +45,61 @@ class VisionLanguageModel:
         dtype: str = "auto",
         revision: str | None = None,
         trust_remote_code: bool = False,
+        four_bit: bool = False,
     ) -> "VisionLanguageModel":
         """Loads a model from a folder or the Hub, in evaluation mode.
 
-        `device` "auto" takes a GPU where there is one; `dtype` "auto" is bfloat16 on a GPU and float32 on a CPU.
+        `device` "auto" takes a GPU where there is one; `dtype` "auto" is bfloat16 on a GPU and float32 on a CPU. With
+        `four_bit` the language model's linear layers are held in 4 bits (four_bit.py).
         Raises SeeWhyError when nothing is there, when the weights are not safetensors, when it is not an image-text
         model, when its processor needs a package that is missing, and when that has no chat template or its template
         no place for an image.
         """
-        name = str(name_or_path)
-        if name.startswith(("/", ".", "~")) and not Path(name).expanduser().is_dir():
-            raise SeeWhyError(f"There is no model folder {name}. Check model.name_or_path.")
-        name = str(Path(name).expanduser()) if name.startswith("~") else name
-        device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        torch_dtype = (
-            (torch.float32 if device == "cpu" else torch.bfloat16) if dtype == "auto" else getattr(torch, dtype)
-        )
+        name = _placed(name_or_path)
+        device, torch_dtype = resolve(device, dtype)
         source: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
-        transformers_logging.disable_progress_bar()
-        try:
+        with _loading(name):
             config = AutoConfig.from_pretrained(name, **source)
             model = AutoModelForImageTextToText.from_pretrained(
                 name, config=config, dtype=torch_dtype, use_safetensors=True, **source
             )
             processor = AutoProcessor.from_pretrained(name, **source)
-        except (OSError, ValueError, ImportError) as error:
-            raise SeeWhyError(_why_not_loaded(name, error)) from error
-        if not isinstance(processor, ProcessorMixin):
-            raise SeeWhyError(f"Model {name} takes no images: its processor is a {type(processor).__name__}.")
+        vlm = cls(name, model, processor, {**source, "dtype": str(torch_dtype).removeprefix("torch.")})
+        vlm._check_processor()
+        if four_bit:
+            quantise(model, device)
         model.to(device).eval()  # pyright: ignore[reportArgumentType]
-        vlm = cls(name, model, processor)
-        vlm._check_chat_template()
         return vlm
+
+    @classmethod
+    def outline(
+        cls,
+        name_or_path: str | Path,
+        *,
+        dtype: torch.dtype,
+        revision: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> "VisionLanguageModel":
+        """The model's shape with a processor that works, on torch's meta device: no weights are read or held.
+
+        Raises SeeWhyError as `load` does, and for a model of the Hub that is not at hand offline.
+        """
+        name = _placed(name_or_path)
+        source: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+        with _loading(name):
+            config = AutoConfig.from_pretrained(name, **source)
+            with torch.device("meta"):
+                model = AutoModelForImageTextToText.from_config(
+                    config, dtype=dtype, trust_remote_code=trust_remote_code
+                )
+            processor = AutoProcessor.from_pretrained(name, **source)
+        vlm = cls(name, model.eval(), processor)
+        vlm._check_processor()
+        return vlm
+
+    def loaded_again(self, device: str = "cpu") -> "VisionLanguageModel":
+        """The model as it lies where this one came from, in full precision."""
+        return VisionLanguageModel.load(self.name, device=device, **self.source)
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -92,17 +119,21 @@ class VisionLanguageModel:
         """Id of the token that the chat template writes for an image: mostly the same one, which becomes a run."""
         return int(self.processor.image_token_id)  # pyright: ignore[reportAttributeAccessIssue]
 
-    @property
+    @cached_property
     def end_token_id(self) -> int:
-        """Id of the token that ends an answer."""
-        return int(self.tokenizer.eos_token_id)  # pyright: ignore[reportArgumentType]
+        """Id of the token that ends an answer: the special token with which the chat template goes on after one
+        (Gemma's `<end_of_turn>`), or else the tokenizer's own (LLaVA-1.5's template writes none)."""
+        after_answer = self._answered("\0").rpartition("\0")[2].lstrip()
+        special = [(t.content, i) for i, t in self.tokenizer.added_tokens_decoder.items() if t.special]
+        ends = [(len(text), i) for text, i in special if text and after_answer.startswith(text)]
+        return max(ends)[1] if ends else int(self.tokenizer.eos_token_id)  # pyright: ignore[reportArgumentType]
 
-    @property
+    @cached_property
     def stop_token_ids(self) -> list[int]:
-        """Ids of the tokens that end an answer, the tokenizer's first and then those of the generation config."""
+        """Ids of the tokens that end an answer: the template's first, the tokenizer's, the generation config's."""
         others = (self.model.generation_config or GenerationConfig()).eos_token_id
         others = others if isinstance(others, list) else [] if others is None else [others]
-        return list(dict.fromkeys([self.end_token_id, *others]))
+        return list(dict.fromkeys([self.end_token_id, int(self.tokenizer.eos_token_id), *others]))  # pyright: ignore[reportArgumentType]
 
     @property
     def pad_token_id(self) -> int:
@@ -133,12 +164,16 @@ class VisionLanguageModel:
         The second is mostly empty or a space ("ASSISTANT:" and " "); tokenizers join it to the answer's first word.
         """
         prompt = self.render("?", image=False)
+        before_answer = self._answered("\0").split("\0")[0]
+        return prompt, before_answer.removeprefix(prompt) if before_answer.startswith(prompt) else ""
+
+    def _answered(self, answer: str) -> str:
+        """A short question and its answer as the chat template writes them."""
         turns: list[Any] = [
             {"role": "user", "content": [{"type": "text", "text": "?"}]},
-            {"role": "assistant", "content": [{"type": "text", "text": "\0"}]},
+            {"role": "assistant", "content": [{"type": "text", "text": answer}]},
         ]
-        before_answer = self.processor.apply_chat_template(turns).split("\0")[0]
-        return prompt, before_answer.removeprefix(prompt) if before_answer.startswith(prompt) else ""
+        return self.processor.apply_chat_template(turns)
 
     def tokenise(self, prompt: str, image: Image.Image | None) -> dict[str, torch.Tensor]:
         """Input tensors of a rendered prompt, on the CPU, with a leading batch axis of 1."""
@@ -173,14 +208,26 @@ class VisionLanguageModel:
             roles |= {word for word in text.split()[-1:] if not word.isalnum()}
         return tuple(sorted(marker for marker in tokens | roles if marker.strip()))
 
-    def _check_chat_template(self) -> None:
+    def _check_processor(self) -> None:
+        """Raises SeeWhyError, saying what to do, for a processor that no question about an image can be put to."""
+        if not isinstance(self.processor, ProcessorMixin):
+            raise SeeWhyError(f"Model {self.name} takes no images: its processor is a {type(self.processor).__name__}.")
         if not self.processor.chat_template:
             raise SeeWhyError(
                 f"Model {self.name} has no chat template, so it is not known how to put a question to it. Use an "
                 f"instruction-tuned model, or add a chat_template.jinja to its folder."
             )
         if self.tokenizer.eos_token_id is None:
-            raise SeeWhyError(f"The tokenizer of model {self.name} has no end-of-sequence token.")
+            raise SeeWhyError(
+                f"The tokenizer of model {self.name} has no end-of-sequence token: set eos_token in its "
+                f"tokenizer_config.json to the token that ends an answer."
+            )
+        for part, named in (("config.json", self.model.config), ("processor", self.processor)):
+            if getattr(named, "image_token_id", None) is None:
+                raise SeeWhyError(
+                    f"Model {self.name} has no image token (image_token_id) in its {part}, so an image has no place "
+                    f"in a prompt. Use a model whose images are tokens (LLaVA, Qwen-VL, SmolVLM, InternVL, Gemma 3)."
+                )
         try:
             ids = self.tokenise(self.render("?", image=True), Image.new("RGB", (64, 64)))["input_ids"]
         except ValueError as error:  # some processors count the images in the text themselves
@@ -192,16 +239,52 @@ class VisionLanguageModel:
             )
 
 
+@contextmanager
+def _loading(name: str) -> Iterator[None]:
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    except (OSError, ValueError, ImportError) as error:
+        raise SeeWhyError(_why_not_loaded(name, error)) from error
+
+
+def _placed(name_or_path: str | Path) -> str:
+    """The folder or the Hub's name. Raises SeeWhyError for a folder that is not there."""
+    name = str(name_or_path)
+    if name.startswith(("/", ".", "~")) and not Path(name).expanduser().is_dir():
+        raise SeeWhyError(f"There is no model folder {name}. Check model.name_or_path.")
+    return str(Path(name).expanduser()) if name.startswith("~") else name
+
+
+def resolve(device: str, dtype: str) -> tuple[str, torch.dtype]:
+    """Device and dtype that "auto" stands for: a GPU where there is one, and bfloat16 on it; float32 on a CPU."""
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    if dtype == "auto":
+        return device, torch.float32 if device == "cpu" else torch.bfloat16
+    return device, getattr(torch, dtype)
+
+
 def _why_not_loaded(name: str, error: Exception) -> str:
     text = " ".join(str(error).split())
     if "torchvision" in text.lower():  # processors that could take videos, and some images in tiles
         return f"The processor of model {name} needs torchvision, which is not installed: pip install torchvision."
+    if isinstance(error, ModuleNotFoundError) and "Could not import module" in text:
+        return f"transformers could not be imported whole; `seewhy doctor` says which package is broken. ({text[:300]})"
     if isinstance(error, ImportError):
         return f"Model {name} needs a package that is not installed. ({text[:300]})"
     if "safetensors" in text:
-        return f"Model {name} has no safetensors weights, the only ones that are read. ({text})"
+        return (
+            f"Model {name} has no safetensors weights, the only ones that are read (pickled ones can run code). Look "
+            f"for a revision that has them, or write them with save_pretrained() where you trust the file. ({text})"
+        )
     if "Unrecognized configuration class" in text or "Unrecognized model" in text:
         return f"Model {name} is not an image-text-to-text model that transformers knows. ({text[:300]})"
     if "trust_remote_code" in text:
         return f"Model {name} runs code of its own: read it, then set model.trust_remote_code to true. ({text[:300]})"
+    if not Path(name).is_dir() and ("offline" in text.lower() or "couldn't connect" in text.lower()):
+        return (
+            f"Model {name} is not on this machine and the Hub cannot be reached. Put its config.json, tokenizer and "
+            f"processor files, chat template and (to run it) *.safetensors into a folder, and set model.name_or_path "
+            f"to that; or fill the cache with `hf download {name}` where there is a connection. ({text[:200]})"
+        )
     return f"Model {name} could not be loaded: check model.name_or_path and model.revision. ({text[:500]})"

@@ -31,12 +31,13 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from seewhy.config import TuneConfig
 from seewhy.errors import SeeWhyError
 from seewhy.records import Turn
-from seewhy.vlm.adapter import add_adapter, merge_adapter
 from seewhy.vlm.branches import branch_attention
-from seewhy.vlm.chat import IGNORED, Row, collate, encode_answered, move, open_image
+from seewhy.vlm.chat import IGNORED, Row, collate, move, open_image
+from seewhy.vlm.fitting import fitting
+from seewhy.vlm.learner import learner_of, load_trained, save_trained
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import attend, why_not_shared
-from seewhy.vlm.schedule import Schedule, check_length
+from seewhy.vlm.schedule import Schedule
 
 MARKER = "complete"
 """File that ends a checkpoint; it holds the fingerprint of what is tuned on."""
@@ -55,29 +56,25 @@ def tune(
     *,
     share_image: bool = True,
 ) -> Path:
-    """Tunes on `turns`; writes folder/adapter and folder/model (merged, in the model's dtype) and returns the latter.
+    """Tunes on `turns`; writes folder/adapter (not for method "full") and folder/model (merged, in the model's dtype),
+    and returns the latter. For method "qlora" `vlm` is one that was loaded in 4 bits.
 
     Started again on the same folder it goes on from its last checkpoint. `vlm` is used up: load the result. Raises
-    SeeWhyError, naming the turn, for a text with a special token in it or too long for the model, and for no turns.
+    SeeWhyError, naming the turn, for a text with a special token in it, and for no turns and for tuning that changed
+    nothing. Turns that are too long for the model are left out, with a warning (fitting.py).
 
     With `share_image` the turns of one image stand behind it in one sequence (prefix.py): the same gradients for less
     work, checked on real rows before the first step.
     """
-    check_turns(vlm, turns)
+    turns = fitting(vlm, turns, opener)
     dtype = vlm.model.dtype
-    set_seed(seed)
-    adapted = add_adapter(
-        vlm.model,
-        rank=config.lora_rank,
-        alpha=config.lora_alpha,
-        dropout=config.lora_dropout,
-        projector=config.projector,
-        vision_tower=config.vision_tower,
-    )
     schedule = Schedule(
         vlm, turns, pairs=_micro(config), epochs=config.epochs, changes=config.augment, seed=seed,
         share_image=share_image, opener=opener,
     )  # fmt: skip
+    rows = [attend(move(row, vlm), vlm.model) for turn in turns[:2] for row in schedule.rows([turn], None)]
+    set_seed(seed)
+    learner = learner_of(vlm, config, rows)
     with branch_attention(vlm.model):
         if share_image:
             schedule.share_image = _can_share(vlm, schedule)
@@ -86,35 +83,18 @@ def tune(
         )
         trainer = _CheckpointedTrainer(
             checkpoints,
-            model=adapted,
-            args=_arguments(vlm, config, len(schedule), checkpoints.folder, seed),
+            model=learner.model,
+            args=_arguments(vlm.device, dtype, config, len(schedule), checkpoints.folder, seed),
             train_dataset=schedule,
             data_collator=lambda batches: collate([row for rows in batches for row in rows], vlm.pad_token_id, "right"),
             callbacks=[_ProgressCallback()],
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=checkpoints.newest())
-        trainer.accelerator.unwrap_model(adapted, keep_fp32_wrapper=False)  # its forward was wrapped in autocast
-        _replace(folder / "adapter", lambda path: _save_adapter(adapted, vlm.name, path))
-        rows = [attend(move(row, vlm), vlm.model) for turn in turns[:2] for row in schedule.rows([turn], None)]
-        merged, change = merge_adapter(adapted, rows, dtype)
-    if change == 0:
-        warnings.warn("Tuning changed nothing: no logit moved. Check learning_rate and epochs.", stacklevel=2)
-    _replace(folder / "model", VisionLanguageModel(vlm.name, merged, vlm.processor).save)
+        trainer.accelerator.unwrap_model(learner.model, keep_fp32_wrapper=False)  # it ran in autocast
+    learner.leave(folder, rows)
     checkpoints.remove()
     return folder / "model"
-
-
-def check_turns(vlm: VisionLanguageModel, turns: Sequence[Turn]) -> None:
-    """Raises SeeWhyError naming the first turn whose text cannot be tuned on, before any time is spent."""
-    if not turns:
-        raise SeeWhyError("There is nothing to tune on: no turns are left.")
-    for turn in turns:
-        try:
-            row = encode_answered(vlm, turn.query, turn.answer, None)
-        except SeeWhyError as error:
-            raise SeeWhyError(f"Turn {turn.id}: {error}") from error
-        check_length(vlm, turn, row)
 
 
 def _can_share(vlm: VisionLanguageModel, schedule: Schedule) -> bool:
@@ -224,6 +204,16 @@ class _CheckpointedTrainer(Trainer):
             loss = loss * self.accelerator.num_processes  # gradients are averaged over processes
         return (loss, None) if return_outputs else loss
 
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        if isinstance(self.model, PeftModel):
+            return super()._save(output_dir, state_dict)
+        save_trained(self.model, Path(output_dir or str(self.args.output_dir)))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if isinstance(self.model, PeftModel):
+            return super()._load_from_checkpoint(resume_from_checkpoint, model)
+        load_trained(self.model, Path(resume_from_checkpoint))
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
@@ -239,12 +229,12 @@ def _micro(config: TuneConfig) -> int:
 
 
 def _arguments(
-    vlm: VisionLanguageModel, config: TuneConfig, batches: int, folder: Path, seed: int
+    device: torch.device, dtype: torch.dtype, config: TuneConfig, batches: int, folder: Path, seed: int
 ) -> TrainingArguments:
-    on_gpu = vlm.device.type == "cuda"
+    on_gpu = device.type == "cuda"
     accumulated = config.batch_size // _micro(config)
     steps = math.ceil(batches / accumulated)
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=1,  # the schedule holds them all
         per_device_train_batch_size=1,  # an item of the schedule is a batch
@@ -255,9 +245,9 @@ def _arguments(
         lr_scheduler_type="cosine",
         warmup_steps=int(steps * config.warmup),
         optim="adamw_torch",
-        bf16=vlm.model.dtype == torch.bfloat16,
-        fp16=vlm.model.dtype == torch.float16,
-        use_cpu=vlm.device.type == "cpu",
+        bf16=dtype == torch.bfloat16,
+        fp16=dtype == torch.float16,
+        use_cpu=device.type == "cpu",
         gradient_checkpointing=config.gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False} if config.gradient_checkpointing else None,
         save_steps=config.checkpoint_steps,
@@ -271,6 +261,9 @@ def _arguments(
         log_level="error",
         seed=seed,
     )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # one device: nn.DataParallel would cut a batch along its rows and leave its images whole
+    return arguments
 
 
 class _ProgressCallback(TrainerCallback):
@@ -294,15 +287,3 @@ class _ProgressCallback(TrainerCallback):
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.progress.stop()
-
-
-def _save_adapter(adapted: PeftModel, base: str, folder: Path) -> None:
-    """The adapter as peft reads it, with the base's name but not its place on this machine."""
-    adapted.peft_config["default"].base_model_name_or_path = Path(base).name if Path(base).is_dir() else base
-    adapted.save_pretrained(str(folder), save_embedding_layers=False)
-    (folder / "README.md").unlink()  # an empty form
-
-
-def _replace(folder: Path, save: Callable[[Path], None]) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    save(folder)

@@ -1,0 +1,244 @@
+"""What a run costs, and what to change where it does not fit: `plan_run(config, gpu)`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from typing import Any
+
+import torch
+
+from seewhy.config import RunConfig, TuneConfig
+from seewhy.cost import memory, time
+from seewhy.cost.gpus import GPUS, USABLE, UTILISATION, Gpu
+from seewhy.cost.shape import Shape, Trained, ready, trained
+from seewhy.cost.tokens import Assumed, Lengths, StageTokens, stages
+from seewhy.cost.workload import Workload
+from seewhy.domain.drafting import requests as draft_requests
+from seewhy.endpoint import Request
+from seewhy.endpoint.tokens import about_tokens
+from seewhy.fieldguide.guide import BASE
+from seewhy.progress import progress
+from seewhy.vlm.model import VisionLanguageModel
+
+TEXT_BYTES = 5
+"""Of a written token, in a shard with what stands beside it. Assumed."""
+CONCEPTS = 20
+"""Concepts a class that `seewhy concepts draft` is taken to be asked for."""
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """One stage. Bytes; `seconds` is None without a GPU."""
+
+    tokens: StageTokens
+    flops: float
+    seconds: float | None
+    peak: float
+
+
+@dataclass(frozen=True)
+class RunCost:
+    """What `seewhy plan` shows."""
+
+    model: str
+    dtype: str
+    gpu: Gpu | None
+    shape: Shape
+    trained: Trained
+    stages: Sequence[StageCost]
+    tuning: memory.TuningMemory
+    disk: Mapping[str, float]
+    calls: Mapping[str, Mapping[str, int]]
+    overrides: Mapping[str, Any]
+    """Settings that make it fit; empty where it does as it is."""
+    fits: bool
+    """As it is."""
+    fits_changed: bool
+    """With `overrides`."""
+    images: Mapping[str, int]
+    assumed: Assumed
+
+    @property
+    def peak(self) -> float:
+        return max(stage.peak for stage in self.stages)
+
+    @property
+    def seconds(self) -> float | None:
+        return None if self.gpu is None else sum(stage.seconds or 0.0 for stage in self.stages)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain numbers: bytes, seconds, tokens."""
+        rows = [
+            {
+                **asdict(stage.tokens),
+                "tokens_read": stage.tokens.read,
+                "tokens_read_separately": stage.tokens.read_separately,
+                "tokens_written": stage.tokens.written,
+                **{key: getattr(stage, key) for key in ("flops", "seconds", "peak")},
+            }
+            for stage in self.stages
+        ]
+        own = ("model", "dtype", "disk", "calls", "overrides", "fits", "fits_changed", "images", "peak", "seconds")
+        parts = {key: asdict(getattr(self, key)) for key in ("shape", "trained", "tuning", "assumed")}
+        gpu = None if self.gpu is None else asdict(self.gpu)
+        found = {key: getattr(self, key) for key in own}
+        return {**found, **parts, "gpu": gpu, "utilisation": asdict(UTILISATION), "stages": rows}
+
+
+def plan_run(config: RunConfig, gpu: Gpu | None, assumed: Assumed = Assumed(), work: Workload | None = None) -> RunCost:  # noqa: B008
+    """The cost of a run on a card, or without times and limit where there is none. Reads no weights and no pixels."""
+    work = Workload.read(config) if work is None else work
+    return Planner(config, work, gpu, assumed, lambda dtype: outline(config, dtype)).cost()
+
+
+def outline(config: RunConfig, dtype: torch.dtype) -> VisionLanguageModel:
+    name = str(BASE) if config.model.name_or_path == "fieldguide" else config.model.name_or_path
+    return VisionLanguageModel.outline(
+        name, dtype=dtype, revision=config.model.revision, trust_remote_code=config.model.trust_remote_code
+    )
+
+
+class Planner:
+    """`outline` gives a fresh model on the meta device, which a simulation of tuning uses up."""
+
+    def __init__(self, config: RunConfig, work: Workload, gpu: Gpu | None, assumed: Assumed, outline: Any) -> None:
+        self.config, self.work, self.gpu, self.assumed = config, work, gpu, assumed
+        asked = config.model.dtype
+        on_cpu = config.model.device == "cpu"
+        self.dtype = (torch.float32 if on_cpu else torch.bfloat16) if asked == "auto" else getattr(torch, asked)
+        self.outline = lambda: outline(self.dtype)
+        self.vlm = self.outline()
+        self.shape = Shape.of(self.vlm)
+        self.lengths = Lengths.of(self.vlm, work, config.select.minimum)
+        self.tuning = cache(self._tuning)
+        self.held = cache(self._held)
+
+    def cost(self) -> RunCost:
+        config, gpu = self.config, self.gpu
+        rows = stages(config, self.work, self.vlm, self.assumed)
+        worst = self.tuning(config)
+        held = self.held(whatever_the_batch(config.tune))
+        costs = [self._stage(row, held, worst) for row in rows]
+        limit = None if gpu is None else gpu.memory * USABLE
+        fits = limit is None or max(cost.peak for cost in costs) <= limit
+        overrides = {} if fits or limit is None else self.changes(limit)
+        return RunCost(
+            model=self.vlm.name, dtype=str(self.dtype).removeprefix("torch."), gpu=gpu, shape=self.shape, trained=held,
+            stages=costs, tuning=worst, disk=self._disk(rows, held), calls=self._calls(), overrides=overrides or {},
+            fits=fits, fits_changed=fits or overrides is not None, images=dict(self.work.images),
+            assumed=self.assumed,
+        )  # fmt: skip
+
+    def changes(self, limit: float) -> dict[str, Any] | None:
+        """The fewest settings that bring every stage below `limit`, or None where none does. What changes the result
+        least comes first: a smaller batch at a time, activations computed twice, then 4-bit weights."""
+        found: dict[str, Any] = {}
+        attempts = list(self._smaller_tuning())
+        with progress("settings that might fit", total=len(attempts), done=0) as advance:
+            for settings in attempts:
+                if self.tuning(memory.with_tuning(self.config, **settings)).peak <= limit:
+                    found |= {f"tune.{name}": value for name, value in settings.items()}
+                    break
+                advance(1)
+            else:
+                return None
+        size = self.config.model.batch_size
+        while size > 1 and self._sampling_peak(size) > limit:
+            size //= 2
+        if self._sampling_peak(size) > limit:
+            return None
+        return found | ({"model.batch_size": size} if size != self.config.model.batch_size else {})
+
+    def _smaller_tuning(self) -> Iterator[dict[str, Any]]:
+        tune = self.config.tune
+        first = min(tune.micro_batch_size, tune.batch_size)
+        sizes = [size for size in range(first, 0, -1) if tune.batch_size % size == 0]
+        yield {}
+        pairs = min(self.config.synthesise.answers_per_image, first)
+        for method in dict.fromkeys((tune.method, "qlora")):
+            changed = {} if method == tune.method else {"method": method}
+            for again in dict.fromkeys((tune.gradient_checkpointing, True)):
+                more = {} if again == tune.gradient_checkpointing else {"gradient_checkpointing": again}
+                for size in sizes if again else [size for size in sizes if size >= pairs]:
+                    yield {**changed, **more, **({} if size == first else {"micro_batch_size": size})}
+
+    def _tuning(self, config: RunConfig) -> memory.TuningMemory:
+        """The worst of a run's tuning stages."""
+        rows = [row for row in stages(config, self.work, self.vlm, self.assumed) if row.kind == "tune"]
+        if not rows:
+            return memory.TuningMemory(0, 0, 0, 0, 0, merges_on_host=False)
+        worst = max(rows, key=lambda row: (row.longest + row.question) * row.prompts)
+        held = self.held(whatever_the_batch(config.tune))
+        return memory.tuning(self.outline(), held, self.shape, config, self.lengths, worst)
+
+    def _held(self, tune: TuneConfig) -> Trained:
+        vlm = self.outline()
+        return trained(vlm, ready(vlm, tune), tune)
+
+    def _sampling_peak(self, batch_size: int) -> float:
+        config = replace(self.config, model=replace(self.config.model, batch_size=batch_size))
+        rows = stages(config, self.work, self.vlm, self.assumed)
+        sampled = [row for row in rows if row.kind != "tune"]
+        return max(memory.sampling(self.vlm, self.shape, config, self.lengths, row) for row in sampled)
+
+    def _stage(self, row: StageTokens, held: Trained, worst: memory.TuningMemory) -> StageCost:
+        config, patches = self.config, self.lengths.patches
+        if row.kind == "tune":
+            flops = time.tuning_flops(self.shape, held, row, patches, config)
+            seconds = None if self.gpu is None else time.tuning_seconds(flops, config, self.gpu)
+            return StageCost(row, flops, seconds, worst.peak)
+        seconds = None
+        if self.gpu is not None:
+            seconds = time.sampling_seconds(self.shape, row, patches, config, self.gpu)
+        peak = memory.sampling(self.vlm, self.shape, config, self.lengths, row)
+        return StageCost(row, sum(time.sampling_flops(self.shape, row, patches)), seconds, peak)
+
+    def _disk(self, rows: Sequence[StageTokens], held: Trained) -> dict[str, float]:
+        """Of the run folder: a model and an adapter (float32) a tuning stage, the texts, and for a while two
+        checkpoints of one stage (trained weights and the optimizer's two numbers for each)."""
+        count = sum(row.kind == "tune" for row in rows)
+        adapters = 0 if self.config.tune.method == "full" else 4 * held.parameters * count
+        return {
+            "models": self.shape.total * self.dtype.itemsize * count,
+            "adapters": adapters,
+            "texts": sum(row.written for row in rows) * TEXT_BYTES,
+            "checkpoints": 2 * 12 * held.parameters if count else 0,
+        }
+
+    def _calls(self) -> dict[str, dict[str, int]]:
+        """Of the verbs that ask a language model elsewhere, were they used: one request a class, one an answer."""
+        drafted = draft_requests(sorted(self.work.bank), self.work.questions.noun, CONCEPTS)
+        measured = self.work.images.get(self.config.evaluate.split, 0)
+        models = sum("predictions-" in row.name for row in stages(self.config, self.work, self.vlm, self.assumed))
+        judged = self._judged(measured * models)
+        return {"concepts draft": _calls(drafted), "judge": judged}
+
+    def _judged(self, answers: int) -> dict[str, int]:
+        from seewhy.proof.judge import requests
+        from seewhy.records import Prediction
+
+        words = " word" * round(self.assumed.length * self.config.evaluate.max_new_tokens * 0.75)
+        label = next(iter(self.work.bank))
+        one = Prediction(label, self.work.questions.evaluation, words)
+        found = _calls(requests([one], {label: self.work.bank[label]}, self.work.questions.noun))
+        return {name: value * answers for name, value in found.items()}
+
+
+def whatever_the_batch(tune: TuneConfig) -> TuneConfig:
+    """Settings without those that change only what a step adds."""
+    return replace(tune, micro_batch_size=1, batch_size=1, gradient_checkpointing=False)
+
+
+def _calls(requests: Sequence[Request]) -> dict[str, int]:
+    tokens = sum(about_tokens(str(message["content"])) for request in requests for message in request.messages)
+    return {
+        "requests": len(requests),
+        "tokens_in": tokens,
+        "tokens_out": sum(request.expected_tokens for request in requests),
+    }
+
+
+def smallest_gpu(peak: float) -> str | None:
+    """The card with the least memory that would hold so many bytes."""
+    large = [gpu for gpu in GPUS.values() if gpu.memory * USABLE >= peak]
+    return min(large, key=lambda gpu: gpu.memory).name if large else None

@@ -1,0 +1,340 @@
+"""`seewhy plan` against counted truth on tiny models, and what it says where things do not fit."""
+
+import copy
+import json
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from families import FAMILIES, no_torchvision
+from fixtures_data import image_folder, tiny_encoder
+from seewhy import loop
+from seewhy.cli import main
+from seewhy.config import (
+    DataConfig,
+    DescribeConfig,
+    EvaluateConfig,
+    ModelConfig,
+    RunConfig,
+    SampleConfig,
+    SelectConfig,
+    SynthesiseConfig,
+    TuneConfig,
+)
+from seewhy.cost import time
+from seewhy.cost.estimate import Planner, outline, plan_run, smallest_gpu
+from seewhy.cost.gpus import GPUS, USABLE, Utilisation, find_gpu, gpu_of_device
+from seewhy.cost.shape import Shape, Trained, ready
+from seewhy.cost.simulate import Batch, shallow, step_peak
+from seewhy.cost.tokens import Assumed, StageTokens
+from seewhy.cost.workload import Workload, size_of, spread
+from seewhy.errors import SeeWhyError
+from seewhy.report.cost_table import nested
+from seewhy.vlm.model import VisionLanguageModel
+from tiny import tiny_llava
+
+ROOT = Path(__file__).parents[1]
+H100 = GPUS["H100"]
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Any]:
+    """bench.plan, which holds the counting and measuring."""
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT))
+        from bench import plan
+
+        yield plan
+    torch.set_num_threads(threads)
+    sys.modules.pop("bench.plan", None)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    root = image_folder(tmp_path_factory.mktemp("data"), train=3)
+    return RunConfig(
+        output=str(root / "run"),
+        rounds=2,
+        controls=("nl",),
+        data=DataConfig(source=str(root / "images"), concepts=str(root / "concepts.yaml"), noun="bird"),
+        model=ModelConfig(name_or_path=str(tiny_llava(root / "model")), device="cpu", batch_size=12),
+        describe=DescribeConfig(prompts_per_image=20, samples_per_prompt=1, max_new_tokens=8),
+        select=SelectConfig(encoder=str(tiny_encoder(root / "encoder"))),
+        synthesise=SynthesiseConfig(answers_per_image=20, max_new_tokens=8),
+        tune=TuneConfig(epochs=2, learning_rate=1e-2, batch_size=20, micro_batch_size=20, lora_rank=4),
+        sample=SampleConfig(queries_per_image=20, samples_per_query=3, max_new_tokens=8),
+        evaluate=EvaluateConfig(max_new_tokens=8, bootstrap=10),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share_image", [True, False])
+def test_planned_tokens_are_those_of_a_run(config: RunConfig, bench: Any, tmp_path: Path, share_image: bool):  # noqa: FBT001
+    """Random weights name no label and end no text: every training answer is the label sentence, all texts are full."""
+    config = replace(config, output=str(tmp_path / "run"), model=replace(config.model, share_image=share_image))
+    with bench.counted() as truth:
+        loop.run(config)
+    plan = bench.planned(plan_run(config, None, Assumed(length=1.0, fallback=1.0)))
+    assert {name for name, tokens in plan.read.items() if tokens} == {name for name in truth.read if truth.read[name]}
+    for planned, counted in ((plan.read, truth.read), (plan.written, truth.written)):
+        found = bench.ratios(planned, counted)
+        assert found["all"] == pytest.approx(1, abs=0.05), found
+        for stage, ratio in found.items():
+            assert ratio == pytest.approx(1, abs=0.1), stage  # of a stage alone, whose few questions are drawn
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(11))
+def test_a_planned_step_takes_the_memory_of_a_real_one(bench: Any, number: int):
+    case = bench.CASES[number]
+    planned, allocated = bench.step_bytes(case)
+    assert planned == pytest.approx(allocated, rel=0.15), case
+
+
+def test_the_shape_is_that_of_the_weights(config: RunConfig):
+    vlm = VisionLanguageModel.load(config.model.name_or_path, device="cpu")
+    shape = Shape.of(outline(config, torch.float32))
+    assert shape.total == sum(parameter.numel() for parameter in vlm.model.parameters())
+    assert shape.keys == 2 * 2 * 4 * 8  # keys and values, layers, heads, size
+    assert shape.attention == 2 * 4 * 8
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_can_be_planned(family: str, config: RunConfig, tmp_path: Path):
+    with no_torchvision():
+        model = str(FAMILIES[family](tmp_path / "model"))
+        planned = replace(config, model=replace(config.model, name_or_path=model, batch_size=4))
+        shape = Shape.of(outline(planned, torch.float32))
+        cost = plan_run(planned, H100)
+        weights = VisionLanguageModel.load(model, device="cpu").model
+    loose = {"model.image_newline"}  # LLaVA-NeXT's, in no module
+    held = {name: p.numel() for name, p in weights.named_parameters()}
+    assert shape.total == sum(count for name, count in held.items() if name not in loose)
+    assert cost.tuning.step > 0
+    assert cost.fits
+    assert json.loads(json.dumps(cost.as_json()))["stages"][0]["tokens_read"] > 0
+
+
+def stage(**changes: Any) -> StageTokens:
+    given = {
+        "name": "x", "kind": "sample", "images": 10, "prefixes": 10, "prompts": 20, "answers": 60, "prefix": 100.0,
+        "question": 10.0, "answer": 5.0, "longest": 8,
+    }  # fmt: skip
+    return StageTokens(**{**given, **changes})
+
+
+def test_what_a_stage_computes():
+    assert stage().read == 10 * 100 + 20 * 10
+    assert stage().read_separately == 20 * 110
+    assert stage().written == 300
+    assert stage(kind="tune", answers=20).read == 10 * 100 + 20 * 15
+    assert stage(kind="tune", answers=20).written == 0
+
+
+SHAPE = Shape(
+    decoder=1000, head=100, embeddings=0, tower=50, projector=10, layers=2, width=8, attention=16, keys=32,
+    vocabulary=10,
+)  # fmt: skip
+
+
+def test_operations():
+    """By hand, from the formulas of time.py."""
+    read, written = time.sampling_flops(SHAPE, stage(question=0.0, prefix=1e-9, answer=1.0, answers=20), 4)
+    assert written == pytest.approx(20 * (2 * 1100 + 4 * 16 * 0.5), rel=1e-3)  # a token attends to half of itself
+    assert read == pytest.approx(2 * 100 * 20 + 10 * 2 * 50 * 4, rel=1e-3)
+    tuned = stage(kind="tune", answers=20, prefix=1e-9, question=0.0, answer=1.0)
+    trained = Trained(parameters=30, adapter=20, weights=0)
+
+    def flops(**settings: Any) -> float:
+        config = RunConfig(tune=replace(TuneConfig(), **settings))
+        return time.tuning_flops(SHAPE, trained, tuned, 0.0, config) - 4 * 16 * time.attended(tuned) * again
+
+    again = 3
+    assert flops() == pytest.approx(20 * (4 * 1000 + 6 * 20 + 4 * 100), rel=1e-3)
+    full = replace(trained, adapter=0)
+    trained, again = full, 3
+    assert flops(method="full") == pytest.approx(20 * (6 * 1000 + 6 * 100), rel=1e-3)
+    again = 4
+    assert flops(method="full", gradient_checkpointing=True) == pytest.approx(20 * (8 * 1000 + 6 * 100), rel=1e-3)
+
+
+def test_writing_takes_the_longest_of_its_three_reasons():
+    config = RunConfig(model=ModelConfig(batch_size=20))
+    reading = time.sampling_seconds(SHAPE, stage(), 0, config, H100, Utilisation(layer_seconds=0.0))
+    launching = time.sampling_seconds(SHAPE, stage(), 0, config, H100, Utilisation(layer_seconds=1.0))
+    assert launching == pytest.approx(math.ceil(60 / 20) * 8 * 2 * 1.0, rel=1e-3)
+    assert reading < 1e-3
+
+
+def test_a_batch():
+    assert Batch(rows=2, prefix=10, branches=3, question=4, answer=5).row_tokens == 10 + 3 * 9
+    assert Batch(rows=2, prefix=10, branches=3, question=4, answer=5).labelled == 2 * 3 * 5
+
+
+def test_sizes_stand_for_all():
+    sizes = {(width, 100): 1 for width in range(100, 200)}
+    found = spread(sizes, 10)
+    assert sum(share for _, share in found) == pytest.approx(1)
+    assert sum(width * share for (width, _), share in found) == pytest.approx(149.5, abs=1)
+    assert spread({(4, 4): 3, (8, 4): 1}, 10) == [((4, 4), 0.75), ((8, 4), 0.25)]
+
+
+def test_the_size_of_an_upright_image(tmp_path: Path):
+    turned = Image.new("RGB", (30, 20))
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(tmp_path / "a.jpg", exif=exif)
+    assert size_of(tmp_path / "a.jpg") == (20, 30)
+    (tmp_path / "b.jpg").write_bytes(b"no image")
+    with pytest.raises(SeeWhyError, match=r"b\.jpg cannot be read .*seewhy data check"):
+        size_of(tmp_path / "b.jpg")
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("H100", "H100"),
+        ("h100", "H100"),
+        ("NVIDIA A100 80GB", "A100-80"),
+        ("a100-40gb", "A100-40"),
+        ("rtx 4090", "RTX4090"),
+    ],
+)
+def test_a_gpu_by_name(name: str, found: str):
+    assert find_gpu(name).name == found
+
+
+def test_an_unknown_gpu():
+    with pytest.raises(SeeWhyError, match=r"no GPU 'A100' in the table. Do you mean A100-80 or A100-40\? Known: B200,"):
+        find_gpu("A100")
+    with pytest.raises(SeeWhyError, match="Known: "):
+        find_gpu("TPU")
+
+
+@pytest.mark.parametrize(
+    ("said", "gibibytes", "found"),
+    [
+        ("NVIDIA H100 80GB HBM3", 79.6, "H100"),
+        ("NVIDIA A100-SXM4-40GB", 39.4, "A100-40"),
+        ("NVIDIA GeForce RTX 4090", 23.6, "RTX4090"),
+        ("Tesla K80", 11, None),
+    ],
+)
+def test_a_gpu_by_what_its_driver_calls_it(said: str, gibibytes: float, found: str | None):
+    gpu = gpu_of_device(said, int(gibibytes * 2**30))
+    assert (gpu and gpu.name) == found
+
+
+@pytest.fixture
+def planner(config: RunConfig) -> Planner:
+    return Planner(config, Workload.read(config), H100, Assumed(), lambda dtype: outline(config, dtype))
+
+
+def test_changes_are_the_fewest_that_fit(planner: Planner, config: RunConfig):
+    """Between what a full batch and what half of one takes, half of one is asked for; and so on."""
+    whole = planner.tuning(config)
+    assert planner.changes(whole.peak) == {}
+
+    def with_changes(**settings: Any) -> float:
+        return planner.tuning(replace(config, tune=replace(config.tune, **settings))).peak
+
+    halved = with_changes(gradient_checkpointing=True)
+    assert halved < whole.peak
+    assert planner.changes(whole.peak - 1) == {"tune.gradient_checkpointing": True}
+    single = with_changes(gradient_checkpointing=True, micro_batch_size=1)
+    found = planner.changes(max(single, planner._sampling_peak(1)))
+    assert found is not None
+    assert found["tune.micro_batch_size"] < config.tune.micro_batch_size
+    assert found["model.batch_size"] < config.model.batch_size
+    assert planner.changes(1000) is None
+
+
+def test_what_a_card_must_hold():
+    assert smallest_gpu(20 * 2**30) in ("L4", "A10", "RTX4090", "RTX3090")
+    assert smallest_gpu(GPUS["B200"].memory) is None
+    assert smallest_gpu(GPUS["H100"].memory * USABLE + 1) == "H200"
+
+
+def test_overrides_as_yaml():
+    assert nested({"tune.method": "qlora", "tune.micro_batch_size": 4, "model.batch_size": 8}) == {
+        "tune": {"method": "qlora", "micro_batch_size": 4},
+        "model": {"batch_size": 8},
+    }
+
+
+@pytest.mark.slow
+def test_cub_200_with_llava_7b(bench: Any):
+    """The paper's setting: it fits an H100 once activations are computed twice or fewer pairs stand together."""
+    cost = bench.cub_200(RunConfig(), "H100")
+    assert cost.shape.total == pytest.approx(7.06e9, rel=0.01)
+    tuned = next(row.tokens for row in cost.stages if row.tokens.name == "round-1/model")
+    assert tuned.prompts == 5_994 * 8 * 2
+    assert tuned.read == pytest.approx(2 * 5_994 * (tuned.prefix + 8 * (tuned.question + tuned.answer)))
+    assert 576 <= tuned.prefix <= 600
+    assert cost.trained.adapter == 128 * sum(a + b for a, b in [(4096, 4096)] * 4 + [(4096, 11008)] * 3) * 32
+    assert not cost.fits
+    assert cost.fits_changed
+    assert set(cost.overrides) <= {"tune.micro_batch_size", "tune.gradient_checkpointing", "model.batch_size"}
+
+
+def write_config(config: RunConfig, folder: Path, **changes: Any) -> Path:
+    model = {"name_or_path": config.model.name_or_path, "device": "cpu", **changes}
+    lines = [f"data: {{source: {config.data.source}, concepts: {config.data.concepts}}}"]
+    lines += [f"model: {json.dumps(model)}", "rounds: 1", f"output: {folder / 'run'}"]
+    (folder / "config.yaml").write_text("\n".join(lines))
+    return folder / "config.yaml"
+
+
+def test_the_verb(config: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = str(write_config(config, tmp_path))
+    assert main(["plan", path, "--gpu", "L4", "--tune.lora_rank", "4", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["gpu"]["name"] == "L4"
+    assert [row["name"] for row in found["stages"]][:2] == ["base/predictions-test", "describe"]
+    assert main(["plan", path, "--gpu", "L4", "--price_in", "1", "--price_out", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "It fits" in said
+    assert "`seewhy judge`, where used: 12 requests" in said
+    assert "Assumed, not measured" in said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--gpu", "H9000"], "no GPU 'H9000' in the table"),
+        (["--length", "0"], "--length is a share above 0"),
+        (["--price_in", "1"], "both --price_in and --price_out"),
+        (["--model.name_or_path", "nobody/no-such-model"], "is not on this machine and the Hub cannot be reached"),
+    ],
+)
+def test_mistakes(
+    config: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+):
+    assert main(["plan", str(write_config(config, tmp_path)), *options]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_shallow_model_says_what_a_deep_one_takes(config: RunConfig):
+    """Memory grows by as much with each layer: six simulated are four simulated and two added."""
+    batch = Batch(rows=1, prefix=20, branches=2, question=10, answer=10)
+
+    def peak(layers: int, *, cut: bool) -> int:
+        vlm = outline(config, torch.float32)
+        decoder: Any = vlm.model.get_decoder()
+        decoder.layers = torch.nn.ModuleList(copy.deepcopy(decoder.layers[0]) for _ in range(layers))
+        decoder.config.num_hidden_layers = layers
+        if cut:
+            assert shallow(vlm) == layers
+            assert len(decoder.layers) == 4
+        return step_peak(vlm, ready(vlm, config.tune), batch, torch.float32, layers=layers)
+
+    assert peak(6, cut=True) == pytest.approx(peak(6, cut=False), rel=0.01)
