@@ -292,9 +292,10 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 def test_ctrl_c_loses_nothing(tmp_path: Path) -> None:
     """A process of its own is interrupted while its answers are under way: each of them is kept."""
     script = textwrap.dedent("""
-        import sys
+        import signal, sys
         from pathlib import Path
         from seewhy.endpoint import Endpoint, Request, Service, object_of, system, user
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
         url, folder = sys.argv[1:]
         shape = object_of(word={"type": "string"})
         texts = [(f"word{n}", (system("Answer in JSON."), user(f"Say word{n}."))) for n in range(40)]

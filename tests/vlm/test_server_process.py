@@ -50,9 +50,10 @@ def test_one_that_does_not_listen_to_sigterm_is_killed(log: Path, monkeypatch: p
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_no_orphan_is_left_whatever_ends_the_run(log: Path, ending: signal.Signals):
     program = textwrap.dedent("""
-        import sys, time
+        import signal, sys, time
         from pathlib import Path
         from seewhy.vlm.server_process import start
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
         process, _ = start(sys.argv[1], {}, Path(sys.argv[2]), port=0, seconds=120)
         print(process.group, flush=True)
         time.sleep(600)
