@@ -10,8 +10,9 @@ import torch
 from seewhy.config import RunConfig, TuneConfig
 from seewhy.cost import memory, time
 from seewhy.cost.gpus import GPUS, USABLE, UTILISATION, Gpu
+from seewhy.cost.lengths import Lengths
 from seewhy.cost.shape import Shape, Trained, ready, trained
-from seewhy.cost.tokens import Assumed, Lengths, StageTokens, stages
+from seewhy.cost.tokens import Assumed, StageTokens, stages
 from seewhy.cost.workload import Workload
 from seewhy.domain.drafting import requests as draft_requests
 from seewhy.endpoint import Request

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 import torch
 
 from seewhy.config import RunConfig
+from seewhy.cost.lengths import Lengths
 from seewhy.cost.shape import Shape, Trained, ready
 from seewhy.cost.simulate import Batch, shallow, step_peak
-from seewhy.cost.tokens import Lengths, StageTokens
+from seewhy.cost.tokens import StageTokens
 from seewhy.vlm.decoding import BLOCK, can_share
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import why_not_shared
@@ -95,7 +96,8 @@ def sampling(vlm: VisionLanguageModel, shape: Shape, config: RunConfig, lengths:
     answers = min(config.model.batch_size, max(1, stage.answers))
     each = stage.answers / max(1, stage.prompts)
     images = math.ceil(answers * stage.prefixes / max(1, stage.answers)) if shared else math.ceil(answers / each)
-    prefix, question = lengths.longest_prefix, math.ceil(stage.question)
+    prefix = lengths.longest_prefix + math.ceil(stage.prefix - lengths.prefix)  # with what synthesis tells
+    question = math.ceil(stage.question)
     own = (question + stage.longest) // BLOCK * BLOCK + BLOCK + (0 if shared else prefix)
     cache = shape.keys * size * (answers * own + (images * prefix if shared else 0))
     read = images * prefix if shared else math.ceil(answers / each) * (prefix + question)
