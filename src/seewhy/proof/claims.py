@@ -71,7 +71,8 @@ def judge(claim: Claim, differences: Mapping[tuple[str, str, str], Difference]) 
     """Whether a claim holds: it fails with any part, and holds with all of those."""
     verdicts = {part_verdict(part, differences.get(part.key)) for part in claim.parts}
     order: tuple[Verdict, ...] = ("does not hold", "not measured", "not decided")
-    return next((verdict for verdict in order if verdict in verdicts), "holds")
+    failed: Verdict | None = next((verdict for verdict in order if verdict in verdicts), None)
+    return failed or "holds"
 
 
 def mean_bounds(intervals: Sequence[Sequence[float]]) -> tuple[float, float] | None:
