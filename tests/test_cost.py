@@ -59,7 +59,7 @@ def bench() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
-    root = image_folder(tmp_path_factory.mktemp("data"), train=3)
+    root = image_folder(tmp_path_factory.mktemp("data"), train=2, test=1)
     return RunConfig(
         output=str(root / "run"),
         rounds=2,
@@ -81,7 +81,8 @@ def test_planned_tokens_are_those_of_a_run(config: RunConfig, bench: Any, tmp_pa
     """Random weights name no label and end no text: every training answer is the label sentence, is asked for at every
     try, and all texts are full. At that learning rate it stays so."""
     model = replace(config.model, share_image=share_image)
-    config = replace(config, output=str(tmp_path / "run"), model=model, rounds=2 if share_image else 1)
+    again = {"rounds": 2, "controls": ("nl",)} if share_image else {"rounds": 1, "controls": ()}
+    config = replace(config, output=str(tmp_path / "run"), model=model, **again)
     with bench.counted() as truth:
         loop.run(config)
     plan = bench.planned(plan_run(config, None, Assumed(length=1.0, fallback=1.0, again=1.0)))
@@ -304,7 +305,7 @@ def test_the_verb(config: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["plan", path, "--gpu", "L4", "--price_in", "1", "--price_out", "2"]) == 0
     said = capsys.readouterr().out
     assert "It fits" in said
-    assert "`seewhy judge`, where used: 12 requests" in said
+    assert "`seewhy judge`, where used: 6 requests" in said
     assert "Assumed, not measured" in said
     assert not (tmp_path / "run").exists()
 
