@@ -341,3 +341,16 @@ def test_a_shallow_model_says_what_a_deep_one_takes(config: RunConfig):
         return step_peak(vlm, ready(vlm, config.tune), batch, torch.float32, layers=layers)
 
     assert peak(6, cut=True) == pytest.approx(peak(6, cut=False), rel=0.01)
+
+
+def test_a_larger_batch_is_named_where_it_saves_time(planner: Planner, config: RunConfig):
+    cost = planner.cost()
+    assert cost.faster is not None
+    size, seconds = cost.faster
+    assert size == 192  # 12 doubled, and no further
+    larger = replace(config, model=replace(config.model, batch_size=size))
+    again = Planner(larger, planner.work, H100, Assumed(), lambda dtype: outline(config, dtype)).cost()
+    assert again.seconds == pytest.approx(seconds)
+    assert cost.seconds is not None
+    assert seconds < cost.seconds
+    assert again.faster is None

@@ -90,7 +90,7 @@ class Trained:
 def ready(vlm: VisionLanguageModel, config: TuneConfig) -> nn.Module:
     """The model under its adapter, or to be trained in full, as learner.py makes it; on the meta device as well."""
     if config.method == "full":
-        train_in_full(vlm.model, projector=config.projector, vision_tower=config.vision_tower)  # pyright: ignore
+        train_in_full(vlm.model, projector=config.projector, vision_tower=config.vision_tower)
         return vlm.model
     with torch.device(vlm.device):
         return add_adapter(

@@ -71,9 +71,10 @@ class StageTokens:
         return self.read + (self.prompts - self.prefixes) * self.prefix
 
 
-def stages(config: RunConfig, work: Workload, vlm: VisionLanguageModel, assumed: Assumed) -> list[StageTokens]:
+def stages(
+    config: RunConfig, work: Workload, vlm: VisionLanguageModel, lengths: Lengths, assumed: Assumed
+) -> list[StageTokens]:
     """The stages that compute something, in the order of the run: those of `plan.Plan`."""
-    lengths = Lengths.of(vlm, work, config.select.minimum)
     shared = config.model.share_image and can_share(vlm)
     tuned_shared = config.model.share_image and why_not_shared(vlm.model) is None
     split = config.evaluate.split

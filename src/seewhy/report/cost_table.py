@@ -1,6 +1,6 @@
 """What `seewhy plan` prints."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -11,6 +11,8 @@ from rich.table import Table
 from seewhy.cost.estimate import RunCost, StageCost, smallest_gpu
 from seewhy.cost.gpus import USABLE, UTILISATION
 from seewhy.endpoint import Prices, Usage
+
+CAPTION = "read, written: tokens that are computed; unshared: had every text its image computed for itself"
 
 
 def print_cost(cost: RunCost, console: Console, prices: Prices | None = None) -> None:
@@ -38,6 +40,8 @@ def print_cost(cost: RunCost, console: Console, prices: Prices | None = None) ->
             f"{calls['tokens_out']:,.0f} out{'' if paid is None else f', about {paid:,.2f} at the prices given'}."
         )
     _print_fit(cost, console)
+    if cost.faster is not None:
+        say(f"With model.batch_size {cost.faster[0]} it would take about {_hours(cost.faster[1])}, and still fit.")
     use, assumed = UTILISATION, cost.assumed
     say(
         f"Assumed, not measured: texts {assumed.length:.0%} of their longest, {assumed.fallback:.0%} plain label "
@@ -80,29 +84,36 @@ def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stages(cost: RunCost) -> Table:
-    table = Table("stage", "images", "texts", "tokens read", "unshared", "tokens written", "PFLOP", box=box.SIMPLE)
+    """A row a kind of stage: its rounds and arms together."""
+    names = ("stages", "texts", "read", "unshared", "written", "PFLOP")
+    table = Table(*names, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=CAPTION, caption_justify="left")
     if cost.gpu is not None:
         table.add_column("hours")
     table.add_column("peak")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    for column in table.columns:
+        column.no_wrap = True
+        column.justify = "left" if column is table.columns[0] else "right"
+    kinds: dict[str, list[StageCost]] = {}
     for stage in cost.stages:
-        table.add_row(*_row(stage, timed=cost.gpu is not None))
+        kinds.setdefault(stage.tokens.name.rpartition("/")[2], []).append(stage)
+    for kind, alike in kinds.items():
+        table.add_row(*_row(kind, alike, timed=cost.gpu is not None))
     return table
 
 
-def _row(stage: StageCost, *, timed: bool) -> list[str]:
-    tokens = stage.tokens
+def _row(kind: str, alike: Sequence[StageCost], *, timed: bool) -> list[str]:
+    tokens = [stage.tokens for stage in alike]
+    written, pflop = sum(row.written for row in tokens), sum(stage.flops for stage in alike) / 1e15
     cells = [
-        tokens.name,
-        f"{tokens.images:,}",
-        f"{tokens.answers:,}",
-        _millions(tokens.read),
-        _millions(tokens.read_separately),
-        _millions(tokens.written) if tokens.kind == "sample" else "",
-        f"{stage.flops / 1e15:,.3g}",
+        f"{kind} x{len(alike)}" if len(alike) > 1 else kind,
+        f"{sum(row.answers for row in tokens):,}",
+        _millions(sum(row.read for row in tokens)),
+        _millions(sum(row.read_separately for row in tokens)),
+        _millions(written) if written else "",
+        f"{pflop:,.0f}" if pflop >= 10 else f"{pflop:.2g}",
     ]
-    return [*cells, *([f"{(stage.seconds or 0) / 3600:.2f}"] if timed else []), _size(stage.peak)]
+    hours = [f"{sum(stage.seconds or 0 for stage in alike) / 3600:,.1f}"] if timed else []
+    return [*cells, *hours, _size(max(stage.peak for stage in alike))]
 
 
 def _memory(cost: RunCost) -> str:
@@ -120,12 +131,14 @@ def _sayer(console: Console) -> Callable[[str], None]:
 def _size(count: float) -> str:
     for unit, size in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20)):
         if count >= size:
-            return f"{count / size:,.1f} {unit}"
+            return f"{count / size:,.0f} {unit}" if count >= 10 * size else f"{count / size:.1f} {unit}"
     return f"{count / 1024:,.0f} KiB"
 
 
 def _millions(tokens: float) -> str:
-    return f"{tokens / 1e6:,.2f} M" if tokens >= 1e5 else f"{tokens:,.0f}"
+    if tokens >= 1e9:
+        return f"{tokens / 1e9:,.3g}G"
+    return f"{tokens / 1e6:,.3g}M" if tokens >= 1e5 else f"{tokens:,.0f}"
 
 
 def _hours(seconds: float) -> str:

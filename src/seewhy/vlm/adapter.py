@@ -117,12 +117,14 @@ def add_adapter(
 
 
 def train_in_full(
-    model: PreTrainedModel, *, projector: Literal["full", "frozen"], vision_tower: Literal["frozen", "full"]
+    model: PreTrainedModel, *, projector: Literal["full", "frozen"], vision_tower: Literal["frozen", "lora", "full"]
 ) -> None:
     """Leaves everything to be trained but, where they are frozen, the projector and the vision tower.
 
     The model is then float32: steps of a usual size are lost in 16-bit weights.
     """
+    if vision_tower == "lora":
+        raise SeeWhyError("tune.vision_tower: lora needs an adapter, which tune.method: full has none of.")
     projectors, tower = projector_names(model), _name_of(model, vision_tower_of(model))
     for name, parameter in model.float().named_parameters():
         in_projector = any(name.startswith(f"{other}.") for other in projectors)

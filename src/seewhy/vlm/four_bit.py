@@ -28,7 +28,7 @@ BITS = 4 + 8 / 64 + 32 / (64 * 256)
 def bitsandbytes() -> Any:
     """The library's layers. Raises SeeWhyError where it is not installed or does not work here."""
     try:
-        from bitsandbytes import nn as layers
+        from bitsandbytes import nn as layers  # pyright: ignore[reportMissingImports]
     except (ImportError, RuntimeError, OSError) as error:
         raise SeeWhyError(
             f"tune.method: qlora needs bitsandbytes: pip install 'seewhy[qlora]', or set tune.method to lora. ({error})"

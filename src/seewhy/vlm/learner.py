@@ -84,8 +84,6 @@ def learner_of(vlm: VisionLanguageModel, config: TuneConfig, rows: Rows) -> Adap
     """
     dtype = vlm.model.dtype
     if config.method == "full":
-        if config.vision_tower == "lora":
-            raise SeeWhyError("tune.vision_tower: lora needs an adapter, which tune.method: full has none of.")
         train_in_full(vlm.model, projector=config.projector, vision_tower=config.vision_tower)
         return FullLearner(vlm, vlm.model, dtype, logits_of(vlm.model, rows))
     adapted = add_adapter(
