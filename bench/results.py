@@ -28,10 +28,8 @@ from seewhy.faithfulness import faithfulness
 from seewhy.general import general
 from seewhy.plan import CONTROLS
 from seewhy.plan import OURS as METHOD
-from seewhy.proof.bootstrap import interval
 from seewhy.proof.claims import OURS, PAPER, Difference, apart, judge, mean_bounds
-from seewhy.proof.compare import Counts, arm_figures, difference
-from seewhy.proof.fluency import in_units
+from seewhy.proof.compare import Counts, difference, mean_estimate
 from seewhy.run_folder import read_manifest
 from seewhy.settings import restore_config
 from seewhy.storage import write_atomically
@@ -121,12 +119,12 @@ def merged(
 
 def estimate(of: Measured, model: str, figure: str) -> tuple[float, float, float] | None:
     """(mean over seeds, low, high) of one figure, or None where it was not measured."""
-    counts = [seed[model] for seed in of.counts if figure in seed.get(model, {})]
-    if len(counts) < len(of.counts) or figure not in (means := arm_figures(counts)):
+    counts = [seed.get(model, {}) for seed in of.counts]
+    if (found := mean_estimate(figure, counts, resamples=of.resamples, seed=0)) is None:
         return None
-    bounds = [interval(*found[figure], resamples=of.resamples, seed=0) for found in counts]
-    low, high = mean_bounds([in_units(figure, list(pair)) for pair in bounds if pair]) or (float("nan"),) * 2  # pyright: ignore
-    return float(means[figure]), low, high  # pyright: ignore[reportArgumentType]
+    value, bounds = found
+    low, high = bounds or (float("nan"), float("nan"))
+    return value, low, high
 
 
 def differences(of: Measured) -> dict[Key, Difference]:

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from seewhy.proof.compare import arm_figures, difference
+from seewhy.proof.bootstrap import interval
+from seewhy.proof.compare import arm_figures, difference, mean_estimate
 
 
 def counts(hits: list[float]) -> dict:
@@ -11,6 +12,21 @@ def counts(hits: list[float]) -> dict:
 def test_figures_are_means_over_seeds():
     found = arm_figures([counts([1, 1, 0, 0]), counts([1, 1, 1, 0])])
     assert found == {"accuracy": 0.625, "accuracy_seeds": [0.5, 0.75]}
+
+
+def test_a_mean_over_seeds_has_the_mean_of_their_intervals():
+    seeds = [counts([1, 1, 0, 0]), counts([1, 1, 1, 0])]
+    own = [interval(*of["accuracy"], resamples=200, seed=0) for of in seeds]
+    low, high = np.mean(np.array(own, float), axis=0)
+    found = mean_estimate("accuracy", seeds, resamples=200, seed=0)
+    assert found == (0.625, (pytest.approx(low), pytest.approx(high)))
+    fluent = [{"fs": ([2.0], [1.0])}, {"fs": ([4.0], [2.0])}]
+    assert mean_estimate("fs", fluent, resamples=5, seed=0) == (pytest.approx(np.e**2), pytest.approx((np.e**2,) * 2))
+
+
+@pytest.mark.parametrize("seeds", [[], [counts([1, 0]), {}], [counts([1]) | {"accuracy": ([0.0], [0.0])}]])
+def test_a_figure_that_a_seed_did_not_count_has_no_mean(seeds: list[dict]):
+    assert mean_estimate("accuracy", seeds, resamples=5, seed=0) is None
 
 
 def test_pairing_takes_out_what_makes_an_image_hard():

@@ -1,26 +1,15 @@
-"""The LLM judge: its figures by hand, and `seewhy judge` on a small run before a server that misbehaves."""
+"""The LLM judge: its figures by hand."""
 
 import json
-import math
 from collections.abc import Callable
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from fixtures_data import CONCEPTS, image_folder
-from llm_server import Act, Body, fails, free_port, says, serving
-from seewhy.cli import main
-from seewhy.config import DataConfig, EvaluateConfig, RunConfig
 from seewhy.endpoint import Missing, Prices, Reply, Usage
-from seewhy.errors import SeeWhyError
 from seewhy.proof.judge import agreement, figures, kappa, requests, sample, spearman
 from seewhy.proof.judge_prompts import SCALE
-from seewhy.records import Prediction, Selection
-from seewhy.report.judging import Judging, print_judged, wanted
-from seewhy.run_folder import RunFolder, Stage
+from seewhy.records import Prediction
 
 CONCEPTS_OF = dict.fromkeys("abcd", ("black wings", "long tail"))
 
@@ -75,7 +64,10 @@ def test_agreement_is_over_what_both_judged() -> None:
         "a": verdict(9), "b": verdict(3), "c": verdict(6), "d": verdict(10), "e": Missing("x")
     }  # fmt: skip
     free = {"a": 0.8, "b": 0.1, "c": 0.5, "d": None, "e": 1.0}
-    found = measured(replies, lambda p: free[p.example_id])["agreement"]
+    whole = measured(replies, lambda p: free[p.example_id])
+    free_cs = {name: whole["judge_free"][name] for name in ("ee", "cs")}
+    assert free_cs == {"ee": 0.25, "cs": pytest.approx(1.4 / 3)}  # of the same answers; without what has no CS
+    found = whole["agreement"]
     assert found["ee"] == {"n": 4, "raw": 0.25, "kappa": 0.0}
     assert found["cs"]["n"] == 3
     assert found["cs"]["spearman"] == pytest.approx(1.0)
@@ -126,193 +118,3 @@ def test_what_is_judged_travels_as_material_and_without_the_label() -> None:
         "question": "Why?", "answer": hostile.text, "expert_features": ["black wings", "long tail"]
     }  # fmt: skip
     assert str(SCALE) in told
-
-
-@pytest.mark.parametrize(
-    ("round", "models"),
-    [
-        ("last", ["base", "round-2", "nl/round-2"]),
-        ("all", ["base", "round-1", "round-2", "nl/round-2"]),
-        ("0", ["base"]),
-        ("1", ["round-1"]),
-        ("7", []),
-    ],
-)
-def test_the_models_of_a_round(round: str, models: list[str]) -> None:
-    finished = ["base", "elsewhere/dogs-1/base", "elsewhere/dogs-1/round-2", "nl/round-2", "round-1", "round-2"]
-    assert wanted(finished, round) == models
-
-
-def test_a_round_that_is_none_is_refused() -> None:
-    with pytest.raises(SeeWhyError, match="'first'"):
-        wanted(["base"], "first")
-
-
-IDS = [f"test/{label}/{number}" for label in CONCEPTS for number in range(4)]
-GOOD = {label: f"This is a {label}, because of its {concepts[0]}." for label, concepts in CONCEPTS.items()}
-
-
-def said(model: str, name: str) -> str:
-    label = name.split("/")[1]
-    return {"base": "A bird.", "round-1": GOOD[label] + f" Image {name[-1]}.", "nl/round-1": f"This is a {label}."}[
-        model
-    ]
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    """A run of one round beside NL, killed before its second round."""
-    image_folder(tmp_path, test=4)
-    data = DataConfig(source=f"{tmp_path}/images", concepts=f"{tmp_path}/concepts.yaml")
-    config = RunConfig(f"{tmp_path}/run", rounds=2, data=data, evaluate=EvaluateConfig(bootstrap=50))
-    models = ("base", "round-1", "nl/round-1")
-    stages = {model: Stage(f"{model}/predictions-test", {}) for model in models} | {"select": Stage("select-test", {})}
-    folder = RunFolder(config.output, seed=0, shard_size=5)
-    with folder.lock():
-        folder.check(list(stages.values()), config=asdict(config))
-        for model in models:
-            folder.records(
-                stages[model], Prediction, IDS,
-                lambda items, seed, model=model: [Prediction(i, "Which?", said(model, i)) for i in items],
-            )  # fmt: skip
-        folder.records(
-            stages["select"], Selection, IDS,
-            lambda items, seed: [
-                Selection(i, concept, -math.pi, selected=n < 2)
-                for i in items for n, concept in enumerate(CONCEPTS[i.split("/")[1]])
-            ],
-        )  # fmt: skip
-    return Path(config.output)
-
-
-def material(body: Body) -> dict[str, Any]:
-    return json.loads(body["messages"][1]["content"])
-
-
-def honest(body: Body, number: int = 0) -> Act:
-    reasons = [c for c in material(body)["expert_features"] if c in material(body)["answer"]]
-    return says({"reasons": reasons, "explains": bool(reasons), "score": 9 if reasons else 3})
-
-
-def judged(run: Path, url: str, *options: str) -> int:
-    return main(
-        ["judge", str(run), "--model", "j", "--base_url", url, "--backoff", "0.01", "--attempts", "2", *options]
-    )
-
-
-def read(run: Path) -> dict[str, Any]:
-    return json.loads((run / "judge.json").read_text())
-
-
-def test_the_command_judges_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with serving(honest) as server:
-        assert judged(run, server.url, "--price_in", "2", "--price_out", "10") == 0
-        told = capsys.readouterr()
-        found = read(run)
-        assert (found["split"], found["images"], found["of"]) == ("test", 12, 12)
-        assert list(found["models"]) == ["base", "nl/round-1", "round-1"]
-        ours, base = found["models"]["round-1"], found["models"]["base"]
-        assert (ours["n"], ours["ee"], ours["cs"], ours["cs_interval"]) == (12, 1.0, 0.9, [pytest.approx(0.9)] * 2)
-        assert (base["ee"], base["cs"]) == (0.0, 0.0)
-        assert "cs_explained" not in base
-        assert found["agreement"]["ee"] == {"n": 36, "raw": 1.0, "kappa": 1.0}
-        assert found["agreement"]["cs"]["spearman"] == pytest.approx(1.0)
-        assert found["judge"]["served_by"] == ["judge-1"]
-        # every answer of ours is of its own; base and NL say the same of all images of a class
-        asked = 12 + 3 + 3
-        assert len(server.bodies) == asked
-        assert found["tokens"]["prompt_tokens"] == asked * 100
-        assert found["cost"] == pytest.approx(asked * (100 * 2 + 20 * 10) / 1e6)
-        assert "18 requests: an estimated" in told.err
-        assert told.err.index("estimated") < told.err.index("judging base")
-        first = (run / "judge.json").read_bytes()
-        assert judged(run, server.url, "--price_in", "2", "--price_out", "10", "--json") == 0
-        assert json.loads(capsys.readouterr().out) == found
-        assert len(server.bodies) == asked
-        assert (run / "judge.json").read_bytes() == first
-
-
-def test_a_judge_that_dies_half_way_is_told_and_goes_on(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with serving(lambda body, number: honest(body) if number < 10 else fails(500)) as server:
-        assert judged(run, server.url, "--round", "1", "--concurrency", "1") == 1
-        found = read(run)
-        counts = {model: (of["n"], sum(of["missing"].values())) for model, of in found["models"].items()}
-        assert sum(n for n, _ in counts.values()) == 10
-        assert counts["round-1"] == (10, 2)
-        assert found["models"]["round-1"]["ee"] == 1.0  # of ten, not of twelve
-        assert "the server answered 500" in capsys.readouterr().err
-        before = len(server.bodies)
-        server.meet = honest
-        assert judged(run, server.url, "--round", "1") == 0
-        assert len(server.bodies) - before == 2 + 3
-        assert {of["n"] for of in read(run)["models"].values()} == {12}
-
-
-def test_nonsense_about_one_answer_is_one_missing_verdict(run: Path) -> None:
-    def meet(body: Body, number: int) -> Act:
-        odd = "Image 2" in material(body)["answer"] and "Fish" in material(body)["answer"]
-        return says({"reasons": [], "explains": True, "score": 11}) if odd else honest(body)
-
-    with serving(meet) as server:
-        assert judged(run, server.url, "--round", "1") == 1
-    ours = read(run)["models"]["round-1"]
-    assert (ours["n"], ours["missing"], ours["cs"]) == (11, {"the answer has another form": 1}, 0.9)
-
-
-def test_a_judge_that_is_down_leaves_the_last_figures(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (run / "judge.json").write_text("{}")
-    assert judged(run, f"http://127.0.0.1:{free_port()}/v1") == 1
-    assert "No answer was judged" in capsys.readouterr().err
-    assert read(run) == {}
-
-
-def test_a_refused_key_stops_the_judge(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with serving(lambda body, number: fails(401)) as server:
-        assert judged(run, server.url) == 1
-        assert len(server.bodies) <= 4
-    assert "refuses the key" in capsys.readouterr().err
-
-
-def test_a_sample_is_the_same_for_every_model_and_said_to_be_one(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with serving(honest) as server:
-        assert judged(run, server.url, "--limit", "5") == 0
-    assert {of["n"] for of in read(run)["models"].values()} == {5}
-    assert (read(run)["images"], read(run)["of"]) == (5, 12)
-    assert "5 images drawn from 12" in " ".join(capsys.readouterr().out.split())
-    judging = Judging(run, limit=5)
-    assert len({tuple(p.example_id for p in ps) for ps in judging.predictions.values()}) == 1
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (("--round", "2"), "no answers of round '2' on test yet"),
-        (("--limit", "0"), "nothing to judge"),
-    ],
-)
-def test_what_cannot_be_judged_is_told(
-    run: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], message: str
-) -> None:
-    assert judged(run, "http://localhost:1/v1", *options) == 1
-    assert message in " ".join(capsys.readouterr().err.split())
-
-
-def test_a_folder_that_is_no_run_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert judged(tmp_path, "http://localhost:1/v1") == 1
-    assert "no run folder" in capsys.readouterr().err
-
-
-def test_the_table_shows_what_is_missing_and_escapes_names(capsys: pytest.CaptureFixture[str]) -> None:
-    agreed = {"ee": {"n": 2, "raw": 0.5, "kappa": None}}
-    of = {"n": 2, "missing": {"timed [red]out": 3}, "ee": 0.5, "ee_interval": [0.0, 1.0], "agreement": agreed}
-    found = {
-        "judge": {"model": "[bold]m"}, "split": "test", "images": 5, "of": 5, "models": {"[i]base": of},
-        "agreement": agreed, "cost": 1.5,
-        "tokens": {"requests": 2, "prompt_tokens": 1234, "completion_tokens": 5, "unmetered": 1},
-    }  # fmt: skip
-    console = Console(width=120, record=True)
-    print_judged(found, console)
-    shown = console.export_text()
-    for part in ("[bold]m", "[i]base", "50.0 % (0.0 % to 100.0 %)", "1,234 tokens", "1.50 at the prices", "1 replies"):
-        assert part in shown
-    assert "3 answers have no verdict: timed [red]out (3)" in capsys.readouterr().err

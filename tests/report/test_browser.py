@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from browser import Browser, Tab, find
-from made_up_runs import EVIL, item, metrics, mistakes, pair, picture
+from made_up_later import benchmarks, faithfulness_file, general_file, judge_file
+from made_up_runs import EVIL, item, metrics, mistakes, pair, picture, write_run
 from seewhy.report.heatmaps import Heat
+from seewhy.report.later import find_later
 from seewhy.report.page import Extras, build_page
 
 pytestmark = pytest.mark.skipif(find() is None, reason="no chromium on the path; set CHROMIUM to one")
@@ -22,7 +24,8 @@ LONG = "Unbreakable" * 8
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page of four images: right and wrong, with true, hidden and false reasons, and names that are not kind."""
+    """A page of four images: right and wrong, with true, hidden and false reasons, and names that are not kind; and
+    with all that later commands add."""
     folder = tmp_path_factory.mktemp("page")
     images = [picture(folder / f"{n}.png", (600, 400)) for n in range(4)]
     gallery = [
@@ -36,7 +39,11 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     concepts = {"red crown": heat_RK, "long pointed tail": heat_RK.T.copy()}
     heats = {image: Heat((600, 400), (0.0, 0.0, 600.0, 400.0), concepts) for image in images}
     wrong = mistakes(pair(images[1], "Sorrel Wren", LONG), pair(images[2], EVIL, EVIL))
-    extras = Extras(confusion=wrong, heats=heats, manifest={"versions": {"seewhy": "0.1.0", "torch": "2.13.0"}})
+    models = {f"{model}-{LONG}": of for model, of in general_file()["models"].items()}
+    files = {"faithfulness": faithfulness_file(), "general": {**general_file(models=models), **benchmarks()}}
+    versions = {"versions": {"seewhy": "0.1.0", "torch": "2.13.0"}}
+    later = find_later(write_run(folder / LONG, {}, [], **files, judge=judge_file()))
+    extras = Extras(confusion=wrong, heats=heats, manifest=versions, later=later)
     page = folder / "report.html"
     config = f"output: runs/{LONG}\nsource: {'x' * 300}\n"
     page.write_text(build_page(metrics(arms=True), gallery, title=EVIL, config=config, extras=extras), encoding="utf-8")
@@ -163,9 +170,13 @@ def test_nothing_is_wider_than_the_screen(browser: Browser, path: Path, width: i
     tab.open(path)
     tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
-    cut = "[...document.querySelectorAll('main *, header *')].filter(e => !e.closest('.unseen, pre, svg, .skip')"
+    cut = "[...document.querySelectorAll('main *, header *')]"
+    cut += ".filter(e => !e.closest('.unseen, pre, svg, .skip, .scroll > *')"
     cut += " && getComputedStyle(e).position !== 'absolute' && e.getBoundingClientRect().right > innerWidth + 1)"
     assert tab.evaluate(f"{cut}.map(e => e.outerHTML.slice(0, 80))") == []
+    boxes = tab.evaluate("[...document.querySelectorAll('.scroll')].map(e => e.scrollWidth > e.clientWidth)")
+    assert len(boxes) == 4
+    assert any(boxes)  # wide tables scroll in a box of their own
     background = tab.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, background[4:-1].split(","))) < 200) == (scheme == "dark")
 

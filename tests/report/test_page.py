@@ -2,66 +2,23 @@
 
 import base64
 import hashlib
-import json
 import re
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
 
-from made_up_runs import EVIL, compared, item, metrics, mistakes, pair, picture, write_run
-from seewhy.errors import SeeWhyError
-from seewhy.report.arms import as_metrics, lines
+from made_up_runs import EVIL, item, metrics, mistakes, pair, picture
+from read_page import Page
+from seewhy.report.arms import lines
 from seewhy.report.cards import last_model, name_of
 from seewhy.report.chart import HEIGHT, LABEL_GAP, TOP, panels
-from seewhy.report.doubts import Evidence, doubts
 from seewhy.report.heatmaps import Heat
-from seewhy.report.page import Extras, build_page, write_page
+from seewhy.report.page import Extras, build_page
 from seewhy.report.pictures import Pictures
 from seewhy.report.reproduce import commands
-from seewhy.report.table import print_results, rows
-
-VOID = {"meta", "img", "input", "br", "hr"}
-
-
-class Page(HTMLParser):
-    """Tags, attributes and visible text of a page."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[str] = []
-        self._open: list[str] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self._open[-1:] not in (["style"], ["script"]):
-            self.texts.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.texts).split())
-
-    def of(self, tag: str, **wanted: str) -> list[dict[str, str | None]]:
-        """The attributes of each tag that has these values among its attributes' words."""
-        found = [attrs for name, attrs in self.tags if name == tag]
-        return [a for a in found if all(word in (a.get(k.strip("_")) or "").split() for k, word in wanted.items())]
 
 
 @pytest.fixture
@@ -248,48 +205,6 @@ def test_a_scale_that_does_not_begin_at_nothing_says_so():
     assert by_key["stated_true"].y_ticks[0][1] == "50 %"
 
 
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        ({}, "its lead may be chance over NL (90.2 % against 93.1 %)"),
-        ({"nl": 0.95}, "the method is behind NL (95.0 % against 93.1 %)"),
-        ({"rounds": 0.85}, "Round 2 was better in accuracy: 89.4 %, and 85.0 % after round 3."),
-        ({"others": ()}, "No alternative was trained beside it"),
-        ({"minus": {"nl": {"accuracy": [0.03, -0.01, 0.06]}}}, "over NL (+3.0 points, \u22121.0 to +6.0)"),
-        ({"seeds": 3}, None),
-    ],
-)  # fmt: skip
-def test_doubts_are_drawn_from_the_figures(change: dict[str, Any], expected: str | None):
-    figures = metrics()
-    for key in ("nl", "rounds"):
-        if key in change:
-            figures[key][-1] |= {"accuracy": change[key], "accuracy_interval": [change[key] - 0.02, change[key] + 0.02]}
-    ours, *others = lines(figures)
-    told = doubts(
-        Evidence(
-            ours, change.get("others", tuple(others)), seeds=change.get("seeds", 1), ours_minus=change.get("minus")
-        )
-    )
-    assert "Of the reasons stated, 3.3 % cannot be seen in their image: 1.9 % false" in told[0]
-    assert any("One seed" in line for line in told) == (expected is not None)
-    assert expected is None or any(expected in line for line in told)
-
-
-def test_what_the_round_gate_said_is_told():
-    ours, *others = lines(metrics())
-    stopped = {"best": 2, "stopped_after": 3, "rounds": [{"worse_in": ["accuracy"]}]}
-    told = doubts(Evidence(ours, tuple(others), planned=4, gate=stopped))
-    assert told[0] == "Round 3 was worse than round 2 on validation images, in accuracy: the run ended there."
-    assert any("which the run hands out, is round 2" in line for line in told)
-    assert not [line for line in doubts(Evidence(ours, tuple(others), planned=3, gate={"best": 3})) if "hands" in line]
-
-
-def test_a_lead_beyond_chance_is_not_doubted():
-    ours, *others = lines(metrics())
-    minus = {"nl": {"accuracy": [0.03, 0.01, 0.06]}}
-    assert not [line for line in doubts(Evidence(ours, tuple(others), ours_minus=minus)) if "NL" in line]
-
-
 def test_commands_that_make_it_again():
     manifest = {"versions": {"python": "3.11.7", "torch": "2.13.0+cpu", "seewhy": "0.1.0"}}
     made = [command for command, _ in commands(manifest, "output: runs/my birds\nseed: 1\n", None, "x")]
@@ -307,67 +222,3 @@ def test_names_of_models():
         "Untuned", "Round 3", "NL, round 3", "new, round 1",
     ]  # fmt: skip
     assert last_model([item("x.png", "Wren")]) == "round 3"
-
-
-def test_write_page_reads_the_run_folder(tmp_path: Path, image: str):
-    run = write_run(tmp_path / "run", metrics(), [item(image, "Zennor Tanager")], confusion=mistakes())
-    written = write_page(str(run))
-    assert written == run / "report.html"
-    assert "seed: 11" in written.read_text(encoding="utf-8")
-    before = written.read_bytes()
-    (run / "gallery.json").write_text("[{")
-    with pytest.raises(SeeWhyError, match=r"gallery\.json is damaged"):
-        write_page(str(run))
-    assert written.read_bytes() == before
-    assert not list(run.glob("*.partial"))
-
-
-@pytest.mark.parametrize("missing", ["metrics.json", "gallery.json", "config.yaml"])
-def test_write_page_names_the_missing_file(tmp_path: Path, missing: str):
-    for name in {"metrics.json", "gallery.json", "config.yaml"} - {missing}:
-        (tmp_path / name).write_text("{}")
-    with pytest.raises(SeeWhyError, match=rf"{missing}.*seewhy run"):
-        write_page(str(tmp_path))
-
-
-def test_the_page_of_a_comparison(tmp_path: Path, image: str):
-    write_run(tmp_path / "seed-3", metrics(arms=True), [item(image, "Wren")], confusion=mistakes())
-    (tmp_path / "comparison.json").write_text(json.dumps(compared()))
-    page = Page(write_page(str(tmp_path)).read_text(encoding="utf-8"))
-    assert (tmp_path / "report.html").exists()
-    for words in ("report of a comparison", "92.1\u201394.1", "lowest and highest seed", "+20.0", "+18.0 to +22.0",
-                  "seewhy compare config.yaml --seeds '[3, 4]'", "drawn from the run with seed 3"):  # fmt: skip
-        assert words in page.text
-    assert "One seed" not in page.text
-
-
-def test_a_comparison_in_the_form_of_metrics():
-    made = as_metrics(compared())
-    assert made["base"]["split"] == "test"
-    assert [values["round"] for values in made["nl"]] == [1, 2, 3]
-    assert made["nl"][0]["accuracy_interval"] == [0.73, 0.75]
-    assert "accuracy_seeds" not in made["nl"][0]
-    one = {"rounds_of": {"rounds": [{"accuracy": 0.5, "accuracy_seeds": [0.5]}]}, "base": {}}
-    assert as_metrics(one)["rounds"] == [{"round": 1, "accuracy": 0.5}]
-
-
-def test_table_on_the_terminal():
-    console = Console(record=True, width=140)
-    print_results(metrics(), console)
-    text = console.export_text()
-    for words in ("480 test images", "Base, untuned", "Round 3", "93.1 %", "NL, round 2", "whole list 68.2 %"):
-        assert words in text
-
-
-def test_table_fits_eighty_columns():
-    console = Console(record=True, width=80)
-    print_results(metrics(), console)
-    assert "…" not in (text := console.export_text())
-    assert "88.6\u201393.4" in text
-
-
-def test_columns_without_a_figure_are_left_out():
-    assert rows(metrics(truth=False))[0] == ["Accuracy", "Lenient accuracy", "Gives a reason (EE)"]
-    columns, body = rows(metrics())
-    assert len(columns) == 6
-    assert body[-1].cells[-1].value == ""

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from seewhy.report.table import COLUMNS, Cell, cell, print_comparison, print_results
+from made_up_runs import metrics
+from seewhy.report.table import COLUMNS, Cell, cell, print_comparison, print_results, rows
 
 
 def figures(seeds: int = 0) -> dict[str, Any]:
@@ -72,3 +73,25 @@ def test_a_difference_of_shares_is_in_points_and_of_perplexities_in_perplexity()
     assert text.count("+12.3 ") + text.count("+12.3\n") == len(COLUMNS) - 1
     assert text.count("+10.1 to +14.5") == len(COLUMNS) - 1
     assert text.count("+0.10 to +0.15") == 1
+
+
+def test_table_on_the_terminal():
+    console = Console(record=True, width=140)
+    print_results(metrics(), console)
+    text = console.export_text()
+    for words in ("480 test images", "Base, untuned", "Round 3", "93.1 %", "NL, round 2", "whole list 68.2 %"):
+        assert words in text
+
+
+def test_table_fits_eighty_columns():
+    console = Console(record=True, width=80)
+    print_results(metrics(), console)
+    assert "…" not in (text := console.export_text())
+    assert "88.6\u201393.4" in text
+
+
+def test_columns_without_a_figure_are_left_out():
+    assert rows(metrics(truth=False))[0] == ["Accuracy", "Lenient accuracy", "Gives a reason (EE)"]
+    columns, body = rows(metrics())
+    assert len(columns) == 6
+    assert body[-1].cells[-1].value == ""

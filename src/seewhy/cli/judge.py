@@ -7,6 +7,7 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from seewhy.cli.llm import HELP, announce, endpoint_of, llm_arguments, prices_of
+from seewhy.cli.page import renew_page
 from seewhy.cli.verb import Verb
 
 JUDGE = f"""\
@@ -20,8 +21,8 @@ examples:
   seewhy judge runs/cub200 --model Qwen/Qwen3-32B --base_url http://localhost:8000/v1 --round all --concurrency 32
 
 {HELP}
-Answers are kept in RUN/judge/, the figures in RUN/judge.json. An answer without a verdict is in no figure; it is
-counted, with the reason, and the exit code is 1.
+Answers are kept in RUN/judge/, the figures in RUN/judge.json; RUN/report.html is written anew and shows them. An
+answer without a verdict is in no figure; it is counted, with the reason, and the exit code is 1.
 """
 
 
@@ -44,6 +45,7 @@ def judge(given: Namespace) -> int:
         return 0
     found = judging.ask(endpoint, prices_of(given))
     print(json.dumps(found, indent=2, ensure_ascii=False)) if given.json else print_judged(found, Console())
+    renew_page(given.run)
     return int(any(of["missing"] for of in found["models"].values()))
 
 

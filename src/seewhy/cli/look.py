@@ -20,7 +20,8 @@ examples:
 
 REPORT = """\
 Write the page of a run, or of a comparison: one HTML file with the figures beside the alternatives, what to doubt, the
-curves, and images with the reasons that were stated of them and where the model looks when it states them.
+curves, and images with the reasons that were stated of them and where the model looks when it states them. What
+`seewhy faithfulness`, `seewhy general` and `seewhy judge` found stands on it too.
 
 examples:
   seewhy report runs/fieldguide

@@ -9,13 +9,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from seewhy.cli.page import renew_page
 from seewhy.cli.verb import Verb
 
 FAITHFULNESS = """\
 Change the evidence and see whether the reasons change: the field guide's drawings with one attribute changed or hidden,
 any image with the patches covered to which a reason's attribution points, another class's image; and, where true boxes
 are known, whether the attribution points into them. Each test stands beside its control. Also written to
-RUN/faithfulness.json, with what was answered before and after.
+RUN/faithfulness.json, with what was answered before and after, and shown on RUN/report.html, which is written anew.
 
 examples:
   seewhy faithfulness runs/fieldguide --split val
@@ -27,7 +28,7 @@ GENERAL = """\
 What the models of a run could do before tuning, and can still do: questions about attributes and free descriptions of
 drawings, birds and produce, put to the base and to the model of each round. With --tasks: benchmarks, by lmms-eval,
 on the base and on the last model; it is called as a program, from whatever environment it is installed in. Also written
-to RUN/general.json.
+to RUN/general.json, and shown on RUN/report.html, which is written anew.
 
 examples:
   seewhy general runs/fieldguide --split val
@@ -90,8 +91,12 @@ def faithfulness(given: Namespace) -> None:
     )
     if given.json:
         print(json.dumps({**found, "models": _without(found["models"], "counts", "tests")}, indent=2))
-        return
-    console = Console()
+    else:
+        _print_tests(found, Console())
+    renew_page(given.run)
+
+
+def _print_tests(found: Mapping[str, Any], console: Console) -> None:
     title = f"{found['images']} {found['split']} images (95 % intervals)"
     console.print(figure_table(title, TESTS, {m["model"]: m["figures"] for m in found["models"].values()}))
     for model in found["models"].values():
@@ -117,8 +122,12 @@ def general(given: Namespace) -> None:
         found = ability.benchmarks(given.run, tasks, **options)
     if given.json:
         print(json.dumps({**found, "models": _without(found.get("models", {}), "counts")}, indent=2))
-        return
-    console = Console()
+    else:
+        _print_abilities(found, Console())
+    renew_page(given.run)
+
+
+def _print_abilities(found: Mapping[str, Any], console: Console) -> None:
     if "models" in found:
         title = f"{found['images']} drawings of birds and of produce, {found['split']} split (95 % intervals)"
         rows = {f"{name}{suffix}": f"{text}, {subject}" for suffix, subject in (("", "birds"), ("_produce", "produce"))

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from seewhy.proof.bootstrap import interval
+from seewhy.proof.claims import mean_bounds
 from seewhy.proof.fluency import in_units
 
 Counts = Mapping[str, tuple[Sequence[float], Sequence[float]]]
@@ -23,6 +25,20 @@ def arm_figures(seeds: Sequence[Counts]) -> dict[str, float | list[float]]:
             values = in_units(name, ratios)
             figures |= {name: float(np.mean(values)), f"{name}_seeds": values}
     return figures
+
+
+def mean_estimate(
+    name: str, seeds: Sequence[Counts], *, resamples: int, seed: int
+) -> tuple[float, tuple[float, float] | None] | None:
+    """A figure's mean over seeds, and the mean of their 95 % intervals over images.
+
+    None where a seed did not count it; without an interval where none of them has one.
+    """
+    if not seeds or any(name not in counts or not sum(counts[name][1]) for counts in seeds):
+        return None
+    value = arm_figures([{name: counts[name]} for counts in seeds])[name]
+    bounds = [interval(*counts[name], resamples=resamples, seed=seed) for counts in seeds]
+    return float(value), mean_bounds([in_units(name, list(pair)) for pair in bounds if pair])  # pyright: ignore[reportArgumentType]
 
 
 def difference(

@@ -77,8 +77,9 @@ def figures(
 ) -> dict[str, Any]:
     """The figures of one model. `replies`: example id -> what came back.
 
-    n (judged), missing (reason -> answers); ee, cs and cs_explained with intervals over images; agreement; tokens, and
-    cost where there are prices. A figure of which nothing was judged is not there.
+    n (judged), missing (reason -> answers); ee, cs and cs_explained with intervals over images; judge_free, ee and cs
+    of the same answers without a judge; agreement; tokens, and cost where there are prices. A figure of which nothing
+    was judged is not there.
     """
     judged = {p.example_id: Verdict.of(r) for p in predictions if isinstance(r := replies[p.example_id], Reply)}
     missing = Counter(r.reason for p in predictions if isinstance(r := replies[p.example_id], Missing))
@@ -92,7 +93,13 @@ def figures(
     found |= estimate("ee", explained, [1.0] * len(verdicts), **settings)
     found |= estimate("cs", scores, [1.0] * len(verdicts), **settings)
     found |= estimate("cs_explained", scores, explained, **settings)
-    found["agreement"] = agreement([p for p in predictions if p.example_id in judged], judged, ee, cs)
+    answers = [p for p in predictions if p.example_id in judged]
+    own = {"ee": [float(ee(p)) for p in answers]}
+    if cs is not None:
+        own["cs"] = [value for p in answers if (value := cs(p)) is not None]
+    free = (estimate(name, values, [1.0] * len(values), **settings) for name, values in own.items())
+    found["judge_free"] = {key: value for of in free for key, value in of.items()}
+    found["agreement"] = agreement(answers, judged, ee, cs)
     found["tokens"] = usage.as_dict()
     found["cost"] = None if prices is None else prices.cost(usage)
     return found

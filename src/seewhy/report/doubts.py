@@ -11,6 +11,8 @@ from seewhy.proof.audit import Audit
 from seewhy.report.arms import Line, title
 from seewhy.report.table import Metrics, percent
 
+CLINGING = 0.1
+"""Share of the tested reasons that stay without their evidence, from which on it is worth a word."""
 MANY_COPIES = 0.5
 """Share of near copies among a round's answers from which on it is worth a word."""
 PRECISE = 0.95
@@ -35,11 +37,18 @@ class Evidence:
     """gate.json's value."""
     ours_minus: Mapping[str, Mapping[str, Sequence[float]]] | None = None
     """Arm -> figure -> (difference, low, high), paired by image, of a comparison."""
+    tested: Metrics | None = None
+    """Of the method's model, what faithfulness.json has."""
+    losses: Sequence[tuple[str, float, float]] = ()
+    """(ability, the base's share, the last model's) of what general.json says is clearly lost, the greatest first."""
 
 
 def doubts(evidence: Evidence) -> list[str]:
     """One or two sentences each."""
-    checks = (_unfinished, _untrue, _no_better, _falling, _taught_names, _copies, _selection, _inseparable, _chance)
+    checks = (
+        _unfinished, _untrue, _no_better, _clinging, _forgotten, _falling, _taught_names, _copies, _selection,
+        _inseparable, _chance,
+    )  # fmt: skip
     return [line for check in checks for line in check(evidence)]
 
 
@@ -119,6 +128,26 @@ def listed(words: Sequence[str]) -> str:
 def points(value: float) -> str:
     """A difference in points, with its sign."""
     return f"{value:+.1f}".replace("-", "\u2212")
+
+
+def _clinging(evidence: Evidence) -> list[str]:
+    """Reasons that were not read off the image."""
+    figures = evidence.tested or {}
+    stays = {"a leaf hides their part": figures.get("survives_hidden", 0.0)}
+    stays["their attribute is drawn with another value"] = 1 - figures.get("counterfactual_changes", 1.0)
+    told = [f"{percent(share)} stay when {when}" for when, share in stays.items() if share >= CLINGING]
+    return [f"Of the reasons tested, {listed(told)}: these were not read off the image."] if told else []
+
+
+def _forgotten(evidence: Evidence) -> list[str]:
+    if not evidence.losses:
+        return []
+    (ability, before, after), *others = evidence.losses
+    more = f"; {len(others)} more abilit{'ies' if len(others) > 1 else 'y'} fell beyond chance" if others else ""
+    name = ability[:1].lower() + ability[1:]
+    return [
+        f"Tuning has cost other abilities: \u201c{name}\u201d fell from {percent(before)} to {percent(after)}{more}."
+    ]
 
 
 def _falling(evidence: Evidence) -> list[str]:

@@ -88,10 +88,10 @@ class Judging:
         return explains(prediction.text, self._stated)
 
     def consistent(self, prediction: Prediction) -> float | None:
-        """CS without a judge; None where no concepts were selected for the images of the split."""
-        if self._selected is None:
-            return None
-        return consistency(prediction.text, self._selected.get(prediction.example_id, ()), self._stated)
+        """CS without a judge; None where nothing was selected for the image, or for none of the split, as in
+        `evaluate.count`."""
+        selected = (self._selected or {}).get(prediction.example_id)
+        return consistency(prediction.text, selected, self._stated) if selected else None
 
     def ask(self, endpoint: Endpoint, prices: Prices | None) -> dict[str, Any]:
         """Put every question, and write what comes of it to RUN/judge.json, which is returned."""

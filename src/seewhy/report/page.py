@@ -9,34 +9,32 @@ that it can be sent and opened on its own.
     write_page("runs/fieldguide", heatmaps=True)    # finds where the last model looks first
 """
 
-import base64
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from seewhy.errors import SeeWhyError
 from seewhy.proof import gate
 from seewhy.proof.audit import Audit
 from seewhy.report import chart
-from seewhy.report.arms import HEADLINES, TAUGHT, as_metrics, lines
-from seewhy.report.arms import title as title_of
+from seewhy.report.arms import TAUGHT, as_metrics, lines
 from seewhy.report.audit_section import audit_values
 from seewhy.report.cards import cards, confused, last_model, models
 from seewhy.report.definitions import CONFUSED, LOOKS, TRAINING, definitions
-from seewhy.report.doubts import Evidence, doubts, points
+from seewhy.report.document import asset, environment, policy
+from seewhy.report.doubts import Evidence, doubts
 from seewhy.report.heatmaps import Heat, find_heats
+from seewhy.report.later import Later, find_later
 from seewhy.report.pictures import Pictures
 from seewhy.report.reproduce import commands, origins
+from seewhy.report.results_section import differences, results, spread
 from seewhy.report.run_records import RunRecords
 from seewhy.report.summary import asked, headlines, lead
-from seewhy.report.table import CONTROLS, Cell, Row, rows, selection_cells
+from seewhy.report.table import selection_cells
 from seewhy.run_folder import read_manifest
 from seewhy.storage import write_atomically
 
@@ -64,13 +62,16 @@ class Extras:
     """comparison.json's value, where the page is that of a comparison."""
     output: str = ""
     """The folder, as commands name it."""
+    later: Later = field(default_factory=Later)
+    """What was measured of it later."""
 
 
 def write_page(run: str, *, heatmaps: bool = False) -> Path:
     """Write RUN/report.html, of a run or of a comparison, atomically.
 
-    Made of metrics.json, gallery.json and config.yaml, and, where they are there, of confusion.json, the run's records
-    and RUN/heatmaps, which are completed first with `heatmaps`. A comparison's images are those of its first seed.
+    Made of metrics.json, gallery.json and config.yaml, and, where they are there, of confusion.json, faithfulness.json,
+    general.json, judge.json, the run's records and RUN/heatmaps, which are completed first with `heatmaps`. A
+    comparison's images are those of its first seed.
     Where the data that the records speak of is gone, the page says so in place of the audit of the training data.
     Raises SeeWhyError where one of the first three is missing or damaged.
     """
@@ -81,7 +82,10 @@ def write_page(run: str, *, heatmaps: bool = False) -> Path:
     config = _read(source / "config.yaml", as_json=False)
     mistakes = json.loads(_read(path)) if (path := source / "confusion.json").exists() else None
     heats, no_heats = find_heats(source, shown, last_model(shown), compute=heatmaps)
-    extras = Extras(mistakes, heats, no_heats, read_manifest(source), gate.read(source), compared=compared, output=run)
+    extras = Extras(
+        mistakes, heats, no_heats, read_manifest(source), gate.read(source), compared=compared, output=run,
+        later=find_later(folder, compared["seeds"] if compared else None),
+    )  # fmt: skip
     audit, fault, extras = _with_records(source, extras)
     if compared:
         metrics = as_metrics(compared)
@@ -110,7 +114,7 @@ def build_page(
     pictures, arms, compared = Pictures(), lines(metrics), extras.compared or {}
     found = cards(gallery, extras.heats, pictures)
     mistakes = confused(extras.confusion, pictures) if extras.confusion else None
-    seeds = compared.get("seeds")
+    seeds, later = compared.get("seeds"), extras.later
     evidence = Evidence(
         arms[0],
         tuple(arms[1:]),
@@ -120,17 +124,19 @@ def build_page(
         confusion=extras.confusion,
         gate=None if compared else extras.gate,
         ours_minus=compared.get("ours_minus"),
+        tested=(later.tested.values or {}).get("own", {}),
+        losses=(later.forgotten.values or {}).get("losses", ()),
     )
     told, panels = doubts(evidence), chart.panels(arms)
     keys = {key for arm in arms for values in (arm.base, *arm.rounds) for key in values}
     looked = any(reason.layer for card in found for said in card.answers for reason in said.reasons)
     told_commands = commands(extras.manifest, config, seeds, extras.output or title)
-    style, script = _asset("style.css"), _asset("page.js") if found else Markup()
-    return _environment().get_template("page.html").render(
+    style, script = asset("style.css"), asset("page.js") if found else Markup()
+    return environment().get_template("page.html").render(
         title=title,
         style=style,
         script=script,
-        policy=_policy(style, script),
+        policy=policy(style, script),
         lead=lead(arms[0]),
         asked=asked(
             gallery[0]["question"] if gallery else "",
@@ -138,17 +144,18 @@ def build_page(
         ),
         base=metrics.get("base", {}),
         seeds=seeds,
-        spread=_spread(seeds),
+        spread=spread(seeds),
         headlines=headlines(arms),
         doubts=told[:DOUBTS],
         more_doubts=told[DOUBTS:],
         arms=arms,
         taught=TAUGHT,
-        table=_table({**metrics, **{arm.key: arm.rounds[-1:] for arm in arms[1:]}}),
-        every_round=_table(metrics) if any(len(arm.rounds) > 1 for arm in arms[1:]) else None,
-        differences=_differences(compared),
+        table=results({**metrics, **{arm.key: arm.rounds[-1:] for arm in arms[1:]}}),
+        every_round=results(metrics) if any(len(arm.rounds) > 1 for arm in arms[1:]) else None,
+        differences=differences(compared),
         selection=selection_cells(metrics),
         panels=panels,
+        later=later,
         chart=chart,
         cards=found,
         models=models(found),
@@ -185,66 +192,6 @@ def _with_records(folder: Path, extras: Extras) -> tuple[Audit | None, str, Extr
         return records.audit(), "", extras
     except SeeWhyError as error:
         return None, str(error), extras
-
-
-def _table(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The results as a table's columns and rows; None where there is no figure."""
-    if not metrics.get("base"):
-        return None
-    columns, body = rows(metrics)
-    return {"columns": columns, "rows": body}
-
-
-def _differences(compared: Mapping[str, Any]) -> dict[str, Any] | None:
-    """SeeWhy's figures less each alternative's, in points, with their paired intervals."""
-    better = {arm: figures for arm, figures in compared.get("ours_minus", {}).items() if figures}
-    keys = [key for key in HEADLINES if any(key in figures for figures in better.values())]
-    if not keys:
-        return None
-
-    def cell(figures: Mapping[str, Sequence[float]], key: str) -> Cell:
-        if key not in figures:
-            return Cell("", "")
-        whole, low, high = (100 * value for value in figures[key])
-        return Cell(points(whole), f"{points(low)} to {points(high)}")
-
-    body = [
-        Row(CONTROLS.get(str(arm), str(arm)), control=True, cells=tuple(cell(f, key) for key in keys))
-        for arm, f in better.items()
-    ]
-    return {"columns": [title_of(key) for key in keys], "rows": body}
-
-
-def _spread(seeds: Sequence[int] | None) -> str:
-    if seeds is None:
-        return "95 % bootstrap interval over images"
-    return "lowest and highest seed" if len(seeds) > 1 else "one seed, no interval"
-
-
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("seewhy.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _asset(name: str) -> Markup:
-    """A file of the package's own beside the templates, as it stands."""
-    return Markup((files("seewhy.report") / "templates" / name).read_text(encoding="utf-8"))
-
-
-def _policy(style: str, script: str) -> str:
-    """The content security policy that allows these two texts, embedded images, and nothing else."""
-
-    def allowed(text: str) -> str:
-        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        return f"'sha256-{digest}'" if text else "'none'"
-
-    sources = f"img-src data:; style-src {allowed(style)}; script-src {allowed(script)}"
-    return f"default-src 'none'; {sources}; base-uri 'none'; form-action 'none'"
 
 
 def _read(path: Path, *, as_json: bool = True) -> str:

@@ -34,12 +34,16 @@ class Pictures:
     def photo(self, path: str) -> Picture:
         """An image file, made small."""
         try:
-            uri = self._seen.get(path) or _jpeg(path)
+            uri = self._seen.get(path) or _jpeg(load_image(path))
         except SeeWhyError as error:
             name = Path(path).name
             return Picture("", f"{name} cannot be shown: {str(error).removeprefix(path).strip()}")
         self._seen[path] = uri
         return self._within(uri)
+
+    def drawing(self, image: Image.Image) -> Picture:
+        """An image that is no file, made small."""
+        return self._within(_jpeg(image))
 
     def png(self, data: bytes) -> Picture:
         return self._within("data:image/png;base64," + base64.b64encode(data).decode("ascii"))
@@ -51,9 +55,9 @@ class Pictures:
         return Picture(uri)
 
 
-def _jpeg(path: str) -> str:
-    image = load_image(path)
-    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+def _jpeg(image: Image.Image) -> str:
+    small = image.copy()
+    small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=88, subsampling=0)
+    small.save(buffer, "JPEG", quality=88, subsampling=0)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

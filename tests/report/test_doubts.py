@@ -1,0 +1,51 @@
+"""What the page says to doubt, drawn from its figures."""
+
+from typing import Any
+
+import pytest
+
+from made_up_runs import metrics
+from seewhy.report.arms import lines
+from seewhy.report.doubts import Evidence, doubts
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, "its lead may be chance over NL (90.2 % against 93.1 %)"),
+        ({"nl": 0.95}, "the method is behind NL (95.0 % against 93.1 %)"),
+        ({"rounds": 0.85}, "Round 2 was better in accuracy: 89.4 %, and 85.0 % after round 3."),
+        ({"others": ()}, "No alternative was trained beside it"),
+        ({"minus": {"nl": {"accuracy": [0.03, -0.01, 0.06]}}}, "over NL (+3.0 points, \u22121.0 to +6.0)"),
+        ({"seeds": 3}, None),
+    ],
+)  # fmt: skip
+def test_doubts_are_drawn_from_the_figures(change: dict[str, Any], expected: str | None):
+    figures = metrics()
+    for key in ("nl", "rounds"):
+        if key in change:
+            figures[key][-1] |= {"accuracy": change[key], "accuracy_interval": [change[key] - 0.02, change[key] + 0.02]}
+    ours, *others = lines(figures)
+    told = doubts(
+        Evidence(
+            ours, change.get("others", tuple(others)), seeds=change.get("seeds", 1), ours_minus=change.get("minus")
+        )
+    )
+    assert "Of the reasons stated, 3.3 % cannot be seen in their image: 1.9 % false" in told[0]
+    assert any("One seed" in line for line in told) == (expected is not None)
+    assert expected is None or any(expected in line for line in told)
+
+
+def test_what_the_round_gate_said_is_told():
+    ours, *others = lines(metrics())
+    stopped = {"best": 2, "stopped_after": 3, "rounds": [{"worse_in": ["accuracy"]}]}
+    told = doubts(Evidence(ours, tuple(others), planned=4, gate=stopped))
+    assert told[0] == "Round 3 was worse than round 2 on validation images, in accuracy: the run ended there."
+    assert any("which the run hands out, is round 2" in line for line in told)
+    assert not [line for line in doubts(Evidence(ours, tuple(others), planned=3, gate={"best": 3})) if "hands" in line]
+
+
+def test_a_lead_beyond_chance_is_not_doubted():
+    ours, *others = lines(metrics())
+    minus = {"nl": {"accuracy": [0.03, 0.01, 0.06]}}
+    assert not [line for line in doubts(Evidence(ours, tuple(others), ours_minus=minus)) if "NL" in line]
