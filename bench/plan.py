@@ -45,6 +45,7 @@ from seewhy.run_folder import RunFolder
 from seewhy.vlm import decoding, perplexity, tuning
 from seewhy.vlm.branches import branch_attention
 from seewhy.vlm.chat import Row, collate, move
+from seewhy.vlm.loss import answer_loss
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
 from seewhy.vlm.schedule import Schedule
@@ -200,7 +201,7 @@ def _rows(schedule: Schedule, turns: list[Turn], start: int, case: Case) -> list
 def _step(vlm: VisionLanguageModel, learner: Any, rows: list[Row], dtype: torch.dtype) -> None:
     batch = move(collate(rows, vlm.pad_token_id, "right"), vlm)
     with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-        loss = tuning.answer_loss(learner, batch)
+        loss = answer_loss(learner, batch)
     loss.backward()
 
 

@@ -106,7 +106,7 @@ class SelectConfig:
     paper, or its own scores in the images of classes that do not list it."""
     threshold_std: float = 0.4
     """Rule 'image' keeps a concept above mean + threshold_std * std of its label's concepts."""
-    unlisted_std: float = 2.0
+    unlisted_std: float = 2.5
     """Rule 'unlisted' keeps a concept above mean + unlisted_std * std of its scores where it is not listed."""
     minimum: int = 3
     """Never keep fewer than this many concepts."""
@@ -127,6 +127,9 @@ class SynthesiseConfig:
     tries: int = 3
     """Times an answer is asked for at most, until it names the label and states no concept that its class does not
     list. The paper asks once."""
+    require_listed: bool = False
+    """Let an answer that states a concept which its class does not list fall back to the label sentence. For concept
+    banks that leave out nothing that a class shows and another class lists."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,9 @@ class TuneConfig:
     """Train the projector in full, or leave it."""
     vision_tower: Literal["frozen", "lora", "full"] = "frozen"
     """Leave the vision tower, adapt it (not with method 'full'), or train it in full."""
+    loss_per: Literal["token", "answer"] = "token"
+    """What the loss is a mean of: the tokens of all answers, as is usual, or answers, so that a bare name weighs as
+    much as one with eight reasons."""
     gradient_checkpointing: bool = False
     """Save memory by computing activations twice."""
     checkpoint_steps: int = 50
@@ -199,6 +205,8 @@ class SampleConfig:
     prefer_listed: bool = True
     """Let a candidate that states a concept which its class does not list lose to one that states none. The paper goes
     by the score alone."""
+    require_listed: bool = False
+    """Reject such a candidate even where all candidates of its query are such."""
 
 
 @dataclass(frozen=True)

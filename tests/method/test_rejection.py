@@ -223,3 +223,16 @@ def test_a_concept_that_the_class_does_not_list_loses(texts, kept, prefer):
     assert [index for index, (is_kept, _) in enumerate(found) if is_kept] == [kept]
     if prefer and kept:
         assert found[0] == (False, LIST_THAT_LOSES)
+
+
+@pytest.mark.parametrize("prefer", [True, False])
+def test_where_listed_concepts_are_required_the_label_sentence_stands_in(prefer):
+    config = replace(CONFIG, prefer_listed=prefer, require_listed=True)
+    judged, _ = run(
+        script("A Heron: short legs", "A Crow", "A Heron: short legs"), examples=EXAMPLES[1:2], config=config
+    )
+    assert not any(kept for kept, _ in verdicts(judged))
+    assert verdicts(judged)[0] == (False, LIST_THAT_LOSES)
+    (answer, *_) = answers(judged, {EXAMPLES[1].id: EXAMPLES[1].label}, QUESTIONS, 0)
+    assert answer.source == "label sentence"
+    assert "short legs" in answer.reason

@@ -149,6 +149,13 @@ def test_an_answer_is_asked_for_again_while_it_has_a_flaw(texts, taken, asked):
     assert (answer.source == "label sentence") == (taken is None)
 
 
+def test_where_listed_concepts_are_required_the_label_sentence_stands_in():
+    config = replace(CONFIG, answers_per_image=1, tries=2, simple_share=0.0, require_listed=True)
+    (answer,), sampler = run(in_turn(*["A Heron: black bill."] * 2), examples=EXAMPLES[1:2], config=config)
+    assert (answer.text, answer.source, len(sampler.prompts)) == (label_sentence("Heron"), "label sentence", 2)
+    assert answer.reason == "states 'black bill', which its class does not list"
+
+
 def test_with_one_try_it_is_the_papers():
     (answer,), sampler = run(
         in_turn("A Heron: black bill."), examples=EXAMPLES[1:2], config=replace(CONFIG, answers_per_image=1, tries=1)

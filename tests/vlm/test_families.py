@@ -18,11 +18,12 @@ from seewhy.vlm.adapter import add_adapter, projector_names, vision_tower_of
 from seewhy.vlm.branches import Layout, branch_attention
 from seewhy.vlm.chat import IGNORED, Row, collate, encode, encode_all, encode_answered, open_image, token_level
 from seewhy.vlm.decoding import PlainDecoder, SharedDecoder
+from seewhy.vlm.loss import answer_loss
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import share
 from seewhy.vlm.sampling import BatchSampler
 from seewhy.vlm.schedule import Schedule
-from seewhy.vlm.tuning import _can_share, answer_loss, tune
+from seewhy.vlm.tuning import _can_share, tune
 
 PROJECTORS = {
     "llava": ["model.multi_modal_projector"],

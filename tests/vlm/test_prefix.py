@@ -7,9 +7,9 @@ from PIL import Image
 
 from seewhy.vlm.branches import branch_attention
 from seewhy.vlm.chat import IGNORED, Row, answered, collate, encode, encode_all, encode_answered
+from seewhy.vlm.loss import answer_loss, answers_of
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import _places, branch_mask, common_prefix, share
-from seewhy.vlm.tuning import answer_loss
 from tiny import tiny_llava
 
 IMAGE = 9
@@ -95,6 +95,18 @@ def test_sharing_gives_the_loss_and_gradients_of_separate_sequences(vlm: VisionL
     assert gradients.keys() == expected_gradients.keys()
     for name, gradient in gradients.items():
         torch.testing.assert_close(gradient, expected_gradients[name], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_loss_of_answers_is_the_mean_of_their_means(vlm: VisionLanguageModel, rows: list[Row], shared: bool):  # noqa: FBT001
+    alone = torch.stack([answer_loss(vlm.model, share([row], vlm)[0]) for row in rows])
+    together = share(rows, vlm) if shared else [one for row in rows for one in share([row], vlm)]
+    batch = collate(together, vlm.pad_token_id, "right")
+    torch.testing.assert_close(answer_loss(vlm.model, batch, per="answer"), alone.mean(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(answer_loss(vlm.model, batch, 8, per="answer"), alone.sum() / 8, rtol=1e-5, atol=1e-6)
+    answer_N, length_A = answers_of(batch["labels"])
+    assert length_A.tolist() == [int((row["labels"] != IGNORED).sum()) for row in rows]
+    assert answer_N.tolist() == [number for number, length in enumerate(length_A.tolist()) for _ in range(length)]
 
 
 def test_the_loss_is_that_of_transformers(vlm: VisionLanguageModel, rows: list[Row]):

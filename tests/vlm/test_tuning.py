@@ -16,9 +16,10 @@ from seewhy.config import AugmentConfig, TuneConfig
 from seewhy.errors import SeeWhyError
 from seewhy.records import Prompt, Sampling, Turn
 from seewhy.vlm.adapter import add_adapter, merge_adapter
+from seewhy.vlm.chat import IGNORED
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
-from seewhy.vlm.tuning import Checkpoints, tune
+from seewhy.vlm.tuning import Checkpoints, _CheckpointedTrainer, tune
 from tiny import tiny_llava
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -99,6 +100,19 @@ def test_learns_what_each_image_is_called(vlm: VisionLanguageModel, tmp_path: Pa
     model = tune(vlm, turns, config, tmp_path / "out", seed=0)
     tuned = BatchSampler(VisionLanguageModel.load(model, device="cpu"), 4)
     assert tuned.sample(prompts, Sampling(max_new_tokens=16), 0) == [["red."], ["blue."]]
+
+
+@pytest.mark.parametrize(("loss_per", "total"), [("token", 9), ("answer", 4)])
+def test_a_step_is_divided_by_what_its_micro_batches_hold_together(loss_per: Any, total: int):
+    trainer = Mock(spec=_CheckpointedTrainer, loss_per=loss_per, model_accepts_loss_kwargs=True)
+    trainer.args = Mock(average_tokens_across_devices=False, n_gpu=0)
+    trainer.accelerator = Mock(parallelism_config=None)
+    no = IGNORED
+    batches = [
+        {"labels": torch.tensor([[no, 5, 5, no, 5], [no, no, 5, 5, 5]])},
+        {"labels": torch.tensor([[no, 5, 5, 5]])},
+    ]
+    assert int(_CheckpointedTrainer._get_num_items_in_batch(trainer, batches, torch.device("cpu")) or 0) == total
 
 
 def test_only_adapter_and_projector_are_trained(vlm: VisionLanguageModel):

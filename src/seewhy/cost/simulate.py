@@ -108,7 +108,7 @@ def _peak(vlm: VisionLanguageModel, batch: Batch, dtype: torch.dtype, *, checkpo
 
 
 def _step(vlm: VisionLanguageModel, batch: Batch, dtype: torch.dtype) -> None:
-    """As tuning.answer_loss and its backward pass; no tensor is held that is not held there."""
+    """As loss.answer_loss and its backward pass; no tensor is held that is not held there."""
     wanted_N = torch.zeros(batch.labelled, dtype=torch.long, device="meta")
     cross_entropy(_logits(vlm, batch, dtype, wanted_N), wanted_N, reduction="sum").backward()
 

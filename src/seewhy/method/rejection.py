@@ -9,7 +9,8 @@ Rejection sampling without a reward model: a candidate must name the label, and 
 3. Every loser keeps its reason; the negatives of its score are exactly the concepts outside Z*(X) (see `infonce`).
 4. An example of which no concept was selected has nothing to judge its reasons by: all its candidates lose.
 5. With `prefer_listed`, a candidate that states a concept which its class does not list loses to any that states
-   none. (The score alone does not see to that: one false reason among eight right ones costs little.)
+   none. (The score alone does not see to that: one false reason among eight right ones costs little.) With
+   `require_listed` it has lost already.
 6. A round's training set has one answer for each of the `queries_per_image` queries, as in the paper. Its simple
    queries are the fallbacks alone.
 
@@ -89,9 +90,14 @@ def candidates(
         ]
 
     def flaw(text: str, label: str) -> str | None:
-        return foreign_concept(text, bank[label], stated) if config.prefer_listed else None
+        wanted = config.prefer_listed or config.require_listed
+        return foreign_concept(text, bank[label], stated) if wanted else None
 
-    return [judged for (name, _), group in by_query for judged in judge(tuple(group), labels[name], matcher, flaw)]
+    return [
+        judged
+        for (name, _), group in by_query
+        for judged in judge(tuple(group), labels[name], matcher, flaw, strict=config.require_listed)
+    ]
 
 
 def judge(
@@ -99,15 +105,17 @@ def judge(
     label: str,
     matcher: LabelMatcher,
     flaw: Callable[[str, str], str | None] = lambda text, label: None,
+    *,
+    strict: bool = False,
 ) -> list[Candidate]:
     """One query's candidates with a verdict: at most one is kept, the best that names the label; each has its reason.
 
     A candidate that comes with a reason has lost already. Those in which `flaw(text, label)` finds something run only
-    where it finds something in all that are left. Ties go to the earlier sample.
+    where it finds something in all that are left, and with `strict` not even then. Ties go to the earlier sample.
     """
     reasons = [candidate.reason or _fault(candidate, label, matcher) for candidate in group]
     flaws = {i: flaw(candidate.text, label) for i, candidate in enumerate(group) if not reasons[i]}
-    if not all(flaws.values()):
+    if strict or not all(flaws.values()):
         reasons = [reason or flaws.get(i) for i, reason in enumerate(reasons)]
     first_of: dict[str, int] = {}
     for index, candidate in enumerate(group):

@@ -9,7 +9,7 @@
    in the paper: a free paraphrase cannot be told from a missing reason here. `proof` measures it, and from round 2 on
    rejection sampling prefers answers that say more of Z*(X).
 6. An answer that falls back, or states a concept that its class does not list, is asked for again, up to `tries` times
-   in all, and the best one counts. The paper asks once.
+   in all, and the best one counts. The paper asks once. With `require_listed` the second kind falls back in the end.
 7. An example of which no concept was selected is asked nothing: it has no reasons to be told, and teaches its name.
 
 One call works on one shard of examples.
@@ -77,7 +77,8 @@ def synthesise(
     def judged(name: str, text: str) -> "_Attempt":
         label = label_of[name]
         fault = text_fault(text, sampler) or _echo(text, questions.noun) or label_fault(text, label, matcher)
-        return _Attempt(text, fault, fault or foreign_concept(text, bank[label], stated))
+        flaw = fault or foreign_concept(text, bank[label], stated)
+        return _Attempt(text, flaw if config.require_listed else fault, flaw)
 
     attempts = _attempts(prompts, sampler, config, seed, judged)
     answers = []

@@ -16,10 +16,10 @@ from torch.nn.functional import cross_entropy
 
 from seewhy.records import Turn
 from seewhy.vlm.chat import IGNORED, Row, answered, collate, encode_all, move, open_image, special_token_in, token_level
+from seewhy.vlm.loss import answer_logits
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import share, why_not_shared
 from seewhy.vlm.schedule import check_length
-from seewhy.vlm.tuning import answer_logits
 
 log = logging.getLogger(__name__)
 

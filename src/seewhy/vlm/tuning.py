@@ -18,23 +18,23 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from peft import PeftModel
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch.nn.functional import cross_entropy, pad
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from seewhy.config import TuneConfig
 from seewhy.errors import SeeWhyError
 from seewhy.records import Turn
 from seewhy.vlm.branches import branch_attention
-from seewhy.vlm.chat import IGNORED, Row, collate, move, open_image
+from seewhy.vlm.chat import collate, move, open_image
 from seewhy.vlm.fitting import fitting
 from seewhy.vlm.learner import learner_of, load_trained, save_trained
+from seewhy.vlm.loss import answer_logits, answer_loss, answers_of
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import attend, why_not_shared
 from seewhy.vlm.schedule import Schedule
@@ -83,6 +83,7 @@ def tune(
         )
         trainer = _CheckpointedTrainer(
             checkpoints,
+            config.loss_per,
             model=learner.model,
             args=_arguments(vlm.device, dtype, config, len(schedule), checkpoints.folder, seed),
             train_dataset=schedule,
@@ -125,23 +126,6 @@ def _why_not(vlm: VisionLanguageModel, schedule: Schedule, turns: Sequence[Turn]
     difference = float((shared - separate).abs().max() / separate.abs().max())
     same = difference <= SHARING_TOLERANCE[vlm.model.dtype]
     return None if same else f"with it, logits differ by {difference:.2g} of the largest"
-
-
-def answer_loss(model: Any, batch: Row, tokens: torch.Tensor | int | None = None) -> torch.Tensor:
-    """Cross-entropy of a batch's labelled tokens, summed and divided by `tokens` (default: their number)."""
-    logits_NV, targets_N = answer_logits(model, batch)
-    return cross_entropy(logits_NV, targets_N, reduction="sum") / (len(targets_N) if tokens is None else tokens)
-
-
-def answer_logits(model: Any, batch: Row) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits (N, V) and ids (N) of the N labelled tokens; the output head is asked for these columns alone."""
-    inputs = attend(batch, getattr(model, "module", model))
-    targets_BT = pad(inputs.pop("labels")[:, 1:], (0, 1), value=IGNORED)
-    columns_K = (targets_BT != IGNORED).any(0).nonzero()[:, 0]
-    logits_BKV = model(**inputs, logits_to_keep=columns_K, use_cache=False).logits
-    targets_BK = targets_BT[:, columns_K]
-    wanted_BK = targets_BK != IGNORED
-    return logits_BKV[wanted_BK].float(), targets_BK[wanted_BK]
 
 
 class Checkpoints:
@@ -187,10 +171,11 @@ def _fingerprint(turns: Sequence[Turn], config: TuneConfig, seed: int, *, shared
 
 
 class _CheckpointedTrainer(Trainer):
-    def __init__(self, checkpoints: Checkpoints, **kwargs: Any) -> None:
+    def __init__(self, checkpoints: Checkpoints, loss_per: Literal["token", "answer"], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.checkpoints = checkpoints
-        self.model_accepts_loss_kwargs = True  # the loss is divided by all the tokens of an optimizer step
+        self.loss_per: Literal["token", "answer"] = loss_per
+        self.model_accepts_loss_kwargs = True  # the loss is divided by all the tokens of an optimizer step, or answers
 
     def compute_loss(
         self,
@@ -199,10 +184,15 @@ class _CheckpointedTrainer(Trainer):
         return_outputs: bool = False,  # noqa: FBT001, FBT002 -- Trainer's signature
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        loss = answer_loss(model, inputs, num_items_in_batch)
+        loss = answer_loss(model, inputs, num_items_in_batch, per=self.loss_per)
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes  # gradients are averaged over processes
         return (loss, None) if return_outputs else loss
+
+    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor | int | None:
+        if self.loss_per == "token":
+            return super()._get_num_items_in_batch(batch_samples, device)
+        return torch.tensor(sum(len(answers_of(batch["labels"])[1]) for batch in batch_samples), device=device)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         if isinstance(self.model, PeftModel):
