@@ -286,8 +286,9 @@ def test_results_files_of_other_settings_are_not_taken(tmp_path: Path) -> None:
     file.write_text(json.dumps({"split": "val", "models": {"base": {}}}))
     assert run_models.measured_before(file, {"split": "val"}) == {"base": {}}
     assert run_models.measured_before(file, {"split": "test"}) == {}
-    file.write_text("{")
-    assert run_models.measured_before(file, {}) == {}
+    for damaged in ("{", "[]", '{"models": []}', '{"models": {"base": 1}}'):
+        file.write_text(damaged)
+        assert run_models.measured_before(file, {}) == {}
 
 
 def test_a_runs_models_are_those_of_the_round(guide_run: Path) -> None:

@@ -101,7 +101,8 @@ def measured_before(file: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     except (FileNotFoundError, ValueError):
         return {}
     same = isinstance(found, dict) and all(found.get(key) == value for key, value in settings.items())
-    return dict(found.get("models", {})) if same else {}
+    models = found.get("models") if same else None
+    return {key: of for key, of in models.items() if isinstance(of, dict)} if isinstance(models, dict) else {}
 
 
 class Asked:
