@@ -33,7 +33,7 @@ def likelihoods(run: Run, name: str, predictions: Sequence[Prediction]) -> list[
     def work(examples: Sequence[Example], _seed: int) -> list[Likelihood]:
         found = [answered[e.id] for e in examples]
         turns = [Turn(e.id, run.domain.path(e), p.query, p.text) for e, p in zip(examples, found, strict=True)]
-        base = run.in_process(run.base).vlm
+        base = run.loaded.in_process(run.base).vlm
         scored = answer_likelihoods(base, turns, model.batch_size, load_image, share_image=model.share_image)
         return [Likelihood(turn.id, nats, tokens) for turn, (nats, tokens) in zip(turns, scored, strict=True)]
 

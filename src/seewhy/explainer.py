@@ -21,7 +21,7 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from seewhy import steps
+from seewhy import loaded
 from seewhy.config import RunConfig
 from seewhy.domain.concepts import load_concepts
 from seewhy.domain.images import load_image
@@ -177,7 +177,7 @@ def run_model(run: str, *, round: int | None = None, base: bool = False) -> tupl
 
 def load_model(config: RunConfig, path: str) -> VisionLanguageModel:
     """One of the run's models, as the run itself loads it."""
-    return steps.load_model(config.model, Path(path), untuned=path == config.model.name_or_path)
+    return loaded.load_model(config.model, Path(path), untuned=path == config.model.name_or_path)
 
 
 def _only(names: set[str]) -> str | None:

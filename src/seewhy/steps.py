@@ -14,24 +14,22 @@ from typing import Any
 import numpy as np
 import yaml
 
-from seewhy.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig
+from seewhy.config import DataConfig, EvaluateConfig, RunConfig
 from seewhy.domain.domain import Domain, load_domain
 from seewhy.domain.images import load_image
 from seewhy.domain.loaders.replay import Replay, replay_digest
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import BASE, ENCODER, with_guide
+from seewhy.loaded import Loaded
 from seewhy.method import describe, rejection, select, synthesise
 from seewhy.method.encoder import Encoder, embed_to_file
-from seewhy.method.sampler import Sampler, example_random
+from seewhy.method.sampler import example_random
 from seewhy.plan import Arm, Plan, arms
 from seewhy.proof import gate
 from seewhy.proof.explanation import StatedConcepts
 from seewhy.records import Answer, Candidate, Description, Example, Prediction, Prompt, Sampling, Selection, Turn
 from seewhy.run_folder import RunFolder
 from seewhy.storage import weights_digest
-from seewhy.vlm.model import VisionLanguageModel
-from seewhy.vlm.sampling import BatchSampler
-from seewhy.vlm.server import ServerSampler
 from seewhy.vlm.tuning import tune
 
 
@@ -49,8 +47,7 @@ class Run:
         self.train = domain.split("train")
         self.labels: Mapping[str, str] = {e.id: e.label for e in domain.examples}
         self.base = _shipped(config.model.name_or_path, BASE)
-        self._loaded: tuple[Path, BatchSampler] | None = None
-        self._served: tuple[Path, ServerSampler] | None = None
+        self.loaded = Loaded(config.model, self.base, folder.path / "server" / "log.txt")
 
     @classmethod
     def open(
@@ -84,7 +81,7 @@ class Run:
         """Step 1, by the untuned base; on another split than train, for the figures alone."""
 
         def work(examples: Sequence[Example], seed: int) -> list[Description]:
-            sampler, questions = self.sampler(self.base), self.domain.questions
+            sampler, questions = self.loaded.sampler(self.base), self.domain.questions
             settings, queries = self.config.describe, self.config.seed
             self.replay.check(sampler.rejected_text)
             return describe.describe(examples, self.domain.path, questions, sampler, settings, seed, queries)
@@ -138,7 +135,7 @@ class Run:
         def work(examples: Sequence[Example], seed: int) -> list[Answer]:
             return synthesise.synthesise(
                 examples, self.domain.path, visible, self.domain.concepts, self.stated, self.domain.questions,
-                self.domain.matcher, self.sampler(self.base), self.config.synthesise, seed, self.config.seed,
+                self.domain.matcher, self.loaded.sampler(self.base), self.config.synthesise, seed, self.config.seed,
             )  # fmt: skip
 
         return self.folder.records(self.plan[arm.stage("answers", 1)], Answer, self.train, work)
@@ -152,9 +149,9 @@ class Run:
         """Step 4: the model after a round, from the model before it."""
 
         def make(folder: Path) -> None:
-            self.release()
+            self.loaded.release()
             tune(
-                self.load(before, four_bit=self.config.tune.method == "qlora"), self.turns(answers),
+                self.loaded.model(before, four_bit=self.config.tune.method == "qlora"), self.turns(answers),
                 self.config.tune, folder, self.config.seed, load_image,
                 share_image=self.config.model.share_image,
             )  # fmt: skip
@@ -186,7 +183,7 @@ class Run:
             return rejection.candidates(
                 examples, self.domain.path, visible, self.domain.concepts, self.stated,
                 self.domain.concepts.all_concepts, self.concepts_CE, self.domain.questions, self.domain.matcher,
-                self.sampler(model), self.encoder, self.config.sample,
+                self.loaded.sampler(model), self.encoder, self.config.sample,
                 round=round, temperature=self.config.select.temperature, seed=seed, query_seed=self.config.seed,
                 choice=arm.choice,
             )  # fmt: skip
@@ -213,7 +210,7 @@ class Run:
 
         def work(examples: Sequence[Example], seed: int) -> list[Prediction]:
             prompts = [Prompt(e.id, path(e), query) for e in examples]
-            texts = self.sampler(model).sample(prompts, Sampling(max_new_tokens=settings.max_new_tokens), seed)
+            texts = self.loaded.sampler(model).sample(prompts, Sampling(max_new_tokens=settings.max_new_tokens), seed)
             return [Prediction(e.id, query, text) for e, (text,) in zip(examples, texts, strict=True)]
 
         stage = self.plan[f"{name}/predictions-{split}"]
@@ -226,43 +223,11 @@ class Run:
         wanted = round(self.config.tune.replay_ratio * len(turns))
         return turns + self.replay.drawn(wanted, example_random(self.config.seed, "replay", "tune"))
 
-    def load(self, path: Path, *, four_bit: bool = False) -> VisionLanguageModel:
-        """A model, base or tuned."""
-        return load_model(self.config.model, path, untuned=path == self.base, four_bit=four_bit)
-
-    def sampler(self, path: Path) -> Sampler:
-        """What answers for a model, in this process or through a server; the last one stays."""
-        engine = self.config.model.engine
-        if engine.kind == "in_process":
-            return self.in_process(path)
-        if self._served is None or self._served[0] != path:
-            self.release()
-            log = self.folder.path / "server" / "log.txt"
-            self._served = path, ServerSampler(lambda: self._batch_sampler(path), path, engine, log, load_image)
-        return self._served[1]
-
-    def in_process(self, path: Path) -> BatchSampler:
-        """A model in this process, whatever answers the run's questions; the last one stays loaded."""
-        if self._loaded is None or self._loaded[0] != path:
-            self.release()
-            self._loaded = path, self._batch_sampler(path)
-        return self._loaded[1]
-
-    def release(self) -> None:
-        """Let go of the loaded model, and stop the server of the last one."""
-        self._loaded, served, self._served = None, self._served, None
-        if served is not None:
-            served[1].close()
-
     def __enter__(self) -> "Run":
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self.release()
-
-    def _batch_sampler(self, path: Path) -> BatchSampler:
-        model = self.config.model
-        return BatchSampler(self.load(path), model.batch_size, load_image, share_image=model.share_image)
+        self.loaded.release()
 
     @cached_property
     def stated(self) -> StatedConcepts:
@@ -277,16 +242,6 @@ class Run:
     def concepts_CE(self) -> np.ndarray:
         """Embeddings of all concepts of the bank, (C, E)."""
         return self.encoder.embed_concepts(self.domain.concepts.all_concepts)
-
-
-def load_model(
-    settings: ModelConfig, path: Path, *, untuned: bool = False, four_bit: bool = False
-) -> VisionLanguageModel:
-    """A model of a run, as the run itself loads it; in 4 bits to be tuned. A revision is that of the untuned base."""
-    return VisionLanguageModel.load(
-        str(path), device=settings.device, dtype=settings.dtype, trust_remote_code=settings.trust_remote_code,
-        revision=settings.revision if untuned else None, four_bit=four_bit,
-    )  # fmt: skip
 
 
 def _shipped(name: str, built_in: Path) -> Path:

@@ -71,7 +71,7 @@ def test_heats_are_found_kept_and_found_again_without_a_model(run: Path, monkeyp
     def never(*_args: object, **_options: object) -> None:
         raise AssertionError("a model was loaded for what is kept")
 
-    monkeypatch.setattr("seewhy.steps.load_model", never)
+    monkeypatch.setattr("seewhy.loaded.load_model", never)
     for compute in (False, True):
         again, _ = find_heats(run, gallery, "round 1", compute=compute)
         assert {c: g.tolist() for c, g in again[gallery[0]["image"]].concepts.items()} == {

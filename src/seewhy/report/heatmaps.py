@@ -75,7 +75,7 @@ def _make(
     run: Path, model: str, missing: Mapping[str, tuple[Item, Item]], places: Mapping[str, Path]
 ) -> dict[str, Heat]:
     """Find the heats of these images with the model of the run, and keep each as it is found."""
-    from seewhy.steps import load_model
+    from seewhy.loaded import load_model
     from seewhy.vlm.attribution import can_attribute, gradient, seen_region
 
     path = run / "stages" / model.replace(" ", "-") / "model" / "model"
