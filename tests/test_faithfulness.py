@@ -300,3 +300,9 @@ def test_a_runs_models_are_those_of_the_round(guide_run: Path) -> None:
     assert {key: model.name for key, model in first.items()} == {"rounds": "round-1"}
     assert list(run_models.round_models(str(guide_run))) == ["round-1", "round-2"]
     assert models["rounds"].digest != models["lge"].digest
+
+
+def test_a_control_is_not_a_round_ahead_of_the_best(guide_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seewhy.proof.gate.read", lambda run: {"best": 1})
+    _, models = run_models.run_models(str(guide_run))
+    assert {key: model.name for key, model in models.items()} == {"rounds": "round-1"}  # L+GE has no first round here

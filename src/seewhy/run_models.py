@@ -19,6 +19,7 @@ from seewhy.errors import SeeWhyError
 from seewhy.explainer import load_model, run_model
 from seewhy.plan import OURS, Arm, arms
 from seewhy.progress import progress
+from seewhy.proof import gate
 from seewhy.records import Prompt, Sampling
 from seewhy.storage import weights_digest
 from seewhy.vlm.model import VisionLanguageModel
@@ -49,7 +50,8 @@ class RunModel:
 def run_models(
     run: str, *, arms_wanted: Sequence[str] | None = None, round: int | None = None
 ) -> tuple[RunConfig, dict[str, RunModel]]:
-    """The settings of a run, and of each arm the model of `round`, or else its last one; arms without one are left out.
+    """The settings of a run, and of each arm the model of `round`, or else that of the round that the gate found best
+    (the last, where there was none) or of the one before it; arms without one are left out.
 
     Where no arms are named, those are the method and, if the run has it, L+GE: the control that states reasons too.
 
@@ -70,7 +72,8 @@ def run_models(
         elif key == OURS.key:
             found[key] = _named(run, key, Path(run_model(run, round=round)[1]))
         else:
-            rounds = range(config.rounds, 0, -1) if round is None else (round,)
+            last = gate.read(Path(run)).get("best", config.rounds)
+            rounds = range(last, 0, -1) if round is None else (round,)
             there = (model for number in rounds if (model := _model(run, known[key], number)))
             if model := next(there, None):
                 found[key] = model
