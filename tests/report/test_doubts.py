@@ -12,11 +12,11 @@ from seewhy.report.doubts import Evidence, doubts
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({}, "its lead may be chance over NL (90.2 % against 93.1 %)"),
+        ({}, "it cannot be told apart from NL (90.2 % against 93.1 %)"),
         ({"nl": 0.95}, "the method is behind NL (95.0 % against 93.1 %)"),
         ({"rounds": 0.85}, "Round 2 was better in accuracy: 89.4 %, and 85.0 % after round 3."),
         ({"others": ()}, "No alternative was trained beside it"),
-        ({"minus": {"nl": {"accuracy": [0.03, -0.01, 0.06]}}}, "over NL (+3.0 points, \u22121.0 to +6.0)"),
+        ({"minus": {"nl": {"accuracy": [0.03, -0.01, 0.06]}}}, "from NL (+3.0 points, \u22121.0 to +6.0)"),
         ({"seeds": 3}, None),
     ],
 )  # fmt: skip

@@ -92,7 +92,7 @@ def _no_better(evidence: Evidence) -> list[str]:
         if better:
             found.append(f"In {title(key).lower()}, the method is behind {_told(evidence, better, key)}.")
         if level:
-            found.append(f"In {title(key).lower()}, its lead may be chance over {_told(evidence, level, key)}.")
+            found.append(f"In {title(key).lower()}, it cannot be told apart from {_told(evidence, level, key)}.")
     return found
 
 
