@@ -6,7 +6,7 @@ export HF_HUB_OFFLINE ?= 1
 
 .PHONY: demo fruit results test check format clean
 
-demo: $(INSTALLED)  ## set up, then run the whole loop on the field guide (at most ten minutes on two cores)
+demo: $(INSTALLED)  ## set up, then run the whole loop on the field guide (about ten minutes on two cores)
 	$(BIN)/seewhy demo
 
 fruit: $(INSTALLED)  ## the loop on real photos, see configs/grocery_fruit.yaml
