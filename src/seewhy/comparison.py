@@ -26,7 +26,7 @@ def compare(config: RunConfig, seeds: Sequence[int]) -> dict[str, Any]:
     every_arm: Any = {"controls": tuple(CONTROLS), "keep_going": True}  # as many rounds for all of them
     runs = [replace(config, output=str(Path(config.output) / f"seed-{seed}"), seed=seed, **every_arm) for seed in seeds]
     for run in runs:
-        loop.run(run)
+        loop.run(run, judge_support=not config.keep_going)
     counts = [loop.count(run) for run in runs]
     last = config.rounds
     settings = {"resamples": config.evaluate.bootstrap, "seed": config.seed}
