@@ -17,13 +17,14 @@ from typing import Any, Literal
 import numpy as np
 
 from seewhy.config import DataConfig
-from seewhy.domain.concepts import ConceptBank, fit_concepts
+from seewhy.domain.concepts import ConceptBank, fit_concepts, unused_classes
 from seewhy.domain.domain import class_problems, each_image, example_ids, read_bank, with_aliases
 from seewhy.domain.duplicates import near_duplicates, signature
 from seewhy.domain.images import Inspected, inspect_image
 from seewhy.domain.loaders import SPLITS, Reading, Row
 from seewhy.domain.loaders.layouts import read_data
 from seewhy.domain.loaders.truth import load_truth
+from seewhy.domain.notes import left_out_notes, spoken_notes
 from seewhy.domain.questions import Questions
 from seewhy.domain.words import name_key
 from seewhy.errors import SeeWhyError
@@ -84,6 +85,8 @@ class Look:
     mode: str
     is_transparent: bool
     shorter_side: int
+    size: tuple[int, int]
+    """Width and height as `load_image` gives it."""
     hash: int
     thumbnail_SS: np.ndarray
 
@@ -122,7 +125,7 @@ def _look(reading: Reading) -> tuple[list[Look | None], list[str]]:
             return str(error).removeprefix(str(path))
         phash, thumbnail_SS = signature(found.image)
         side = min(found.width, found.height)
-        return Look(found.sha256, found.mode, found.is_transparent, side, phash, thumbnail_SS)
+        return Look(found.sha256, found.mode, found.is_transparent, side, found.image.size, phash, thumbnail_SS)
 
     seen = list(each_image(look, [reading.root / row.image for row in reading.rows]))
     broken = [f"{row.where}{what}" for row, what in zip(reading.rows, seen, strict=True) if isinstance(what, str)]
@@ -131,16 +134,21 @@ def _look(reading: Reading) -> tuple[list[Look | None], list[str]]:
 
 def _text_findings(data: DataConfig, reading: Reading) -> tuple[list[Finding], ConceptBank]:
     """Noun and questions, the truth file, and the concept bank against the classes; and that bank."""
-    findings = []
+    findings: list[Finding] = []
     labels = sorted({row.label for row in reading.rows})
+    examples, root = _examples(reading.rows), reading.root
     for kind, read in (
         ("questions", lambda: Questions.for_noun(data.noun, data.questions)),
-        ("truth", lambda: load_truth(Path(data.truth), _examples(reading.rows)) if data.truth else None),
+        ("truth", lambda: load_truth(Path(data.truth), examples, root) if data.truth else None),
     ):
         try:
             read()
         except SeeWhyError as error:
             findings.append(Finding("error", kind, str(error)))
+    if data.truth and not any(finding.kind == "truth" for finding in findings):
+        findings += [Finding("note", "truth", note) for note in left_out_notes(data.truth, root, examples)]
+    if not reading.is_published:
+        findings += [Finding("note", "spoken labels", note) for note in spoken_notes(labels)]
     bank = ConceptBank({})
     path = Path(data.concepts) if data.concepts is not None else None
     if (path and not path.exists()) or (path is None and reading.bank is None):
@@ -149,8 +157,11 @@ def _text_findings(data: DataConfig, reading: Reading) -> tuple[list[Finding], C
         findings.append(Finding("warning", "concepts", message))
     else:
         try:
-            bank, problems = read_bank(data, reading)
-            bank, misfits = fit_concepts(bank, labels)
+            written, problems = read_bank(data, reading)
+            bank, misfits = fit_concepts(written, labels)
+            if unused := unused_classes(written, labels):
+                message = "the bank has concepts of classes without images, which are passed over"
+                findings.append(Finding("note", "unused concepts", message, tuple(unused)))
         except SeeWhyError as error:
             problems, misfits = [str(error)], []
         if problems or misfits:

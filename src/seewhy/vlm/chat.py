@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from seewhy.errors import SeeWhyError
+from seewhy.upright import load_upright
 from seewhy.vlm.model import VisionLanguageModel
 
 IGNORED = -100
@@ -30,7 +31,7 @@ def open_image(path: str) -> Image.Image:
     """The image upright and in RGB. Raises SeeWhyError naming the file where it cannot be read."""
     try:
         with Image.open(path) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
+            return load_upright(image).convert("RGB")
     except FileNotFoundError as error:
         raise SeeWhyError(f"There is no image {path}.") from error
     except (UnidentifiedImageError, OSError) as error:

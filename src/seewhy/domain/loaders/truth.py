@@ -3,28 +3,33 @@
     {"image": "test/Crow/a.png", "visible": ["black bill"], "hidden": ["long tail"],
      "boxes": {"black bill": [3, 4, 9, 8]}}
 
-An example is named by `example_id` or by its `image`; `hidden` and `boxes` may be left out, and so may examples.
+An example is named by `example_id` or by its `image`; `hidden` and `boxes` may be left out, and so may examples. Lines
+about images that lie in the data folder and that the data set (a table, mostly) leaves out are passed over.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from seewhy.domain.loaders.table import read_jsonl
-from seewhy.domain.problems import clean, raise_problems
+from seewhy.domain.problems import clean, path_problem, raise_problems
 from seewhy.errors import SeeWhyError
 from seewhy.records import Example, Truth
 
 _FORM = "write {example_id or image, visible: [phrase], hidden: [phrase], boxes: {phrase: [left, top, right, bottom]}}"
 
 
-def load_truth(path: Path, examples: Sequence[Example]) -> dict[str, Truth]:
-    """example id -> what is true of it. Raises `SeeWhyError` naming every wrong line."""
+def load_truth(path: Path, examples: Sequence[Example], root: Path | None = None) -> dict[str, Truth]:
+    """example id -> what is true of it. `root` is the folder of the images. Raises `SeeWhyError` naming wrong lines."""
     ids = {key: example.id for example in examples for key in (example.image, example.id)}
+    is_left_out = _finder(examples, root)
     truth: dict[str, Truth] = {}
     problems: list[str] = []
     try:
         for where, record in read_jsonl(path):
+            if is_left_out(record):
+                continue
             problem = _read(record, ids, truth)
             if problem:
                 problems.append(f"{where}: {problem}.")
@@ -34,12 +39,42 @@ def load_truth(path: Path, examples: Sequence[Example]) -> dict[str, Truth]:
     return truth
 
 
+def left_out(path: Path, examples: Sequence[Example], root: Path) -> list[str]:
+    """The names of images of the data folder that a truth file speaks of and the data set leaves out."""
+    is_left_out = _finder(examples, root)
+    return [str(_name_of(record)) for _, record in read_jsonl(path) if is_left_out(record)]
+
+
+def _finder(examples: Sequence[Example], root: Path | None) -> Callable[[dict[str, Any]], bool]:
+    """Whether a line speaks of an image that is in the folder and not among the examples. By its path, or by its id."""
+    known = {key for example in examples for key in (example.image, example.id)}
+
+    @cache
+    def ids_in(folder: Path) -> frozenset[str]:
+        files = folder.iterdir() if folder.is_dir() else ()
+        return frozenset(path.stem for path in files if path.is_file())
+
+    def is_left_out(record: dict[str, Any]) -> bool:
+        name = _name_of(record)
+        if root is None or not isinstance(name, str) or not name or name in known:
+            return False
+        problem = path_problem(root, name)
+        missing = problem is not None and problem.startswith("is not there")
+        return problem is None or (missing and Path(name).name in ids_in((root / name).parent))
+
+    return is_left_out
+
+
+def _name_of(record: dict[str, Any]) -> Any:
+    return record.get("example_id", record.get("image"))
+
+
 def _read(record: dict[str, Any], ids: dict[str, str], truth: dict[str, Truth]) -> str | None:
     """Adds the record to `truth`, or says what is wrong with it."""
     unknown = record.keys() - {"example_id", "image", "visible", "hidden", "boxes"}
     if unknown:
         return f"unknown key '{min(unknown)}'; {_FORM}"
-    name = record.get("example_id", record.get("image"))
+    name = _name_of(record)
     example_id = ids.get(name) if isinstance(name, str) else None
     if example_id is None:
         return f"{name!r} is no example of the data set; correct or remove the line"
