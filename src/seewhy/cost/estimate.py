@@ -114,7 +114,7 @@ class Planner:
         self.outline = lambda: outline(self.dtype)
         self.vlm = self.outline()
         self.shape = Shape.of(self.vlm)
-        self.lengths = Lengths.of(self.vlm, work, config.select.minimum)
+        self.lengths = Lengths.of(self.vlm, work, config.select, config.synthesise.explain_share)
         self.tuning = cache(self._tuning)
         self.held = cache(self._held)
 
