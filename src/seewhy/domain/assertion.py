@@ -111,17 +111,16 @@ class Reading:
         """All triggers that act, with what they reach."""
         found, at = [], 0
         while at < len(self._tokens):
-            rule, end = lexicon.trigger_at(self._tokens, at)
-            if rule is None:
-                at += 1
-                continue
-            while rule.side == lexicon.AFTER and end > at + 1 and self._tokens[end - 1] in lexicon.MARKS:
-                end -= 1
-            if lexicon.CONJUNCTIONS.isdisjoint(self._tokens[at : at + 2]):
-                self._inside.update(range(at, end))
-            if rule.status != lexicon.PSEUDO:
-                found.append((rule, at, end))
-            at = end
+            behind = at + 1
+            for rule, end in lexicon.triggers_at(self._tokens, at):
+                while rule.side == lexicon.AFTER and end > at + 1 and self._tokens[end - 1] in lexicon.MARKS:
+                    end -= 1
+                if lexicon.CONJUNCTIONS.isdisjoint(self._tokens[at : at + 2]):
+                    self._inside.update(range(at, end))
+                if rule.status != lexicon.PSEUDO:
+                    found.append((rule, at, end))
+                behind = max(behind, end)
+            at = behind
         return [self._scope(rule, first, last) for rule, first, last in found]
 
     def _scope(self, rule: lexicon.Rule, first: int, last: int) -> _Scope:

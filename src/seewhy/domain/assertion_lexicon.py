@@ -54,7 +54,7 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
     (PSEUDO, BEFORE, CLAUSE, """
         not only/just/merely/simply/solely/exclusively ; not to mention ; not least ; not surprising/surprisingly ;
         not uncommon/uncommonly/infrequently/unusual ; not {hard}/difficult to {tell} ; not to be missed/overlooked ;
-        not in doubt ; do/does/need not forget ; not doubt ; not without ; not until ; not long ; not far
+        not in doubt ; do/does/need not forget ; not doubt ; not without ; not until
         no doubt ; no question that/about/but/this/it/: ; no mistaking ; no mistake ; no other/others than ; no less than ;
         no wonder ; no more than ; no later than ; no longer than ; no problem ; no one ; no matter ; no sooner ;
         there is no question ; beyond doubt/question ; beyond a/any/all doubt ; no fewer than ; . no , ; , no ,
@@ -66,7 +66,7 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
         could only be ; can not be overlooked/missed ; unmistakable ; unmistakably
         rather than not ; more likely than not ; would like to ; would say/call/identify/classify/name/guess/describe/label ;
         would suggest/conclude/argue/lean/bet/go/rate/put/choose/pick/answer/judge/diagnose ; would be inclined/confident/tempted ;
-        would definitely/certainly/probably/therefore/also say/call/identify/classify/name/guess/describe ; would rule
+        would definitely/certainly/probably/therefore/also say/call/identify/classify/name/guess/describe
         can/could be seen/observed/noted/noticed/found/made/recognised/recognized/identified/classified/described ;
         can/could clearly/easily/also/still/just/only/confidently/reliably be seen/observed/noted/identified/recognised/recognized ;
         can tell/see/say/identify/confirm ; may be seen ; may i ; may not come as ; . can/may/could i
@@ -87,7 +87,7 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
         cease/ceases to ; neither of ; none of ; no longer ; {be} {adv}? unlikely/improbable/doubtful to/that ; no such ; little {sign} of/that/for/to ; little to suggest/indicate/support ;
         wrong to ; incorrect to ; would be wrong/incorrect/a to ; mistake to ; no , not ; false that ; untrue that ; wrong that ;
         {part} not ; deny/denies/denied/denying that? ; contradict/contradicts/contradicting that? ; it is false/untrue/wrong/incorrect that ;
-        impossible that/for ; anything other than ; far too _ to/for ; insufficient/inadequate for/to ; does/do/did not"""),
+        impossible that/for ; anything other than ; far too _ to/for ; insufficient/inadequate for/to"""),
     ("denied", BEFORE, "1", "non ; un"),
     ("denied", BEFORE, PHRASE, """
         no ; hidden/invisible/missing/absent ; against ; argue/argues/arguing/speak/speaks/speaking/evidence against ;
@@ -95,7 +95,7 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
     ("denied", BEFORE, PHRASE + "+", """
         without ; lack/lacks/lacked/lacking of/in? ; lack of ; absence of ; free of/from ; devoid of ; void of ; bare of ; clear of ;
         negative for ; instead of ; rather than ; except for? ; excepting/excluding/minus/sans ; exclude/excludes/excluded ;
-        rule/rules/ruled/ruling out ; rule/rules/ruled/ruling _ out ; ruling-out ; dismiss/dismisses/dismissed ;
+        would? rule/rules/ruled/ruling out ; would exclude/dismiss/reject/eliminate ; rule/rules/ruled/ruling _ out ; ruling-out ; dismiss/dismisses/dismissed ;
         reject/rejects/rejected/rejecting ; refute/refutes/refuted ; eliminate/eliminates/eliminated/eliminating ;
         discard/discards/discarded/discarding ; discount/discounts/discounted ; miss/misses ; missing from ; other than ;
         short of ; omit/omits/omitting ; deficient in ; barring ; save for ; unaffected by ; untouched by ; not a trace of"""),
@@ -241,14 +241,19 @@ def starts_with(tokens: Sequence[str], starts: Sequence[tuple[str, ...]]) -> boo
     return any(tuple(tokens[: len(start)]) == start for start in starts)
 
 
-def trigger_at(tokens: Sequence[str], at: int) -> tuple[Rule | None, int]:
-    """The longest trigger that starts at a token, and the token behind it; of equals the first of the table."""
-    best, longest = None, at
+def triggers_at(tokens: Sequence[str], at: int) -> list[tuple[Rule, int]]:
+    """The longest trigger that starts at a token, and the token behind it; of equals the first of the table.
+
+    Where it looks back, the longest that looks ahead comes too: "the crest may have", "may have a crest".
+    """
+    best: dict[bool, tuple[Rule, int]] = {}
     for pattern, rule in _BY_FIRST.get(tokens[at], ()):
-        end = _match(pattern, 1, tokens, at + 1)
-        if end > longest:
-            best, longest = rule, end
-    return best, longest
+        end, back = _match(pattern, 1, tokens, at + 1), rule.side == AFTER
+        if end > at and (back not in best or end > best[back][1]):
+            best[back] = rule, end
+    if True in best and (False not in best or best[False][1] < best[True][1]):
+        return [best[back] for back in (True, False) if back in best and best[back][0].status != PSEUDO]
+    return [best[False]] if False in best else []
 
 
 def _match(pattern: Pattern, place: int, tokens: Sequence[str], at: int) -> int:
