@@ -109,19 +109,24 @@ class Reading:
 
     def _find_scopes(self) -> list[_Scope]:
         """All triggers that act, with what they reach."""
-        found, at = [], 0
+        found: list[tuple[lexicon.Rule, int, int]] = []
+        at = 0
         while at < len(self._tokens):
             behind = at + 1
             for rule, end in lexicon.triggers_at(self._tokens, at):
+                if rule.side != lexicon.AFTER:
+                    while found and found[-1][0].side == lexicon.AFTER and found[-1][2] > at and end > found[-1][2]:
+                        found.pop()  # "is impossible" in "is impossible that"
+                    if found and found[-1][0].side == lexicon.AFTER and found[-1][1] < at < found[-1][2]:
+                        continue  # "not" in "is not visible"
+                    behind = max(behind, end)
                 while rule.side == lexicon.AFTER and end > at + 1 and self._tokens[end - 1] in lexicon.MARKS:
                     end -= 1
                 if lexicon.CONJUNCTIONS.isdisjoint(self._tokens[at : at + 2]):
                     self._inside.update(range(at, end))
-                if rule.status != lexicon.PSEUDO:
-                    found.append((rule, at, end))
-                behind = max(behind, end)
+                found.append((rule, at, end))
             at = behind
-        return [self._scope(rule, first, last) for rule, first, last in found]
+        return [self._scope(*trigger) for trigger in found if trigger[0].status != lexicon.PSEUDO]
 
     def _scope(self, rule: lexicon.Rule, first: int, last: int) -> _Scope:
         if rule.side == lexicon.AFTER:
@@ -135,6 +140,10 @@ class Reading:
         limit = min(len(tokens), at + _REACH)
         if rule.reach == lexicon.LINE:
             return self._line_end(start)
+        if rule.reach == lexicon.CONDITION:
+            stop = self._stops[bisect_left(self._stops, start)]
+            if lexicon.CONDITIONALS.intersection(tokens[start : min(stop, limit)]):
+                return stop
         while at < limit:
             token = tokens[at]
             if token in lexicon.SENTENCE_ENDS or token in (":", ")"):
@@ -269,7 +278,8 @@ class Reading:
         if at < len(self._tokens) and self._tokens[at] in lexicon.CONTRASTS:
             stop = self._stops[min(bisect_left(self._stops, at), len(self._stops) - 1)]
             behind = self._tokens[at:stop]
-            if MENTION in behind and not lexicon.OPEN.intersection(behind):
+            others = self._tokens.count(MENTION) > 1 if scope.kind == lexicon.SEEMS else MENTION in behind
+            if others and not lexicon.OPEN.intersection(behind):
                 return Status.OTHER.value
         return Status.ASSERTED.value if scope.kind == lexicon.SEEMS else scope.kind
 

@@ -1,8 +1,8 @@
 """The triggers of `assertion`, and the words that end their scopes: one table, and how it is matched.
 
 A row is (status, side, reach, phrases). Side BEFORE: the trigger stands before what it speaks of; BOTH: either. Reach: CLAUSE, to the
-end of the clause; PHRASE, also to the verb or the new subject behind the noun; SENTENCE; LINE, a heading's; or a number
-of words. "+" after a reach: a list joined by "and" is all of it ("lacks wing bars and a crest").
+end of the clause; PHRASE, also to the verb or the new subject behind the noun; SENTENCE; LINE, a heading's; CONDITION, what
+hangs on it too ("if it were, I would say"); or a number of words. "+" after a reach: a list joined by "and" is all of it ("lacks wing bars and a crest").
 A phrase is words and marks; `a/b` are alternatives, `{be}` a set of words below, `?` makes optional, `_` is any word,
 `@` a mention, `.` the end of a sentence or line.
 """
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 BEFORE, AFTER, BOTH = "before", "after", "both"
-CLAUSE, PHRASE, SENTENCE, LINE = "clause", "phrase", "sentence", "line"
+CLAUSE, PHRASE, SENTENCE, LINE, CONDITION = "clause", "phrase", "sentence", "line", "condition"
 PSEUDO, SEEMS = "pseudo", "seems"
 """PSEUDO triggers do nothing; SEEMS asserts, unless a contrast with another mention follows."""
 
@@ -65,7 +65,7 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
         can not be other than ; can not be {mix} ; can not be mistaken ; can not help but ; can not but ; can only be ;
         could only be ; can not be overlooked/missed ; unmistakable ; unmistakably
         rather than not ; more likely than not ; would like to ; would say/call/identify/classify/name/guess/describe/label ;
-        would suggest/conclude/argue/lean/bet/go/rate/put/choose/pick/answer/judge/diagnose ; would be inclined/confident/tempted ;
+        would suggest/conclude/argue/lean/bet/go/rate/put/choose/pick/answer/judge/diagnose ; would be inclined/confident/tempted ; guess/answer/choice/identification/vote/bet/conclusion/diagnosis/verdict/name/pick would be ;
         would definitely/certainly/probably/therefore/also say/call/identify/classify/name/guess/describe
         can/could be seen/observed/noted/noticed/found/made/recognised/recognized/identified/classified/described ;
         can/could clearly/easily/also/still/just/only/confidently/reliably be seen/observed/noted/identified/recognised/recognized ;
@@ -113,7 +113,7 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
         {be} out of the question ; {be} {adv}? incorrect/wrong/false/untrue ; {be} not {adv}? correct/right/true/likely/plausible/possible ;
         {be} not the? correct/right? answer/diagnosis/species/label/case/option/choice/it/match ; does/do not {adv}? fit/match/apply/qualify/hold ;
         {be} a poor/bad match ; {be} not {adv}? a good? match/fit ; has/have not been {seen} ; {be} {adv}? contradicted ; {be} not . ; does not . ; can be ruled out ;
-        {be} {adv}? lacking ; {be} none ; {be} not what ; {be} not how ; {be} not an option"""),
+        {be} {adv}? lacking ; {be} none . ; {be} not what ; {be} not how ; {be} not an option"""),
     ("denied", AFTER, PHRASE, """
         {gone} {end} ; {adv} {gone} {end} ; ( {gone} ) ; ( {adv} {gone} ) ; ( not {adv}? {seen} _? _? _? ) ; : {gone} ; : not {adv}? {seen} ; : no {end} ;
         : none {end} ; : not {end} ; ( no ) ; ( none ) ; , no {end} ; , not {seen} {end} ; : false ; : none seen/visible/present ; : nil ;
@@ -124,7 +124,7 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
         possibly ; maybe ; perhaps ; potentially ; conceivably ; might ; may ; could ; can be ; possible ; potential ; questionable ; equivocal ;
         not {adv}? {sure} ; unsure ; uncertain ; unclear ; not {adv}? {tell} ; can/could not {adv}? {tell} ; can/could not be {sure} ; unable to {tell} ;
         not able to {tell} ; {hard} to {tell} ; not easy to {tell} ; not possible to {tell} ; whether ; undecided ; torn ; hesitate/hesitant ; wonder/wondering ;
-        suspected ; question of ; not have enough/sufficient ; not enough/sufficient ; not {adv}? exclude/excluded ; can/could not {adv}? be {out} ; not {adv}? rule out ;
+        suspected ; question of ; not have enough/sufficient ; not enough/sufficient ; not {adv}? exclude/excluded ; not {adv}? rule out ;
         can/could not {adv}? rule out ; not ruled out ; can not {adv}? exclude/eliminate/dismiss ; somewhere/something between ; differential diagnosis? includes/include/is/would ;
         one of ; some say/think/believe ; others ; or maybe/perhaps/possibly ; not necessarily ; do/does not know ; no idea if/whether ; remains to ; guess between ;
         consideration/considerations ; to rule out ; r / o ; assuming ; supposedly ; allegedly ; said to be ; maybe even ; chances are"""),
@@ -139,9 +139,10 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
         can/could not be {tell}/confirmed ; : unclear ; : uncertain ; : possible ; ( possible ) ; ( possibly ) ; ( uncertain ) ; ( unclear ) ; : maybe ; : unknown ; , maybe {end} ; , perhaps {end} ; , possibly {end}"""),
     # --- hypothetical
     ("hypothetical", BEFORE, CLAUSE, """
-        if ; unless ; should have/show/be? _? have/show ; as if ; as though ; suppose ; imagine ; in case of ; risk/risks/risk-factor of/for ; history of ; turn/turns/turning/turned into ;
+        unless ; evaluate/evaluation/assess/assessment/workup/examined/monitor/monitored for ; should have/show/be? _? have/show ; as if ; as though ; suppose ; imagine ; in case of ; risk/risks/risk-factor of/for ; history of ; turn/turns/turning/turned into ;
         develop/develops/developing/developed/evolve/evolves/progress/progresses/transform/transforms into/to ; prone to ; look/looking/check/watch/search for ; expect/expects/expected ; ought to ; wish ; wishes ;
         precursor to/of ; susceptible to ; lead/leads/leading to ; test/tested/testing/screen/screened/screening for ; treat/treated/treatment for ; vaccine/vaccinated against"""),
+    ("hypothetical", BEFORE, CONDITION, "if ; were it/this/he/she/they ; had it/this/he/she/they ; provided that"),
     ("hypothetical", BOTH, CLAUSE, "would"),
     ("hypothetical", AFTER, CLAUSE, """
         should have/show ; {be} to be expected ; {be} expected ; might/may/could have/show/look/appear"""),
@@ -155,7 +156,7 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
         contrast/contrasts/contrasting with ; distinguishes/separates between ; while/whereas other ; nearly the size of ; the size of ; next of kin ; look-alike ; evokes ; recalls ; imitate/imitates/imitating"""),
     ("other", BEFORE, CLAUSE, """
         whereas ; , while ; ( unlike ; ( whereas ; ( while ; ( not ; . while ; one/you/people/some/many/others might/may/could/would/will? think/believe/say/call/guess/assume/suspect/mistake ; often thought ; mistakenly ; misidentified as ; misnamed ; mislabelled as ; mislabeled as ;
-        at first i thought ; i first/initially/originally thought ; first/initially/originally thought/considered ; could/might/may/can be? {mix} with/for ; could/might/may/can {adv}? be {adv}? {mix} with/for ; {be} {adv}? {mix} with/for ; might/may/could look/seem/appear/resemble ;
+        at first i thought ; i/we considered/thought ; i first/initially/originally thought ; first/initially/originally thought/considered ; could/might/may/can be? {mix} with/for ; could/might/may/can {adv}? be {adv}? {mix} with/for ; {be} {adv}? {mix} with/for ; might/may/could look/seem/appear/resemble ;
         might/may/could at first look/seem/appear ; once thought ; used to be called/classified/considered ; formerly ; sometimes/often/commonly/easily called/mistaken/confused ; seems at first ; . males/females/adults/juveniles/immatures/others ; in/unlike/only/among other? males/females/adults/juveniles/immatures ;
         . most/some/many/other/all/typical birds/species/dogs/males/females/adults/individuals/breeds/leaves/plants/lesions/crows/planes/aircraft/cars/dishes ; . adult/young/juvenile/breeding/immature males/females/birds/adults ; , males/females/adults/juveniles/others ; preys/preying/feeds/feeding on"""),
     ("other", BEFORE, LINE, """
@@ -183,8 +184,11 @@ CONJUNCTIONS = frozenset(
     "nonetheless otherwise as rather which whose who despite".split()
 )
 """What ends every scope, unless a trigger holds it."""
+CONDITIONALS = frozenset(["would", "could", "might"])
 CONTRASTS = frozenset(["but", "yet", "however", "although", "though"])
-OPEN = frozenset("sure certain could might may possibly maybe perhaps also unclear or whether not uncertain tell".split())
+OPEN = frozenset(
+    "sure certain could might may possibly maybe perhaps also unclear or whether not uncertain tell".split()
+)
 """What, behind a contrast, keeps the matter open."""
 RELATIVES = frozenset(["which", "who", "whose", "that", "where"])
 VERBS = frozenset(
@@ -198,7 +202,9 @@ OPENERS = frozenset("with has have having shows showing show displays displaying
 SUBJECTS = frozenset("it this he she they i we you there these those".split())
 DETERMINERS = frozenset("a an the its their his her this that these those".split())
 INDEFINITE = frozenset(["a", "an"])
-JOINS = frozenset("of in on at to with for from by or nor and than as like not no any either neither , ( between over under".split())
+JOINS = frozenset(
+    "of in on at to with for from by or nor and than as like not no any either neither , ( between over under".split()
+)
 """Words behind which a determiner opens no new subject."""
 
 ASKING = frozenset(
@@ -269,7 +275,10 @@ def _match(pattern: Pattern, place: int, tokens: Sequence[str], at: int) -> int:
 
 def _patterns(phrases: str) -> list[Pattern]:
     return [
-        tuple((_words(token.removesuffix("?") or token), token.endswith("?") and token != "?") for token in phrase.strip(" ;").split())
+        tuple(
+            (_words(token.removesuffix("?") or token), token.endswith("?") and token != "?")
+            for token in phrase.strip(" ;").split()
+        )
         for phrase in re.split(r"\s;\s|\n", phrases + "\n")
         if phrase.strip(" ;")
     ]

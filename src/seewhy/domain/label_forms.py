@@ -112,12 +112,15 @@ class Frames:
 
     def __init__(self) -> None:
         self._heads = Forms()
+        self._head: dict[Words, Words] = {}  # each spelling of a first half -> the first half
         self._tails: dict[tuple[Words, bool], dict[str, str]] = defaultdict(dict)
         self._longest: dict[tuple[Words, bool], int] = defaultdict(int)
 
     def add(self, label: str, head: Words, tail: Words, *, state: bool) -> None:
         """Add the frame "<head> shows <tail>", or with `state` "<head> is <tail>"."""
-        self._heads.add(Form("", head))
+        for form in (head, *other_forms(head)):
+            if self._head.setdefault(form, head) == head:
+                self._heads.add(Form("", form))
         for form in (tail, *other_forms(tail)):
             self._tails[head, state].setdefault(_letters(form), label)
             self._longest[head, state] = max(self._longest[head, state], len(form) + 1)
@@ -127,14 +130,17 @@ class Frames:
         head = self._heads.longest(words, tokens, start)
         if head is None:
             return None
-        end, form = head
-        found = self._linked(words, tokens, end, form.words) or self._stated(words, tokens, end, form.words)
+        end, first = head[0], self._head[head[1].words]
+        found = self._linked(words, tokens, end, first) or self._stated(words, tokens, end, first)
         return found and (found[0], Form(found[1], tuple(words[start : found[0]]), own_stops=True))
 
     def _linked(self, words: Sequence[str], tokens: Tokens, end: int, head: Words) -> tuple[int, str] | None:
         if not (tails := self._tails.get((head, False))):
             return None
-        for at in range(end, min(end + _GAP, len(words))):
+        linked = next((at for at in range(end, min(end + _THING + 1, len(words))) if words[at] in _LINKS), end)
+        if (linked > end and any(tokens.marks[end : linked + 1])) or _NOT_BEFORE_STATE.intersection(words[end:linked]):
+            return None
+        for at in range(linked, min(linked + _GAP, len(words))):
             if (tokens.marks[at] not in ("", ":", ",", "(")) or (tokens.marks[at] and at != end):
                 return None
             if (at > end or tokens.marks[at]) and (found := self._tail(words, tokens, at, tails, (head, False))):
@@ -206,8 +212,10 @@ def said_otherwise(name: str) -> Iterator[tuple[Words, Words, bool]]:
 
 
 def turned(name: str) -> Words | None:
-    """ "healthy tomato" for a class called "tomato healthy", else None."""
+    """ "healthy tomato" for a class called "tomato healthy", "apple scab" for "Apple___Apple_scab", else None."""
     key = name_key(name)
+    if len(key) > 2 and key[0] == key[1] and "__" in name:
+        return key[1:]
     return (key[-1], *key[:-1]) if len(key) > 1 and key[-1] in STATES and key[0] not in STATES else None
 
 
@@ -239,8 +247,10 @@ def _letters(words: Iterable[str]) -> str:
 
 def _stands(form: Form, words: Sequence[str], tokens: Tokens, start: int, end: int) -> bool:
     """Whether words that have a spelling's letters are it: in one clause, and parted where its words are, or by hyphens."""
-    if not form.own_stops and any(tokens.marks[start + 1 : end]):
-        return False
+    if not form.own_stops:
+        for at in range(start + 1, end):
+            if tokens.marks[at] and not (tokens.marks[at] == "(" and words[at].isdigit()):  # "Coupe (2012)"
+                return False
     if form.words == tuple(words[start:end]):
         return not form.alone or counts_alone(words, tokens, start)
     borders, at = {0: ""}, 0

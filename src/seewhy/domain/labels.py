@@ -41,6 +41,13 @@ _COPULAS = frozenset({"is", "are", "was", "were", "looks", "look", "appears", "a
 _CHOICES = frozenset({"or", "nor", "versus", "vs"})
 
 
+_IDENTIFYING = frozenset({"is", "be", "as", "called", "named", "show", "shows", "identify", "say", "says", "think", "believe"})
+_OF_A_CLASS = frozenset(
+    {"has", "have", "is", "are", "lacks", "lack", "usually", "typically", "often", "generally", "normally", "does", "do", "show"}
+)
+_ENDS = ("", ".", "?", "\n")
+
+
 @dataclass(frozen=True, slots=True)
 class Mention:
     """A name in a text: words start..end-1, the label, and what the text says of it."""
@@ -118,7 +125,11 @@ class LabelMatcher:
             for start, end, form in spans
             if form.label and not self._describes(words, tokens, start, end, form.label)
         ]
-        return [mention for mention in found if not self._is_kind(mention, found, words)]
+        found = [mention for mention in found if not self._is_kind(mention, found, words)]
+        if len({mention.label for mention in found if mention.status is Status.ASSERTED}) < 2:
+            return found
+        identified = {m.label for m in found if m.status is Status.ASSERTED and _identifies(m, words, tokens)}
+        return [m for m in found if not (identified - {m.label} and _is_of_a_class(m, words, tokens))]
 
     def _spans(self, words: Sequence[str], tokens: Tokens) -> list[tuple[int, int, Form]]:
         """(start, end, form) of the spellings in a text, in order; of two that overlap the longer."""
@@ -137,7 +148,9 @@ class LabelMatcher:
 
     def _is_kind(self, mention: Mention, others: Sequence[Mention], words: Sequence[str]) -> bool:
         """Whether a mention is the kind of what is named: "crow" in "the Fish Crow is a small crow", no choice of two."""
-        if _CHOICES.intersection(words[max(0, mention.start - 3) : mention.start] + words[mention.end : mention.end + 3]):
+        if _CHOICES.intersection(
+            [*words[max(0, mention.start - 3) : mention.start], *words[mention.end : mention.end + 3]]
+        ):
             return False
         key = self._keys[mention.label]
         return mention.status is Status.ASSERTED and any(
@@ -192,6 +205,24 @@ class LabelMatcher:
             key = name_key(name)
             if len(key) > 1 and key[1:] in heads:  # the rest is a thing that other labels say something of
                 self._frames.add(label, key[1:], key[:1], state=True)
+
+
+def _identifies(mention: Mention, words: Sequence[str], tokens: Tokens) -> bool:
+    """Whether a mention says what is shown: "it is a crow", "species: crow", or "crow" as a sentence."""
+    mark, after = tokens.marks[mention.start], tokens.marks[mention.end]
+    before = words[max(0, mention.start - 3) : mention.start]
+    return bool(_IDENTIFYING.intersection(before)) or ":" in mark or (mark + "." in _ENDS and after[:1] in _ENDS)
+
+
+def _is_of_a_class(mention: Mention, words: Sequence[str], tokens: Tokens) -> bool:
+    """Whether a mention is the subject of a sentence on a class, not on what is shown: "a crow has ...", "crows are ..."."""
+    start = mention.start
+    if start and words[start - 1] in ("a", "an") and not tokens.marks[start]:
+        start -= 1
+    elif not words[mention.end - 1].endswith("s") or tokens.marks[start][-1:] not in _ENDS:
+        return False
+    opens = start == 0 or tokens.marks[start][-1:] in (".", "?", "\n")
+    return opens and words[mention.end : mention.end + 1] != [] and words[mention.end] in _OF_A_CLASS
 
 
 def name_problems(labels: Iterable[str], aliases: Mapping[str, Sequence[str]]) -> list[str]:

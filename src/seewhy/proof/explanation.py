@@ -54,7 +54,9 @@ class StatedConcepts:
             self._phrases.setdefault(words, phrase)
         self._vocabulary = {word for words in self._phrases for word in words}
         names_words = {tuple(self._plain(w) for w in _key(name)) for name in names} - {()}
-        self._nouns = {words[-1] for words in self._phrases} | {w for words in self._phrases for w in _before_cuts(words)}
+        self._nouns = {words[-1] for words in self._phrases} | {
+            w for words in self._phrases for w in _before_cuts(words)
+        }
         self._modifiers = {w for words in self._phrases for w in words[:-1]} - {words[-1] for words in self._phrases}
         self._compounds = {words[-2:] for words in self._phrases if len(words) > 1}
         pairs = {pair for words in self._phrases for pair in zip(words, words[1:], strict=False)}

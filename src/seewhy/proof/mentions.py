@@ -41,8 +41,33 @@ _HELD = frozenset([
 """What may stand before a preposition: "engines mounted under the wings"."""
 _AFTER_DENIAL = ARTICLES | {"any", "visible", "obvious"}
 _PLURAL = frozenset(["are", "were", "look", "appear", "seem", "remain", "have"])
-_BETWEEN = _COPULAS | CUTS | NEGATORS | frozenset(
-    [".", ",", ":", "and", "or", "nor", "but", "has", "have", "show", "not", "it", "this", "that", "which", "a", "an", "the", "its"]
+_BETWEEN = (
+    _COPULAS
+    | CUTS
+    | NEGATORS
+    | frozenset(
+        [
+            ".",
+            ",",
+            ":",
+            "and",
+            "or",
+            "nor",
+            "but",
+            "has",
+            "have",
+            "show",
+            "not",
+            "it",
+            "this",
+            "that",
+            "which",
+            "a",
+            "an",
+            "the",
+            "its",
+        ]
+    )
 )
 """What is no adjective."""
 _TURNED_PREPOSITIONS = frozenset(["around", "on", "of", "in", "over", "at", "across", "along", "near", "under"])
