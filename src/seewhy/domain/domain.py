@@ -30,6 +30,7 @@ from seewhy.domain.loaders.truth import load_truth
 from seewhy.domain.notes import copies_notes, deep_notes, left_out_notes, spoken_notes, unused_notes
 from seewhy.domain.problems import raise_problems, shorten
 from seewhy.domain.questions import Questions
+from seewhy.domain.sentence_check import sentence_problems
 from seewhy.domain.words import name_key
 from seewhy.errors import SeeWhyError
 from seewhy.progress import progress, say
@@ -223,6 +224,8 @@ def class_problems(rows: Sequence[Row], bank: ConceptBank) -> list[str]:
     """Labels that cannot be said or told apart, and classes that cannot be learnt."""
     labels = sorted({row.label for row in rows})
     problems = label_problems(labels) + name_problems(labels, bank.aliases)
+    if not problems:
+        problems = sentence_problems(labels, bank.aliases, bank)
     if len(labels) == 1:
         problems.append(f"'{shorten(labels[0])}' is the only class; the method tells classes apart, so add another.")
     trained = {row.label for row in rows if row.split == "train"}

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import cache
 
 from seewhy.domain.problems import clean, reserved_marker
-from seewhy.domain.words import name_key, singulars
+from seewhy.domain.words import singulars, tokenise
 
 MAX_WORDS = 6
 """Words of a concept."""
@@ -90,7 +90,7 @@ def tidy(phrase: str) -> str:
 @cache
 def folded(phrase: str) -> Words:
     """The words of a phrase without articles, in the singular, spelt one way: two wordings of it have the same."""
-    words = (_SPELT.get(word, word) for word in name_key(phrase) if word not in _ARTICLES)
+    words = (_SPELT.get(word, word) for word in tokenise(phrase).words if word not in _ARTICLES)
     return tuple(min(singulars(word), key=lambda w: (len(w), w), default=word) for word in words)
 
 
@@ -105,7 +105,7 @@ def without_name(phrase: str, names: Iterable[str]) -> str:
 
 def unusable(phrase: str) -> str | None:
     """Why a phrase can be no concept of any class (no words, a control token, its length), or None."""
-    words = name_key(phrase)
+    words = tokenise(phrase).words
     if not words:
         return "no words"
     if marker := reserved_marker(phrase):
