@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from seewhy.domain.articles import with_article
 from seewhy.domain.phrases import (
     MAX_WORDS,
     folded,
@@ -38,7 +39,7 @@ FEWEST = 3
 """A class with fewer usable concepts is asked once more."""
 
 _SYSTEM = f"""\
-You are an expert who identifies a {{noun}} from one photograph. You list visual features of a class, for a program \
+You are an expert who identifies {{a_noun}} from one photograph. You list visual features of a class, for a program \
 that looks for each of them in pictures. Rules for each feature:
 - a noun phrase of 2 to {MAX_WORDS} words, such as "short hooked bill" or "white bars on dark wings";
 - visible in an ordinary photograph: colour, shape, pattern, texture or proportion of a part;
@@ -101,7 +102,7 @@ class Draft:
 
 def requests(labels: Sequence[str], noun: str, per_class: int) -> list[Request]:
     """One question a class."""
-    told = system(_SYSTEM.replace("{noun}", noun))
+    told = system(_SYSTEM.replace("{a_noun}", with_article(noun)))
     asked = f"List {per_class} visual features of this class of {noun}, the most telling first: "
     return [Request(label, (told, user(asked + label)), _SHAPE, _TOKENS_A_CONCEPT * per_class) for label in labels]
 
