@@ -25,6 +25,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from seewhy.errors import SeeWhyError
 from seewhy.vlm.four_bit import quantise
+from seewhy.vlm.saving import saveable
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class VisionLanguageModel:
                 name, config=config, dtype=torch_dtype, use_safetensors=True, **source
             )
             processor = AutoProcessor.from_pretrained(name, **source)
+        model.generation_config = saveable(model.generation_config)
         vlm = cls(name, model, processor, {**source, "dtype": str(torch_dtype).removeprefix("torch.")})
         vlm._check_processor()
         if four_bit:
