@@ -83,8 +83,8 @@ def weight_files(folder: Path) -> list[Path]:
 def get_again(path: Path) -> str:
     """How to download one file of a model once more."""
     return (
-        f"Get it again: `git lfs pull` in a clone of the repository, or `hf download OWNER/NAME {path.name} --local-dir "
-        f"FOLDER`, or copy it once more and compare the sizes."
+        f"Get it again: `git lfs pull` in a clone of the repository, or `hf download OWNER/NAME {path.name} "
+        f"--local-dir FOLDER`, or copy it once more and compare the sizes."
     )
 
 

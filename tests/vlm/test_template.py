@@ -143,7 +143,10 @@ BROKEN = {
     "undefined": (CHAT_TEMPLATE.replace("part['text']", "part.said.aloud"), "refuses .* \\(.*no attribute 'said'"),
     "wrong type": (CHAT_TEMPLATE.replace("part['text']", "part['text'] + 1"), "refuses .* .TypeError"),
     "escaped": (CHAT_TEMPLATE.replace("part['text']", "part['text'] | tojson"), "does not write a question as it"),
-    "twice": (CHAT_TEMPLATE.replace("{{ part['text'] }}", "{{ part['text'] }}{{ part['text'] }}"), "as it stands, once"),
+    "twice": (
+        CHAT_TEMPLATE.replace("{{ part['text'] }}", "{{ part['text'] }}{{ part['text'] }}"),
+        "as it stands, once",
+    ),
 }
 
 

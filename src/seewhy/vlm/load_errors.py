@@ -5,6 +5,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from transformers import logging as transformers_logging
 
 from seewhy.errors import SeeWhyError
@@ -58,32 +66,45 @@ def why_not_loaded(name: str, part: str, error: Exception) -> str:
         return f"Model {name} is not an image-text-to-text model that transformers knows. ({text[:300]})"
     if "trust_remote_code" in text:
         return f"Model {name} runs code of its own: read it, then set model.trust_remote_code to true. ({text[:300]})"
-    if not Path(name).is_dir() and (of_hub := _of_hub(name, text)):
+    if not Path(name).is_dir() and (of_hub := _of_hub(name, error)):
         return of_hub
     said = text if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {text}"
     where = "Check its files" if Path(name).is_dir() else "Check model.name_or_path and model.revision"
     return f"Model {name} could not be loaded: {part} cannot be read. {where}, or download it again. ({said[:500]})"
 
 
-def _of_hub(name: str, text: str) -> str | None:
+def _of_hub(name: str, error: Exception) -> str | None:
     """What the Hub, or the way to it, says of a model; None for all else."""
+    text = " ".join(str(error).split())
     low = text.lower()
-    if "gated" in low or "403" in text:
+
+    def is_about(kinds: tuple[type[Exception], ...], *words: str) -> bool:
+        return any(isinstance(one, kinds) for one in _chain(error)) or any(word in low for word in words)
+
+    if is_about((GatedRepoError,), "gated repo"):
         return (
             f"Model {name} is open only to those who have accepted its terms: accept them at "
             f"https://huggingface.co/{name}, then log in here with `hf auth login`. ({text[:200]})"
         )
-    if "is not a valid git identifier" in text or "revision not found" in low:
+    if is_about((RevisionNotFoundError,), "is not a valid git identifier"):
         return f"Model {name} has no such revision: correct model.revision. ({text[:200]})"
-    if any(word in low for word in ("offline", "connect", "timed out", "timeout", "locate the file", "resolve")):
+    unreachable = ("offline", "couldn't connect", "name or service not known", "timed out", "locate the file")
+    if is_about((LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, TimeoutError), *unreachable):
         return (
             f"Model {name} is not on this machine and the Hub cannot be reached. Put its config.json, tokenizer and "
             f"processor files, chat template and (to run it) *.safetensors into a folder, and set model.name_or_path "
             f"to that; or fill the cache with `hf download {name}` where there is a connection. ({text[:200]})"
         )
-    if any(word in low for word in ("valid model identifier", "repository not found", "404", "401", "repo id")):
+    if is_about((RepositoryNotFoundError, HFValidationError), "is not a valid model identifier", "repo id must"):
         return (
-            f"There is no model {name} on the Hub, nor a folder of that name here: correct model.name_or_path. If it is "
-            f"private, log in with `hf auth login`. ({text[:200]})"
+            f"There is no model {name} on the Hub, nor a folder of that name here: correct model.name_or_path. If it "
+            f"is private, log in with `hf auth login`. ({text[:200]})"
         )
     return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that it was raised from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

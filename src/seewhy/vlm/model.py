@@ -230,7 +230,9 @@ class VisionLanguageModel:
             ids = self.tokenise(self.render("?", image=True), Image.new("RGB", (64, 64)))["input_ids"]
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             # some processors count the images in the text themselves; others lack a setting that they need
-            raise SeeWhyError(f"Model {self.name} takes no image through its chat template and processor. ({error})") from error
+            raise SeeWhyError(
+                f"Model {self.name} takes no image through its chat template and processor. ({error})"
+            ) from error
         if not (ids == self.image_token_id).any():
             raise SeeWhyError(
                 f"The chat template of model {self.name} leaves the image out: it must write the processor's image "
@@ -251,6 +253,6 @@ def _check_whole(name: str, model: PreTrainedModel, missing: Collection[str]) ->
     lacking = sorted(set(missing) & {key for key, _ in model.named_parameters()})
     if lacking:
         raise SeeWhyError(
-            f"The weights of model {name} lack {len(lacking)} tensors ({', '.join(lacking[:3])}), which would be random "
-            f"numbers: the files are not whole, or of another model than config.json says. Download it again."
+            f"The weights of model {name} lack {len(lacking)} tensors ({', '.join(lacking[:3])}), which would be "
+            f"random numbers: the files are not whole, or of another model than config.json says. Download it again."
         )

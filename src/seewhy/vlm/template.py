@@ -7,7 +7,6 @@ every copy that is saved or exported keeps it. Where it has none, the model is r
 
 import re
 from collections.abc import Sequence
-from os.path import commonprefix
 from typing import Any
 
 from jinja2 import TemplateError, TemplateSyntaxError
@@ -140,8 +139,9 @@ def opening_fault(processor: ProcessorMixin) -> str | None:
     White space is no difference, and neither is a thought that the prompt opens and closes.
     """
     asked, before_answer = prompt(processor, "?", image=False), conversation(processor).split(MARK)[0]
-    shared = commonprefix([asked, before_answer])
-    extra, lead = asked[len(shared) :], before_answer[len(shared) :]
+    pairs = zip(asked, before_answer, strict=False)
+    shared = next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(asked), len(before_answer)))
+    extra, lead = asked[shared:], before_answer[shared:]
     if not lead.strip() and (not extra.strip() or _ENDS_A_THOUGHT.search(extra)):
         return None
     if extra.strip():
