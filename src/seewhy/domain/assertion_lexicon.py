@@ -177,40 +177,36 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
         \u3067 \u306f \u306a \u3044 ; \u3067 \u306f \u3042 \u308a \u307e \u305b \u3093 ; \u3058 \u3083 \u306a \u3044 ; \uc774/\uac00 \uc544 \ub2d9 \ub2c8 \ub2e4 ; \uc774/\uac00 \uc544 \ub2c8 ; \u0928\u0939\u0940\u0902"""),
 )  # fmt: skip
 
-MARKS = frozenset(". ? , : ( )".split())
-SENTENCE_ENDS = frozenset(". ?".split())
+MARKS = frozenset([".", "?", ",", ":", "(", ")"])
+SENTENCE_ENDS = frozenset([".", "?"])
 CONJUNCTIONS = frozenset(
-    "but however although though whereas while yet because since so therefore thus hence consequently nevertheless "
-    "nonetheless otherwise as rather which whose who despite".split()
+    ["but", "however", "although", "though", "whereas", "while", "yet", "because", "since", "so", "therefore", "thus", "hence", "consequently", "nevertheless", "nonetheless", "otherwise", "as", "rather", "which", "whose", "who", "despite"]
 )
 """What ends every scope, unless a trigger holds it."""
 CONDITIONALS = frozenset(["would", "could", "might"])
 CONTRASTS = frozenset(["but", "yet", "however", "although", "though"])
 OPEN = frozenset(
-    "sure certain could might may possibly maybe perhaps also unclear or whether not uncertain tell".split()
+    ["sure", "certain", "could", "might", "may", "possibly", "maybe", "perhaps", "also", "unclear", "or", "whether", "not", "uncertain", "tell"]
 )
 """What, behind a contrast, keeps the matter open."""
 RELATIVES = frozenset(["which", "who", "whose", "that", "where"])
 VERBS = frozenset(
-    "is are was were has have had does do did can could will would may might must shows show showed looks look appears "
-    "appear seems seem makes make means suggests suggest indicates indicate confirms confirm tells tell lacks gives give "
-    "points point matches fits remains remain exhibits exhibit displays display features possesses possess leads rules excludes "
-    "identifies helps supports describes resembles differs".split()
+    ["is", "are", "was", "were", "has", "have", "had", "does", "do", "did", "can", "could", "will", "would", "may", "might", "must", "shows", "show", "showed", "looks", "look", "appears", "appear", "seems", "seem", "makes", "make", "means", "suggests", "suggest", "indicates", "indicate", "confirms", "confirm", "tells", "tell", "lacks", "gives", "give", "points", "point", "matches", "fits", "remains", "remain", "exhibits", "exhibit", "displays", "display", "features", "possesses", "possess", "leads", "rules", "excludes", "identifies", "helps", "supports", "describes", "resembles", "differs"]
 )
-OPENERS = frozenset("with has have having shows showing show displays displaying features featuring".split())
+OPENERS = frozenset(["with", "has", "have", "having", "shows", "showing", "show", "displays", "displaying", "features", "featuring"])
 """What opens a new phrase: a scope that runs backwards ends there."""
-SUBJECTS = frozenset("it this he she they i we you there these those".split())
-DETERMINERS = frozenset("a an the its their his her this that these those".split())
+SUBJECTS = frozenset(["it", "this", "he", "she", "they", "i", "we", "you", "there", "these", "those"])
+DETERMINERS = frozenset(["a", "an", "the", "its", "their", "his", "her", "this", "that", "these", "those"])
 INDEFINITE = frozenset(["a", "an"])
 JOINS = frozenset(
-    "of in on at to with for from by or nor and than as like not no any either neither , ( between over under".split()
+    ["of", "in", "on", "at", "to", "with", "for", "from", "by", "or", "nor", "and", "than", "as", "like", "not", "no", "any", "either", "neither", ",", "(", "between", "over", "under"]
 )
 """Words behind which a determiner opens no new subject."""
 
 ASKING = frozenset(
-    "is are was were do does did can could may might will would should has have what which who where when how why".split()
+    ["is", "are", "was", "were", "do", "does", "did", "can", "could", "may", "might", "will", "would", "should", "has", "have", "what", "which", "who", "where", "when", "how", "why"]
 )
-TAGS = frozenset("is are was were do does did has have not right no correct yes true ok".split())
+TAGS = frozenset(["is", "are", "was", "were", "do", "does", "did", "has", "have", "not", "right", "no", "correct", "yes", "true", "ok"])
 TAKEN_FOR_GRANTED = (
     ("why", "is"), ("why", "this"), ("why", "it"), ("why", "a"), ("why", "an"), ("why", "the"), ("why", "do"), ("why", "am"),
     ("why", "are"), ("why", "@"), ("how", "do"), ("how", "can"), ("how", "is"), ("how", "did"), ("how", "to"), ("what", "makes"), ("what", "shows"),

@@ -21,42 +21,29 @@ _THING = 2
 """Words that may follow the first half, as in "tomato LEAF is healthy" for the label "tomato healthy"."""
 
 STATES = frozenset(
-    "healthy unhealthy normal abnormal diseased infected uninfected infested benign malignant ripe unripe overripe rotten "
-    "spoiled mouldy fresh stale dry wet raw cooked uncooked open closed broken unbroken damaged undamaged intact defective "
-    "faulty cracked uncracked scratched bent dented worn corroded rusty clean dirty empty full occupied vacant positive "
-    "negative parasitized parasitised parasitic dead alive mature immature inflamed blurred blurry genuine fake counterfeit "
-    "contaminated burnt burned melted frozen peeled unpeeled sliced whole".split()
+    ["healthy", "unhealthy", "normal", "abnormal", "diseased", "infected", "uninfected", "infested", "benign", "malignant", "ripe", "unripe", "overripe", "rotten", "spoiled", "mouldy", "fresh", "stale", "dry", "wet", "raw", "cooked", "uncooked", "open", "closed", "broken", "unbroken", "damaged", "undamaged", "intact", "defective", "faulty", "cracked", "uncracked", "scratched", "bent", "dented", "worn", "corroded", "rusty", "clean", "dirty", "empty", "full", "occupied", "vacant", "positive", "negative", "parasitized", "parasitised", "parasitic", "dead", "alive", "mature", "immature", "inflamed", "blurred", "blurry", "genuine", "fake", "counterfeit", "contaminated", "burnt", "burned", "melted", "frozen", "peeled", "unpeeled", "sliced", "whole"]
 )
 """Words that say how a thing is, not what: a class that starts or ends with one is also said as "<thing> is <state>"."""
-_COPULAS = frozenset("is are was were looks look appears appear seems seem remains remain".split())
+_COPULAS = frozenset(["is", "are", "was", "were", "looks", "look", "appears", "appear", "seems", "seem", "remains", "remain"])
 _LINKS = frozenset(
-    "with shows show showing shown has have having had is are was were be been being appears appear seems looks look to by from of "
-    "in due the a an this some clear clearly typical characteristic severe mild moderate likely probably most very visible obvious "
-    "early-stage infected affected attacked damaged diseased covered suffering suffers suffer suffered caused afflicted infested "
-    "signs sign symptoms symptom evidence exhibits exhibit exhibiting displays display displaying presents presenting contains "
-    "containing consistent indicative suggestive suggesting disease damage infection that which and acute bilateral unilateral "
-    "focal".split()
+    ["with", "shows", "show", "showing", "shown", "has", "have", "having", "had", "is", "are", "was", "were", "be", "been", "being", "appears", "appear", "seems", "looks", "look", "to", "by", "from", "of", "in", "due", "the", "a", "an", "this", "some", "clear", "clearly", "typical", "characteristic", "severe", "mild", "moderate", "likely", "probably", "most", "very", "visible", "obvious", "early-stage", "infected", "affected", "attacked", "damaged", "diseased", "covered", "suffering", "suffers", "suffer", "suffered", "caused", "afflicted", "infested", "signs", "sign", "symptoms", "symptom", "evidence", "exhibits", "exhibit", "exhibiting", "displays", "display", "displaying", "presents", "presenting", "contains", "containing", "consistent", "indicative", "suggestive", "suggesting", "disease", "damage", "infection", "that", "which", "and", "acute", "bilateral", "unilateral", "focal"]
 )
 """Words between the halves of "leaf with late blight": "leaf shows clear signs of late blight"."""
 _NOT_BEFORE_STATE = frozenset(
-    "not no never neither nor un non hardly less than but like unlike if would could might may whether than other another "
-    "without as".split()
+    ["not", "no", "never", "neither", "nor", "un", "non", "hardly", "less", "than", "but", "like", "unlike", "if", "would", "could", "might", "may", "whether", "than", "other", "another", "without", "as"]
 )
 _FUNCTION = frozenset(
-    "is was are were because since as due and or nor with in on at from based given but which that than by here if has "
-    "looks appears seems vs versus".split()
+    ["is", "was", "are", "were", "because", "since", "as", "due", "and", "or", "nor", "with", "in", "on", "at", "from", "based", "given", "but", "which", "that", "than", "by", "here", "if", "has", "looks", "appears", "seems", "vs", "versus"]
 )
 """Words that no article and no quantity stands before."""
 _DESIGNATORS = frozenset(
-    "class letter option answer type grade category label choice group digit number numeral figure stage level code model series "
-    "character symbol sign variant phase".split()
+    ["class", "letter", "option", "answer", "type", "grade", "category", "label", "choice", "group", "digit", "number", "numeral", "figure", "stage", "level", "code", "model", "series", "character", "symbol", "sign", "variant", "phase"]
 )
 _ARTICLES = frozenset(["a", "an", "the", "is", "as", "called", "named"])
 _WEAK = frozenset(["a", "i", "one", "an"])
 """Letters and numbers that are common words of English too."""
 _UNITS = frozenset(
-    "feet foot ft m metres meters km kilometres kilometers miles mile mi inches inch cm mm kg g lb lbs pounds tons tonnes hours "
-    "hour minutes seconds years year days people passengers seats mph kmh kts knots pixels px percent dollars degrees".split()
+    ["feet", "foot", "ft", "m", "metres", "meters", "km", "kilometres", "kilometers", "miles", "mile", "mi", "inches", "inch", "cm", "mm", "kg", "g", "lb", "lbs", "pounds", "tons", "tonnes", "hours", "hour", "minutes", "seconds", "years", "year", "days", "people", "passengers", "seats", "mph", "kmh", "kts", "knots", "pixels", "px", "percent", "dollars", "degrees"]
 )
 
 
@@ -182,7 +169,7 @@ def spellings(name: str, label: str | None) -> Iterator[Form]:
     """The name's own spelling first, then its plurals, possessives and the like."""
     key = name_key(name)
     stops = any(tokenise(name).marks[1:-1])
-    alone = len(key) == 1 and (len(key[0]) == 1 and key[0].isascii() or key[0] in NUMBERS or key[0] in _WEAK)
+    alone = len(key) == 1 and ((len(key[0]) == 1 and key[0].isascii()) or key[0] in NUMBERS or key[0] in _WEAK)
     yield Form(label, key, stops, alone)
     if alone:
         return
