@@ -63,6 +63,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     return RunConfig(
         output=str(root / "run"),
         rounds=2,
+        minimum_support=0.0,  # random weights say nothing
         controls=("nl",),
         data=DataConfig(source=str(root / "images"), concepts=str(root / "concepts.yaml"), noun="bird"),
         model=ModelConfig(name_or_path=str(tiny_llava(root / "model")), device="cpu", batch_size=12),
