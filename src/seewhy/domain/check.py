@@ -147,10 +147,10 @@ def _text_findings(data: DataConfig, reading: Reading) -> tuple[list[Finding], C
     """Noun and questions, the truth file, and the concept bank against the classes; and that bank."""
     findings: list[Finding] = []
     labels = sorted({row.label for row in reading.rows})
-    examples, root = _examples(reading.rows), reading.root
+    examples, root, phrases = _examples(reading.rows), reading.root, _phrases(data, reading)
     for kind, read in (
         ("questions", lambda: Questions.for_noun(data.noun, data.questions)),
-        ("truth", lambda: load_truth(Path(data.truth), examples, root) if data.truth else None),
+        ("truth", lambda: load_truth(Path(data.truth), examples, root, phrases) if data.truth else None),
     ):
         try:
             read()
@@ -179,6 +179,14 @@ def _text_findings(data: DataConfig, reading: Reading) -> tuple[list[Finding], C
             findings.append(Finding("error", "concepts", "the concept bank", (*problems, *misfits)))
     known = ConceptBank({label: bank.get(label, ()) for label in labels}, bank.aliases)
     return findings, with_aliases(known, reading.aliases)
+
+
+def _phrases(data: DataConfig, reading: Reading) -> tuple[str, ...] | None:
+    """The phrases of the concept bank; None where it cannot be read, which is said elsewhere."""
+    try:
+        return read_bank(data, reading)[0].all_concepts
+    except SeeWhyError:
+        return None
 
 
 def _examples(rows: Sequence[Row]) -> list[Example]:

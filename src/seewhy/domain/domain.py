@@ -112,7 +112,7 @@ def load_domain(data: DataConfig, cache: Path | None = None) -> Domain:
         if not isinstance(image, str)
     }
     examples = tuple(example for example, _ in whole.values())
-    truth = _read_truth(data, reading, bank, examples)
+    truth = _read_truth(data, reading, bank, written, examples)
     for note in [
         *reading.notes,
         *copies_notes(copies),
@@ -159,11 +159,14 @@ def with_aliases(bank: ConceptBank, further: Mapping[str, Sequence[str]]) -> Con
 
 
 def _read_truth(
-    data: DataConfig, reading: Reading, bank: ConceptBank, examples: Sequence[Example]
+    data: DataConfig, reading: Reading, bank: ConceptBank, written: ConceptBank, examples: Sequence[Example]
 ) -> Mapping[str, Truth] | None:
-    """What the user says is true, or the data set does, if it speaks of the bank's concepts."""
+    """What the user says is true, or the data set does, if it speaks of the bank's concepts.
+
+    `written` is the bank with the classes of which there is no image: a user may have marked their phrases too.
+    """
     if data.truth:
-        return load_truth(Path(data.truth), examples, reading.root)
+        return load_truth(Path(data.truth), examples, reading.root, written.all_concepts)
     if reading.truth is None:
         return None
     strange = set(bank.all_concepts) - reading.vocabulary
