@@ -14,7 +14,7 @@ NAMED_ELSEWHERE = {"output", "seed", "shard_size", "tune.replay"} | {
     n for n in known_settings() if n.startswith("data.")
 }
 """Held against a run otherwise: by the run folder itself, or by a digest of the data's content."""
-WHAT_IS_MADE = {"rounds", "keep_going", "controls"} | {
+WHAT_IS_MADE = {"rounds", "keep_going", "minimum_support", "controls"} | {
     f"evaluate.{name}" for name in ("split", "bootstrap", "consistency", "fluency")
 }
 """Says which stages there are, or how their outputs are counted; no stage's own output depends on it."""
