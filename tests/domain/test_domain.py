@@ -319,6 +319,20 @@ def test_truth_is_read(data: DataConfig, tmp_path: Path) -> None:
     assert truth["test/Raven/3"].boxes == {"big bill": (1, 2, 3, 4)}
 
 
+def test_truth_says_what_is_absent_and_whether_it_is_complete(data: DataConfig, tmp_path: Path) -> None:
+    lines = [
+        {"image": "test/Crow/3.png", "visible": ["Black  bills"], "absent": ["big bill"]},
+        {"image": "test/Raven/3.png", "visible": [], "complete": True},
+    ]
+    path = tmp_path / "truth.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    truth = load_domain(replace(data, truth=str(path))).truth
+    assert truth is not None
+    crow, raven = truth["test/Crow/3"], truth["test/Raven/3"]
+    assert (crow.visible, crow.absent, crow.complete) == (("black bill",), ("big bill",), False)
+    assert (raven.absent, raven.complete) == ((), True)
+
+
 @pytest.mark.parametrize(
     ("record", "message"),
     [
@@ -329,6 +343,15 @@ def test_truth_is_read(data: DataConfig, tmp_path: Path) -> None:
         ({"image": "test/Crow/3.png", "visible": ["a"], "boxes": {"a": [1, 2, 1, 4]}}, "four whole numbers"),
         ({"image": "test/Crow/3.png", "visible": ["a"], "boxes": {"b": [1, 2, 3, 4]}}, "'b' has a box and is not"),
         ({"image": "test/Crow/3.png", "visible": ["a"], "extra": 1}, "unknown key 'extra'"),
+        ({"image": "test/Crow/3.png", "visible": ["a"], "absent": ["a"]}, "'a' is both visible and absent"),
+        ({"image": "test/Crow/3.png", "visible": [], "absent": "a"}, "'absent' is not a list of phrases"),
+        ({"image": "test/Crow/3.png", "visible": [], "complete": "yes"}, "'complete' is 'yes', not true or false"),
+        ({"image": "test/Crow/3.png", "visible": [], "completed": 1}, "(did you mean 'complete'?)"),
+        (
+            {"image": "test/Crow/3.png", "visible": ["black bil"]},
+            "no phrase of the concept bank (did you mean 'black bill'?)",
+        ),
+        ({"image": "test/Crow/3.png", "visible": [], "absent": ["zebra stripes"]}, "or add it to the concept bank"),
         ({"image": "test/Raven/3.png", "visible": []}, "'test/Raven/3' has a line already"),
     ],
 )

@@ -30,6 +30,7 @@ from seewhy.domain.loaders.truth import load_truth
 from seewhy.domain.notes import copies_notes, deep_notes, left_out_notes, spoken_notes, unused_notes
 from seewhy.domain.problems import raise_problems, shorten
 from seewhy.domain.questions import Questions
+from seewhy.domain.sentence_check import sentence_problems
 from seewhy.domain.words import name_key
 from seewhy.errors import SeeWhyError
 from seewhy.progress import progress, say
@@ -111,7 +112,7 @@ def load_domain(data: DataConfig, cache: Path | None = None) -> Domain:
         if not isinstance(image, str)
     }
     examples = tuple(example for example, _ in whole.values())
-    truth = _read_truth(data, reading, bank, examples)
+    truth = _read_truth(data, reading, bank, written, examples)
     for note in [
         *reading.notes,
         *copies_notes(copies),
@@ -158,11 +159,14 @@ def with_aliases(bank: ConceptBank, further: Mapping[str, Sequence[str]]) -> Con
 
 
 def _read_truth(
-    data: DataConfig, reading: Reading, bank: ConceptBank, examples: Sequence[Example]
+    data: DataConfig, reading: Reading, bank: ConceptBank, written: ConceptBank, examples: Sequence[Example]
 ) -> Mapping[str, Truth] | None:
-    """What the user says is true, or the data set does, if it speaks of the bank's concepts."""
+    """What the user says is true, or the data set does, if it speaks of the bank's concepts.
+
+    `written` is the bank with the classes of which there is no image: a user may have marked their phrases too.
+    """
     if data.truth:
-        return load_truth(Path(data.truth), examples, reading.root)
+        return load_truth(Path(data.truth), examples, reading.root, written.all_concepts)
     if reading.truth is None:
         return None
     strange = set(bank.all_concepts) - reading.vocabulary
@@ -223,6 +227,8 @@ def class_problems(rows: Sequence[Row], bank: ConceptBank) -> list[str]:
     """Labels that cannot be said or told apart, and classes that cannot be learnt."""
     labels = sorted({row.label for row in rows})
     problems = label_problems(labels) + name_problems(labels, bank.aliases)
+    if not problems:
+        problems = sentence_problems(labels, bank.aliases, bank)
     if len(labels) == 1:
         problems.append(f"'{shorten(labels[0])}' is the only class; the method tells classes apart, so add another.")
     trained = {row.label for row in rows if row.split == "train"}

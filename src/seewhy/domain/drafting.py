@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import yaml
 from seewhy.domain.articles import with_article
 from seewhy.domain.phrases import (
     MAX_WORDS,
+    ClassNames,
     folded,
     generic,
     last_word_in,
@@ -167,11 +169,16 @@ def fault(concept: str, label: str, labels: Sequence[str], noun: str) -> str:
     """Why a tidied phrase is no concept of a class, as 'kind: detail'; empty where it is one."""
     if problem := unusable(concept):
         return problem
-    if name := named_in(concept, [label, *labels]) or last_word_in(concept, [label]):
+    if name := named_in(concept, [label]) or _names(tuple(labels)).first_in(concept) or last_word_in(concept, [label]):
         return f"names a class: {name}"
     if kind := unseen(concept):
         return f"not visual: {kind}"
     return "too generic" if generic(concept, noun) else ""
+
+
+@cache
+def _names(labels: tuple[str, ...]) -> ClassNames:
+    return ClassNames({label: (label,) for label in labels})
 
 
 def without_shared(phrases: Mapping[str, tuple[Phrase, ...]]) -> dict[str, tuple[Phrase, ...]]:

@@ -19,6 +19,7 @@ from seewhy.errors import SeeWhyError
 from seewhy.records import Turn
 from seewhy.vlm.augment import augment
 from seewhy.vlm.chat import Row, answered, encode_all, open_image
+from seewhy.vlm.image_sizes import of_file
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import share
 
@@ -73,7 +74,8 @@ class Schedule(Dataset[list[Row]]):
         image = self.opener(turns[0].image) if turns[0].image else None
         if image is not None and seed is not None:
             image = augment(image, self.changes, seed)
-        prompts = encode_all(self.vlm, [turn.query for turn in turns], image)
+        with of_file(turns[0].image):
+            prompts = encode_all(self.vlm, [turn.query for turn in turns], image)
         rows = [answered(self.vlm, prompt, turn.answer) for prompt, turn in zip(prompts, turns, strict=True)]
         for turn, row in zip(turns, rows, strict=True):
             check_length(self.vlm, turn, row)

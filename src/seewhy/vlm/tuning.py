@@ -41,6 +41,7 @@ from seewhy.vlm.learner import learner_of, load_trained, save_trained
 from seewhy.vlm.loss import answer_logits, answer_loss, answers_of
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import attend, why_not_shared
+from seewhy.vlm.saving import check_saveable
 from seewhy.vlm.schedule import MicroBatches, Schedule
 
 MARKER = "complete"
@@ -67,13 +68,14 @@ def tune(
     and returns the latter. For method "qlora" `vlm` is one that was loaded in 4 bits.
 
     Started again on the same folder it goes on from its last checkpoint. `vlm` is used up: load the result. Raises
-    SeeWhyError, naming the turn, for a text with a special token in it, and for no turns and for tuning that changed
-    nothing. Turns that are too long for the model are left out, with a warning (fitting.py).
+    SeeWhyError, naming the turn, for a text with a special token in it, for no turns, for a model that could not be
+    saved (saving.py), and for tuning that changed nothing. Turns that are too long are left out, with a warning.
 
     With `share_image` the turns of one image stand behind it in one sequence (prefix.py): the same gradients for less
     work, checked on real rows before the first step.
     """
     turns = fitting(vlm, turns, opener)
+    check_saveable(vlm.name, vlm.model, vlm.processor)
     dtype = vlm.model.dtype
     schedule = Schedule(
         vlm, turns, pairs=config.batch_size, epochs=config.epochs, changes=config.augment, seed=seed,
