@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from seewhy.errors import SeeWhyError
+from seewhy.model_files import check_encoder_folder
 
 _E5 = re.compile(r"(?<![a-z0-9])e5(?![a-z0-9])", re.IGNORECASE)
 _E5_PROMPTS = {"query": "query: ", "document": "passage: "}
@@ -41,12 +42,21 @@ class Encoder:
         from tokenizers import Tokenizer
 
         self.batch_size = batch_size
+        if Path(name_or_path).is_dir():
+            check_encoder_folder(Path(name_or_path))
         try:
             self.model = SentenceTransformer(name_or_path, device=None if device == "auto" else device)
-        except (OSError, ValueError) as error:
+            self.model.encode(["The bill is black."], show_progress_bar=False)  # tokenizer and weights may not fit
+        except MemoryError:
+            raise
+        except Exception as error:  # tokenizers raises Exception itself, others whatever a broken file makes them do
+            if "out of memory" in str(error).lower():
+                raise
+            said = " ".join(str(error).split())[:300] or type(error).__name__
             raise SeeWhyError(
-                f"There is no sentence-transformers model {name_or_path!r} ({str(error).splitlines()[0]}). Set "
-                "select.encoder to a folder, or to a name on the Hub (such as intfloat/e5-large) that can be reached."
+                f"There is no sentence-transformers model {name_or_path!r} that can be read ({said}). Set "
+                "select.encoder to a whole folder, or to a name on the Hub (such as intfloat/e5-large) that can be "
+                "reached."
             ) from error
         if is_plain_e5(name_or_path) and not any(self.model.prompts.values()):
             self.model.prompts = {**self.model.prompts, **_E5_PROMPTS}

@@ -39,8 +39,9 @@ def measure(
     split, n (images), answers; accuracy, accuracy_lenient, ee; stated_per_answer; with `selected` (example id -> the
     concepts that its image shows) cs; with `likelihoods` (of each answer, under the untuned base) fs; and with truth
     stated_true, stated_false, the latter split in stated_hidden (true, but not to be seen) and stated_wrong: shares of
-    all stated concepts, not means of shares. Intervals are over images. Raises SeeWhyError where there is nothing to
-    measure, or an answer is about an image that the domain does not have.
+    the stated concepts of which it is known, not means of shares; stated_verified says how many these are, and
+    stated_unverified what share of all stated concepts is not among them. Intervals are over images. Raises
+    SeeWhyError where there is nothing to measure, or an answer is about an image that the domain does not have.
     """
     counted = count(domain, predictions, matcher, stated, selected=selected, likelihoods=likelihoods)
     first = _examples(domain, [predictions[0].example_id])[0]
@@ -99,7 +100,9 @@ def count(
         truths = [domain.truth.get(e.id) for e in examples]
         verdicts = [count_verdicts(c, t) if t else (0, 0, 0) for c, t in zip(concepts, truths, strict=True)]
         verified = per_image(map(sum, verdicts))
+        stated_N = counted["stated_per_answer"][0]
         counted |= {
+            "stated_unverified": ([s - v for s, v in zip(stated_N, verified, strict=True)], stated_N),
             "stated_true": (per_image(true for true, _, _ in verdicts), verified),
             "stated_false": (per_image(hidden + wrong for _, hidden, wrong in verdicts), verified),
             "stated_hidden": (per_image(hidden for _, hidden, _ in verdicts), verified),
