@@ -111,7 +111,8 @@ def print_comparison(compared: Metrics, console: Console) -> None:
         lines.append((names[arm], _compared_cells(keys, rounds[-1], compared["ours_minus"].get(arm, {})), False))
     _print_tables(title, ["Arm", *(COLUMNS[key] for key in keys)], lines, console)
     console.print(
-        "Below an arm's figure: SeeWhy's minus the arm's (of shares in points) and its 95 % interval over images."
+        "Below an arm's figure: SeeWhy's minus the arm's (of shares in points) and its 95 % interval over seeds and"
+        " images."
     )
 
 
