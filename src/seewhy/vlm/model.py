@@ -65,7 +65,7 @@ class VisionLanguageModel:
                 name, config=config, dtype=torch_dtype, use_safetensors=True, **source
             )
             processor = AutoProcessor.from_pretrained(name, **source)
-        model.generation_config = saveable(model.generation_config)
+        model.generation_config = saveable(model.generation_config or GenerationConfig())
         vlm = cls(name, model, processor, {**source, "dtype": str(torch_dtype).removeprefix("torch.")})
         vlm._check_processor()
         if four_bit:
