@@ -29,8 +29,10 @@ from tiny import tiny_llava
 
 EVIL = """
 from pathlib import Path
-from transformers import LlavaConfig as EvilConfig
+from transformers import LlavaConfig
 Path({sentinel!r}).touch()
+class EvilConfig(LlavaConfig):
+    pass
 """
 
 
@@ -92,7 +94,9 @@ def test_evaluate_starts_no_program_of_a_received_run(received: Path, sentinel: 
 
 
 def test_who_opens_it_may_allow_it(received: Path, photo: str, sentinel: Path):
-    assert main(["explain", str(received), photo, "--samples", "1", "--trust_remote_code", "true"]) == 0
+    assert (
+        main(["explain", str(received), photo, "--samples", "1", "--trust_remote_code", "true"]) == 1
+    )  # it is no model
     assert sentinel.exists()
     sentinel.unlink()
     command = recorded_command(received)
