@@ -233,8 +233,12 @@ class RunConfig:
     start_from: Literal["previous", "base"] = "previous"
     """Tune each round's model from the round before, as in the paper, or from the untuned base anew."""
     keep_going: bool = False
-    """Run all rounds whatever the validation images say. Else a run stops after a round that is worse on them than the
-    best so far, beyond the 95 % interval, in accuracy or CS; without validation images it runs all."""
+    """Run all rounds whatever the validation images say, and whatever share of the bank the model has words for. Else a
+    run stops after a round that is worse on them than the best so far, beyond the 95 % interval, in accuracy or CS;
+    without validation images it runs all."""
+    minimum_support: float = 0.33
+    """Stop after the descriptions where less than this share of the concept bank's phrases is in words that the
+    descriptions use; `keep_going` goes on regardless."""
     controls: tuple[Literal["nl", "lge", "unfiltered", "class_level"], ...] = ()
     """Arms to train beside the method with as many answers and steps: 'nl' learns the label sentence alone, 'lge' the
     label and its class's whole list; 'unfiltered' keeps a random candidate for each query; 'class_level' takes the

@@ -38,6 +38,7 @@ NOT_ZERO = {
     "model.engine.start_timeout",
 }
 SHARES = {
+    "minimum_support",
     "data.val_share",
     "describe.top_p",
     "synthesise.top_p",

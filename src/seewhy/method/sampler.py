@@ -5,7 +5,7 @@ fall out of step. Here every prompt has an id, and `ask` hands the texts back un
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import cycle
 from random import Random
 from typing import Protocol
@@ -25,6 +25,10 @@ class Sampler(Protocol):
 
     def rejected_text(self, text: str) -> str | None:
         """Why this model must not be given `text` as text (it holds one of its special tokens), or None."""
+        ...
+
+    def refused_sizes(self, sizes: Iterable[tuple[int, int]]) -> Mapping[tuple[int, int], str]:
+        """Those of some image sizes (width, height) that this model cannot take, with the reason."""
         ...
 
 

@@ -27,6 +27,7 @@ from seewhy.vlm import template
 from seewhy.vlm.four_bit import quantise
 from seewhy.vlm.load_errors import loading, placed
 from seewhy.vlm.processor_gaps import fill_gaps
+from seewhy.vlm.saving import saveable
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class VisionLanguageModel:
         _check_whole(name, model, told["missing_keys"])
         with loading(name, "its processor or tokenizer"):
             processor = AutoProcessor.from_pretrained(name, **source)
+        model.generation_config = saveable(model.generation_config)
         vlm = cls(name, model, processor, {**source, "dtype": str(torch_dtype).removeprefix("torch.")})
         vlm._check_processor()
         if four_bit:

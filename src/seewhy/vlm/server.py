@@ -11,7 +11,7 @@ stays here without weights, to tell special tokens from text.
 import base64
 import gc
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
@@ -77,6 +77,10 @@ class ServerSampler:
     def rejected_text(self, text: str) -> str | None:
         """Why `text` may not be used as text with this model (a special token or chat marker in it), or None."""
         return self._loaded().rejected_text(text)
+
+    def refused_sizes(self, sizes: Iterable[tuple[int, int]]) -> Mapping[tuple[int, int], str]:
+        """Those of some image sizes (width, height) that the model's processor refuses, with what it says."""
+        return self._loaded().refused_sizes(sizes)
 
     def sample(self, prompts: Sequence[Prompt], sampling: Sampling, seed: int) -> list[list[str]]:
         """`sampling.samples` texts for each prompt, in the prompts' order: all of them, or SeeWhyError.
