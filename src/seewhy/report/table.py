@@ -20,12 +20,15 @@ COLUMNS = {
     "accuracy": "Accuracy",
     "accuracy_lenient": "Lenient accuracy",
     "ee": "Gives a reason (EE)",
+    "any_reason": "Any reason",
     "cs": "Consistent (CS)",
     "fs": "Perplexity (FS)",
     "stated_true": "Reasons true",
     "stated_hidden": "Reasons hidden",
     "stated_wrong": "Reasons false",
 }
+EE_COUNTS = "EE counts only phrases of the concept bank"
+"""What has to be known beside the figure: a reason in other words is not seen by it."""
 PERPLEXITIES = frozenset(["fs"])
 """Figures that are no shares: numbers from 1 on, lower being better."""
 CONTROLS = {"nl": "NL", "lge": "L+GE", "unfiltered": "Unfiltered", "class_level": "Class level"}
@@ -95,6 +98,8 @@ def print_results(metrics: Metrics, console: Console) -> None:
     title = f"Results on {first['n']} {first['split']} images (95 % intervals)"
     lines = [(row.model, [_stacked(c.value, c.interval) for c in row.cells], row.control) for row in body]
     _print_tables(title, ["Model", *columns], lines, console)
+    if "any_reason" in first:
+        console.print(f'{EE_COUNTS}; "{COLUMNS["any_reason"]}", answers that say anything besides a name.')
     if chosen := selection_cells(metrics):
         console.print("Concept selection: " + ", ".join(f"{title} {c.value}" for title, c in chosen.items()))
 
