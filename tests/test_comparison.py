@@ -59,3 +59,17 @@ def test_a_seed_named_twice_is_refused_before_any_work(config: RunConfig) -> Non
     with pytest.raises(SeeWhyError, match="each once"):
         compare(replace(config), [1, 1])
     assert not Path(config.output).exists()
+
+
+def test_controls_that_are_named_are_the_ones_compared(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[tuple[str, ...]] = []
+
+    def run(of_seed: RunConfig, **_options: object) -> None:
+        trained.append(of_seed.controls)
+        raise SeeWhyError("stopped")
+
+    monkeypatch.setattr("seewhy.loop.run", run)
+    for given in (("nl", "lge"), ()):
+        with pytest.raises(SeeWhyError, match="stopped"):
+            compare(replace(config, controls=given), [0])
+    assert trained == [("nl", "lge"), ("nl", "lge", "unfiltered", "class_level")]

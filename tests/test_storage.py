@@ -94,3 +94,37 @@ def test_other_weights_under_the_same_name_have_another_digest(tmp_path: Path):
     weights.write_bytes(b"a" * 99 + b"b")
     assert storage.weights_digest(tmp_path) != before
     assert storage.weights_digest(tmp_path / "no-such-folder") == ""
+
+
+def test_what_changes_no_output_is_no_part_of_a_digest(tmp_path: Path):
+    (tmp_path / "model.safetensors").write_bytes(b"a" * 100)
+    (tmp_path / "config.json").write_text("{}")
+    sampling = tmp_path / "generation_config.json"
+    sampling.write_text('{"temperature": 0.2, "eos_token_id": 2}')
+    before = storage.weights_digest(tmp_path)
+    sampling.write_text('{"do_sample": true, "temperature": 0.2, "eos_token_id": 2}')  # what the error asks for
+    for name in ("README.md", "LICENSE.txt", ".gitattributes", "trainer_state.json", "eval_results.json"):
+        (tmp_path / name).write_text("{}")
+    for name in ("onnx/config.json", ".cache/huggingface/download/config.json", "original/params.json"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("{}")
+    assert storage.weights_digest(tmp_path) == before
+    sampling.write_text('{"eos_token_id": [2, 7]}')
+    assert storage.weights_digest(tmp_path) != before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "config.json", "model-00001-of-00002.safetensors", "tokenizer.json", "tokenizer_config.json", "merges.txt",
+        "vocab.txt", "tokenizer.model", "preprocessor_config.json", "processor_config.json", "chat_template.jinja",
+        "additional_chat_templates/short.jinja", "1_Pooling/config.json", "modeling_own.py",
+    ],
+)  # fmt: skip
+def test_what_changes_an_output_is_part_of_a_digest(tmp_path: Path, name: str):
+    (tmp_path / "modules.json").write_text('[{"path": ""}, {"path": "1_Pooling"}]')
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("before")
+    before = storage.weights_digest(tmp_path)
+    (tmp_path / name).write_text("after!")
+    assert storage.weights_digest(tmp_path) != before

@@ -15,7 +15,9 @@ from seewhy.storage import write_atomically
 
 
 def compare(config: RunConfig, seeds: Sequence[int]) -> dict[str, Any]:
-    """Run the method beside every control for each seed; returns what OUTPUT/comparison.json then holds.
+    """Run the method beside its controls (`config.controls`, or else all of them) for each seed.
+
+    Returns what OUTPUT/comparison.json then holds.
 
     Each seed is a run of its own in OUTPUT/seed-N, and goes on where it was stopped. The comparison holds, for every
     arm, its figures after each round (mean over seeds, and each seed's), and after the last round how much better the
@@ -23,7 +25,7 @@ def compare(config: RunConfig, seeds: Sequence[int]) -> dict[str, Any]:
     """
     if not seeds or len(set(seeds)) < len(seeds):
         raise SeeWhyError(f"The seeds are {list(seeds)}; name at least one, and each once: --seeds '[0, 1, 2]'.")
-    every_arm: Any = {"controls": tuple(CONTROLS), "keep_going": True}  # as many rounds for all of them
+    every_arm: Any = {"controls": config.controls or tuple(CONTROLS), "keep_going": True}  # as many rounds for all
     runs = [replace(config, output=str(Path(config.output) / f"seed-{seed}"), seed=seed, **every_arm) for seed in seeds]
     for run in runs:
         loop.run(run, judge_support=not config.keep_going)

@@ -1,6 +1,6 @@
 """Each step of the method, bound to its stage in the run folder, so that what is done is never done twice.
 
-Throughput settings (device, batch size, checkpoints, trackers) are no part of a stage's fingerprint.
+Which settings are part of a stage's fingerprint, and which may change in the midst of a run: fingerprints.py.
 """
 
 import os

@@ -20,7 +20,7 @@ def test_a_mean_over_seeds_has_the_mean_of_their_intervals():
     low, high = np.mean(np.array(own, float), axis=0)
     found = mean_estimate("accuracy", seeds, resamples=200, seed=0)
     assert found == (0.625, (pytest.approx(low), pytest.approx(high)))
-    fluent = [{"fs": ([2.0], [1.0])}, {"fs": ([4.0], [2.0])}]
+    fluent = [{"fs": ([2.0] * 4, [1.0] * 4)}, {"fs": ([4.0] * 4, [2.0] * 4)}]
     assert mean_estimate("fs", fluent, resamples=5, seed=0) == (pytest.approx(np.e**2), pytest.approx((np.e**2,) * 2))
 
 

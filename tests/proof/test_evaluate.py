@@ -69,6 +69,7 @@ def test_figures_of_a_model():
     assert metrics["stated_verified"] == 4
     assert (metrics["stated_true"], metrics["stated_hidden"], metrics["stated_wrong"]) == (0.5, 0.25, 0.25)
     assert metrics["stated_false"] == 0.5
+    assert (metrics["accuracy_n"], metrics["stated_true_n"], metrics["stated_true_images"]) == (4, 4, 2)
     low, high = metrics["accuracy_interval"]
     assert 0 <= low < 0.75 < high <= 1
 

@@ -19,7 +19,7 @@ from seewhy.vlm.adapter import add_adapter, merge_adapter
 from seewhy.vlm.chat import IGNORED
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
-from seewhy.vlm.tuning import Checkpoints, _CheckpointedTrainer, tune
+from seewhy.vlm.tuning import Checkpoints, _CheckpointedTrainer, _made_of, tune
 from tiny import tiny_llava
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -45,9 +45,11 @@ def picture(path: Path, colour: str) -> str:
     return str(path)
 
 
-def tune_in_process(base: Path, out: Path, step: int = 0, place: str = "never") -> int:
-    """Exit code of a process that tunes: 0, or -9 where it was killed."""
-    process = PROCESSES.Process(target=tune_once.tune_once, args=(base, out, step, place))
+def tune_in_process(
+    base: Path, out: Path, step: int = 0, place: str = "never", change: dict[str, Any] | None = None
+) -> int:
+    """Exit code of a process that tunes, with settings changed: 0, or -9 where it was killed."""
+    process = PROCESSES.Process(target=tune_once.tune_once, args=(base, out, step, place, change or {}))
     process.start()
     process.join()
     assert process.exitcode in (0, -9)
@@ -175,17 +177,53 @@ def test_a_round_that_changed_nothing_is_not_believed(base: Path, tmp_path: Path
     assert not (tmp_path / "out/model").exists()
 
 
-def test_checkpoints_of_another_plan_do_not_count(tmp_path: Path):
-    Checkpoints(tmp_path, "before").newest()
+def test_checkpoints_of_another_plan_do_not_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    before, after = {"tune": {"micro_batch_size": 8}}, {"tune": {"micro_batch_size": 4}}
+    Checkpoints(tmp_path, before).newest()
     (tmp_path / "checkpoint-2").mkdir()
-    Checkpoints(tmp_path, "before").complete(2)
-    assert Checkpoints(tmp_path, "before").newest() == str(tmp_path / "checkpoint-2")
-    assert Checkpoints(tmp_path, "after").newest() is None
+    Checkpoints(tmp_path, before).complete(2)
+    assert Checkpoints(tmp_path, before).newest() == str(tmp_path / "checkpoint-2")
+    assert "anew" not in capsys.readouterr().err
+    assert Checkpoints(tmp_path, after).newest() is None
     assert not (tmp_path / "checkpoint-2").exists()
+    said = capsys.readouterr().err
+    assert "tuning begins anew, without checkpoint-2" in said
+    assert "(tune.micro_batch_size: 8 -> 4)" in said
+
+
+@pytest.mark.parametrize("change", [{"checkpoint_steps": 1}, {"gradient_checkpointing": True}])
+def test_a_throughput_setting_changed_midway_goes_on_from_the_checkpoint(
+    base: Path, tmp_path: Path, uninterrupted: dict[str, str], change: dict[str, Any]
+):
+    assert tune_in_process(base, tmp_path, 4, "step") == -9
+    (checkpoint,) = (tmp_path / "checkpoints").glob("checkpoint-4")
+    made = checkpoint.stat().st_ino
+    assert tune_in_process(base, tmp_path, 5, "step", change) == -9
+    (newest,) = (tmp_path / "checkpoints").iterdir()
+    if "checkpoint_steps" in change:
+        assert newest.name == "checkpoint-5"
+    else:
+        assert (newest.name, newest.stat().st_ino) == ("checkpoint-4", made)
+    assert tune_in_process(base, tmp_path, 0, "never", change) == 0
+    assert digests(tmp_path) == uninterrupted
+
+
+def test_trackers_are_no_part_of_a_checkpoint():
+    before, after = (_made_of([], replace(CONFIG, trackers=t), 0, shared=True) for t in ((), ("tensorboard",)))
+    assert before == after
+    assert _made_of([], replace(CONFIG, epochs=2), 0, shared=True) != before
+
+
+def test_another_micro_batch_size_midway_begins_that_tuning_anew(base: Path, tmp_path: Path):
+    change = {"micro_batch_size": 4}
+    assert tune_in_process(base, tmp_path / "never", 0, "never", change) == 0
+    assert tune_in_process(base, tmp_path / "changed", 4, "step") == -9
+    assert tune_in_process(base, tmp_path / "changed", 0, "never", change) == 0
+    assert digests(tmp_path / "changed") == digests(tmp_path / "never")
 
 
 def test_half_removed_checkpoints_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    checkpoints = Checkpoints(tmp_path, "plan")
+    checkpoints = Checkpoints(tmp_path, {"seed": 0})
     (tmp_path / "checkpoint-2").mkdir()
     checkpoints.complete(2)
     monkeypatch.setattr(shutil, "rmtree", Mock(side_effect=KeyboardInterrupt))  # dies before the first file is gone

@@ -42,9 +42,11 @@ the same images and queries, as many answers and steps, several seeds; one table
 examples:
   seewhy compare configs/fieldguide.yaml --output runs/compare
   seewhy compare configs/fieldguide.yaml --seeds '[0, 1]' --rounds 2 --output runs/compare
+  seewhy compare configs/fieldguide.yaml --controls '[nl, lge]' --output runs/compare
 
 Each seed is a run in OUTPUT/seed-N; stopped, it goes on where it was when the same command is given again. The figures
-are written to OUTPUT/comparison.json. It takes about five times as long as a run, for each seed.
+are written to OUTPUT/comparison.json. With all controls it takes about five times as long as a run, for
+each seed; `--controls` takes some of them, and others can be added later.
 """
 
 

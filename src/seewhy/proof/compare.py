@@ -10,6 +10,7 @@ import numpy as np
 
 from seewhy.proof.bootstrap import interval
 from seewhy.proof.claims import mean_bounds
+from seewhy.proof.fluency import NAME as FLUENCY
 from seewhy.proof.fluency import in_units
 
 Counts = Mapping[str, tuple[Sequence[float], Sequence[float]]]
@@ -37,7 +38,7 @@ def mean_estimate(
     if not seeds or any(name not in counts or not sum(counts[name][1]) for counts in seeds):
         return None
     value = arm_figures([{name: counts[name]} for counts in seeds])[name]
-    bounds = [interval(*counts[name], resamples=resamples, seed=seed) for counts in seeds]
+    bounds = [interval(*counts[name], resamples=resamples, seed=seed, share=name != FLUENCY) for counts in seeds]
     return float(value), mean_bounds([in_units(name, list(pair)) for pair in bounds if pair])  # pyright: ignore[reportArgumentType]
 
 

@@ -1,7 +1,9 @@
 """The figures of one model on one split, and of the concept selection, as they stand in metrics.json.
 
-Each figure is a share between 0 and 1 (`fs`: a perplexity) with its 95 % interval beside it (`accuracy`,
-`accuracy_interval`). Figures that need the truth of the images are there only where it is known.
+Each figure is a share between 0 and 1 (`fs`: a perplexity). Beside it stand its 95 % interval, where enough was
+counted, and what was counted: `accuracy`, `accuracy_interval`, `accuracy_n`; `stated_true_images` says of how many
+images the `stated_true_n` concepts are (proof/bootstrap.py). Figures that need the truth of the images are there only
+where it is known.
 """
 
 from collections import defaultdict
@@ -17,7 +19,7 @@ from seewhy.proof.consistency import consistency
 from seewhy.proof.explanation import StatedConcepts, explains
 from seewhy.proof.faithfulness import count_selected, count_verdicts
 from seewhy.proof.fluency import NAME as FLUENCY
-from seewhy.proof.fluency import in_units, nats_and_tokens
+from seewhy.proof.fluency import in_figures, nats_and_tokens
 from seewhy.proof.reasons import AnyReason
 from seewhy.records import Example, Likelihood, Prediction, Selection
 
@@ -51,8 +53,7 @@ def measure(
         metrics |= {"stated_verified": int(sum(counted["stated_true"][1]))}
     for name, (hits_N, of_N) in counted.items():
         if name != "stated_per_answer":
-            estimates = estimate(name, hits_N, of_N, resamples=resamples, seed=seed)
-            metrics |= {key: in_units(name, value) for key, value in estimates.items()}
+            metrics |= in_figures(name, estimate(name, hits_N, of_N, resamples=resamples, seed=seed))
     return metrics
 
 

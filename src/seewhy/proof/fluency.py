@@ -10,7 +10,7 @@ FS says how far tuning has moved the model's way of writing. A name that the bas
 and more the shorter the answer is: bare names are few tokens, all of them rare.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -32,3 +32,9 @@ def nats_and_tokens(
 def in_units(name: str, ratio: float | list[float]) -> float | list[float]:
     """A ratio of sums, or several, as the figure `name`: of nats over tokens the exponential, any other as it is."""
     return np.exp(ratio).tolist() if name == NAME else ratio
+
+
+def in_figures(name: str, estimated: Mapping[str, float | list[float]]) -> dict[str, float | list[float]]:
+    """The ratio and the interval of an estimate (`bootstrap.estimate`) in the units of the figure `name`."""
+    ratios = (name, f"{name}_interval")
+    return {key: in_units(name, value) if key in ratios else value for key, value in estimated.items()}

@@ -31,8 +31,8 @@ _EMPTY = _OPENS | frozenset([
     "here", "i", "identify", "image", "in", "is", "it", "kind", "known", "label", "likely", "look", "looks", "like",
     "me", "most", "my", "name", "named", "no", "not", "object", "of", "on", "or", "our", "photo", "photograph",
     "picture", "probably", "reason", "reasons", "see", "seem", "seems", "seen", "she", "so", "some", "specific",
-    "species", "sure", "that", "the", "there", "therefore", "they", "think", "this", "those", "these", "to", "type", "very", "visible",
-    "visual", "was", "we", "were", "what", "why", "would", "yes", "you",
+    "species", "sure", "that", "the", "there", "therefore", "they", "think", "this", "those", "these", "to", "type",
+    "very", "visible", "visual", "was", "we", "were", "what", "why", "would", "yes", "you",
 ])  # fmt: skip
 """Words that say nothing of what an image shows."""
 _CUT = 2

@@ -22,8 +22,8 @@ FIGURES = {
     "any_reason": (
         "Any reason",
         "The answer says anything besides a class's name, in whatever words, be it true or not; a name that breaks off "
-        "says nothing. Without a judge: an upper bound beside EE. Where it is far above EE, the model gives reasons that "
-        "the bank has no words for.",
+        "says nothing. Without a judge: an upper bound beside EE. Where it is far above EE, the model gives reasons "
+        "that the bank has no words for.",
     ),
     "stated_true": (
         "Reasons true, hidden, false",

@@ -46,7 +46,7 @@ def _any_reason(values: Metrics) -> str:
     """What EE leaves out, and how much that may be."""
     if "any_reason" not in values:
         return f"{EE_COUNTS}."
-    return f"{EE_COUNTS}; any reason at all, in whatever words: {cell(values, 'any_reason').value}."
+    return f"{EE_COUNTS}; any reason, in whatever words: {cell(values, 'any_reason').value}."
 
 
 def _beside(key: str, name: str, values: Metrics, figure: str) -> Beside:
@@ -67,7 +67,9 @@ def lead(ours: Line) -> str:
     text += f" names {percent(last['accuracy'])}"
     text += f" and gives a reason in {percent(last['ee'])} of its answers." if "ee" in last else "."
     if "stated_true" in last:
-        text += f" Of the reasons, {percent(last['stated_true'])} are true of the very image and can be seen in it."
+        checked = f" {last['stated_verified']:,} checked" if "stated_verified" in last else ""
+        true = percent(last["stated_true"])
+        text += f" Of the{checked} reasons, {true} are true of the very image and can be seen in it."
     return text
 
 

@@ -10,7 +10,6 @@ Deviations from the research code:
     tune(vlm, turns, config.tune, folder, seed)    # writes folder/adapter and folder/model
 """
 
-import hashlib
 import json
 import math
 import shutil
@@ -29,7 +28,11 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from seewhy.config import TuneConfig
 from seewhy.errors import SeeWhyError
+from seewhy.fingerprints import decisive
+from seewhy.progress import say
 from seewhy.records import Turn
+from seewhy.run_folder import changes
+from seewhy.storage import digest
 from seewhy.vlm.branches import branch_attention
 from seewhy.vlm.chat import collate, move, open_image
 from seewhy.vlm.fitting import fitting
@@ -40,7 +43,7 @@ from seewhy.vlm.prefix import attend, why_not_shared
 from seewhy.vlm.schedule import Schedule
 
 MARKER = "complete"
-"""File that ends a checkpoint; it holds the fingerprint of what is tuned on."""
+"""File that ends a checkpoint; it holds what the checkpoint hangs on, as JSON."""
 
 SHARING_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 5e-2}
 """Largest difference of a logit that sharing the image may make, relative to the largest logit."""
@@ -78,9 +81,7 @@ def tune(
     with branch_attention(vlm.model):
         if share_image:
             schedule.share_image = _can_share(vlm, schedule)
-        checkpoints = Checkpoints(
-            folder / "checkpoints", _fingerprint(turns, config, seed, shared=schedule.share_image)
-        )
+        checkpoints = Checkpoints(folder / "checkpoints", _made_of(turns, config, seed, shared=schedule.share_image))
         trainer = _CheckpointedTrainer(
             checkpoints,
             config.loss_per,
@@ -129,17 +130,23 @@ def _why_not(vlm: VisionLanguageModel, schedule: Schedule, turns: Sequence[Turn]
 
 
 class Checkpoints:
-    """The checkpoints of one plan, of which only complete ones count and only the newest is kept."""
+    """The checkpoints of one tuning, of which only complete ones count and only the newest is kept. `made_of`: all that
+    their weights hang on, nested and JSON-able."""
 
-    def __init__(self, folder: Path, fingerprint: str) -> None:
+    def __init__(self, folder: Path, made_of: Mapping[str, Any]) -> None:
         self.folder = folder
-        self.fingerprint = fingerprint
+        self.made_of: Mapping[str, Any] = json.loads(json.dumps(made_of))
 
     def newest(self) -> str | None:
-        """Folder of the newest complete checkpoint of this plan, or None; all others are removed."""
+        """Folder of the newest complete checkpoint of this tuning, or None; all others are removed. Says so where the
+        newest of all is one of another tuning, which then begins anew."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        complete = [path for path in self.folder.iterdir() if self._is_complete(path)]
-        newest = max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+        found = {path: marked for path in self.folder.iterdir() if (marked := self._marked(path)) is not None}
+        newest = max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+        if newest is not None and found[newest] != self.made_of:
+            what = "; ".join(changes(found[newest], self.made_of))
+            say(f"tuning begins anew, without {newest.name} in {self.folder}, which was made otherwise ({what})")
+            newest = None
         for path in self.folder.iterdir():
             if path != newest:
                 self._remove(path)
@@ -147,7 +154,7 @@ class Checkpoints:
 
     def complete(self, step: int) -> None:
         """Marks the checkpoint of `step` as complete and removes the older ones."""
-        (self.folder / f"checkpoint-{step}" / MARKER).write_text(self.fingerprint)
+        (self.folder / f"checkpoint-{step}" / MARKER).write_text(json.dumps(self.made_of))
         self.newest()
 
     def remove(self) -> None:
@@ -160,14 +167,25 @@ class Checkpoints:
         (path / MARKER).unlink(missing_ok=True)  # first, so that half a checkpoint never counts
         shutil.rmtree(path)
 
-    def _is_complete(self, path: Path) -> bool:
-        marker = path / MARKER
-        return marker.is_file() and marker.read_text() == self.fingerprint
+    def _marked(self, path: Path) -> Mapping[str, Any] | None:
+        """What a complete checkpoint was made of; None for half a one."""
+        try:
+            marked = json.loads((path / MARKER).read_text())
+        except (OSError, ValueError):
+            return None
+        return marked if isinstance(marked, dict) else None
 
 
-def _fingerprint(turns: Sequence[Turn], config: TuneConfig, seed: int, *, shared: bool) -> str:
-    plan = {"turns": [asdict(turn) for turn in turns], "config": asdict(config), "seed": seed, "shared": shared}
-    return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
+def _made_of(turns: Sequence[Turn], config: TuneConfig, seed: int, *, shared: bool) -> dict[str, Any]:
+    """What the weights of a checkpoint hang on. Replay data are among the turns; pairs that are computed together stand
+    in the order of training together, so that another micro_batch_size has another order."""
+    settings = {key: value for key, value in decisive("tune", config).items() if key not in ("replay", "replay_ratio")}
+    return {
+        "tune": {**settings, "micro_batch_size": _micro(config)},
+        "turns": digest([asdict(turn) for turn in turns]),
+        "seed": seed,
+        "image shared": shared,
+    }
 
 
 class _CheckpointedTrainer(Trainer):
@@ -260,6 +278,7 @@ class _ProgressCallback(TrainerCallback):
     """A bar with the time left and the loss."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        state.save_steps = args.save_steps  # a checkpoint brings its own back
         columns = (TextColumn("tuning"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self.progress = Progress(*columns, TextColumn("{task.description}"), console=Console(stderr=True))
         self.task = self.progress.add_task("", total=state.max_steps, completed=state.global_step)
