@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import signal
 from dataclasses import replace
 from multiprocessing import get_context
@@ -62,6 +63,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     return RunConfig(
         output=str(root / "run"),
         rounds=2,
+        minimum_support=0.0,  # random weights say nothing
         controls=("nl", "lge", "unfiltered", "class_level"),
         shard_size=5,
         data=DataConfig(source=str(root / "images"), concepts=str(root / "concepts.yaml"), noun="bird"),
@@ -191,7 +193,9 @@ def test_the_controls_are_asked_what_the_method_is_asked(finished: Path) -> None
 
     assert asked("") == asked("unfiltered/") == asked("class_level/")
     drawn = read_records(finished, "unfiltered/round-2/answers", Answer)
-    assert all(answer.source == "sampled" for answer in drawn if "empty" not in answer.reason)
+    unusable = re.compile(r"empty|a marker of the model")
+    assert all(answer.source == "sampled" for answer in drawn if not unusable.search(answer.reason))
+    assert sum(answer.source == "sampled" for answer in drawn) > len(drawn) / 2
     first = read_records(finished, "round-1/answers", Answer)
     whole = read_records(finished, "class_level/round-1/answers", Answer)
     assert [a.id for a in first] == [a.id for a in whole]

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,43 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert list(tree(tmp_path / "full/stages")) == ["select/shard-00000.parquet"]
     opened(tmp_path / "full").records(STAGE, Row, ITEMS, rows)
     assert tree(tmp_path / "full") == tree(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_cannot_flush_folders_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    flush, folders = os.fsync, []
+
+    def like_cifs(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            folders.append(descriptor)
+            raise OSError(code, os.strerror(code))
+        flush(descriptor)
+
+    def make(partial: Path) -> None:
+        (partial / "inside").mkdir()
+        (partial / "inside/weights").write_bytes(b"1")
+
+    opened(tmp_path / "whole").records(STAGE, Row, ITEMS, rows)
+    monkeypatch.setattr(storage.os, "fsync", like_cifs)
+    opened(tmp_path / "cifs").records(STAGE, Row, ITEMS, rows)
+    assert tree(tmp_path / "cifs") == tree(tmp_path / "whole")
+    assert (opened(tmp_path / "model").folder(STAGE, make) / "inside/weights").read_bytes() == b"1"
+    assert folders
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EIO])
+def test_a_file_that_cannot_be_flushed_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    def broken(descriptor: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(storage.os, "fsync", broken)
+    with pytest.raises(OSError, match=os.strerror(code)):
+        storage.write_atomically(tmp_path / "a", b"1")
+    (tmp_path / "b").write_bytes(b"1")
+    with pytest.raises(OSError, match=os.strerror(code)):
+        storage.sync(tmp_path / "b")
 
 
 def test_another_error_than_a_full_disk_passes_through(tmp_path: Path) -> None:
@@ -94,3 +132,37 @@ def test_other_weights_under_the_same_name_have_another_digest(tmp_path: Path):
     weights.write_bytes(b"a" * 99 + b"b")
     assert storage.weights_digest(tmp_path) != before
     assert storage.weights_digest(tmp_path / "no-such-folder") == ""
+
+
+def test_what_changes_no_output_is_no_part_of_a_digest(tmp_path: Path):
+    (tmp_path / "model.safetensors").write_bytes(b"a" * 100)
+    (tmp_path / "config.json").write_text("{}")
+    sampling = tmp_path / "generation_config.json"
+    sampling.write_text('{"temperature": 0.2, "eos_token_id": 2}')
+    before = storage.weights_digest(tmp_path)
+    sampling.write_text('{"do_sample": true, "temperature": 0.2, "eos_token_id": 2}')  # what the error asks for
+    for name in ("README.md", "LICENSE.txt", ".gitattributes", "trainer_state.json", "eval_results.json"):
+        (tmp_path / name).write_text("{}")
+    for name in ("onnx/config.json", ".cache/huggingface/download/config.json", "original/params.json"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("{}")
+    assert storage.weights_digest(tmp_path) == before
+    sampling.write_text('{"eos_token_id": [2, 7]}')
+    assert storage.weights_digest(tmp_path) != before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "config.json", "model-00001-of-00002.safetensors", "tokenizer.json", "tokenizer_config.json", "merges.txt",
+        "vocab.txt", "tokenizer.model", "preprocessor_config.json", "processor_config.json", "chat_template.jinja",
+        "additional_chat_templates/short.jinja", "1_Pooling/config.json", "modeling_own.py",
+    ],
+)  # fmt: skip
+def test_what_changes_an_output_is_part_of_a_digest(tmp_path: Path, name: str):
+    (tmp_path / "modules.json").write_text('[{"path": ""}, {"path": "1_Pooling"}]')
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("before")
+    before = storage.weights_digest(tmp_path)
+    (tmp_path / name).write_text("after!")
+    assert storage.weights_digest(tmp_path) != before

@@ -2,7 +2,10 @@
 
 import os
 import signal
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from transformers import TrainerCallback
@@ -41,9 +44,9 @@ class DieAt(TrainerCallback):
             die()
 
 
-def tune_once(base: Path, out: Path, step: int, place: str) -> None:
+def tune_once(base: Path, out: Path, step: int, place: str, change: Mapping[str, Any]) -> None:
     """Tunes `base` into `out`, and dies at `place`: `step` (in the midst of it), `checkpoint` (in the midst of writing
-    that of `step`), `adapter` or `model` (when it has been written in part), or `never`."""
+    that of `step`), `adapter` or `model` (when it has been written in part), or `never`. `change`: of the settings."""
     trainer_class = tuning._CheckpointedTrainer
     if place == "step":
         initialise = trainer_class.__init__
@@ -61,10 +64,10 @@ def tune_once(base: Path, out: Path, step: int, place: str) -> None:
 
         trainer_class._save_rng_state = die_instead
     elif place in ("adapter", "model"):
-        replace = learner.replace
+        replace_whole = learner.replace
 
         def save_half(folder, save):
-            replace(folder, save)
+            replace_whole(folder, save)
             if folder.name == place:
                 next(folder.glob("*.safetensors")).unlink()
                 (folder / "stray").write_text("half")
@@ -72,4 +75,4 @@ def tune_once(base: Path, out: Path, step: int, place: str) -> None:
 
         learner.replace = save_half
     vlm = VisionLanguageModel.load(base, device="cpu")
-    tuning.tune(vlm, turns(base), CONFIG, out, seed=3)
+    tuning.tune(vlm, turns(base), replace(CONFIG, **change), out, seed=3)

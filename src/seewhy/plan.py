@@ -1,14 +1,13 @@
 """What a run will do: its stages with the settings that each depends on, and the arms that learn side by side."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from seewhy.config import RunConfig
+from seewhy.fingerprints import decisive
 from seewhy.run_folder import Stage
 
-_THROUGHPUT = ("checkpoint_steps", "trackers")
-"""Settings of tuning that change no weight."""
 _MEASURING = ("describe", "select", "/predictions-", "/likelihoods-")
 """How the names of the stages begin, or what stands in them, that can be made on another data set."""
 
@@ -66,16 +65,14 @@ class Plan(dict[str, Stage]):
         """The stages of a run over a domain. `domain_fingerprint` covers examples, concepts and questions; the digests
         of weights, and of the replay data, tell a local file from another one under the same name."""
         plan = cls()
-        settings = {key: asdict(getattr(config, key)) for key in ("describe", "select", "synthesise", "sample", "tune")}
-        settings["tune"] = {k: v for k, v in settings["tune"].items() if k not in _THROUGHPUT}
-        settings["tune"] |= {"replay": replay} if replay else {}
-        model = asdict(config.model)
+        groups = ("describe", "select", "synthesise", "sample", "tune", "model")
+        settings = {group: decisive(group, getattr(config, group)) for group in groups}
+        settings["tune"]["replay"] = replay or None
         settings["select"]["encoder_weights"] = encoder_weights
-        scoring = {key: settings["select"][key] for key in ("encoder", "encoder_weights", "temperature")}
+        scoring = {key: settings["select"][key] for key in ("encoder", "encoder_weights", "prefixes", "temperature")}
         evaluation = {key: getattr(config.evaluate, key) for key in ("split", "max_new_tokens")}
         domain = plan.add("domain", {"data": {"fingerprint": domain_fingerprint}})
-        named = {key: model[key] for key in ("name_or_path", "revision", "dtype")}
-        base = plan.add("base", {"model": {**named, "weights": base_weights}})
+        base = plan.add("base", {"model": {**settings["model"], "weights": base_weights}})
         plan.predictions("base", evaluation, base, domain)
         describe = plan.add("describe", {"describe": settings["describe"]}, domain, base)
         select = plan.add("select", {"select": settings["select"]}, describe)

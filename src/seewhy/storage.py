@@ -29,8 +29,14 @@ ARROW_TYPES = {
     bool: pa.bool_(),
     tuple[str, ...]: pa.list_(pa.field("element", pa.string(), nullable=False)),
 }
+UNDECISIVE_FILES = {"generation_config.json", "trainer_state.json", "video_preprocessor_config.json"}
+"""JSON beside a model that changes none of its answers here: the sampler takes no more of a generation config than the
+tokens that end an answer."""
+TOKENIZER_TEXTS = {"vocab.txt", "merges.txt"}
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 ALMOST_FULL = 2**20  # bytes
+_CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF}
+"""What file systems say that have no way to flush a folder (CIFS, some of FUSE)."""
 
 
 def digest(value: Any) -> str:
@@ -40,23 +46,50 @@ def digest(value: Any) -> str:
 
 
 def weights_digest(folder: Path) -> str:
-    """A sha256 over a model folder's configuration and weights; of a large file its size, beginning and end.
+    """A sha256 over what decides the outputs of the model in a folder: configuration, tokenizer, processor, chat
+    template and weights (of a large file its size, beginning and end), and the tokens at which it stops.
 
-    Empty for what is no folder: a name on the Hub is told by its revision.
+    What else may lie there (cards, other formats, training logs, how others are to sample) does not count. Empty for
+    what is no folder: a name on the Hub is told by its revision.
     """
     if not folder.is_dir():
         return ""
     found = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in (".safetensors", ".json", ".jinja", ".txt", ".model"):
-            size = path.stat().st_size
-            found.update(f"{path.relative_to(folder).as_posix()}/{size}/".encode())
-            with path.open("rb") as file:
-                found.update(file.read(2**24))
-                if size > 2**25:
-                    file.seek(-(2**24), os.SEEK_END)
-                found.update(file.read(2**24))
+    for path in sorted(path for place in _parts(folder) for path in place.iterdir() if _decides(path)):
+        size = path.stat().st_size
+        found.update(f"{path.relative_to(folder).as_posix()}/{size}/".encode())
+        with path.open("rb") as file:
+            found.update(file.read(2**24))
+            if size > 2**25:
+                file.seek(-(2**24), os.SEEK_END)
+            found.update(file.read(2**24))
+    found.update(digest(_json(folder / "generation_config.json", {}).get("eos_token_id")).encode())
     return found.hexdigest()
+
+
+def _parts(folder: Path) -> list[Path]:
+    """A model's folder, that of its chat templates, and those of its modules (sentence-transformers)."""
+    modules = [m for m in _json(folder / "modules.json", []) if isinstance(m, dict) and "path" in m]
+    places = {folder / "additional_chat_templates", *(folder / str(module["path"]) for module in modules)}
+    return [folder, *sorted(place for place in places if place.is_dir() and place != folder)]
+
+
+def _decides(path: Path) -> bool:
+    if not path.is_file() or path.name.startswith("."):
+        return False
+    if path.suffix == ".json":
+        return path.name not in UNDECISIVE_FILES and not path.name.endswith("_results.json")
+    return path.suffix in {".safetensors", ".jinja", ".model", ".tiktoken", ".py"} or path.name in TOKENIZER_TEXTS
+
+
+def _json(path: Path, default: Any) -> Any:
+    """The content of a JSON file of `default`'s type; `default` where it is missing, damaged or of another type, which
+    whoever loads the model complains of."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return default
+    return value if isinstance(value, type(default)) else default
 
 
 @contextmanager
@@ -80,10 +113,13 @@ def disk(path: Path) -> Iterator[None]:
 
 
 def sync(path: Path) -> None:
-    """Flush a file, or the names in a folder, to disk."""
+    """Flush a file, or the names in a folder, to disk; folders only where the file system can do that."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC or not path.is_dir():
+            raise
     finally:
         os.close(descriptor)
 

@@ -105,6 +105,23 @@ def test_same_seed_same_texts(vlm: VisionLanguageModel, prompts: list[Prompt]):
     assert any(len(set(texts)) == 3 for texts in first)
 
 
+@pytest.mark.parametrize("top_p", [1.0, 0.9])
+def test_the_batch_size_changes_no_text(vlm: VisionLanguageModel, prompts: list[Prompt], top_p: float):
+    """So that one that is lowered in the midst of a run leaves the outputs of one that never was."""
+    sampling = Sampling(samples=5, temperature=1.0, top_p=top_p, max_new_tokens=12)
+    expected = BatchSampler(vlm, 64).sample(prompts, sampling, 3)
+    assert len({text for texts in expected for text in texts}) > 25
+    for batch_size, share_image in ((1, True), (2, False), (7, True), (16, False)):
+        assert BatchSampler(vlm, batch_size, share_image=share_image).sample(prompts, sampling, 3) == expected
+
+
+def test_a_draw_follows_the_distribution():
+    logits = torch.tensor([-torch.inf, 2.0, 0.5, -torch.inf, 1.0, -torch.inf])
+    drawn = _draw(logits.expand(100_000, 6), Sampling(temperature=1.0), torch.linspace(0, 1, 100_000))
+    shares = torch.bincount(drawn, minlength=6) / 100_000
+    torch.testing.assert_close(shares, torch.softmax(logits, -1), atol=1e-4, rtol=0)
+
+
 def test_more_samples_than_fit_in_a_batch(vlm: VisionLanguageModel, prompts: list[Prompt]):
     greedy = BatchSampler(vlm, 8).sample(prompts, Sampling(max_new_tokens=6), 0)
     texts = BatchSampler(vlm, 2).sample(prompts, Sampling(samples=5, max_new_tokens=6), 0)
@@ -127,15 +144,13 @@ def test_text_ends_before_its_end_token_and_shows_other_markers(vlm: VisionLangu
 @pytest.mark.parametrize(("top_p", "possible"), [(1.0, {0, 1, 2, 3}), (0.85, {0, 1, 2}), (0.5, {0}), (0.01, {0})])
 def test_top_p_keeps_the_smallest_set_of_its_mass(top_p: float, possible: set[int]):
     logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log().expand(2000, 4)
-    drawn = _draw(logits, Sampling(temperature=1.0, top_p=top_p), torch.Generator().manual_seed(0))
+    drawn = _draw(logits, Sampling(temperature=1.0, top_p=top_p), torch.linspace(0, 1, 2000))
     assert set(drawn.tolist()) == possible
 
 
 def test_temperature_sharpens():
     logits = torch.tensor([0.6, 0.4]).log().expand(4000, 2)
-    draws = [
-        _draw(logits, Sampling(temperature=t), torch.Generator().manual_seed(0)).float().mean() for t in (1.0, 0.25)
-    ]
+    draws = [_draw(logits, Sampling(temperature=t), torch.linspace(0, 1, 4000)).float().mean() for t in (1.0, 0.25)]
     assert draws[0] == pytest.approx(0.4, abs=0.03)
     assert draws[1] == pytest.approx(0.4**4 / (0.4**4 + 0.6**4), abs=0.03)
 

@@ -1,4 +1,5 @@
 import hashlib
+import math
 import multiprocessing
 import shutil
 from dataclasses import replace
@@ -10,16 +11,19 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from transformers import get_scheduler
 
 import tune_once
 from seewhy.config import AugmentConfig, TuneConfig
 from seewhy.errors import SeeWhyError
 from seewhy.records import Prompt, Sampling, Turn
+from seewhy.vlm import tuning
 from seewhy.vlm.adapter import add_adapter, merge_adapter
 from seewhy.vlm.chat import IGNORED
+from seewhy.vlm.loss import answer_loss, answers_of
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
-from seewhy.vlm.tuning import Checkpoints, _CheckpointedTrainer, tune
+from seewhy.vlm.tuning import Checkpoints, _arguments, _CheckpointedTrainer, _made_of, tune
 from tiny import tiny_llava
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -45,9 +49,11 @@ def picture(path: Path, colour: str) -> str:
     return str(path)
 
 
-def tune_in_process(base: Path, out: Path, step: int = 0, place: str = "never") -> int:
-    """Exit code of a process that tunes: 0, or -9 where it was killed."""
-    process = PROCESSES.Process(target=tune_once.tune_once, args=(base, out, step, place))
+def tune_in_process(
+    base: Path, out: Path, step: int = 0, place: str = "never", change: dict[str, Any] | None = None
+) -> int:
+    """Exit code of a process that tunes, with settings changed: 0, or -9 where it was killed."""
+    process = PROCESSES.Process(target=tune_once.tune_once, args=(base, out, step, place, change or {}))
     process.start()
     process.join()
     assert process.exitcode in (0, -9)
@@ -107,6 +113,89 @@ def test_a_loss_of_answers_is_divided_by_those_of_all_micro_batches():
     labels = [[[no, 5, 5, no, 5], [no, no, 5, 5, 5]], [[no, 5, 5, 5]]]
     batches = [{"labels": torch.tensor(rows)} for rows in labels]
     assert int(_CheckpointedTrainer._get_num_items_in_batch(trainer, batches, torch.device("cpu")) or 0) == 4
+
+
+def five_turns_each(folder: Path) -> list[Turn]:
+    """Three images with five turns each."""
+    return [
+        Turn(f"{name}/{n}", picture(folder / f"{name}.png", name), f"Name it {n}.", f"{name} {'it is ' * n}.")
+        for name in ("red", "blue", "green")
+        for n in range(5)
+    ]
+
+
+@pytest.mark.parametrize(("share_image", "micro"), [(True, 4), (False, 4), (True, 8)])
+def test_steps_have_as_many_pairs_as_asked_for(
+    base: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    share_image: bool,  # noqa: FBT001
+    micro: int,
+):
+    """Fifteen pairs, eight a step, eight or four at a time: 8 + 7 in each epoch, each loss divided by its step's."""
+    seen = []
+
+    def counted(model: Any, batch: Any, total: Any = None, **kwargs: Any) -> torch.Tensor:
+        seen.append((len(answers_of(batch["labels"])[1]), int(total)))
+        return answer_loss(model, batch, total, **kwargs)
+
+    monkeypatch.setattr(tuning, "answer_loss", counted)
+    config = replace(CONFIG, epochs=2, batch_size=8, micro_batch_size=micro, loss_per="answer")
+    vlm = VisionLanguageModel.load(base, device="cpu")
+    tune(vlm, five_turns_each(tmp_path), config, tmp_path / "out", seed=0, share_image=share_image)
+    assert all(pairs <= micro for pairs, _ in seen)
+    steps: list[int] = []
+    while seen:
+        total = seen[0][1]
+        step = []
+        while sum(step) < total:
+            pairs, same = seen.pop(0)
+            assert same == total
+            step.append(pairs)
+        steps.append(sum(step))
+    assert steps == [8, 7, 8, 7]
+
+
+@pytest.mark.parametrize(("schedule", "half_way"), [("cosine", 0.5), ("linear", 0.5)])
+def test_the_rate_falls_as_the_schedule_says(schedule: Any, half_way: float):
+    """Of 100 steps and no warm-up: equal in the middle, apart after a quarter."""
+    config = replace(CONFIG, schedule=schedule, warmup=0.0)
+    arguments = _arguments(torch.device("cpu"), torch.float32, config, 100, Path("unused"), 0)
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    falling = get_scheduler(arguments.lr_scheduler_type, optimizer, arguments.warmup_steps, 100)
+    rates = []
+    for _ in range(100):
+        rates.append(falling.get_last_lr()[0])
+        optimizer.step()
+        falling.step()
+    assert rates[0] == 1
+    assert rates[50] == pytest.approx(half_way)
+    assert rates[25] == pytest.approx(0.75 if schedule == "linear" else (1 + math.cos(math.pi / 4)) / 2)
+
+
+@pytest.mark.parametrize("loss_per", ["token", "answer"])
+def test_a_smaller_micro_batch_gives_the_same_model(base: Path, tmp_path: Path, loss_per: Any):
+    weights = []
+    for micro in (8, 4, 1):
+        config = replace(
+            CONFIG,
+            epochs=2,
+            batch_size=8,
+            micro_batch_size=micro,
+            lora_dropout=0.0,
+            loss_per=loss_per,
+            learning_rate=1e-3,
+        )
+        vlm = VisionLanguageModel.load(base, device="cpu")
+        tune(vlm, five_turns_each(tmp_path), config, tmp_path / f"{micro}", seed=0)
+        weights.append(load_file(tmp_path / f"{micro}/model/model.safetensors"))
+    before = load_file(base / "model.safetensors")
+    for name, whole in weights[0].items():
+        if name in before and torch.equal(whole, before[name]):
+            continue
+        for other in weights[1:]:
+            change = (whole - before.get(name, torch.zeros_like(whole))).norm()
+            assert (other[name] - whole).norm() <= 0.02 * change, name
 
 
 def test_only_adapter_and_projector_are_trained(vlm: VisionLanguageModel):
@@ -175,17 +264,53 @@ def test_a_round_that_changed_nothing_is_not_believed(base: Path, tmp_path: Path
     assert not (tmp_path / "out/model").exists()
 
 
-def test_checkpoints_of_another_plan_do_not_count(tmp_path: Path):
-    Checkpoints(tmp_path, "before").newest()
+def test_checkpoints_of_another_plan_do_not_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    before, after = {"tune": {"micro_batch_size": 8}}, {"tune": {"micro_batch_size": 4}}
+    Checkpoints(tmp_path, before).newest()
     (tmp_path / "checkpoint-2").mkdir()
-    Checkpoints(tmp_path, "before").complete(2)
-    assert Checkpoints(tmp_path, "before").newest() == str(tmp_path / "checkpoint-2")
-    assert Checkpoints(tmp_path, "after").newest() is None
+    Checkpoints(tmp_path, before).complete(2)
+    assert Checkpoints(tmp_path, before).newest() == str(tmp_path / "checkpoint-2")
+    assert "anew" not in capsys.readouterr().err
+    assert Checkpoints(tmp_path, after).newest() is None
     assert not (tmp_path / "checkpoint-2").exists()
+    said = capsys.readouterr().err
+    assert "tuning begins anew, without checkpoint-2" in said
+    assert "(tune.micro_batch_size: 8 -> 4)" in said
+
+
+@pytest.mark.parametrize("change", [{"checkpoint_steps": 1}, {"gradient_checkpointing": True}])
+def test_a_throughput_setting_changed_midway_goes_on_from_the_checkpoint(
+    base: Path, tmp_path: Path, uninterrupted: dict[str, str], change: dict[str, Any]
+):
+    assert tune_in_process(base, tmp_path, 4, "step") == -9
+    (checkpoint,) = (tmp_path / "checkpoints").glob("checkpoint-4")
+    made = checkpoint.stat().st_ino
+    assert tune_in_process(base, tmp_path, 5, "step", change) == -9
+    (newest,) = (tmp_path / "checkpoints").iterdir()
+    if "checkpoint_steps" in change:
+        assert newest.name == "checkpoint-5"
+    else:
+        assert (newest.name, newest.stat().st_ino) == ("checkpoint-4", made)
+    assert tune_in_process(base, tmp_path, 0, "never", change) == 0
+    assert digests(tmp_path) == uninterrupted
+
+
+def test_trackers_are_no_part_of_a_checkpoint():
+    before, after = (_made_of([], replace(CONFIG, trackers=t), 0, shared=True) for t in ((), ("tensorboard",)))
+    assert before == after
+    assert _made_of([], replace(CONFIG, epochs=2), 0, shared=True) != before
+
+
+def test_another_micro_batch_size_midway_begins_that_tuning_anew(base: Path, tmp_path: Path):
+    change = {"micro_batch_size": 4}
+    assert tune_in_process(base, tmp_path / "never", 0, "never", change) == 0
+    assert tune_in_process(base, tmp_path / "changed", 4, "step") == -9
+    assert tune_in_process(base, tmp_path / "changed", 0, "never", change) == 0
+    assert digests(tmp_path / "changed") == digests(tmp_path / "never")
 
 
 def test_half_removed_checkpoints_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    checkpoints = Checkpoints(tmp_path, "plan")
+    checkpoints = Checkpoints(tmp_path, {"seed": 0})
     (tmp_path / "checkpoint-2").mkdir()
     checkpoints.complete(2)
     monkeypatch.setattr(shutil, "rmtree", Mock(side_effect=KeyboardInterrupt))  # dies before the first file is gone

@@ -255,6 +255,11 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
     """),
 )  # fmt: skip
 
+
+def _phrases(text: str) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(phrase.split()) for phrase in text.split(";"))
+
+
 MARKS = word_set(". ? , : ( )")
 SENTENCE_ENDS = word_set(". ?")
 CONJUNCTIONS = word_set(
@@ -287,20 +292,26 @@ ASKING = word_set(
     "is are was were do does did can could may might will would should has have what which who where when how why"
 )
 TAGS = word_set("is are was were do does did has have not right no correct yes true ok")
-TAKEN_FOR_GRANTED = (
-    ("why", "is"), ("why", "this"), ("why", "it"), ("why", "a"), ("why", "an"), ("why", "the"), ("why", "do"), ("why", "am"),
-    ("why", "are"), ("why", "@"), ("how", "do"), ("how", "can"), ("how", "is"), ("how", "did"), ("how", "to"), ("what", "makes"), ("what", "shows"),
-    ("what", "tells"), ("what", "identifies"), ("what", "supports"), ("how", "does"),
-)  # fmt: skip
-YES = (
-    ("yes",), ("yeah",), ("yep",), ("indeed",), ("correct",), ("right",), ("certainly",), ("absolutely",), ("definitely",),
-    ("exactly",), ("sure",), ("of", "course"), ("true",), ("it", "is", "."), ("it", "does"), ("it", "certainly"), ("it", "is", ","), ("most", "likely"), ("probably",),
-    ("it", "has", "."), ("i", "think", "so"), ("i", "believe", "so"), ("it", "is", "indeed"), ("there", "is", "."), ("positive",), ("affirmative",), ("likely",),
-)  # fmt: skip
-NO = (
-    ("no",), ("nope",), ("not",), ("never",), ("negative",), ("wrong",), ("unlikely",), ("hardly",), ("it", "is", "not"), ("it", "does", "not"),
-    ("i", "do", "not", "think"), ("i", "doubt"), ("none",), ("false",), ("absent",), ("there", "is", "not"), ("probably", "not"), ("neither",), ("it", "has", "not"),
-    ("definitely", "not"), ("certainly", "not"), ("absolutely", "not"), ("of", "course", "not"), ("i", "do", "not", "see"), ("incorrect",), ("most", "likely", "not"),
-)  # fmt: skip
+TAKEN_FOR_GRANTED = _phrases(
+    """
+    why is ; why this ; why it ; why a ; why an ; why the ; why do ; why am ; why are ; why @ ; how do ; how can
+    ; how is ; how did ; how to ; what makes ; what shows ; what tells ; what identifies ; what supports ; how
+    does
+    """
+)
+YES = _phrases(
+    """
+    yes ; yeah ; yep ; indeed ; correct ; right ; certainly ; absolutely ; definitely ; exactly ; sure ; of
+    course ; true ; it is . ; it does ; it certainly ; it is , ; most likely ; probably ; it has . ; i think so
+    ; i believe so ; it is indeed ; there is . ; positive ; affirmative ; likely
+    """
+)
+NO = _phrases(
+    """
+    no ; nope ; not ; never ; negative ; wrong ; unlikely ; hardly ; it is not ; it does not ; i do not think ;
+    i doubt ; none ; false ; absent ; there is not ; probably not ; neither ; it has not ; definitely not ;
+    certainly not ; absolutely not ; of course not ; i do not see ; incorrect ; most likely not
+    """
+)
 LIST_ENDS = CONJUNCTIONS | VERBS | SUBJECTS | OPENERS | SENTENCE_ENDS | {":", "(", ")"}
 CLAUSE_STARTS = CONJUNCTIONS | VERBS | SUBJECTS | OPENERS | DETERMINERS

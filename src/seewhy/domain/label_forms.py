@@ -182,7 +182,7 @@ def spellings(name: str, label: str | None) -> Iterator[Form]:
     """The name's own spelling first, then its plurals, possessives and the like."""
     key = name_key(name)
     stops = any(tokenise(name).marks[1:-1])
-    alone = len(key) == 1 and (len(key[0]) == 1 and key[0].isascii() or key[0] in NUMBERS or key[0] in _WEAK)
+    alone = len(key) == 1 and ((len(key[0]) == 1 and key[0].isascii()) or key[0] in NUMBERS or key[0] in _WEAK)
     yield Form(label, key, stops, alone)
     if alone:
         return

@@ -5,7 +5,8 @@ habit) only dilutes the scores, and what every picture shows ("has feathers") te
 """
 
 import re
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from functools import cache
 
 from seewhy.domain.problems import clean, reserved_marker
@@ -132,12 +133,28 @@ def named_in(phrase: str, names: Iterable[str]) -> str | None:
     One of a single word that is also a colour or a part ("Orange") counts only where it is all of the phrase: "orange
     rind" is a look.
     """
-    words = folded(phrase)
-    for name in names:
-        key = folded(name)
-        if key and (words == key or (_holds(words, key) and not (len(key) == 1 and _is_common(key[0])))):
-            return name
-    return None
+    return ClassNames({"": tuple(names)}).first_in(phrase)
+
+
+class ClassNames:
+    """The names of all classes, so found in a phrase that the number of classes costs nothing. `named_in` has the rule.
+
+    A phrase is some words long, so each run of its words is looked up among the names, instead of each name in it.
+    """
+
+    def __init__(self, names: Mapping[str, Iterable[str]]) -> None:
+        self._named: dict[Words, list[tuple[int, str, str]]] = defaultdict(list)
+        pairs = [(label, name) for label, group in names.items() for name in group]
+        for number, (label, name) in enumerate(pairs):
+            self._named[folded(name)].append((number, label, name))
+
+    def first_in(self, phrase: str, *, but: str | None = None) -> str | None:
+        """The first name, in the order they were given, that stands in a phrase and is none of the class `but`."""
+        words = folded(phrase)
+        runs = {words[start:end] for start in range(len(words)) for end in range(start + 1, len(words) + 1)}
+        telling = (run for run in runs if run == words or not (len(run) == 1 and _is_common(run[0])))
+        found = (entry for run in telling for entry in self._named.get(run, ()) if entry[1] != but)
+        return min(found, default=(0, "", None))[2]
 
 
 def last_word_in(phrase: str, names: Iterable[str]) -> str | None:
@@ -150,7 +167,3 @@ def last_word_in(phrase: str, names: Iterable[str]) -> str | None:
 
 def _is_common(word: str) -> bool:
     return word in _NEVER_A_NAME or not word.isalpha() or len(word) < 3
-
-
-def _holds(words: Words, part: Words) -> bool:
-    return any(words[start : start + len(part)] == part for start in range(len(words) - len(part) + 1))

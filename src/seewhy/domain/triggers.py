@@ -102,15 +102,15 @@ def _index() -> dict[str, Triggers]:
     for status, side, reach, phrases in lexicon.TABLE:
         rule = Rule(status, side, reach.rstrip("+"), reach.endswith("+"))
         for pattern in _patterns(phrases):
-            while True:
-                for word in pattern[0][0] or ():
-                    if all(optional for _, optional in pattern[1:]):
+            for place, (words, may_be_left_out) in enumerate(pattern):
+                rest = pattern[place:]
+                for word in words or ():
+                    if all(optional for _, optional in rest[1:]):
                         singles[word].append(rule)
-                    if len(pattern) > 1:
-                        longer[word].append((_second(pattern), pattern, rule))
-                if not pattern[0][1]:
+                    if len(rest) > 1:
+                        longer[word].append((_second(rest), rest, rule))
+                if not may_be_left_out:
                     break
-                pattern = pattern[1:]
     index = {}
     for word in singles.keys() | longer.keys():
         sets = [words for words, *_ in longer[word]]

@@ -6,16 +6,16 @@ Deviations from the research code:
    marker, written last, is there and names this very plan.
 2. The adapter is merged in float32, and the merge is checked on real rows (adapter.py).
 3. Turns without an image (replay) stand in the same batches as those with one.
+4. A step is cut into micro-batches after its turns are drawn, and its loss is divided by what all of them hold, so that
+   `micro_batch_size` changes memory and time alone.
 
     tune(vlm, turns, config.tune, folder, seed)    # writes folder/adapter and folder/model
 """
 
-import hashlib
 import json
-import math
 import shutil
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +29,11 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from seewhy.config import TuneConfig
 from seewhy.errors import SeeWhyError
+from seewhy.fingerprints import decisive
+from seewhy.progress import say
 from seewhy.records import Turn
+from seewhy.run_folder import changes
+from seewhy.storage import digest
 from seewhy.vlm.branches import branch_attention
 from seewhy.vlm.chat import collate, move, open_image
 from seewhy.vlm.fitting import fitting
@@ -37,10 +41,14 @@ from seewhy.vlm.learner import learner_of, load_trained, save_trained
 from seewhy.vlm.loss import answer_logits, answer_loss, answers_of
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import attend, why_not_shared
-from seewhy.vlm.schedule import Schedule
+from seewhy.vlm.saving import check_saveable
+from seewhy.vlm.schedule import MicroBatches, Schedule
 
 MARKER = "complete"
-"""File that ends a checkpoint; it holds the fingerprint of what is tuned on."""
+"""File that ends a checkpoint; it holds what the checkpoint hangs on, as JSON."""
+
+MICRO_BATCHES = "micro_batches"
+"""Under which a step's batches reach the trainer."""
 
 SHARING_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 5e-2}
 """Largest difference of a logit that sharing the image may make, relative to the largest logit."""
@@ -60,16 +68,17 @@ def tune(
     and returns the latter. For method "qlora" `vlm` is one that was loaded in 4 bits.
 
     Started again on the same folder it goes on from its last checkpoint. `vlm` is used up: load the result. Raises
-    SeeWhyError, naming the turn, for a text with a special token in it, and for no turns and for tuning that changed
-    nothing. Turns that are too long for the model are left out, with a warning (fitting.py).
+    SeeWhyError, naming the turn, for a text with a special token in it, for no turns, for a model that could not be
+    saved (saving.py), and for tuning that changed nothing. Turns that are too long are left out, with a warning.
 
     With `share_image` the turns of one image stand behind it in one sequence (prefix.py): the same gradients for less
     work, checked on real rows before the first step.
     """
     turns = fitting(vlm, turns, opener)
+    check_saveable(vlm.name, vlm.model, vlm.processor)
     dtype = vlm.model.dtype
     schedule = Schedule(
-        vlm, turns, pairs=_micro(config), epochs=config.epochs, changes=config.augment, seed=seed,
+        vlm, turns, pairs=config.batch_size, epochs=config.epochs, changes=config.augment, seed=seed,
         share_image=share_image, opener=opener,
     )  # fmt: skip
     rows = [attend(move(row, vlm), vlm.model) for turn in turns[:2] for row in schedule.rows([turn], None)]
@@ -78,16 +87,16 @@ def tune(
     with branch_attention(vlm.model):
         if share_image:
             schedule.share_image = _can_share(vlm, schedule)
-        checkpoints = Checkpoints(
-            folder / "checkpoints", _fingerprint(turns, config, seed, shared=schedule.share_image)
-        )
+        checkpoints = Checkpoints(folder / "checkpoints", _made_of(turns, config, seed, shared=schedule.share_image))
         trainer = _CheckpointedTrainer(
             checkpoints,
             config.loss_per,
             model=learner.model,
             args=_arguments(vlm.device, dtype, config, len(schedule), checkpoints.folder, seed),
-            train_dataset=schedule,
-            data_collator=lambda batches: collate([row for rows in batches for row in rows], vlm.pad_token_id, "right"),
+            train_dataset=MicroBatches(schedule, _micro(config)),
+            data_collator=lambda steps: {
+                MICRO_BATCHES: [collate(rows, vlm.pad_token_id, "right") for step in steps for rows in step]
+            },
             callbacks=[_ProgressCallback()],
         )
         trainer.remove_callback(PrinterCallback)
@@ -129,17 +138,23 @@ def _why_not(vlm: VisionLanguageModel, schedule: Schedule, turns: Sequence[Turn]
 
 
 class Checkpoints:
-    """The checkpoints of one plan, of which only complete ones count and only the newest is kept."""
+    """The checkpoints of one tuning, of which only complete ones count and only the newest is kept. `made_of`: all that
+    their weights hang on, nested and JSON-able."""
 
-    def __init__(self, folder: Path, fingerprint: str) -> None:
+    def __init__(self, folder: Path, made_of: Mapping[str, Any]) -> None:
         self.folder = folder
-        self.fingerprint = fingerprint
+        self.made_of: Mapping[str, Any] = json.loads(json.dumps(made_of))
 
     def newest(self) -> str | None:
-        """Folder of the newest complete checkpoint of this plan, or None; all others are removed."""
+        """Folder of the newest complete checkpoint of this tuning, or None; all others are removed. Says so where the
+        newest of all is one of another tuning, which then begins anew."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        complete = [path for path in self.folder.iterdir() if self._is_complete(path)]
-        newest = max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+        found = {path: marked for path in self.folder.iterdir() if (marked := self._marked(path)) is not None}
+        newest = max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+        if newest is not None and found[newest] != self.made_of:
+            what = "; ".join(changes(found[newest], self.made_of))
+            say(f"tuning begins anew, without {newest.name} in {self.folder}, which was made otherwise ({what})")
+            newest = None
         for path in self.folder.iterdir():
             if path != newest:
                 self._remove(path)
@@ -147,7 +162,7 @@ class Checkpoints:
 
     def complete(self, step: int) -> None:
         """Marks the checkpoint of `step` as complete and removes the older ones."""
-        (self.folder / f"checkpoint-{step}" / MARKER).write_text(self.fingerprint)
+        (self.folder / f"checkpoint-{step}" / MARKER).write_text(json.dumps(self.made_of))
         self.newest()
 
     def remove(self) -> None:
@@ -160,14 +175,25 @@ class Checkpoints:
         (path / MARKER).unlink(missing_ok=True)  # first, so that half a checkpoint never counts
         shutil.rmtree(path)
 
-    def _is_complete(self, path: Path) -> bool:
-        marker = path / MARKER
-        return marker.is_file() and marker.read_text() == self.fingerprint
+    def _marked(self, path: Path) -> Mapping[str, Any] | None:
+        """What a complete checkpoint was made of; None for half a one."""
+        try:
+            marked = json.loads((path / MARKER).read_text())
+        except (OSError, ValueError):
+            return None
+        return marked if isinstance(marked, dict) else None
 
 
-def _fingerprint(turns: Sequence[Turn], config: TuneConfig, seed: int, *, shared: bool) -> str:
-    plan = {"turns": [asdict(turn) for turn in turns], "config": asdict(config), "seed": seed, "shared": shared}
-    return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
+def _made_of(turns: Sequence[Turn], config: TuneConfig, seed: int, *, shared: bool) -> dict[str, Any]:
+    """What the weights of a checkpoint hang on. Replay data are among the turns; pairs that are computed together stand
+    in the order of training together, so that another micro_batch_size has another order."""
+    settings = {key: value for key, value in decisive("tune", config).items() if key not in ("replay", "replay_ratio")}
+    return {
+        "tune": {**settings, "micro_batch_size": _micro(config)},
+        "turns": digest([asdict(turn) for turn in turns]),
+        "seed": seed,
+        "image shared": shared,
+    }
 
 
 class _CheckpointedTrainer(Trainer):
@@ -176,6 +202,25 @@ class _CheckpointedTrainer(Trainer):
         self.checkpoints = checkpoints
         self.loss_per: Literal["token", "answer"] = loss_per
         self.model_accepts_loss_kwargs = True  # the loss is divided by all the tokens of an optimizer step, or answers
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator, num_batches: int, device: torch.device
+    ) -> tuple[list, torch.Tensor | int | None]:
+        """One step, and the tokens, or answers, in all its micro-batches."""
+        step = next(epoch_iterator)
+        return [step], self._get_num_items_in_batch(step[MICRO_BATCHES], device)
+
+    def training_step(
+        self, model: Any, inputs: Mapping[str, Any], num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
+        """Gradients accumulate over a step's micro-batches."""
+        total = torch.zeros((), device=self.args.device)
+        for batch in inputs[MICRO_BATCHES]:
+            total += super().training_step(model, batch, num_items_in_batch)
+        return total
+
+    def floating_point_ops(self, inputs: Mapping[str, Any]) -> int:
+        return sum(int(super(_CheckpointedTrainer, self).floating_point_ops(b)) for b in inputs[MICRO_BATCHES])
 
     def compute_loss(
         self,
@@ -219,20 +264,17 @@ def _micro(config: TuneConfig) -> int:
 
 
 def _arguments(
-    device: torch.device, dtype: torch.dtype, config: TuneConfig, batches: int, folder: Path, seed: int
+    device: torch.device, dtype: torch.dtype, config: TuneConfig, steps: int, folder: Path, seed: int
 ) -> TrainingArguments:
     on_gpu = device.type == "cuda"
-    accumulated = config.batch_size // _micro(config)
-    steps = math.ceil(batches / accumulated)
     arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=1,  # the schedule holds them all
-        per_device_train_batch_size=1,  # an item of the schedule is a batch
-        gradient_accumulation_steps=accumulated,
+        per_device_train_batch_size=1,  # an item of the schedule is a step, with its micro-batches
         train_sampling_strategy="sequential",
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
-        lr_scheduler_type="cosine",
+        lr_scheduler_type=config.schedule,
         warmup_steps=int(steps * config.warmup),
         optim="adamw_torch",
         bf16=dtype == torch.bfloat16,
@@ -260,6 +302,7 @@ class _ProgressCallback(TrainerCallback):
     """A bar with the time left and the loss."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        state.save_steps = args.save_steps  # a checkpoint brings its own back
         columns = (TextColumn("tuning"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self.progress = Progress(*columns, TextColumn("{task.description}"), console=Console(stderr=True))
         self.task = self.progress.add_task("", total=state.max_steps, completed=state.global_step)

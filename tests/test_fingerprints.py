@@ -1,0 +1,71 @@
+"""What may be changed in the midst of a run, and what makes which stages stale."""
+
+from dataclasses import replace
+from typing import Any, get_args
+
+import pytest
+
+from seewhy.config import RunConfig, TuneConfig
+from seewhy.fingerprints import THROUGHPUT, decisive
+from seewhy.plan import Plan
+from seewhy.settings import Setting, known_settings
+
+NAMED_ELSEWHERE = {"output", "preset", "seed", "shard_size", "tune.replay"} | {
+    n for n in known_settings() if n.startswith("data.")
+}
+"""Held against a run otherwise: by the run folder, what a preset gives, or a digest of the data's content."""
+WHAT_IS_MADE = {"rounds", "keep_going", "minimum_support", "controls"} | {
+    f"evaluate.{name}" for name in ("split", "bootstrap", "consistency", "fluency")
+}
+"""Says which stages there are, or how their outputs are counted; no stage's own output depends on it."""
+
+
+def changed(config: Any, name: str, value: Any) -> Any:
+    first, _, rest = name.partition(".")
+    return replace(config, **{first: changed(getattr(config, first), rest, value) if rest else value})
+
+
+def another(setting: Setting) -> Any:
+    default = setting.default
+    if isinstance(default, bool):
+        return not default
+    if isinstance(default, int | float):
+        return default + 1
+    if default == ():
+        return (get_args(get_args(setting.type)[0]) or ("wandb",))[:1]
+    choices = [choice for choice in get_args(setting.type) if isinstance(choice, str)]
+    return next((choice for choice in choices if choice != default), "another")
+
+
+def fingerprints(config: RunConfig) -> dict[str, str]:
+    return {name: stage.fingerprint for name, stage in Plan.of(config, "domain", "base", "encoder", "replay").items()}
+
+
+@pytest.mark.parametrize("name", sorted(known_settings()))
+def test_every_setting_decides_a_stage_or_is_known_to_decide_none(name: str) -> None:
+    config = RunConfig(rounds=2, controls=("nl", "unfiltered", "class_level"))
+    before, after = fingerprints(config), fingerprints(changed(config, name, another(known_settings()[name])))
+    decides = any(before[stage] != after[stage] for stage in before.keys() & after.keys())
+    assert decides == (name not in THROUGHPUT | NAMED_ELSEWHERE | WHAT_IS_MADE)
+
+
+def test_all_throughput_settings_are_settings() -> None:
+    assert known_settings().keys() >= THROUGHPUT
+
+
+def test_the_remedies_for_out_of_memory_make_nothing_stale() -> None:
+    """docs/your_data.md promises that what is done stays."""
+    config = RunConfig(rounds=3)
+    smaller = replace(
+        config,
+        model=replace(config.model, batch_size=1),
+        tune=replace(config.tune, micro_batch_size=1, gradient_checkpointing=True),
+    )
+    assert fingerprints(smaller) == fingerprints(config)
+
+
+def test_settings_keep_their_nesting() -> None:
+    found = decisive("tune", TuneConfig())
+    assert found["augment"]["flip"] == 0.5
+    assert not {"checkpoint_steps", "trackers", "micro_batch_size", "gradient_checkpointing"} & found.keys()
+    assert decisive("model", RunConfig().model) == {"name_or_path": "fieldguide", "revision": None, "dtype": "auto"}
