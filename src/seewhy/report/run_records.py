@@ -40,6 +40,11 @@ class RunRecords:
         """Example id -> label."""
         return {name: row.label for name, row in self.examples.items()}
 
+    @property
+    def groups(self) -> dict[str, str]:
+        """Example id -> the lesion, patient or leaf that its image shows, where that is known."""
+        return {name: row.group for name, row in self.examples.items() if row.group}
+
     def read(self, stage: str, record: type[R]) -> list[R]:
         """The records of a stage in order, as far as it has come."""
         shards = sorted((self.path / "stages" / stage).glob("shard-*.parquet"))
