@@ -163,7 +163,7 @@ def test_a_stage_outside_of_the_run_folder_is_not_moved(tmp_path: Path, name: st
     manifest = json.loads((run / "manifest.json").read_text())
     manifest["stages"][name] = {**manifest["stages"]["round-1/model"], "fingerprint": "of their own"}
     (run / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(SeeWhyError, match="leads out of .*run, to .*thesis, and is not touched"):
+    with pytest.raises(SeeWhyError, match=r"leads out of .*run, to .*thesis, and is not touched"):
         opened(run, *base_chain(seed=1), discard_stale=True)
     assert (thesis / "chapter.tex").read_text() == "years"
     with pytest.raises(SeeWhyError, match="leads out of"):

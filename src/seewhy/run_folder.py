@@ -233,10 +233,8 @@ class RunFolder:
     def _outputs(self, name: str, stages: Collection[str]) -> list[Path]:
         """What a stage has left, whole or in part: not a folder that is there for other stages' sake alone."""
         others = {self._place(other) for other in stages if other.startswith(f"{name}/")}
-        places = [self._place(name), self._place(f"{name}.partial")]
-        return [
-            path for path in places if path.is_file() or (path.is_dir() and not discard.only_leads_to(path, others))
-        ]
+        places = [path for path in (self._place(name), self._place(f"{name}.partial")) if path.exists()]
+        return [path for path in places if path.is_file() or not discard.only_leads_to(path, others)]
 
     def _staleness(self, stale: Sequence[str], recorded: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
         known = [name for name in stale if name in recorded and name in plan]
