@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from seewhy.domain.loaders import SPLITS, Row, as_split
-from seewhy.domain.problems import clean, nearest, path_problem
+from seewhy.domain.problems import JSON_ERRORS, clean, nearest, path_problem
 from seewhy.errors import SeeWhyError
 
 COLUMNS = ("image", "label", "split")
@@ -80,8 +80,8 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 continue
             try:
                 record = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise SeeWhyError(f"{path}: line {number} is not JSON ({error.msg}); correct it.") from error
+            except JSON_ERRORS as error:
+                raise SeeWhyError(f"{path}: line {number} is not JSON ({error}); correct it.") from error
             if not isinstance(record, dict):
                 raise SeeWhyError(f"{path}: line {number} is not a JSON object; write one {{...}} a line.")
             yield f"line {number}", record
@@ -111,9 +111,9 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for field in schema:
         if pa.types.is_struct(field.type) and {"bytes", "path"} <= {part.name for part in field.type}:
             raise SeeWhyError(
-                f"{path} holds the images themselves (column '{field.name}' of bytes and path), as a Hugging Face data "
-                "set does, and a table holds their paths. Set data.layout to 'hub' and data.source to the folder of the "
-                f"Parquet files ({path.parent}), or to its name on the Hub."
+                f"{path} holds the images themselves (column '{field.name}' of bytes and path), as a Hugging Face "
+                f"data set does, and a table holds their paths. Set data.layout to 'hub' and data.source to the folder "
+                f"of the Parquet files ({path.parent}), or to its name on the Hub."
             )
     _check_columns(path, schema.names)
     for number, record in enumerate(pq.read_table(path, columns=list(COLUMNS)).to_pylist(), 1):
