@@ -32,6 +32,7 @@ from seewhy.config import (
 from seewhy.cost import time
 from seewhy.cost.estimate import Planner, outline, plan_run, smallest_gpu
 from seewhy.cost.gpus import GPUS, USABLE, Utilisation, find_gpu, gpu_of_device
+from seewhy.cost.lengths import Lengths, selected_share
 from seewhy.cost.shape import Shape, Trained, ready
 from seewhy.cost.simulate import Batch, shallow, step_peak
 from seewhy.cost.tokens import Assumed, StageTokens, Together
@@ -217,6 +218,24 @@ def test_planned_prefixes_are_those_of_the_schedule(config: RunConfig, tmp_path:
         with_image = [sum("pixel_values" in row for row in rows) for rows in batches]
         assert max(with_image) <= planned.rows + (1 if replay else 0)  # fillers come by length, which is drawn
         assert sum(with_image) == pytest.approx(planned.prefixes * 21, abs=3 if replay else 0.01)
+
+
+def test_the_forecast_follows_the_rule_of_selection(config: RunConfig):
+    """How many concepts are told in synthesis, and what its questions are."""
+    assert selected_share(SelectConfig(rule="image")) == pytest.approx(0.3446, abs=1e-4)
+    assert selected_share(SelectConfig(rule="image", threshold_std=0.0)) == 0.5
+    assert selected_share(SelectConfig(rule="unlisted")) == 0.57
+    work = Workload.read(config)
+    work = replace(work, bank={label: [f"long {n} wing" for n in range(20)] for label in work.bank})
+    vlm = outline(config, torch.float32)
+    told = {rule: Lengths.of(vlm, work, SelectConfig(rule=rule)).told for rule in ("image", "unlisted")}
+    each = (told["unlisted"] - told["image"]) / (11 - 7)
+    assert each > 0
+    more = Lengths.of(vlm, work, SelectConfig(rule="image", minimum=12)).told
+    assert more == pytest.approx(told["image"] + 5 * each, rel=0.1)
+    question = Lengths.of(vlm, work, SelectConfig(), explain_share=0.25).question
+    assert question["synthesis"] == pytest.approx(0.25 * question["explain"] + 0.75 * question["cot"])
+    assert question["explain"] != question["cot"]
 
 
 def test_sizes_stand_for_all():

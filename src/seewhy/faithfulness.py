@@ -56,6 +56,7 @@ def faithfulness(
     arms: Sequence[str] | None = None,
     reasons: int = 2,
     seed: int = 0,
+    trust_remote_code: bool | None = None,
 ) -> dict[str, Any]:
     """Test the last model (or that of `round`) of each of the `arms` that have one (by default the method and L+GE);
     returns what the file then holds.
@@ -66,7 +67,7 @@ def faithfulness(
     """
     if images < 2 or reasons < 1:
         raise SeeWhyError(f"--images is {images} and --reasons {reasons}: test at least 2 images and 1 reason of each.")
-    config, models = run_models(run, arms_wanted=arms, round=round)
+    config, models = run_models(run, arms_wanted=arms, round=round, trust_remote_code=trust_remote_code)
     domain = load_domain(with_guide(config.data, Path(run) / "fieldguide"))
     split = split or config.evaluate.split
     examples = spread(domain.split(split), images)

@@ -284,7 +284,8 @@ class Run:
 
     @cached_property
     def encoder(self) -> Encoder:
-        return Encoder(str(_shipped(self.config.select.encoder, ENCODER)), self.config.model.device)
+        settings = self.config.select
+        return Encoder(str(_shipped(settings.encoder, ENCODER)), self.config.model.device, prefixes=settings.prefixes)
 
     @cached_property
     def concepts_CE(self) -> np.ndarray:

@@ -63,6 +63,14 @@ def test_e5_gets_its_prefixes(save_static):
     np.testing.assert_allclose(encoder.embed_texts(["bill"]), [direction("passage", ":", "bill")], atol=1e-6)
 
 
+@pytest.mark.parametrize("prompts", [None, {"query": "find: ", "document": "passage: "}])
+def test_without_prefixes_texts_are_embedded_as_they_stand(save_static, prompts):
+    name = save_static("bare-e5-small", **({"prompts": prompts} if prompts else {}))
+    encoder = Encoder(name, "cpu", prefixes=False)
+    np.testing.assert_allclose(encoder.embed_concepts(["bill"]), [direction("bill")], atol=1e-6)
+    np.testing.assert_allclose(encoder.embed_texts(["bill"]), [direction("bill")], atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["plain", "tiny-e5"])
 def test_a_models_own_prompts_are_honoured(save_static, name):
     encoder = Encoder(save_static(name, prompts={"query": "find: ", "document": ""}), "cpu")

@@ -74,6 +74,18 @@ def test_figures_of_a_model():
     assert 0 <= low < 0.75 < high <= 1
 
 
+def test_any_reason_stands_beside_ee_and_never_below_it():
+    answers = {
+        "a": "This is a Crow with a glossy throat.",  # a reason in words that no list has
+        "b": "This is a Crow with a black bill.",
+        "c": "This is a Fish Crow.",
+        "d": "This is a Fish Crow. It has a Fi",
+    }
+    metrics = measured(answers=answers)
+    assert (metrics["ee"], metrics["any_reason"]) == (0.25, 0.5)
+    assert metrics["any_reason_interval"]
+
+
 def test_two_answers_about_one_image_are_one_image():
     twice = measure(DOMAIN, predictions() * 2, DOMAIN.matcher, STATED, resamples=200, seed=0)
     assert (twice["n"], twice["answers"]) == (4, 8)

@@ -1,4 +1,5 @@
 import hashlib
+import math
 import multiprocessing
 import shutil
 from dataclasses import replace
@@ -10,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from transformers import get_scheduler
 
 import tune_once
 from seewhy.config import AugmentConfig, TuneConfig
@@ -21,7 +23,7 @@ from seewhy.vlm.chat import IGNORED
 from seewhy.vlm.loss import answer_loss, answers_of
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
-from seewhy.vlm.tuning import Checkpoints, _CheckpointedTrainer, _made_of, tune
+from seewhy.vlm.tuning import Checkpoints, _arguments, _CheckpointedTrainer, _made_of, tune
 from tiny import tiny_llava
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -152,6 +154,23 @@ def test_steps_have_as_many_pairs_as_asked_for(
             step.append(pairs)
         steps.append(sum(step))
     assert steps == [8, 7, 8, 7]
+
+
+@pytest.mark.parametrize(("schedule", "half_way"), [("cosine", 0.5), ("linear", 0.5)])
+def test_the_rate_falls_as_the_schedule_says(schedule: Any, half_way: float):
+    """Of 100 steps and no warm-up: equal in the middle, apart after a quarter."""
+    config = replace(CONFIG, schedule=schedule, warmup=0.0)
+    arguments = _arguments(torch.device("cpu"), torch.float32, config, 100, Path("unused"), 0)
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    falling = get_scheduler(arguments.lr_scheduler_type, optimizer, arguments.warmup_steps, 100)
+    rates = []
+    for _ in range(100):
+        rates.append(falling.get_last_lr()[0])
+        optimizer.step()
+        falling.step()
+    assert rates[0] == 1
+    assert rates[50] == pytest.approx(half_way)
+    assert rates[25] == pytest.approx(0.75 if schedule == "linear" else (1 + math.cos(math.pi / 4)) / 2)
 
 
 @pytest.mark.parametrize("loss_per", ["token", "answer"])

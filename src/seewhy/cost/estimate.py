@@ -122,7 +122,7 @@ class Planner:
         where = f"{config.data.source} and the processor of model {self.vlm.name}"
         raise_problems(where, size_problems(work.files, refused))
         self.shape = Shape.of(self.vlm)
-        self.lengths = Lengths.of(self.vlm, work, config.select.minimum)
+        self.lengths = Lengths.of(self.vlm, work, config.select, config.synthesise.explain_share)
         self.tuning = cache(self._tuning)
         self.held = cache(self._held)
 

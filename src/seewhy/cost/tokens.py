@@ -128,13 +128,15 @@ def stages(
 
     share = config.synthesise.simple_share
 
-    def mixed(simple: float) -> float:
-        return simple * lengths.question["simple"] + (1 - simple) * lengths.question["reasons"]
+    def mixed(simple: float, rest: str) -> float:
+        return simple * lengths.question["simple"] + (1 - simple) * lengths.question[rest]
 
     def sampled(
         name: str, images: int, kind: str, each: int, samples: int, longest: int, tries: int = 1
     ) -> StageTokens:
-        told, question = (lengths.told, mixed(share)) if kind == "synthesis" else (0.0, lengths.question[kind])
+        told, question = 0.0, lengths.question[kind]
+        if kind == "synthesis":
+            told, question = lengths.told, mixed(share, kind)
         repeats = min(samples, config.model.batch_size)
         at_once = max(1, config.model.batch_size // repeats)
         passes = math.ceil(samples / repeats)
@@ -161,9 +163,10 @@ def stages(
         }[arm.template]
         replayed = config.tune.replay_ratio if config.tune.replay else 0.0
         pairs = round_up(config.tune.epochs * n * each * (1 + replayed))
+        question = mixed(simple, "synthesis" if first else "reasons")
         again = Together.of(config, n, each).prefixes
         prefixes = config.tune.epochs * n * again if tuned_shared else pairs
-        return StageTokens(name, "tune", n, prefixes, pairs, pairs, lengths.prefix, mixed(simple), answer, longest)
+        return StageTokens(name, "tune", n, prefixes, pairs, pairs, lengths.prefix, question, answer, longest)
 
     found = []
     by_prefix = {arm.prefix: arm for arm in CONTROLS.values()}

@@ -18,7 +18,7 @@ Deviations from ConText:
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -76,7 +76,7 @@ class Reading:
         self._lines.add(len(self._tokens) - 1)
         self._stops = [i for i, token in enumerate(self._tokens) if token in lexicon.SENTENCE_ENDS]
         self._inside: set[int] = set()
-        self._scopes = self._find_scopes()
+        self._read: dict[int, list[_Scope]] = {}  # sentence -> its scopes
 
     def status(self, start: int, end: int) -> Status:
         """The status of the words start..end-1, that stand together."""
@@ -90,15 +90,10 @@ class Reading:
         if answer is not None:
             return answer
         found = set()
-        nearby = slice(
-            bisect_left(self._scopes, first - 3 * _REACH, key=lambda scope: scope.first),
-            bisect_left(self._scopes, last + 2 * _REACH, key=lambda scope: scope.first),
-        )
-        for scope in self._scopes[nearby]:
+        for scope in self._scopes_near(last):
             if scope.start <= last and first < scope.end and any(scope.start <= at < scope.end for at in own):
-                if any(scope.first <= at < scope.last for at in own):
-                    continue
-                found.add(self._conceded(scope))
+                if not any(scope.first <= at < scope.last for at in own):
+                    found.add(self._conceded(scope))
         return next((status for status in Status if status.value in found), Status.ASSERTED)
 
     def _add_marks(self, marks: str) -> None:
@@ -107,11 +102,26 @@ class Reading:
                 self._lines.add(len(self._tokens))
             self._tokens.append("." if mark == "\n" else mark)
 
-    def _find_scopes(self) -> list[_Scope]:
-        """All triggers that act, with what they reach."""
+    def _scopes_near(self, at: int) -> Iterator[_Scope]:
+        """The scopes that may reach a token: those of its sentence, and of headings not far before it."""
+        sentence = bisect_left(self._stops, at)
+        for number in range(sentence, 0, -1):
+            start, stop = self._stops[number - 1], self._stops[number]
+            if number == sentence or ":" in self._tokens[start:stop]:
+                if number not in self._read:
+                    self._read[number] = self._find_scopes(start, stop)
+                yield from self._read[number]
+            if at - start > 2 * _REACH:
+                break
+
+    def _find_scopes(self, start: int, stop: int) -> list[_Scope]:
+        """All triggers that act in the sentence between two stops, with what they reach."""
         found: list[tuple[lexicon.Rule, int, int]] = []
-        at = 0
-        while at < len(self._tokens):
+        at = start
+        while at < stop:
+            if self._tokens[at] not in lexicon.FIRST_WORDS:
+                at += 1
+                continue
             behind = at + 1
             for rule, end in lexicon.triggers_at(self._tokens, at):
                 if rule.side != lexicon.AFTER:

@@ -249,10 +249,15 @@ def triggers_at(tokens: Sequence[str], at: int) -> list[tuple[Rule, int]]:
     Where it looks back, the longest that looks ahead comes too: "the crest may have", "may have a crest".
     """
     best: dict[bool, tuple[Rule, int]] = {}
-    for pattern, rule in _BY_FIRST.get(tokens[at], ()):
-        end, back = _match(pattern, 1, tokens, at + 1), rule.side == AFTER
-        if end > at and (back not in best or end > best[back][1]):
-            best[back] = rule, end
+    single, seconds, longer = _BY_FIRST.get(tokens[at], _NO_TRIGGER)
+    for rule in single:
+        best.setdefault(rule.side == AFTER, (rule, at + 1))
+    second = tokens[at + 1] if at + 1 < len(tokens) else ""
+    for words, pattern, rule in longer if seconds is None or second in seconds else ():
+        if words is None or second in words:
+            end, back = _match(pattern, 1, tokens, at + 1), rule.side == AFTER
+            if end > at and (back not in best or end > best[back][1]):
+                best[back] = rule, end
     if True in best and (False not in best or best[False][1] < best[True][1]):
         return [best[back] for back in (True, False) if back in best and best[back][0].status != PSEUDO]
     return [best[False]] if False in best else []
@@ -289,19 +294,47 @@ def _words(token: str) -> frozenset[str] | None:
     return frozenset(words)
 
 
-def _index() -> dict[str, list[tuple[Pattern, Rule]]]:
-    """Patterns by each word that may be their first; a phrase whose first place may be left out stands under both."""
-    index: dict[str, list[tuple[Pattern, Rule]]] = defaultdict(list)
+def _second(pattern: Pattern) -> frozenset[str] | None:
+    """The words that may be second in a match of two words or more; None where any may."""
+    found: set[str] = set()
+    for words, optional in pattern[1:]:
+        if words is None:
+            return None
+        found |= words
+        if not optional:
+            break
+    return frozenset(found)
+
+
+Triggers = tuple[list[Rule], frozenset[str] | None, list[tuple[frozenset[str] | None, Pattern, Rule]]]
+"""The triggers with one first word: those of that word alone; the words that may follow (None: any); the longer ones, each
+with its own."""
+
+
+def _index() -> dict[str, Triggers]:
+    """Triggers by each word that may be their first; a phrase whose first place may be left out stands under both."""
+    singles: dict[str, list[Rule]] = defaultdict(list)
+    longer: dict[str, list[tuple[frozenset[str] | None, Pattern, Rule]]] = defaultdict(list)
     for status, side, reach, phrases in TABLE:
         rule = Rule(status, side, reach.rstrip("+"), reach.endswith("+"))
         for pattern in _patterns(phrases):
             while True:
                 for word in pattern[0][0] or ():
-                    index[word].append((pattern, rule))
+                    if all(optional for _, optional in pattern[1:]):
+                        singles[word].append(rule)
+                    if len(pattern) > 1:
+                        longer[word].append((_second(pattern), pattern, rule))
                 if not pattern[0][1]:
                     break
                 pattern = pattern[1:]
-    return dict(index)
+    index = {}
+    for word in singles.keys() | longer.keys():
+        sets = [words for words, *_ in longer[word]]
+        every = None if None in sets else frozenset[str]().union(*(words for words in sets if words is not None))
+        index[word] = (singles[word], every, longer[word])
+    return index
 
 
+_NO_TRIGGER: Triggers = ([], frozenset(), [])
 _BY_FIRST = _index()
+FIRST_WORDS = frozenset(_BY_FIRST)

@@ -39,6 +39,7 @@ def export_run(
     images: bool = False,
     hub_name: str | None = None,
     private: bool = False,
+    trust_remote_code: bool | None = None,
 ) -> dict[str, Any]:
     """Write the chosen forms of a run to `output`, and push them to the Hub under `hub_name` where one is given.
 
@@ -52,7 +53,7 @@ def export_run(
         hub.check_name(hub_name)
     target = Path(output)
     check_target(target, run)
-    finished = open_run(run, round)
+    finished = open_run(run, round, trust_remote_code=trust_remote_code)
     unfinished = target.with_name(target.name + ".partial")
     shutil.rmtree(unfinished, ignore_errors=True)
     with disk(target):

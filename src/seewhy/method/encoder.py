@@ -1,8 +1,9 @@
 """The text encoder of steps 2 and 6: any sentence-transformers model, a `StaticEmbedding` one through the same path.
 
 Concepts are embedded as queries and texts (descriptions, answers) as passages. A model that brings prompts of its own
-for the two is given those; an E5 model that brings none gets its `query: ` and `passage: `, which the research code
-leaves out. A special token's name in a text ("[SEP]") is text. Only this module imports sentence_transformers.
+for the two is given those; an E5 model that brings none gets its `query: ` and `passage: `. The research code leaves
+them out, as `prefixes=False` does. A special token's name in a text ("[SEP]") is text. Only this module imports
+sentence_transformers.
 """
 
 import re
@@ -37,7 +38,7 @@ class Encoder:
     Raises SeeWhyError when no model can be read under that name.
     """
 
-    def __init__(self, name_or_path: str, device: str = "auto", batch_size: int = 64) -> None:
+    def __init__(self, name_or_path: str, device: str = "auto", batch_size: int = 64, *, prefixes: bool = True) -> None:
         from sentence_transformers import SentenceTransformer
         from tokenizers import Tokenizer
 
@@ -58,7 +59,10 @@ class Encoder:
                 "select.encoder to a whole folder, or to a name on the Hub (such as intfloat/e5-large) that can be "
                 "reached."
             ) from error
-        if is_plain_e5(name_or_path) and not any(self.model.prompts.values()):
+        if not prefixes:
+            self.model.prompts = {}
+            self.model.default_prompt_name = None
+        elif is_plain_e5(name_or_path) and not any(self.model.prompts.values()):
             self.model.prompts = {**self.model.prompts, **_E5_PROMPTS}
         if isinstance(self.model.tokenizer, Tokenizer):
             self.model.tokenizer.encode_special_tokens = True

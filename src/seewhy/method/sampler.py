@@ -52,8 +52,10 @@ def example_random(seed: int, example_id: str, purpose: str) -> Random:
     return Random(int.from_bytes(digest, "big"))
 
 
-def draw_queries(questions: Questions, simple_share: float, random: Random) -> Iterator[tuple[QuestionKind, str]]:
-    """Endless (kind, query): simple with probability `simple_share`, the rest explain and cot evenly.
+def draw_queries(
+    questions: Questions, simple_share: float, random: Random, explain_share: float = 0.5
+) -> Iterator[tuple[QuestionKind, str]]:
+    """Endless (kind, query): simple with probability `simple_share`, else explain with `explain_share`, else cot.
 
     Within a kind every wording comes once before one comes again.
     """
@@ -64,7 +66,12 @@ def draw_queries(questions: Questions, simple_share: float, random: Random) -> I
     }
     decks = {kind: cycle(random.sample(texts, len(texts))) for kind, texts in wordings.items()}
     while True:
-        kind = "simple" if random.random() < simple_share else random.choice(("explain", "cot"))
+        if random.random() < simple_share:
+            kind = "simple"
+        elif explain_share == 0.5:  # so were the queries of all runs drawn before there was the setting
+            kind = random.choice(("explain", "cot"))
+        else:
+            kind = "explain" if random.random() < explain_share else "cot"
         yield kind, next(decks[kind])
 
 

@@ -20,6 +20,7 @@ from seewhy.proof.explanation import StatedConcepts, explains
 from seewhy.proof.faithfulness import count_selected, count_verdicts
 from seewhy.proof.fluency import NAME as FLUENCY
 from seewhy.proof.fluency import in_figures, nats_and_tokens
+from seewhy.proof.reasons import AnyReason
 from seewhy.records import Example, Likelihood, Prediction, Selection
 
 
@@ -36,11 +37,11 @@ def measure(
 ) -> dict[str, Any]:
     """One model's answers on one split.
 
-    split, n (images), answers; accuracy, accuracy_lenient, ee; stated_per_answer; with `selected` (example id -> the
-    concepts that its image shows) cs; with `likelihoods` (of each answer, under the untuned base) fs; and with truth
-    stated_true, stated_false, the latter split in stated_hidden (true, but not to be seen) and stated_wrong: shares of
-    the stated concepts of which it is known, not means of shares; stated_verified says how many these are, and
-    stated_unverified what share of all stated concepts is not among them. Intervals are over images. Raises
+    split, n (images), answers; accuracy, accuracy_lenient, ee, any_reason; stated_per_answer; with `selected` (example
+    id -> the concepts that its image shows) cs; with `likelihoods` (of each answer, under the untuned base) fs; and
+    with truth stated_true, stated_false, the latter split in stated_hidden (true, but not to be seen) and stated_wrong:
+    shares of the stated concepts of which it is known, not means of shares; stated_verified says how many these are,
+    and stated_unverified what share of all stated concepts is not among them. Intervals are over images. Raises
     SeeWhyError where there is nothing to measure, or an answer is about an image that the domain does not have.
     """
     counted = count(domain, predictions, matcher, stated, selected=selected, likelihoods=likelihoods)
@@ -73,6 +74,7 @@ def count(
     examples = _examples(domain, [p.example_id for p in predictions])
     texts, labels = [p.text for p in predictions], [e.label for e in examples]
     concepts = [stated(text) for text in texts]
+    says_more = AnyReason.of(domain)
     images = {e.id: row for row, e in enumerate(dict.fromkeys(examples))}
     rows = [images[e.id] for e in examples]
 
@@ -87,6 +89,7 @@ def count(
         "accuracy": (per_image(correct(texts, labels, matcher)), answers),
         "accuracy_lenient": (per_image(leniently_correct(texts, labels)), answers),
         "ee": (per_image(explains(text, stated) for text in texts), answers),
+        "any_reason": (per_image(explains(text, stated) or says_more(text) for text in texts), answers),
         "stated_per_answer": (per_image(map(len, concepts)), answers),
     }
     if selected is not None:

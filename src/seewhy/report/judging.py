@@ -27,11 +27,10 @@ from seewhy.proof import judge
 from seewhy.proof.consistency import consistency
 from seewhy.proof.explanation import StatedConcepts, explains
 from seewhy.proof.judge_prompts import PROMPT
+from seewhy.recorded import recorded_config
 from seewhy.records import Prediction, Selection
 from seewhy.report.run_records import RunRecords
 from seewhy.report.table import percent
-from seewhy.run_folder import read_manifest
-from seewhy.settings import restore_config
 from seewhy.storage import write_atomically
 
 COLUMNS = ("Judged", "Missing", "Explains (EE)", "Consistent (CS)", "EE agrees", "kappa", "CS rank corr.")
@@ -47,7 +46,7 @@ class Judging:
         """
         records = RunRecords(run)
         self.path = records.path
-        self.config: RunConfig = restore_config(read_manifest(records.path)["config"])
+        self.config: RunConfig = recorded_config(records.path, quiet=True)
         self.split = self.config.evaluate.split
         suffix = f"/predictions-{self.split}"
         finished = sorted(name.removesuffix(suffix) for name in records.finished if name.endswith(suffix))

@@ -274,7 +274,7 @@ def _arguments(
         train_sampling_strategy="sequential",
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
-        lr_scheduler_type="cosine",
+        lr_scheduler_type=config.schedule,
         warmup_steps=int(steps * config.warmup),
         optim="adamw_torch",
         bf16=dtype == torch.bfloat16,
