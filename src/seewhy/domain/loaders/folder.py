@@ -1,4 +1,5 @@
-"""An image folder: `train/<class>/*`, `val/<class>/*`, `test/<class>/*`; `val` and `test` may lack classes.
+"""An image folder: `train/<class>/*`, `val/<class>/*`, `test/<class>/*`; `val` and `test` may lack classes. A
+folder to measure a finished run on may have `test` alone.
 
 The label is what the model is to say, so the folder's name becomes one: underscores are spaces, and the numbering of
 CUB ("001.Black_footed_Albatross") and Stanford Dogs ("n02085620-Chihuahua") is dropped. Hyphens stay: they belong to
@@ -22,7 +23,7 @@ _NUMBERING = re.compile(r"^(?:\d{3}\.|n\d{8}-)(?=\S)")
 
 def read_folder(root: Path) -> tuple[list[Row], list[str]]:
     """The rows of the image folder `root` (resolved), sorted by split, class folder and file, and what is wrong."""
-    if not (root / "train").is_dir():
+    if not any((root / split).is_dir() for split in SPLITS):
         raise SeeWhyError(
             f"{root} has no folder 'train'; an image folder has train/<class>/*.jpg, and so for val and test."
         )
