@@ -76,7 +76,7 @@ def test_doubts_are_ranked_by_what_they_do_to_a_decision():
     ours, *others = lines(figures)
     told = doubts(Evidence(ours, tuple(others), planned=4, losses=[("Yes or no", 0.9, 0.5)]))
     order = [
-        "The run is not finished", "Of the reasons 12 checked", "Only 12 reasons in 7 images could be checked",
+        "The run is not finished", "Of the 12 reasons checked", "Only 12 reasons in 7 images could be checked",
         "80.0 % are of phrases that nobody has marked", "Tuning has cost reasons: 75.0 %", "the method is behind NL",
         "Round 2 was better in accuracy", "Tuning has cost other abilities", "One seed",
     ]  # fmt: skip

@@ -98,8 +98,8 @@ def _untrue(evidence: Evidence) -> list[str]:
         return ["What these images show is not recorded, so no reason was checked: one may sound right and be false."]
     parts = {"false": last.get("stated_wrong"), "true of the subject but hidden": last.get("stated_hidden")}
     told = " and ".join(f"{percent(share)} {kind}" for kind, share in parts.items() if share is not None)
-    counted = f"{last['stated_true_n']:,} checked" if "stated_true_n" in last else "stated"
-    line = f"Of the reasons {counted}, {percent(1 - last['stated_true'])} cannot be seen in their image"
+    counted = f"{last['stated_true_n']:,} reasons checked" if "stated_true_n" in last else "reasons stated"
+    line = f"Of the {counted}, {percent(1 - last['stated_true'])} cannot be seen in their image"
     line += f": {told}." if told else "."
     lost = base.get("stated_true", 0) - last["stated_true"]
     if evidence.ours.rounds and lost > 0 and not _is_noise(lost, *(_interval(v, "stated_true") for v in (base, last))):
