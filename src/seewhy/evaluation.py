@@ -7,13 +7,14 @@ image's selection hardly depends on which others happen to be in its split, and 
 as surely as a large one. It is made once for all arms and rounds.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from seewhy.domain.images import load_image
 from seewhy.method import synthesise
-from seewhy.plan import OURS, arms
+from seewhy.plan import OURS
 from seewhy.proof import evaluate
 from seewhy.proof.compare import Counts
 from seewhy.proof.confusion import confusion
@@ -66,7 +67,13 @@ def measure(
     taught: Mapping[str, Sequence[Answer]],
     name: str = "metrics.json",
 ) -> dict[str, Any]:
-    """The figures of the models there are so far, and the images to show; written to the run folder."""
+    """The figures of the models there are so far, and the images to show; written to the run folder.
+
+    Arms that an earlier start of the run left behind are among them, up to the last round of `models`.
+    """
+    last_round = max((round for round in range(1, run.config.rounds + 1) if OURS.model(round) in models), default=0)
+    models = {**models, **run.kept_models(last_round)}
+    before = _counted_before(run.folder.path / name)
     resamples, seed = run.config.evaluate.bootstrap, run.config.seed
     domain, stated = run.domain, StatedConcepts.of(run.domain)
     predictions = {model: run.predict(model, path) for model, path in models.items()}
@@ -77,9 +84,14 @@ def measure(
     }
     chosen = evaluate.measure_selection(domain, selections, resamples=resamples, seed=seed) if selections else {}
     metrics: dict[str, Any] = {"base": figures["base"]}
-    for arm in arms(run.config):
+    for arm in run.shown_arms:
         metrics[arm.key] = [
-            {"round": round, **figures[model], **(chosen if arm == OURS else {}), **_counts(taught.get(model))}
+            {
+                "round": round,
+                **figures[model],
+                **(chosen if arm == OURS else {}),
+                **(_counts(taught.get(model)) or before.get((arm.key, round), {})),
+            }
             for round in range(1, run.config.rounds + 1)
             if (model := arm.model(round)) in figures
         ]
@@ -107,6 +119,20 @@ def gate(run: Run, models: Mapping[str, Path]) -> Gate | None:
     )
     run.folder.write_json(FILE, found.record())
     return found
+
+
+def _counted_before(path: Path) -> dict[tuple[str, int], dict[str, Any]]:
+    """(arm, round) -> the counts of its training answers, as the figures of an earlier start have them."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    keys = ("training_answers", "fallback_share")
+    return {
+        (arm, values["round"]): {key: values[key] for key in keys if key in values}
+        for arm, rounds in found.items() if isinstance(rounds, list)
+        for values in rounds
+    }  # fmt: skip
 
 
 def _counts(taught: Sequence[Answer] | None) -> dict[str, Any]:

@@ -501,3 +501,9 @@ def test_long_checks_show_progress(
     monkeypatch.setattr(domain_module, "PROGRESS_AFTER", -1.0)
     load_domain(data)
     assert "checking images" in capsys.readouterr().err
+
+
+def test_only_what_is_trained_on_needs_train_images(data: DataConfig) -> None:
+    shutil.rmtree(Path(data.source) / "train")
+    assert len(load_domain(data, to_train=False).split("test")) > 0
+    assert "there is no train image at all" in refused(data)

@@ -93,10 +93,11 @@ class Domain:
         return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def load_domain(data: DataConfig, cache: Path | None = None) -> Domain:
+def load_domain(data: DataConfig, cache: Path | None = None, *, to_train: bool = True) -> Domain:
     """The user's data, checked. `SeeWhyError` lists every problem of images, labels, splits and concepts at once.
 
-    `cache` takes the images of a Hugging Face data set; by default a folder in the user's cache.
+    `cache` takes the images of a Hugging Face data set; by default a folder in the user's cache. Where nothing is to be
+    trained on the data (`to_train`), a class needs no train image.
     """
     questions = Questions.for_noun(data.noun, data.questions)
     reading = read_data(data, cache)
@@ -110,7 +111,7 @@ def load_domain(data: DataConfig, cache: Path | None = None) -> Domain:
     problems = [
         f"{row.where}{image}" for row, image in zip(reading.rows, images, strict=True) if isinstance(image, str)
     ]
-    problems = reading.problems + problems + class_problems(reading.rows, bank)
+    problems = reading.problems + problems + class_problems(reading.rows, bank, to_train=to_train)
     copies = double_images(reading.rows, ["" if isinstance(image, str) else image.sha256 for image in images])
     problems += [] if reading.is_published else [f"{copy}; remove one." for copy in copies]
     raise_problems(data.source, problems + bank_problems + fit_problems)
@@ -232,7 +233,7 @@ def each_image(look: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[T]:
             yield result
 
 
-def class_problems(rows: Sequence[Row], bank: ConceptBank) -> list[str]:
+def class_problems(rows: Sequence[Row], bank: ConceptBank, *, to_train: bool = True) -> list[str]:
     """Labels that cannot be said or told apart, and classes that cannot be learnt."""
     labels = sorted({row.label for row in rows})
     problems = label_problems(labels) + name_problems(labels, bank.aliases)
@@ -241,7 +242,9 @@ def class_problems(rows: Sequence[Row], bank: ConceptBank) -> list[str]:
     if len(labels) == 1:
         problems.append(f"'{shorten(labels[0])}' is the only class; the method tells classes apart, so add another.")
     trained = {row.label for row in rows if row.split == "train"}
-    for label in labels:
+    if to_train and not trained:
+        return [*problems, "there is no train image at all; a run learns from train/<class>/*.jpg, or split 'train'."]
+    for label in labels if to_train else ():
         if label not in trained:
             problems.append(f"class '{shorten(label)}' has no train image; add some or remove its other images.")
     return problems

@@ -1,4 +1,5 @@
-"""An image folder: `train/<class>/*`, `val/<class>/*`, `test/<class>/*`; `val` and `test` may lack classes.
+"""An image folder: `train/<class>/*`, `val/<class>/*`, `test/<class>/*`; `val` and `test` may lack classes. A
+folder to measure a finished run on may have `test` alone.
 
 The label is what the model is to say, so the folder's name becomes one: underscores are spaces, and the numbering of
 CUB ("001.Black_footed_Albatross") and Stanford Dogs ("n02085620-Chihuahua") is dropped. Hyphens stay: they belong to
@@ -24,7 +25,7 @@ _NUMBERING = re.compile(r"^(?:\d{3}\.|n\d{8}-)(?=\S)")
 
 def read_folder(root: Path) -> tuple[list[Row], list[str]]:
     """The rows of the image folder `root` (resolved), sorted by split, class folder and file, and what is wrong."""
-    _need_train(root)
+    _need_a_split(root)
     rows, problems = [], _misnamed(root)
     names: dict[str, set[str]] = defaultdict(set)
     for split in SPLITS:
@@ -49,8 +50,8 @@ def read_folder(root: Path) -> tuple[list[Row], list[str]]:
     return rows, problems
 
 
-def _need_train(root: Path) -> None:
-    if (root / "train").is_dir():
+def _need_a_split(root: Path) -> None:
+    if any((root / split).is_dir() for split in SPLITS):
         return
     if (root / "train").is_symlink():
         raise SeeWhyError(f"{root / 'train'} is {_no_folder(root / 'train')}; mend the link.")
