@@ -134,6 +134,32 @@ def test_all_problems_come_in_one_message(data: DataConfig, tmp_path: Path) -> N
         assert part in message
 
 
+def test_classes_whose_own_sentence_does_not_name_them_are_refused(data: DataConfig, tmp_path: Path) -> None:
+    """All of them at once, each with its sentence and another name."""
+    rows = [
+        row | {"label": {"Crow": "Crow?", "Raven": "Raven?!"}.get(row["label"], row["label"])} for row in rows_of(data)
+    ]
+    concepts = tmp_path / "others.yaml"
+    concepts.write_text('"Crow?": [black bill]\nFish Crow: [short bill]\n"Raven?!": [big bill]\n')
+    table = replace(data, source=write_table(tmp_path / "birds" / "table.csv", rows), concepts=str(concepts))
+    message = refused(table)
+    assert "2 problems" in message
+    assert '"This is a Crow?." is not taken for naming it' in message
+    assert "rename the class, for instance to 'Crow'" in message
+    assert '"This is a Raven?!."' in message
+
+
+def test_letters_and_digits_are_classes(data: DataConfig, tmp_path: Path) -> None:
+    rows = [row | {"label": {"Crow": "A", "Fish Crow": "B", "Raven": "7"}[row["label"]]} for row in rows_of(data)]
+    concepts = tmp_path / "others.yaml"
+    concepts.write_text('"A": [black bill]\n"B": [short bill]\n"7": [big bill]\n')
+    letters = load_domain(
+        replace(data, source=write_table(tmp_path / "birds" / "table.csv", rows), concepts=str(concepts))
+    )
+    assert [letters.matcher.names(f"This is a {label}.") for label in letters.labels] == [{"7"}, {"A"}, {"B"}]
+    assert letters.matcher.names("A bird with a tail.") == set()
+
+
 def test_one_class_is_refused(tmp_path: Path) -> None:
     draw(tmp_path / "birds/train/Crow/1.png")
     (tmp_path / "c.yaml").write_text("Crow: [black]")
@@ -184,6 +210,30 @@ def test_a_link_inside_the_folder_is_followed(data: DataConfig) -> None:
     draw(root / "store/9.png")
     (root / "train/Crow/9.png").symlink_to(root / "store/9.png")
     assert any(example.id == "train/Crow/9" for example in load_domain(data).examples)
+
+
+def test_a_linked_split_is_read(data: DataConfig, tmp_path: Path) -> None:
+    root = Path(data.source)
+    expected = load_domain(data)
+    for split, target in (("train", tmp_path / "disk/photos"), ("test", root / "testing")):
+        target.parent.mkdir(exist_ok=True)
+        (root / split).rename(target)
+        (root / split).symlink_to(target)
+    domain = load_domain(data)
+    assert domain.examples == expected.examples
+    assert domain.fingerprint == expected.fingerprint
+    (tmp_path / "disk/photos/Crow/out.png").symlink_to(draw(tmp_path / "outside/secret.png"))
+    assert "'train/Crow/out.png' leads out of the data folder" in refused(data)
+
+
+def test_a_split_that_links_to_nothing_is_named(data: DataConfig, tmp_path: Path) -> None:
+    root = Path(data.source)
+    for split in ("test", "train"):
+        shutil.rmtree(root / split)
+        (root / split).symlink_to(tmp_path / "gone")
+        assert f"{split} is a link to {tmp_path / 'gone'}, which is no folder that is there" in refused(data)
+        (root / split).unlink()
+        draw(root / f"{split}/Crow/1.png")
 
 
 def test_lost_images_of_a_folder_are_named(data: DataConfig) -> None:
@@ -285,6 +335,32 @@ def test_bad_rows_are_named(data: DataConfig, suffix: str, where: str, row: dict
     else:
         assert f"{where.format(last)}: " in told
         assert message.format(first=where.format(first)) in told
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "; ", ","])
+def test_a_csv_may_be_parted_otherwise(data: DataConfig, delimiter: str) -> None:
+    root = Path(data.source)
+    expected = load_domain(data)
+    header, rows = (
+        ["image", "note", "label", "split"],
+        [[example.image, "a, b", example.label, example.split] for example in expected.examples],
+    )
+    quoted = [[f'"{cell}"' if "," in cell else cell for cell in row] for row in [header, *rows]]
+    (root / "t.csv").write_text("\n".join(map(delimiter.join, quoted)))
+    if delimiter == "; ":  # a space belongs to what stands behind it, but for names of columns and labels
+        (root / "t.csv").write_text((root / "t.csv").read_text().replace("; train/", ";train/"))
+    assert load_domain(replace(data, source=str(root / "t.csv"))).fingerprint == expected.fingerprint
+
+
+def test_parquet_with_the_images_inside_is_told_how_to_be_read(data: DataConfig, tmp_path: Path) -> None:
+    struct = pa.array([{"bytes": b"x", "path": "a.png"}], pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    for columns in ({"image": struct, "label": [0]}, {"picture": struct, "label": ["a"], "split": ["train"]}):
+        pq.write_table(pa.table(columns), tmp_path / "train-00000-of-00001.parquet")
+        message = refused(replace(data, source=str(tmp_path / "train-00000-of-00001.parquet")))
+        assert f"column '{next(iter(columns))}' of bytes and path" in message
+        assert f"Set data.layout to 'hub' and data.source to the folder of the Parquet files ({tmp_path})" in message
+    assert "Set data.layout to 'hub'" in refused(replace(data, source=str(tmp_path)))
+    assert "Set data.layout to 'hub'" not in refused(replace(data, source=str(tmp_path / "birds/test")))
 
 
 def test_tables_that_are_none_are_refused(data: DataConfig) -> None:

@@ -66,7 +66,7 @@ class Extras:
     """What was measured of it later."""
 
 
-def write_page(run: str, *, heatmaps: bool = False) -> Path:
+def write_page(run: str, *, heatmaps: bool = False, trust_remote_code: bool | None = None) -> Path:
     """Write RUN/report.html, of a run or of a comparison, atomically.
 
     Made of metrics.json, gallery.json and config.yaml, and, where they are there, of confusion.json, faithfulness.json,
@@ -81,7 +81,9 @@ def write_page(run: str, *, heatmaps: bool = False) -> Path:
     metrics, shown = (json.loads(_read(source / name)) for name in ("metrics.json", "gallery.json"))
     config = _read(source / "config.yaml", as_json=False)
     mistakes = json.loads(_read(path)) if (path := source / "confusion.json").exists() else None
-    heats, no_heats = find_heats(source, shown, last_model(shown), compute=heatmaps)
+    heats, no_heats = find_heats(
+        source, shown, last_model(shown), compute=heatmaps, trust_remote_code=trust_remote_code
+    )
     extras = Extras(
         mistakes, heats, no_heats, read_manifest(source), gate.read(source), compared=compared, output=run,
         later=find_later(folder, compared["seeds"] if compared else None),
@@ -151,6 +153,7 @@ def build_page(
         arms=arms,
         taught=TAUGHT,
         table=results({**metrics, **{arm.key: arm.rounds[-1:] for arm in arms[1:]}}),
+        counted=any(key.endswith("_n") for key in keys),
         every_round=results(metrics) if any(len(arm.rounds) > 1 for arm in arms[1:]) else None,
         differences=differences(compared),
         selection=selection_cells(metrics),

@@ -73,7 +73,7 @@ class VisionLanguageModel:
         _check_whole(name, model, told["missing_keys"])
         with loading(name, "its processor or tokenizer"):
             processor = AutoProcessor.from_pretrained(name, **source)
-        model.generation_config = saveable(model.generation_config)
+        model.generation_config = saveable(model.generation_config or GenerationConfig())
         vlm = cls(name, model, processor, {**source, "dtype": str(torch_dtype).removeprefix("torch.")})
         vlm._check_processor()
         if four_bit:

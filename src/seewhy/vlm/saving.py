@@ -10,11 +10,9 @@ from seewhy.errors import SeeWhyError
 TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 
 
-def saveable(config: GenerationConfig | None) -> GenerationConfig | None:
+def saveable(config: GenerationConfig) -> GenerationConfig:
     """The generation config, or its tokens alone where transformers would not write it: many models ask in theirs for a
     temperature but not to sample. No answer here depends on the rest of it."""
-    if config is None:
-        return None
     try:
         config.validate(strict=True)
     except ValueError:

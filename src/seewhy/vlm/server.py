@@ -30,6 +30,7 @@ from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
 from seewhy.vlm.server_client import ChatClient
 from seewhy.vlm.server_process import ServerProcess
+from seewhy.vlm.template import switch_of
 
 
 class ServerSampler:
@@ -146,6 +147,7 @@ class ServerSampler:
             settings.concurrency, settings.timeout, settings.retries, end_tokens=ends,
             end_texts=tuple(str(vlm.tokenizer.convert_ids_to_tokens(end)) for end in ends),
             max_length=vlm.max_length, started=self._process is not None,
+            template_settings=switch_of(vlm.processor),
         )  # fmt: skip
 
     def _image_url(self, path: str) -> str:
