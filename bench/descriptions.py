@@ -5,12 +5,17 @@ annotators. The descriptions are those of a finished run. Of each image's, in a 
 are taken, so that subsets are nested; what they give is averaged over several orders. Both rules of selection
 (select.rule) are measured with the run's other settings; its own rule and encoder stand under short names in the JSON.
 
+With `--lose 1,2` it is measured instead what it does to the selection that some images (`--losers`) have one or two
+descriptions fewer than the others, as where a text was empty or held a special token: precision and recall of those
+images and of all others, before and after, and the share of verdicts that change.
+
 Encoders: `fieldguide` is the small one that is shipped, `tfidf` a bag of words weighted by scikit-learn (every
 description is a document), anything else a sentence-transformers model by folder or name.
 
 examples:
   python -m bench.descriptions runs/fieldguide
   python -m bench.descriptions runs/fieldguide --counts 1,2,3,6 --encoders fieldguide,tfidf --json descriptions.json
+  python -m bench.descriptions runs/fieldguide --encoders fieldguide --lose 1,2 --losers 40
 """
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
@@ -89,6 +94,16 @@ class Described:
         orders = ((e, example_random(draw, e, "bench.descriptions").sample(r, len(r))) for e, r in self._rows().items())
         return np.array(sorted(row for _, order in orders for row in order[:count]))
 
+    def without(self, count: int, losers: int, draw: int) -> tuple[np.ndarray, set[str]]:
+        """Rows that are left when `losers` images, drawn at random, lose `count` descriptions each, and their ids.
+
+        An image keeps one description at least.
+        """
+        random, rows_of = example_random(draw, "losers", "bench.descriptions"), self._rows()
+        chosen = set(random.sample(sorted(rows_of), min(losers, len(rows_of))))
+        lost = {row for e in sorted(chosen) for row in random.sample(rows_of[e], min(count, len(rows_of[e]) - 1))}
+        return np.array([row for row in range(len(self.descriptions)) if row not in lost]), chosen
+
     def selections(self, rows: np.ndarray, rule: str, texts_DE: np.ndarray, concepts_CE: np.ndarray) -> list[Selection]:
         """What a rule selects with some of the descriptions, of which all are embedded in `texts_DE`."""
         bank, settings = self.domain.concepts, self.config.select
@@ -135,6 +150,51 @@ def measure(
     return found
 
 
+Loss = tuple[str, str, int, str]
+"""Encoder, rule, descriptions lost, and of whom: "theirs", the images that lost them, or "others"."""
+
+
+def measure_losses(
+    described: Described, encoders: Mapping[str, TextEncoder], losses: Sequence[int], losers: int, draws: int
+) -> dict[Loss, dict[str, float]]:
+    """precision, recall, each with _before, and changed, the share of verdicts that change; means over the draws."""
+    found: dict[Loss, dict[str, float]] = {}
+    texts, whole = [d.text for d in described.descriptions], np.arange(len(described.descriptions))
+    for name, encoder in encoders.items():
+        texts_DE = encoder.embed_texts(texts)
+        concepts_CE = encoder.embed_concepts(described.domain.concepts.all_concepts)
+        for rule in RULES:
+            before = described.selections(whole, rule, texts_DE, concepts_CE)
+            for count in losses:
+                drawn: dict[str, list[dict[str, float]]] = {"theirs": [], "others": []}
+                for draw in range(draws):
+                    rows, chosen = described.without(count, losers, draw)
+                    after = described.selections(rows, rule, texts_DE, concepts_CE)
+                    for whose, group in drawn.items():
+                        pairs = [
+                            (b, a)
+                            for b, a in zip(before, after, strict=True)
+                            if (b.example_id in chosen) == (whose == "theirs")
+                        ]
+                        group.append(change(described, pairs))
+                for whose, group in drawn.items():
+                    found[name, rule, count, whose] = {
+                        key: float(np.mean([values[key] for values in group])) for key in group[0]
+                    }
+    return found
+
+
+def change(described: Described, pairs: Sequence[tuple[Selection, Selection]]) -> dict[str, float]:
+    """What selections of the same concepts, before and after, differ in; nan for a share of nothing."""
+    shares: dict[str, float] = {}
+    for end, side in (("_before", 0), ("", 1)):
+        counts = described.counts([pair[side] for pair in pairs])
+        both, selected, visible = counts.sum(axis=1) if counts.size else (0.0, 0.0, 0.0)
+        shares |= {f"precision{end}": both / selected if selected else np.nan}
+        shares |= {f"recall{end}": both / visible if visible else np.nan}
+    return {**shares, "changed": float(np.mean([b.selected != a.selected for b, a in pairs]))}
+
+
 def figures(counts_3N: np.ndarray, resamples: int) -> dict[str, float]:
     both_N, selected_N, visible_N = counts_3N.tolist()
     shares: dict[str, float] = {"selected": float(np.mean(selected_N))}
@@ -160,10 +220,10 @@ def flat(found: Mapping[Key, Mapping[str, float]], own: tuple[str, str]) -> Iter
                 yield f"selection_{figure}_{count}{end}", value
 
 
-def encoder_of(name: str, texts: Sequence[str]) -> TextEncoder:
+def encoder_of(name: str, texts: Sequence[str], *, prefixes: bool) -> TextEncoder:
     if name == "tfidf":
         return BagOfWords(texts)
-    return Encoder(str(ENCODER if name == "fieldguide" else Path(name).expanduser()))
+    return Encoder(str(ENCODER if name == "fieldguide" else Path(name).expanduser()), prefixes=prefixes)
 
 
 def options(arguments: Sequence[str] | None) -> Namespace:
@@ -173,6 +233,8 @@ def options(arguments: Sequence[str] | None) -> Namespace:
     made.add_argument("run", metavar="RUN", help="the run folder")
     made.add_argument("--counts", type=numbers, help="descriptions an image (default: 1, 2, 3, ... up to all, thinned)")
     made.add_argument("--encoders", type=lambda text: text.split(","), help="(default: the run's own, and tfidf)")
+    made.add_argument("--lose", type=numbers, help="descriptions that some images lose: measure what that does")
+    made.add_argument("--losers", type=int, default=40, help="images that lose them (default: 40)")
     made.add_argument("--draws", type=int, default=5, help="random orders of the descriptions (default: 5)")
     made.add_argument("--bootstrap", type=int, default=1000, help="resamples behind each interval")
     made.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
@@ -199,7 +261,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     texts = [description.text for description in described.descriptions]
     settings = described.config.select
     names = list(dict.fromkeys(given.encoders or [settings.encoder, "tfidf"]))
-    encoders = {Path(name).name: encoder_of(name, texts) for name in names}
+    encoders = {Path(name).name: encoder_of(name, texts, prefixes=settings.prefixes) for name in names}
+    if given.lose:
+        return show_losses(described, encoders, given)
     found = measure(described, encoders, counts, given.draws, given.bootstrap)
     images = len(described.domain.split("train"))
     for encoder, rule in product(encoders, RULES):
@@ -210,6 +274,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ]
         show(f"Rule {rule}, encoder {encoder}, {images} images", ("descriptions", *FIGURES, "selected an image"), rows)
     report(dict(flat(found, (Path(settings.encoder).name, settings.rule))), given.json)
+
+
+def show_losses(described: Described, encoders: Mapping[str, TextEncoder], given: Namespace) -> None:
+    """Measure, print and write what lost descriptions do."""
+    found = measure_losses(described, encoders, given.lose, given.losers, given.draws)
+    for encoder, rule in product(encoders, RULES):
+        rows = [
+            (
+                str(count),
+                whose,
+                *(f"{values[f'{name}_before']:.3f} -> {values[name]:.3f}" for name in FIGURES),
+                f"{values['changed']:.2%}",
+            )
+            for (of, by, count, whose), values in found.items()
+            if (of, by) == (encoder, rule)
+        ]
+        titles = ("lost", "images", *FIGURES, "verdicts that change")
+        show(f"Rule {rule}, encoder {encoder}, {given.losers} images lose descriptions", titles, rows)
+    flat_figures = {
+        f"lost_{name}_{rule}_{encoder}_{count}_{whose}": value
+        for (encoder, rule, count, whose), values in found.items()
+        for name, value in values.items()
+    }
+    report(flat_figures, given.json)
 
 
 def cell(values: Mapping[str, float], name: str) -> str:

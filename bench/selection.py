@@ -98,7 +98,7 @@ def our_selection(world: World) -> Callable[[], object]:
     descriptions = [Description(str(owner), "", 0, "") for owner in world.owner_D]
     return lambda: select(
         examples, descriptions, world.descriptions_DE, bank, names, world.concepts_CE,
-        temperature=TEMPERATURE, threshold_std=THRESHOLD, minimum=MINIMUM,
+        temperature=TEMPERATURE, threshold_std=THRESHOLD, minimum=MINIMUM, rule="image",
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ def small_run(root: Path) -> Path:
     config = RunConfig(
         output=str(root / "birds"),
         rounds=2,
+        minimum_support=0.0,  # random weights say nothing
         controls=("nl",),
         data=DataConfig(source=str(root / "images"), concepts=str(root / "concepts.yaml"), noun="bird"),
         model=ModelConfig(name_or_path="fieldguide", device="cpu", batch_size=16),

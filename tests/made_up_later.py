@@ -49,16 +49,16 @@ def faithfulness_file(counts: Hits = TESTS, **more: Any) -> dict[str, Any]:
 
 
 def general_file(**more: Any) -> dict[str, Any]:
-    """Three drawings of each kind: what round 1 keeps and round 3 has lost. The models stand in no order."""
-    kept: Hits = {"attribute_accuracy": ([3, 3, 3], [3, 3, 3]), "yes_no_accuracy_produce": ([1, 2, 1], [2, 2, 2])}
-    lost: Hits = {"attribute_accuracy": ([0, 1, 0], [3, 3, 3]), "yes_no_accuracy_produce": ([1, 1, 2], [2, 2, 2])}
+    """Twelve drawings of each kind: what round 1 keeps and round 3 has lost. The models stand in no order."""
+    kept: Hits = {"attribute_accuracy": ([3] * 12, [3] * 12), "yes_no_accuracy_produce": ([1, 2, 1] * 4, [2] * 12)}
+    lost: Hits = {"attribute_accuracy": ([0, 1, 0] * 4, [3] * 12), "yes_no_accuracy_produce": ([1, 1, 2] * 4, [2] * 12)}
     models = {
         "lge/round-3": of_model(lost, arm="lge"),
         "round-3": of_model(lost, arm="rounds", minus_base={"attribute_accuracy": [-8 / 9, -1, -0.7]}),
         "base": of_model(kept, arm="base"),
         "round-1": of_model(kept, arm="rounds"),
     }
-    return {"split": "test", "images": 3, "seed": 0, "resamples": 50, "models": models, **more}
+    return {"split": "test", "images": 12, "seed": 0, "resamples": 50, "models": models, **more}
 
 
 def benchmarks() -> dict[str, Any]:

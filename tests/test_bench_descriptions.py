@@ -98,6 +98,22 @@ def test_figures_are_those_of_the_selection(bench: Any, tmp_path: Path):
     assert figures["selection_precision_1"] < figures["selection_precision_3"] == 1
 
 
+def test_some_images_lose_descriptions(bench: Any, tmp_path: Path):
+    config = described_run(tmp_path)
+    described = bench.Described.of(config.output)
+    rows, chosen = described.without(2, 5, 0)
+    left = np.bincount(np.repeat(np.arange(12), 3)[rows], minlength=12)
+    ids = [example.id for example in described.domain.split("train")]
+    assert {name for name, count in zip(ids, left, strict=True) if count == 1} == chosen
+    assert sorted(left) == [1] * 5 + [3] * 7
+    assert described.without(9, 5, 1)[0].size == 12 * 3 - 5 * 2  # one is always left
+    figures = figures_of(bench, config, "--lose", "1", "--losers", "5", "--draws", "2")
+    whole = figures_of(bench, config)
+    for whose in ("theirs", "others"):
+        assert figures[f"lost_precision_before_image_tfidf_1_{whose}"] == whole["selection_precision_image_tfidf_3"]
+        assert 0 <= figures[f"lost_changed_unlisted_tfidf_1_{whose}"] <= 1
+
+
 def test_what_is_averaged_is_counted_by_image(bench: Any, tmp_path: Path):
     described = bench.Described.of(described_run(tmp_path).output)
     examples = described.domain.split("train")

@@ -63,6 +63,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     return RunConfig(
         output=str(root / "run"),
         rounds=2,
+        minimum_support=0.0,  # random weights say nothing
         controls=("nl", "lge", "unfiltered", "class_level"),
         shard_size=5,
         data=DataConfig(source=str(root / "images"), concepts=str(root / "concepts.yaml"), noun="bird"),

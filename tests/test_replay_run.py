@@ -43,6 +43,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     return RunConfig(
         output=str(root / "run"),
         rounds=1,
+        minimum_support=0.0,  # random weights say nothing
         data=DataConfig(source=str(root / "images"), concepts=str(root / "concepts.yaml"), noun="bird"),
         model=ModelConfig(name_or_path=str(tiny_llava(root / "model")), device="cpu", batch_size=8),
         describe=DescribeConfig(prompts_per_image=1, samples_per_prompt=1, max_new_tokens=6),

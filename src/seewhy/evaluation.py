@@ -103,7 +103,9 @@ def gate(run: Run, models: Mapping[str, Path]) -> Gate | None:
         evaluate.count(domain, run.predict(name, models[name], "val"), domain.matcher, stated, selected=selected)
         for name in rounds
     ]
-    found = judge_rounds(counted, resamples=run.config.evaluate.bootstrap, seed=run.config.seed)
+    found = judge_rounds(
+        counted, resamples=run.config.evaluate.bootstrap, seed=run.config.seed, planned=run.config.rounds
+    )
     run.folder.write_json(FILE, found.record())
     return found
 

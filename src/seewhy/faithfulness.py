@@ -150,7 +150,8 @@ class Tests:
         """Test 3."""
         for i, j in enumerate(of_other_classes([e.label for e in self.examples])):
             truth = self._truth(self.examples[j])
-            counted = swap_counts(self.said[i], self.said[j], truth.visible if truth else None)
+            known = truth.visible if truth and truth.complete else None
+            counted = swap_counts(self.said[i], self.said[j], known)
             every, gone, without, survived = counted
             self.tally.add("swap_label_changes", i, self._named(self.answers[i]) != self._named(self.answers[j]))
             self.tally.add("swap_reason_changes", i, gone, every)

@@ -19,11 +19,17 @@ from seewhy.settings import load_config
 from seewhy.steps import Run
 
 
-def run(config: RunConfig, *, discard_stale: bool = False) -> dict[str, Any]:
-    """Run all rounds, or go on where a killed run stopped. Returns what metrics.json then holds."""
+def run(config: RunConfig, *, discard_stale: bool = False, judge_support: bool | None = None) -> dict[str, Any]:
+    """Run all rounds, or go on where a killed run stopped. Returns what metrics.json then holds.
+
+    Raises SeeWhyError after the descriptions where the model has no words for the concept bank (`minimum_support`),
+    unless `judge_support` is False; None: unless `keep_going` is set.
+    """
     folder = RunFolder(config.output, seed=config.seed, shard_size=config.shard_size)
     with folder.lock(), Run.open(folder, config, discard_stale=discard_stale) as this:
-        selections = this.select(this.describe())
+        descriptions = this.describe()
+        this.check_support(descriptions, stop=not config.keep_going if judge_support is None else judge_support)
+        selections = this.select(descriptions)
         models = {"base": this.base}
         taught: dict[str, Sequence[Answer]] = {}
         metrics = measure(this, models, selections, taught)

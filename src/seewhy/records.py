@@ -26,14 +26,17 @@ class Example:
 class Truth:
     """What is known to be true of one image, where that is known: it measures and never feeds the method.
 
-    `visible` and `hidden` hold concept phrases: true and to be seen, true and not to be seen. `boxes` gives, for a
-    visible phrase, the (left, top, right, bottom) in pixels of where it is seen.
+    `visible`, `hidden` and `absent` hold concept phrases: true and to be seen, true and not to be seen, false. `boxes`
+    gives, for a visible phrase, the (left, top, right, bottom) in pixels of where it is seen. Where the record is
+    `complete`, what stands in no list is false too; else nobody knows.
     """
 
     example_id: str
     visible: tuple[str, ...]
     hidden: tuple[str, ...]
     boxes: Mapping[str, tuple[int, int, int, int]]
+    absent: tuple[str, ...] = ()
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ Which settings are part of a stage's fingerprint, and which may change in the mi
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -18,14 +19,16 @@ from seewhy.config import DataConfig, EvaluateConfig, RunConfig
 from seewhy.domain.domain import Domain, load_domain
 from seewhy.domain.images import load_image
 from seewhy.domain.loaders.replay import Replay, replay_digest
+from seewhy.domain.problems import raise_problems, size_problems
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import BASE, ENCODER, with_guide
 from seewhy.loaded import Loaded
 from seewhy.method import describe, rejection, select, synthesise
 from seewhy.method.encoder import Encoder, embed_to_file
-from seewhy.method.sampler import example_random
+from seewhy.method.sampler import Sampler, example_random
 from seewhy.plan import Arm, Plan, arms
-from seewhy.proof import gate
+from seewhy.progress import say
+from seewhy.proof import gate, losses, support
 from seewhy.proof.explanation import StatedConcepts
 from seewhy.records import Answer, Candidate, Description, Example, Prediction, Prompt, Sampling, Selection, Turn
 from seewhy.run_folder import RunFolder
@@ -48,6 +51,7 @@ class Run:
         self.labels: Mapping[str, str] = {e.id: e.label for e in domain.examples}
         self.base = _shipped(config.model.name_or_path, BASE)
         self.loaded = Loaded(config.model, self.base, folder.path / "server" / "log.txt")
+        self._unchecked = domain.sizes
 
     @classmethod
     def open(
@@ -79,15 +83,45 @@ class Run:
 
     def describe(self, split: str = "train") -> list[Description]:
         """Step 1, by the untuned base; on another split than train, for the figures alone."""
+        dropped = Counter[str]()
 
         def work(examples: Sequence[Example], seed: int) -> list[Description]:
             sampler, questions = self.loaded.sampler(self.base), self.domain.questions
             settings, queries = self.config.describe, self.config.seed
             self.replay.check(sampler.rejected_text)
-            return describe.describe(examples, self.domain.path, questions, sampler, settings, seed, queries)
+            self.check_sizes(sampler)
+            return describe.describe(examples, self.domain.path, questions, sampler, settings, seed, queries, dropped)
 
         stage = self.plan["describe" if split == "train" else f"describe-{split}"]
-        return self.folder.records(stage, Description, self.domain.split(split), work)
+        described = self.folder.records(stage, Description, self.domain.split(split), work)
+        settings = self.config.describe
+        asked = len(self.domain.split(split)) * settings.prompts_per_image * settings.samples_per_prompt
+        _warn(losses.mostly_lost(stage.name, "texts were dropped", asked - len(described), asked, dropped))
+        return described
+
+    def check_sizes(self, sampler: Sampler) -> None:
+        """Raises SeeWhyError naming every image, of any split, of a size that the model's processor refuses. To be
+        called before hours of sampling; does its work once."""
+        sizes, self._unchecked = self._unchecked, {}
+        refused = sampler.refused_sizes(set(sizes.values()))
+        images = [(example.image, sizes[example.id]) for example in self.domain.examples if example.id in sizes]
+        raise_problems(f"{self.domain.root} and the processor of model {self.base}", size_problems(images, refused))
+
+    def check_support(self, descriptions: Sequence[Description], *, stop: bool) -> support.Support:
+        """Say how much of the concept bank the model has words for. Raises SeeWhyError with `stop` if too little."""
+        texts, minimum = [d.text for d in descriptions], self.config.minimum_support
+        found = support.support(self.domain.concepts.all_concepts, texts, minimum)
+        self.folder.write_json(support.FILE, found.record())
+        if found.too_low:
+            told = support.why_stopped(
+                found, example=texts[0] if texts else "", shipped_base=self.base == BASE, folder=self.folder.path
+            )
+            if stop:
+                raise SeeWhyError(told)
+            say(told)
+        else:
+            say(support.verdict(found))
+        return found
 
     def select(self, descriptions: Sequence[Description], split: str = "train") -> list[Selection]:
         """Step 2, of all images at once: each one's negatives are the descriptions of the others.
@@ -138,7 +172,11 @@ class Run:
                 self.domain.matcher, self.loaded.sampler(self.base), self.config.synthesise, seed, self.config.seed,
             )  # fmt: skip
 
-        return self.folder.records(self.plan[arm.stage("answers", 1)], Answer, self.train, work)
+        stage = self.plan[arm.stage("answers", 1)]
+        answers = self.folder.records(stage, Answer, self.train, work)
+        reasons = losses.fallback_reasons(answers)
+        _warn(losses.mostly_lost(stage.name, _FELL_BACK, reasons.total(), len(answers), reasons))
+        return answers
 
     def fill_in(self, arm: Arm, answers: Sequence[Answer]) -> list[Answer]:
         """The training set of an arm that answers the method's own queries by template."""
@@ -188,7 +226,11 @@ class Run:
                 choice=arm.choice,
             )  # fmt: skip
 
-        return self.folder.records(self.plan[arm.stage("candidates", round)], Candidate, self.train, work)
+        stage = self.plan[arm.stage("candidates", round)]
+        candidates = self.folder.records(stage, Candidate, self.train, work)
+        unusable = losses.unusable(candidates)
+        _warn(losses.mostly_lost(stage.name, "texts were dropped", unusable.total(), len(candidates), unusable))
+        return candidates
 
     def filter(self, arm: Arm, round: int, candidates: Sequence[Candidate]) -> list[Answer]:
         """The round's training set: the best candidate of each query, or the label sentence."""
@@ -200,7 +242,11 @@ class Run:
             judged = [c for e in examples for c in of_example[e.id]]
             return rejection.answers(judged, self.labels, self.domain.questions, self.config.seed)
 
-        return self.folder.records(self.plan[arm.stage("answers", round)], Answer, self.train, work)
+        stage = self.plan[arm.stage("answers", round)]
+        answers = self.folder.records(stage, Answer, self.train, work)
+        lost, reasons = losses.fallback_reasons(answers).total(), losses.reasons_of_lost_queries(candidates)
+        _warn(losses.mostly_lost(stage.name, _FELL_BACK, lost, len(answers), reasons))
+        return answers
 
     def predict(self, name: str, model: Path, split: str | None = None) -> list[Prediction]:
         """Step 8: a model's greedy answers to the evaluation question, on `evaluate.split` or another."""
@@ -210,7 +256,9 @@ class Run:
 
         def work(examples: Sequence[Example], seed: int) -> list[Prediction]:
             prompts = [Prompt(e.id, path(e), query) for e in examples]
-            texts = self.loaded.sampler(model).sample(prompts, Sampling(max_new_tokens=settings.max_new_tokens), seed)
+            sampler = self.loaded.sampler(model)
+            self.check_sizes(sampler)
+            texts = sampler.sample(prompts, Sampling(max_new_tokens=settings.max_new_tokens), seed)
             return [Prediction(e.id, query, text) for e, (text,) in zip(examples, texts, strict=True)]
 
         stage = self.plan[f"{name}/predictions-{split}"]
@@ -236,12 +284,21 @@ class Run:
 
     @cached_property
     def encoder(self) -> Encoder:
-        return Encoder(str(_shipped(self.config.select.encoder, ENCODER)), self.config.model.device)
+        settings = self.config.select
+        return Encoder(str(_shipped(settings.encoder, ENCODER)), self.config.model.device, prefixes=settings.prefixes)
 
     @cached_property
     def concepts_CE(self) -> np.ndarray:
         """Embeddings of all concepts of the bank, (C, E)."""
         return self.encoder.embed_concepts(self.domain.concepts.all_concepts)
+
+
+_FELL_BACK = "answers are the bare label sentence, for want of a usable one"
+
+
+def _warn(told: str | None) -> None:
+    if told:
+        say(told)
 
 
 def _shipped(name: str, built_in: Path) -> Path:

@@ -35,6 +35,8 @@ tokens that end an answer."""
 TOKENIZER_TEXTS = {"vocab.txt", "merges.txt"}
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 ALMOST_FULL = 2**20  # bytes
+_CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF}
+"""What file systems say that have no way to flush a folder (CIFS, some of FUSE)."""
 
 
 def digest(value: Any) -> str:
@@ -123,10 +125,13 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def sync(path: Path) -> None:
-    """Flush a file, or the names in a folder, to disk."""
+    """Flush a file, or the names in a folder, to disk; folders only where the file system can do that."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC or not path.is_dir():
+            raise
     finally:
         os.close(descriptor)
 

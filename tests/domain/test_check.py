@@ -154,7 +154,6 @@ def test_labels_that_cannot_be_told_apart(root: Path) -> None:
     ("concepts", "level", "message"),
     [
         ("Crow: [a, b, c]", "error", "class 'Fish Crow' has no concepts"),
-        ("Crow: [a]\nFish Crow: [b]\nRook: [c]", "error", "there are concepts of 'Rook'"),
         ("- Crow", "error", "is no mapping of classes"),
         (None, "warning", "`seewhy concepts draft` writes one"),
     ],
@@ -165,6 +164,19 @@ def test_the_concept_bank_is_checked(root: Path, concepts: str | None, level: st
     finding = found(check(root), "concepts")
     assert finding.level == level
     assert message in "\n".join((finding.message, *finding.items))
+
+
+def test_what_need_not_be_mended_is_a_note(root: Path) -> None:
+    shutil.copytree(root / "train/Crow", root / "train/Red-Beet")
+    for path in (root / "train/Red-Beet").iterdir():
+        photo(int(path.stem) + 1000).save(path)
+    (root.parent / "c.yaml").write_text("Crow: [a, b]\nFish Crow: [c, d]\nRed-Beet: [e, f]\nRook: [g]\nJay: [h]")
+    checked = check(root)
+    assert checked.errors == 0
+    assert found(checked, "unused concepts").level == "note"
+    assert found(checked, "unused concepts").items == ("Rook", "Jay")
+    assert 'said as it is written: "This is a Red-Beet."' in found(checked, "spoken labels").message
+    assert "rename its class folders to 'Red_Beet'" in found(checked, "spoken labels").message
 
 
 def test_truth_and_questions_are_checked(root: Path) -> None:

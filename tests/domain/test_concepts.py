@@ -1,10 +1,13 @@
 import json
+import random
+from difflib import SequenceMatcher, get_close_matches
+from itertools import product
 from pathlib import Path
 
 import pytest
 
-from seewhy.domain.concepts import MAX_CONCEPT, ConceptBank, fit_concepts, load_concepts
-from seewhy.domain.problems import SHOWN, raise_problems, reserved_marker
+from seewhy.domain.concepts import MAX_CONCEPT, ConceptBank, fit_concepts, load_concepts, unused_classes
+from seewhy.domain.problems import SHOWN, Names, raise_problems, reserved_marker
 from seewhy.errors import SeeWhyError
 
 
@@ -85,13 +88,58 @@ def test_keys_find_their_class_whatever_their_spelling() -> None:
 
 def test_classes_and_concepts_must_meet() -> None:
     bank = ConceptBank({"Crwo": ("black",), "Zebra": ("striped",), "Owl": ("round",), "OWL": ("big",)})
-    _, problems = fit_concepts(bank, ["Crow", "Owl"])
+    fitted, problems = fit_concepts(bank, ["Crow", "Jay", "Owl"])
     assert problems == [
-        "there are concepts of 'Crwo' and no image of that class (did you mean 'Crow'?).",
-        "there are concepts of 'Zebra' and no image of that class; correct or remove them.",
         "concepts of 'Owl' stand twice in the file, once as 'OWL'; merge them.",
-        "class 'Crow' has no concepts; add some to the concept file.",
+        "class 'Crow' has no concepts (there are some of 'Crwo', which has no image: the same class?); add some to the "
+        "concept file.",
+        "class 'Jay' has no concepts; add some to the concept file.",
     ]
+    assert dict(fitted) == {"Owl": ("round",)}
+
+
+def test_concepts_of_classes_without_images_are_no_problem() -> None:
+    bank = ConceptBank({"Crow": ("black",), "Zebra": ("striped",), "Owl": ("round",)}, {"Zebra": ("Equus",)})
+    fitted, problems = fit_concepts(bank, ["crow", "Owl"])
+    assert problems == []
+    assert (dict(fitted), fitted.aliases) == ({"crow": ("black",), "Owl": ("round",)}, {})
+    assert unused_classes(bank, ["crow", "Owl"]) == ["Zebra"]
+
+
+def test_a_bank_that_matches_no_class_is_compared_in_linear_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    syllables = ("ka", "lo", "mi", "ren", "tus", "vo")
+    names = [
+        f"{''.join(three)} {''.join(two)}" for three in product(syllables, repeat=3) for two in product("ae", "nr")
+    ]
+    typos = [name.replace("r", "rr", 1) + "x" for name in names]
+    compared = []
+    ratio = SequenceMatcher.real_quick_ratio
+    monkeypatch.setattr(SequenceMatcher, "real_quick_ratio", lambda self: compared.append(1) or ratio(self))
+    _, problems = fit_concepts(ConceptBank(dict.fromkeys(typos, ("a",))), names)
+    assert len(compared) <= Names.COMPARED * len(names)
+    told = "\n".join(problems)
+    assert (
+        sum(f"class '{a}' has no concepts (there are some of '{b}'," in told for a, b in zip(names, typos, strict=True))
+        > 800
+    )
+
+
+def test_the_closest_name_is_that_of_difflib() -> None:
+    rng = random.Random(0)
+    words = ["black", "footed", "albatross", "crow", "fish", "red", "winged", "blackbird", "least", "tern", "yellow",
+             "bellied", "flycatcher", "northern", "waterthrush", "sooty", "groove", "billed", "ani"]  # fmt: skip
+    known = sorted({" ".join(rng.sample(words, rng.randint(1, 3))) for _ in range(300)})
+    names, agree = Names(known), 0
+    for _ in range(200):
+        name = list(rng.choice(known))
+        for _ in range(rng.randint(1, 3)):
+            name[rng.randrange(len(name))] = rng.choice("aeioust ")
+        typo = "".join(name)
+        expected = get_close_matches(typo, known, n=1)
+        agree += names.closest(typo) == (expected[0] if expected else None)
+    assert agree >= 195
+    assert Names([]).closest("crow") is None
+    assert Names(["Crow"]).closest("zzz") is None
 
 
 @pytest.mark.parametrize(

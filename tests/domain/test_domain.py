@@ -15,6 +15,7 @@ from PIL import Image
 from seewhy.config import DataConfig
 from seewhy.domain import domain as domain_module
 from seewhy.domain import load_domain
+from seewhy.domain.check import check_data
 from seewhy.domain.loaders.folder import label_of
 from seewhy.errors import SeeWhyError
 
@@ -121,14 +122,13 @@ def test_all_problems_come_in_one_message(data: DataConfig, tmp_path: Path) -> N
     draw(root / "test/Rook/1.png")
     (tmp_path / "concepts.yaml").write_text(CONCEPTS + "Rook: ['a <image>', grey face]\nMagpie: [long tail]\n")
     message = refused(data)
-    assert message.startswith(f"{data.source}: 7 problems.")
+    assert message.startswith(f"{data.source}: 6 problems.")
     for part in (
         "train/Crow/empty.jpg is empty (0 bytes)",
         "train/Crow/cut.png is corrupt or truncated",
         "test/Raven/copy.png is the same image as train/Raven/1.png, in another split",
         "class 'Rook' has no train image",
         "class 'Jay' has no concepts",
-        "there are concepts of 'Magpie' and no image of that class",
         "concepts of 'Rook': 'a <image>' holds '<image>'",
     ):
         assert part in message
@@ -319,6 +319,20 @@ def test_truth_is_read(data: DataConfig, tmp_path: Path) -> None:
     assert truth["test/Raven/3"].boxes == {"big bill": (1, 2, 3, 4)}
 
 
+def test_truth_says_what_is_absent_and_whether_it_is_complete(data: DataConfig, tmp_path: Path) -> None:
+    lines = [
+        {"image": "test/Crow/3.png", "visible": ["Black  bills"], "absent": ["big bill"]},
+        {"image": "test/Raven/3.png", "visible": [], "complete": True},
+    ]
+    path = tmp_path / "truth.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    truth = load_domain(replace(data, truth=str(path))).truth
+    assert truth is not None
+    crow, raven = truth["test/Crow/3"], truth["test/Raven/3"]
+    assert (crow.visible, crow.absent, crow.complete) == (("black bill",), ("big bill",), False)
+    assert (raven.absent, raven.complete) == ((), True)
+
+
 @pytest.mark.parametrize(
     ("record", "message"),
     [
@@ -329,6 +343,15 @@ def test_truth_is_read(data: DataConfig, tmp_path: Path) -> None:
         ({"image": "test/Crow/3.png", "visible": ["a"], "boxes": {"a": [1, 2, 1, 4]}}, "four whole numbers"),
         ({"image": "test/Crow/3.png", "visible": ["a"], "boxes": {"b": [1, 2, 3, 4]}}, "'b' has a box and is not"),
         ({"image": "test/Crow/3.png", "visible": ["a"], "extra": 1}, "unknown key 'extra'"),
+        ({"image": "test/Crow/3.png", "visible": ["a"], "absent": ["a"]}, "'a' is both visible and absent"),
+        ({"image": "test/Crow/3.png", "visible": [], "absent": "a"}, "'absent' is not a list of phrases"),
+        ({"image": "test/Crow/3.png", "visible": [], "complete": "yes"}, "'complete' is 'yes', not true or false"),
+        ({"image": "test/Crow/3.png", "visible": [], "completed": 1}, "(did you mean 'complete'?)"),
+        (
+            {"image": "test/Crow/3.png", "visible": ["black bil"]},
+            "no phrase of the concept bank (did you mean 'black bill'?)",
+        ),
+        ({"image": "test/Crow/3.png", "visible": [], "absent": ["zebra stripes"]}, "or add it to the concept bank"),
         ({"image": "test/Raven/3.png", "visible": []}, "'test/Raven/3' has a line already"),
     ],
 )
@@ -338,6 +361,56 @@ def test_bad_truth_is_named(data: DataConfig, tmp_path: Path, record: dict[str, 
     told = refused(replace(data, truth=str(path)))
     assert "truth.jsonl: 1 problem.\n- line 2: " in told
     assert message in told
+
+
+def test_truth_of_images_that_a_table_leaves_out_is_a_note(
+    data: DataConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = Path(data.source)
+    images = [path.relative_to(root).as_posix() for path in sorted(root.rglob("*.png"))]
+    rows = [
+        f"{image},{image.split('/')[1].replace('_', ' ')},{image.split('/')[0]}" for image in images if "2" not in image
+    ]
+    (root / "some.csv").write_text("\n".join(["image,label,split", *rows]))
+    names = [{"image": image} for image in images] + [{"example_id": "train/Crow/2"}]
+    truth = tmp_path / "truth.jsonl"
+    truth.write_text("\n".join(json.dumps({**name, "visible": ["black bill"]}) for name in names))
+    table = replace(data, source=str(root / "some.csv"), truth=str(truth))
+    domain = load_domain(table)
+    assert domain.truth is not None
+    assert set(domain.truth) == {example.id for example in domain.examples}
+    told = " ".join(capsys.readouterr().err.split())
+    assert (
+        "speaks of 'train/Crow/2.png', 'train/Fish_Crow/2.png', 'train/Raven/2.png' and 1 more, which the data" in told
+    )
+    assert check_data(table).errors == 0
+    for name in ("train/Crow/5.png", "train/Crow/5", "../concepts.yaml", str(tmp_path / "concepts.yaml")):
+        truth.write_text(json.dumps({"image": name, "visible": []}))
+        assert f"'{name}' is no example of the data set" in refused(table)
+
+
+def test_notes_are_said_once(data: DataConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load_domain(data)
+    assert capsys.readouterr().err == ""
+    (Path(data.source) / "train/Raven").rename(Path(data.source) / "train/Raven-Chick")
+    (Path(data.source) / "test/Raven").rename(Path(data.source) / "test/Raven-Chick")
+    (tmp_path / "concepts.yaml").write_text(CONCEPTS + "Raven-Chick: [grey bill]")
+    for number in range(3):
+        deep_HW = (
+            np.random.default_rng(number).integers(0, 60_000, (8, 8)).astype((np.uint16, np.int32, np.float32)[number])
+        )
+        Image.fromarray(deep_HW).save(Path(data.source) / f"train/Crow/deep{number}.tif")
+    domain = load_domain(data)
+    notes = [" ".join(note.split()) for note in capsys.readouterr().err.split("Note: ")[1:]]
+    assert len(notes) == 3
+    assert notes[0].startswith("the bank has concepts of 'Raven', of which there is no image; they are passed over.")
+    assert notes[1].startswith(
+        "3 images have 16 or 32 bits a pixel, and models see 8: of each image the 0.1th percentile"
+    )
+    assert notes[2].startswith("label 'Raven-Chick' will be said as it is written: \"This is a Raven-Chick.\"")
+    assert "rename its class folders to 'Raven_Chick'" in notes[2]
+    assert "Raven" not in domain.concepts
+    assert set(domain.sizes.values()) == {(8, 8)}
 
 
 def test_missing_truth_is_named(data: DataConfig, tmp_path: Path) -> None:

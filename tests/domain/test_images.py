@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from seewhy.domain import images
-from seewhy.domain.images import LONGEST_SIDE, image_sha256, load_image
+from seewhy.domain.images import LONGEST_SIDE, image_sha256, image_size, load_image
 from seewhy.errors import SeeWhyError
 
 
@@ -160,3 +160,53 @@ def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
 def test_sha256_is_of_the_files_bytes(tmp_path: Path) -> None:
     two_halves().save(tmp_path / "a.png")
     assert image_sha256(tmp_path / "a.png") == hashlib.sha256((tmp_path / "a.png").read_bytes()).hexdigest()
+
+
+def test_the_size_that_a_big_image_is_read_at_is_known_from_its_header(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    shapes = [(3000, 2), (2, 3000), (2049, 2048), (4096, 4095), (5001, 7), (2048, 2048), (100_000, 1)]
+    shapes += [(int(w), int(h)) for w, h in rng.integers(1, 4000, (60, 2))]
+    for shape in shapes:
+        image = Image.new("1", shape)
+        image.save(tmp_path / "a.png")
+        assert image_size(tmp_path / "a.png") == load_image(tmp_path / "a.png").size, shape
+
+
+def test_an_offset_does_not_take_up_the_levels_of_sixteen_bits(tmp_path: Path) -> None:
+    levels_HW = 30_000 + np.arange(2_000, dtype=np.uint16).reshape(40, 50)
+    Image.fromarray(levels_HW).save(tmp_path / "a.png")
+    grey_HW = np.asarray(load_image(tmp_path / "a.png"))[..., 0]
+    assert len(np.unique(grey_HW)) == 256
+    assert (np.diff(grey_HW.ravel().astype(int)) >= 0).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_one_saturated_and_one_dead_pixel_do_not_take_up_the_levels(tmp_path: Path, dtype: type) -> None:
+    levels_HW = 5_000 + np.arange(4_096).reshape(64, 64) // 2
+    levels_HW[3, 3], levels_HW[5, 5] = 65_535, 0
+    Image.fromarray(levels_HW.astype(dtype)).save(tmp_path / "a.tif")
+    grey_HW = np.asarray(load_image(tmp_path / "a.tif"))[..., 0]
+    assert len(np.unique(grey_HW)) == 256
+    assert (grey_HW[3, 3], grey_HW[5, 5]) == (255, 0)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_deep_images_of_one_value_and_of_a_few_bright_pixels(tmp_path: Path, dtype: type) -> None:
+    flat_HW = np.full((64, 64), 40_000, dtype=dtype)
+    Image.fromarray(flat_HW).save(tmp_path / "flat.tif")
+    assert np.asarray(load_image(tmp_path / "flat.tif")).max() == 0
+    flat_HW[10, 10] = 50_000
+    Image.fromarray(flat_HW).save(tmp_path / "star.tif")
+    grey_HW = np.asarray(load_image(tmp_path / "star.tif"))[..., 0]
+    assert (grey_HW.sum(), grey_HW[10, 10]) == (255, 255)
+
+
+def test_what_is_no_number_is_black(tmp_path: Path) -> None:
+    float_HW = np.linspace(-5, 5, 4096, dtype=np.float32).reshape(64, 64)
+    float_HW[0, :3] = np.nan, np.inf, -np.inf
+    Image.fromarray(float_HW).save(tmp_path / "a.tif")
+    grey_HW = np.asarray(load_image(tmp_path / "a.tif"))[..., 0]
+    assert grey_HW[0, :3].tolist() == [0, 255, 0]
+    assert len(np.unique(grey_HW)) == 256
+    Image.fromarray(np.full((8, 8), np.nan, dtype=np.float32)).save(tmp_path / "none.tif")
+    assert np.asarray(load_image(tmp_path / "none.tif")).max() == 0

@@ -17,7 +17,10 @@ from seewhy.domain.images import image_sha256, load_image
 from seewhy.domain.loaders.replay import load_replay
 from seewhy.errors import SeeWhyError
 from seewhy.explainer import run_model
+from seewhy.export import card
 from seewhy.export.build import RECORD, export_run
+from seewhy.export.finished import open_run
+from seewhy.export.model import AdapterCheck
 from seewhy.records import Answer, Prediction, Prompt, Sampling
 from seewhy.run_folder import read_records
 from seewhy.vlm.model import VisionLanguageModel
@@ -81,6 +84,19 @@ def test_the_adapter_of_the_card_gives_the_measured_answers(
     check = json.loads((exported / "export.json").read_text())["adapter"]
     assert (check["rank"], check["rounds"]) == (8, 2)
     assert check["difference"] < 1e-5
+
+
+def test_the_card_of_an_adapter_says_where_it_cannot_be_served(run: Path, exported: Path) -> None:
+    """vLLM takes LoRA weights alone; the projector, trained in full, is none."""
+    config = json.loads((exported / "adapter" / "adapter_config.json").read_text())
+    assert config["modules_to_save"] == ["model.multi_modal_projector"]
+    told = (exported / "adapter" / "README.md").read_text()
+    assert r"It holds 1 module in full (`modules_to_save`: model.multi\_modal\_projector)" in told
+    assert "**vLLM refuses it**" in told
+    assert "--model merged" in told
+    alone = card.adapter_card(open_run(str(run), None), AdapterCheck(8, 2, 0.0, 1e-3), hub_name=None, hub_data=None)
+    assert "vLLM" not in alone
+    assert "modules_to_save" not in alone
 
 
 def test_the_adapter_of_the_last_round_alone_is_another_model(run: Path, photos: list[Path], exported: Path) -> None:

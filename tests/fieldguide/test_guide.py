@@ -108,6 +108,17 @@ def test_the_guide_is_an_ordinary_data_set(tmp_path: Path) -> None:
     assert len(list((tmp_path / "guide" / "images").rglob("*.png"))) == 96
 
 
+def test_a_guide_drawn_by_an_older_version_is_as_complete_as_a_new_one(tmp_path: Path) -> None:
+    data = make_guide(tmp_path / "guide", {"train": 1, "test": 1})
+    new, path = load_domain(data).truth, tmp_path / "guide" / "truth.jsonl"
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    assert all(record.pop("complete") for record in records)
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert load_domain(make_guide(tmp_path / "guide")).truth == new
+    assert new is not None
+    assert all(truth.complete for truth in new.values())
+
+
 def test_a_half_drawn_guide_is_drawn_again(tmp_path: Path) -> None:
     (tmp_path / "guide.partial" / "images" / "train" / "Crow").mkdir(parents=True)
     make_guide(tmp_path / "guide", {"train": 1, "val": 1, "test": 1})

@@ -1,14 +1,16 @@
+import inspect
 import math
 
 import numpy as np
 import pytest
 
 from method.fakes import ALL_CONCEPTS, BANK, WordEncoder, example
+from seewhy.config import SelectConfig
 from seewhy.errors import SeeWhyError
 from seewhy.method.select import kept, moments_where_unlisted, select, selected_concepts, standardised
 from seewhy.records import Description
 
-RULE = {"temperature": 0.1, "threshold_std": 0.4, "minimum": 1}
+RULE = {"temperature": 0.1, "threshold_std": 0.4, "minimum": 1, "rule": "image"}
 ENCODER = WordEncoder()
 EXAMPLES = [example("a"), example("b", "Heron"), example("c", "Fish Crow")]
 SEEN = {"a": ["black bill", "a black bill"], "b": ["long legs", "white crown, long legs"], "c": ["short legs"]}
@@ -132,6 +134,105 @@ def test_moments_are_those_of_the_images_that_do_not_list_a_concept():
     mean_C, std_C = moments_where_unlisted(scores, listed, 3)
     np.testing.assert_allclose(mean_C, [1.5, NAN, NAN])  # the second is unlisted once, the third never varies
     np.testing.assert_allclose(std_C, [np.std([1, 2], ddof=1), NAN, NAN])
+
+
+def test_an_image_weighs_as_much_as_it_has_descriptions():
+    scores, listed = [np.array([1.0]), np.array([2.0]), np.array([9.0])], [np.array([], dtype=int)] * 3
+    mean_C, std_C = moments_where_unlisted(scores, listed, 1, [6, 6, 1])
+    mean = (6 * 1 + 6 * 2 + 9) / 13
+    variance = (6 * (1 - mean) ** 2 + 6 * (2 - mean) ** 2 + (9 - mean) ** 2) / 13 * 3 / 2
+    np.testing.assert_allclose([mean_C[0], std_C[0]], [mean, math.sqrt(variance)])
+    for equal in (None, [6, 6, 6]):
+        mean_C, std_C = moments_where_unlisted(scores, listed, 1, equal)
+        np.testing.assert_allclose([mean_C[0], std_C[0]], [4.0, np.std([1, 2, 9], ddof=1)])
+
+
+def test_what_is_left_out_is_as_in_the_settings():
+    defaults = {name: p.default for name, p in inspect.signature(select).parameters.items() if p.kind is p.KEYWORD_ONLY}
+    given = {name: default for name, default in defaults.items() if default is not inspect.Parameter.empty}
+    assert given == {name: getattr(SelectConfig(), name) for name in given}
+
+
+# --- descriptions that are lost ---------------------------------------------------------------------------------------
+
+CLASSES, IMAGES, TEXTS = 8, 160, 6
+LOSERS = range(0, IMAGES, 20)
+"""One image in twenty."""
+
+
+class Crowd:
+    """Images of several classes, whose descriptions name some of what their class lists, among other words."""
+
+    def __init__(self, *, copies: bool) -> None:
+        random = np.random.default_rng(5)
+        self.bank = {f"c{c}": [f"c{c} concept {k}" for k in range(6)] for c in range(CLASSES)}
+        self.concepts = [concept for listed in self.bank.values() for concept in listed]
+        concepts_CE = random.normal(size=(len(self.concepts), 64))
+        self.concepts_CE = concepts_CE / np.linalg.norm(concepts_CE, axis=1, keepdims=True)
+        self.examples = [example(f"i{i:03d}", f"c{i % CLASSES}") for i in range(IMAGES)]
+        self.rows, self.owners = [], []
+        for image in range(IMAGES):
+            seen = image % CLASSES * 6 + random.permutation(6)[:3]
+            for text in range(TEXTS):
+                if not copies or text == 0:
+                    said = seen[random.random(3) < (1.0 if copies else 0.7)]
+                    vector_E = self.concepts_CE[said].sum(axis=0) + random.normal(scale=0.12, size=64)
+                self.rows.append(vector_E / np.linalg.norm(vector_E))
+                self.owners.append(image)
+
+    def selected(self, left: dict[int, int], rule: str = "unlisted") -> dict[tuple[str, str], tuple[float, bool]]:
+        """(image, concept) -> score and verdict, where `left` says how many descriptions an image still has."""
+        kept_D = [d for d, owner in enumerate(self.owners) if d % TEXTS < left.get(owner, TEXTS)]
+        descriptions = [Description(self.examples[self.owners[d]].id, "?", d % TEXTS, "") for d in kept_D]
+        found = select(
+            self.examples, descriptions, np.array(self.rows)[kept_D], self.bank, self.concepts, self.concepts_CE,
+            temperature=0.1, threshold_std=0.4, minimum=0, rule=rule, unlisted_std=2.5,
+        )  # fmt: skip
+        return {(s.example_id, s.concept): (s.score, s.selected) for s in found}
+
+
+@pytest.mark.parametrize("left", [5, 4])
+def test_descriptions_that_say_the_same_can_be_lost_without_a_trace(left):
+    """Means stay as they are; the negatives' sum, and with it all scores, move a little."""
+    crowd = Crowd(copies=True)
+    before, after = crowd.selected({}), crowd.selected(dict.fromkeys(LOSERS, left))
+    assert {verdict for _, verdict in before.values()} == {True, False}
+    np.testing.assert_allclose([s for s, _ in after.values()], [s for s, _ in before.values()], atol=0.1, rtol=0.02)
+    changed = [before[key][0] for key in before if before[key][1] != after[key][1]]
+    assert all(abs(score - 2.5) < 0.05 for score in changed)
+    assert len(changed) <= 2
+
+
+@pytest.mark.parametrize("left", [5, 4, 1])
+def test_within_an_image_a_sum_and_a_mean_give_the_same_verdict(left):
+    crowd = Crowd(copies=True)
+    before, after = crowd.selected({}, "image"), crowd.selected(dict.fromkeys(LOSERS, left), "image")
+    assert np.mean([before[key][1] != after[key][1] for key in before]) <= 0.002
+
+
+@pytest.mark.parametrize("left", [5, 4])
+def test_lost_descriptions_change_their_own_image_alone_and_no_more_than_having_fewer(left):
+    """The losers end as they would if all images had as few; all others end as if nothing had been lost."""
+    crowd = Crowd(copies=False)
+    losers = {crowd.examples[image].id for image in LOSERS}
+    before, after = crowd.selected({}), crowd.selected(dict.fromkeys(LOSERS, left))
+    all_fewer = crowd.selected(dict.fromkeys(range(IMAGES), left))
+    others = [key for key in before if key[0] not in losers]
+    theirs = [key for key in before if key[0] in losers]
+    assert np.mean([before[key][1] != after[key][1] for key in others]) <= 0.005
+    assert np.max([abs(before[key][0] - after[key][0]) for key in others]) < 0.15
+    assert np.mean([all_fewer[key][1] != after[key][1] for key in theirs]) <= 0.03
+    assert np.mean([before[key][1] != after[key][1] for key in theirs]) < 0.15
+
+
+def test_a_single_description_left_does_not_widen_the_spread_for_all_others():
+    crowd = Crowd(copies=False)
+    before, after = crowd.selected({}), crowd.selected(dict.fromkeys(LOSERS, 1))
+    losers = {crowd.examples[image].id for image in LOSERS}
+    kept_before, kept_after = (
+        sum(verdict for (name, _), (_, verdict) in found.items() if name not in losers) for found in (before, after)
+    )
+    assert kept_after == pytest.approx(kept_before, rel=0.01)
 
 
 def test_our_rule_keeps_what_descriptions_say_and_other_classes_never_do():

@@ -49,8 +49,71 @@ def test_nothing_counted_has_no_figure():
     assert estimate("ee", [], [], resamples=10, seed=0) == {}
 
 
-def test_draws_in_which_nothing_was_counted_are_left_out():
-    assert interval([1, 0], [1, 0], resamples=200, seed=0) == (1.0, 1.0)
+def test_images_of_which_nothing_was_counted_change_nothing():
+    hits, of = [1, 0, 1] * 20, [1, 1, 1] * 20
+    assert interval(hits + [0] * 40, of + [0] * 40, resamples=200, seed=0) == interval(hits, of, resamples=200, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("hits", "of", "expected"),
+    [
+        (0, 48, (0.0, 0.0740)),  # the textbook's values, not those of the code
+        (48, 48, (0.9260, 1.0)),
+        (1, 48, (0.0005, 0.1107)),
+        (5, 10, (0.1871, 0.8129)),
+        (4, 600, (0.0018, 0.0170)),
+    ],
+)
+def test_few_images_or_few_of_a_kind_have_the_exact_interval(hits: int, of: int, expected: tuple[float, float]):
+    found = interval([1] * hits + [0] * (of - hits), [1] * of, resamples=2000, seed=0)
+    assert found == pytest.approx(expected, abs=1e-4)
+
+
+def test_two_images_has_no_interval():
+    assert interval([1, 0], [1, 0], resamples=100, seed=0) is None  # one image counts
+    assert interval([1, 0, 1], [1] * 3, resamples=100, seed=0) is not None
+    found = estimate("stated_true", [0, 0, 0], [4, 1, 0], resamples=100, seed=0)
+    assert found == {"stated_true": 0.0, "stated_true_n": 5, "stated_true_images": 2}
+
+
+def test_reasons_of_one_image_are_no_more_than_the_image():
+    """No reason of 500 is false: 500 coins, or 50 images of ten reasons each that stand or fall together."""
+    assert interval([0] * 50, [10] * 50, resamples=100, seed=0) == pytest.approx((0.0, 1 - 0.025 ** (1 / 50)))
+
+
+def test_images_that_tell_less_count_less():
+    """One image with a thousand reasons tells about as much as one image."""
+    even = interval([0] * 50, [10] * 50, resamples=100, seed=0)
+    uneven = interval([0] * 50, [1000] + [10] * 49, resamples=100, seed=0)
+    assert even is not None
+    assert uneven is not None
+    assert uneven[1] > 3 * even[1]
+
+
+def test_few_answers_perplexity_has_a_t_interval():
+    """Nats of a token are no share: they may be more than 1."""
+    nats = [2.0, 3.0, 4.0, 3.0, 3.0, 3.0]
+    low, high = interval(nats, [1.0] * 6, resamples=100, seed=0, share=False) or (0, 0)
+    half = 2.5706 * np.std(nats, ddof=1) / np.sqrt(6)
+    assert (low, high) == pytest.approx((3 - half, 3 + half), abs=1e-3)
+
+
+def test_every_figure_says_what_was_counted():
+    found = estimate("stated_true", [1, 3, 0, 2, 1, 0], [2, 3, 0, 2, 1, 1], resamples=50, seed=0)
+    assert (found["stated_true_n"], found["stated_true_images"]) == (9, 5)
+    assert "accuracy_images" not in estimate("accuracy", [1, 0] * 5, [1] * 10, resamples=50, seed=0)
+
+
+def test_clusters_are_the_unit():
+    """Ten pictures of each of 20 patients, alike within a patient, tell as much as 20 pictures."""
+    hits = [1] * 100 + [0] * 100
+    patients = [f"patient {i // 10}" for i in range(200)]
+    alone = interval(hits, [1] * 200, resamples=2000, seed=0)
+    together = interval(hits, [1] * 200, resamples=2000, seed=0, clusters=patients)
+    assert alone is not None
+    assert together is not None
+    assert together[1] - together[0] > 2.5 * (alone[1] - alone[0])
+    assert estimate("ee", hits, [1] * 200, resamples=50, seed=0, clusters=patients)["ee_clusters"] == 20
 
 
 def test_the_share_is_of_sums_not_of_images():

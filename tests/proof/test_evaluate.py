@@ -69,8 +69,21 @@ def test_figures_of_a_model():
     assert metrics["stated_verified"] == 4
     assert (metrics["stated_true"], metrics["stated_hidden"], metrics["stated_wrong"]) == (0.5, 0.25, 0.25)
     assert metrics["stated_false"] == 0.5
+    assert (metrics["accuracy_n"], metrics["stated_true_n"], metrics["stated_true_images"]) == (4, 4, 2)
     low, high = metrics["accuracy_interval"]
     assert 0 <= low < 0.75 < high <= 1
+
+
+def test_any_reason_stands_beside_ee_and_never_below_it():
+    answers = {
+        "a": "This is a Crow with a glossy throat.",  # a reason in words that no list has
+        "b": "This is a Crow with a black bill.",
+        "c": "This is a Fish Crow.",
+        "d": "This is a Fish Crow. It has a Fi",
+    }
+    metrics = measured(answers=answers)
+    assert (metrics["ee"], metrics["any_reason"]) == (0.25, 0.5)
+    assert metrics["any_reason_interval"]
 
 
 def test_two_answers_about_one_image_are_one_image():
@@ -132,6 +145,47 @@ def test_verdicts(concept: str, expected: str):
     assert DOMAIN.truth
     assert verdict(concept, DOMAIN.truth["c"]) == expected
     assert verdict(concept, None) == "unverified"
+
+
+PARTIAL = {
+    "a": Truth("a", ("black bill",), (), {}, complete=False),
+    "b": Truth("b", (), ("long tail",), {}, absent=("red crown",), complete=False),
+}
+"""Photos of which a person has marked a few phrases."""
+
+
+@pytest.mark.parametrize(
+    ("concept", "expected"),
+    [("black bill", "unverified"), ("long tail", "hidden"), ("red crown", "false"), ("short bill", "unverified")],
+)
+def test_what_nobody_marked_is_unverified_and_not_false(concept: str, expected: str):
+    assert verdict(concept, PARTIAL["b"]) == expected
+
+
+def test_shares_are_of_what_is_known_and_the_rest_is_said():
+    metrics = measured(replace(DOMAIN, truth=PARTIAL))
+    # a: black bill true, long tail unmarked; b: long tail hidden, red crown absent; d: short bill, an unmarked photo
+    assert metrics["stated_verified"] == 3
+    assert metrics["stated_true"] == metrics["stated_hidden"] == metrics["stated_wrong"] == pytest.approx(1 / 3)
+    assert metrics["stated_unverified"] == 2 / 5
+    assert measured()["stated_unverified"] == 1 / 5
+
+
+def test_selection_is_held_against_what_is_known():
+    selections = [Selection("a", concept, 0.0, selected=True) for concept in BANK[CROW]]
+    metrics = measure_selection(replace(DOMAIN, truth=PARTIAL), selections, resamples=20, seed=0)
+    assert metrics["selection_precision"] == metrics["selection_precision_whole_list"] == 1.0
+
+
+def test_the_gallery_prefers_images_of_which_it_is_known_what_they_show():
+    examples = tuple(example(f"{label}{n}", label) for label in (CROW, FISH_CROW) for n in range(20))
+    marked = {f"{CROW}{n}": Truth(f"{CROW}{n}", (), (), {}, complete=False) for n in (3, 7, 11)}
+    domain = replace(DOMAIN, examples=examples, truth=marked)
+    said = {"base": predictions({e.id: "A Crow." for e in examples})}
+    for count in (2, 3, 8):
+        shown = gallery(domain, said, domain.matcher, STATED, count)
+        assert sum(one["id"] in marked for one in shown) == min(count, 3)
+        assert len(shown) == count
 
 
 def test_accuracy_strict_and_lenient():

@@ -42,8 +42,13 @@ def test_tokens_weigh_the_same_whatever_answer_they_are_of():
 
 
 def test_its_interval_is_in_its_own_units():
-    low, high = measured(LIKELIHOODS)["fs_interval"]
-    assert (low, high) == pytest.approx((2.0, 8.0))  # all draws of the one answer, and all of the other
+    assert "fs_interval" not in measured(LIKELIHOODS)  # two answers have tokens
+    metrics = measured([*LIKELIHOODS[:2], Likelihood("c", 2 * math.log(4), 2)])
+    low, high = metrics["fs_interval"]
+    assert metrics["fs"] == pytest.approx(2 ** ((6 + 6 + 4) / 10))
+    assert low < metrics["fs"] < high
+    assert math.log(low) + math.log(high) == pytest.approx(2 * math.log(metrics["fs"]))  # even about the mean in nats
+    assert (metrics["fs_n"], metrics["fs_images"]) == (10, 3)
 
 
 def test_without_a_token_there_is_no_figure():
@@ -75,4 +80,5 @@ def test_models_are_compared_in_perplexity():
     assert figures["fs"] == pytest.approx((mine + theirs) / 2)
     whole, low, high = difference("fs", counts, other, resamples=500, seed=0) or (0, 0, 0)
     assert whole == pytest.approx(mine - theirs)
-    assert (low, high) == pytest.approx((2 - 2**0.5, 8 - 8**0.5))
+    assert low < whole < high  # of two answers by Student's t, in the units of the figure
+    assert (low + high) / 2 == pytest.approx(whole)

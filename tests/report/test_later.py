@@ -42,7 +42,7 @@ def test_each_model_stands_beside_its_controls(tmp_path: Path):
         "Round 3 L+GE, round 3 Its attribute has another value: the reason goes ↑ , the higher the better" in page.text
     )
     for words, figures in {
-        "Its attribute has another value: the reason goes": "8 reasons 87.5 % 62.5\u2013100 75.0 %",
+        "Its attribute has another value: the reason goes": "8 reasons 87.5 % 28.4\u2013100 75.0 %",
         "control: another attribute has: the reason goes ↓ , the lower the better": "8 reasons 12.5 %",
         "A leaf lies on its part: the reason stays ↓": "8 reasons 25.0 %",
         "control: the leaf lies elsewhere: the reason stays": "8 reasons 87.5 %",
@@ -110,11 +110,11 @@ def test_an_example_shows_the_drawing_that_was_tested_and_no_other(tmp_path: Pat
 
 def test_abilities_stand_with_the_base_first_and_say_what_is_lost(tmp_path: Path):
     page = page_of(tmp_path, general=general_file())
-    assert "Ability Untuned Round 1 Round 3 L+GE, round 3 Names a visible attribute, birds 9 questions" in page.text
-    lost = "100.0 % 100\u2013100 100.0 % 100\u2013100 ▼ 11.1 % , below the untuned model"
+    assert "Ability Untuned Round 1 Round 3 L+GE, round 3 Names a visible attribute, birds 36 questions" in page.text
+    lost = "100.0 % 73.5\u2013100 100.0 % 73.5\u2013100 ▼ 11.1 % , below the untuned model"
     assert lost in cells(page, "Names a visible attribute, birds")
     assert "▼" not in cells(page, "Says yes or no rightly, produce")[:110]
-    assert "3 drawings of birds and as many of produce, test split" in page.text
+    assert "12 drawings of birds and as many of produce, test split" in page.text
     assert "\u201cnames a visible attribute, birds\u201d fell from 100.0 % to 11.1 %." in page.text
     assert "Of the reasons tested" not in page.text
 
@@ -233,7 +233,7 @@ def test_a_comparison_shows_the_means_of_its_seeds(tmp_path: Path):
     page = two_seeds(tmp_path, first, {**first, "faithfulness": other})
     assert "16 reasons 75.0 %" in cells(page, "Its attribute has another value: the reason goes")
     assert "The patches it is attributed to" not in page.text  # of one seed alone
-    assert "18 questions 100.0 %" in cells(page, "Names a visible attribute, birds")
+    assert "72 questions 100.0 %" in cells(page, "Names a visible attribute, birds")
     assert "0.4 \u22120.012 (\u22120.05 to +0.026)" in page.text
     assert page.text.count("means over 2 seeds") == 2
     assert "Not all seeds were measured" not in page.text

@@ -116,6 +116,19 @@ def test_page_without_truth_claims_none(image: str):
     assert len(page.of("svg", role="img")) == 2
 
 
+def test_every_figure_shows_what_was_counted_and_ee_what_it_leaves_out(image: str):
+    figures = metrics()
+    few = {"stated_true_n": 5, "stated_true_images": 4, "stated_unverified": 0.6, "accuracy_n": 480}
+    figures["rounds"][-1] |= {"any_reason": 0.962, "ee_n": 480, **few}
+    marked = item(image, "Wren", verdicts=("true", "unverified", "unverified"))
+    page = Page(build_page(figures, [marked], title="few"))
+    assert page.text.count("n 5 4 images") == 2  # in the headline and in the table
+    assert "unmarked 60.0 %" in page.text
+    assert "EE counts only phrases of the concept bank; any reason, in whatever words: 96.2 %." in page.text
+    assert "any 96.2 %" in page.text
+    assert "? unverified ones nobody has marked for that image" in page.text
+
+
 def test_page_of_the_base_alone(image: str):
     alone = {"base": metrics()["base"], "rounds": []}
     shown = item(image, "Wren")

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from made_up_runs import metrics
-from seewhy.report.table import COLUMNS, Cell, cell, print_comparison, print_results, rows
+from seewhy.report.table import COLUMNS, Cell, cell, print_comparison, print_results, rows, told
 
 
 def figures(seeds: int = 0) -> dict[str, Any]:
@@ -42,6 +42,23 @@ COMPARED = {
 )
 def test_shares_are_percentages_and_perplexities_are_not(key: str, value: float, bounds: list[float], expected: Cell):
     assert cell({key: value, f"{key}_interval": bounds}, key) == expected
+
+
+FEW = {
+    "n": 157, "split": "test", "accuracy": 0.74, "accuracy_n": 157, "ee": 0.02, "ee_n": 157, "any_reason": 0.96,
+    "stated_true": 0.0, "stated_true_n": 5, "stated_true_images": 4, "stated_true_interval": [0.0, 0.52],
+    "stated_unverified": 0.6,
+}  # fmt: skip
+
+
+def test_every_figure_shows_what_was_counted():
+    assert cell(FEW, "accuracy").notes == ("n 157",)
+    assert cell(FEW, "ee").notes == ("any 96.0 %", "n 157")
+    assert cell(FEW, "stated_true").notes == ("unmarked 60.0 %", "n 5", "4 images")
+    assert told(cell(FEW, "stated_true")) == "0.0 % (0.0\u201352.0; unmarked 60.0 %; n 5; 4 images)"
+    text = text_of(print_results, {"base": FEW, "rounds": []}, 100)
+    for words in ("n 157", "n 5", "4 images", "any 96.0 %", "EE counts only phrases of the concept bank"):
+        assert words in text
 
 
 def test_a_figure_that_was_not_measured_is_empty():

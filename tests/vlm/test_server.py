@@ -3,6 +3,7 @@
 import base64
 import importlib.util
 import json
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -209,6 +210,25 @@ def test_a_model_under_another_name(load, model, log, running, oracle, prompts):
     assert {body["model"] for body in oracle.asked} == {"birds"}
 
 
+def test_a_server_is_told_to_leave_thinking_off(model, log, running, oracle, prompts, tmp_path):
+    """The switch that loading set in our template goes with each request: the server renders prompts itself."""
+    thinking = shutil.copytree(model, tmp_path / "thinking")
+    template = thinking / "chat_template.jinja"
+    opened = "{{ '<think>\\n' }}{{ '\\n</think>\\n\\n' if enable_thinking is false }}"
+    text = template.read_text().replace("%}ASSISTANT: {%", "%}ASSISTANT:{{ '<think>\\n\\n</think>\\n\\n' }}{%")
+    template.write_text(text.replace("%}ASSISTANT:{% endif", "%}ASSISTANT:" + opened + "{% endif"))
+    vlm = VisionLanguageModel.load(thinking, device="cpu")
+    assert vlm.render("?", image=False).endswith("ASSISTANT:<think>\n\n</think>\n\n")
+    oracle.models = lambda _name: vlm
+    with ServerSampler(lambda: BatchSampler(vlm_again(thinking), 4), thinking, running, log) as sampler:
+        sampler.sample(prompts[:2], GREEDY, 0)
+    assert {str(body["chat_template_kwargs"]) for body in oracle.asked} == {"{'enable_thinking': False}"}
+
+
+def vlm_again(folder: Path) -> VisionLanguageModel:
+    return VisionLanguageModel.load(folder, device="cpu")
+
+
 def test_exactly_the_pixels_of_the_opener_are_sent(tmp_path: Path):
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (17, 31, 3), dtype=np.uint8))
     for url in (data_url(image), file_url(image, tmp_path / "a folder")):
@@ -306,6 +326,7 @@ def test_a_run_through_a_server(tmp_path: Path, oracle: Oracle, running: EngineC
     config = RunConfig(
         output=str(root / "run"),
         rounds=1,
+        minimum_support=0.0,  # random weights say nothing
         shard_size=5,
         data=DataConfig(source=str(root / "images"), concepts=str(root / "concepts.yaml"), noun="bird"),
         model=ModelConfig(name_or_path=str(base), device="cpu", batch_size=8, engine=running),

@@ -150,7 +150,9 @@ def figure_table(title: str, rows: Mapping[str, str], figures: Mapping[str, Mapp
     for name, text in rows.items():
         if any(name in of for of in figures.values()):
             cells = [cell(of, name) for of in figures.values()]
-            table.add_row(text, *(f"{c.value} [dim]{c.interval}[/dim]" if c.interval else c.value for c in cells))
+            beside = [" ".join(filter(None, (c.interval, *c.counted))) for c in cells]
+            told = [f"{c.value} [dim]{b}[/dim]" if b else c.value for c, b in zip(cells, beside, strict=True)]
+            table.add_row(text, *told)
     return table
 
 

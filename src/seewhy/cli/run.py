@@ -37,14 +37,17 @@ examples:
 
 COMPARE = """\
 The method beside every control (label sentence, label with the whole list, random candidates, class-level concepts):
-the same images and queries, as many answers and steps, several seeds; one table, with paired intervals over images.
+the same images and queries, as many answers and steps, several seeds; one table, with intervals over seeds
+and images, these in pairs.
 
 examples:
   seewhy compare configs/fieldguide.yaml --output runs/compare
   seewhy compare configs/fieldguide.yaml --seeds '[0, 1]' --rounds 2 --output runs/compare
+  seewhy compare configs/fieldguide.yaml --controls '[nl, lge]' --output runs/compare
 
 Each seed is a run in OUTPUT/seed-N; stopped, it goes on where it was when the same command is given again. The figures
-are written to OUTPUT/comparison.json. It takes about five times as long as a run, for each seed.
+are written to OUTPUT/comparison.json. With all controls it takes about five times as long as a run, for
+each seed; `--controls` takes some of them, and others can be added later.
 """
 
 

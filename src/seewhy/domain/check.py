@@ -9,7 +9,7 @@ across splits and classes, imbalance, labels that run into one another, how imag
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,13 +17,15 @@ from typing import Any, Literal
 import numpy as np
 
 from seewhy.config import DataConfig
-from seewhy.domain.concepts import ConceptBank, fit_concepts
+from seewhy.domain.concepts import ConceptBank, fit_concepts, unused_classes
 from seewhy.domain.domain import class_problems, each_image, example_ids, read_bank, with_aliases
 from seewhy.domain.duplicates import near_duplicates, signature
 from seewhy.domain.images import Inspected, inspect_image
 from seewhy.domain.loaders import SPLITS, Reading, Row
 from seewhy.domain.loaders.layouts import read_data
 from seewhy.domain.loaders.truth import load_truth
+from seewhy.domain.notes import left_out_notes, spoken_notes
+from seewhy.domain.problems import Size, size_problems
 from seewhy.domain.questions import Questions
 from seewhy.domain.words import name_key
 from seewhy.errors import SeeWhyError
@@ -84,13 +86,23 @@ class Look:
     mode: str
     is_transparent: bool
     shorter_side: int
+    size: Size
+    """Width and height as `load_image` gives it."""
     hash: int
     thumbnail_SS: np.ndarray
 
 
-def check_data(data: DataConfig, evaluated: str = "test", cache: Path | None = None) -> DataCheck:
-    """Look at all of a data set. `evaluated` is the split that is measured on. Raises SeeWhyError where the data set
-    cannot be read at all (no folder, an index file that is missing)."""
+def check_data(
+    data: DataConfig,
+    evaluated: str = "test",
+    cache: Path | None = None,
+    refused_sizes: Callable[[Iterable[Size]], Mapping[Size, str]] | None = None,
+) -> DataCheck:
+    """Look at all of a data set. Raises SeeWhyError where it cannot be read at all (no folder, no index file).
+
+    `evaluated` is the split that is measured on. `refused_sizes` says which image sizes the model's processor refuses,
+    and why; it may raise SeeWhyError where the model is not at hand. Without it, sizes are not looked at.
+    """
     reading = read_data(data, cache)
     rows = reading.rows
     findings = [Finding("warning", "layout", note) for note in reading.notes]
@@ -103,6 +115,8 @@ def check_data(data: DataConfig, evaluated: str = "test", cache: Path | None = N
     findings += found
     findings += copy_findings(rows, looks, published=reading.is_published)
     findings += mode_findings(rows, looks)
+    if refused_sizes is not None:
+        findings += size_findings(rows, looks, refused_sizes)
     findings += balance_findings(rows, evaluated)
     findings += label_findings(rows, bank)
     counts: dict[str, Counter[str]] = defaultdict(Counter)
@@ -122,7 +136,7 @@ def _look(reading: Reading) -> tuple[list[Look | None], list[str]]:
             return str(error).removeprefix(str(path))
         phash, thumbnail_SS = signature(found.image)
         side = min(found.width, found.height)
-        return Look(found.sha256, found.mode, found.is_transparent, side, phash, thumbnail_SS)
+        return Look(found.sha256, found.mode, found.is_transparent, side, found.image.size, phash, thumbnail_SS)
 
     seen = list(each_image(look, [reading.root / row.image for row in reading.rows]))
     broken = [f"{row.where}{what}" for row, what in zip(reading.rows, seen, strict=True) if isinstance(what, str)]
@@ -131,16 +145,21 @@ def _look(reading: Reading) -> tuple[list[Look | None], list[str]]:
 
 def _text_findings(data: DataConfig, reading: Reading) -> tuple[list[Finding], ConceptBank]:
     """Noun and questions, the truth file, and the concept bank against the classes; and that bank."""
-    findings = []
+    findings: list[Finding] = []
     labels = sorted({row.label for row in reading.rows})
+    examples, root, phrases = _examples(reading.rows), reading.root, _phrases(data, reading)
     for kind, read in (
         ("questions", lambda: Questions.for_noun(data.noun, data.questions)),
-        ("truth", lambda: load_truth(Path(data.truth), _examples(reading.rows)) if data.truth else None),
+        ("truth", lambda: load_truth(Path(data.truth), examples, root, phrases) if data.truth else None),
     ):
         try:
             read()
         except SeeWhyError as error:
             findings.append(Finding("error", kind, str(error)))
+    if data.truth and not any(finding.kind == "truth" for finding in findings):
+        findings += [Finding("note", "truth", note) for note in left_out_notes(data.truth, root, examples)]
+    if not reading.is_published:
+        findings += [Finding("note", "spoken labels", note) for note in spoken_notes(labels)]
     bank = ConceptBank({})
     path = Path(data.concepts) if data.concepts is not None else None
     if (path and not path.exists()) or (path is None and reading.bank is None):
@@ -149,14 +168,25 @@ def _text_findings(data: DataConfig, reading: Reading) -> tuple[list[Finding], C
         findings.append(Finding("warning", "concepts", message))
     else:
         try:
-            bank, problems = read_bank(data, reading)
-            bank, misfits = fit_concepts(bank, labels)
+            written, problems = read_bank(data, reading)
+            bank, misfits = fit_concepts(written, labels)
+            if unused := unused_classes(written, labels):
+                message = "the bank has concepts of classes without images, which are passed over"
+                findings.append(Finding("note", "unused concepts", message, tuple(unused)))
         except SeeWhyError as error:
             problems, misfits = [str(error)], []
         if problems or misfits:
             findings.append(Finding("error", "concepts", "the concept bank", (*problems, *misfits)))
     known = ConceptBank({label: bank.get(label, ()) for label in labels}, bank.aliases)
     return findings, with_aliases(known, reading.aliases)
+
+
+def _phrases(data: DataConfig, reading: Reading) -> tuple[str, ...] | None:
+    """The phrases of the concept bank; None where it cannot be read, which is said elsewhere."""
+    try:
+        return read_bank(data, reading)[0].all_concepts
+    except SeeWhyError:
+        return None
 
 
 def _examples(rows: Sequence[Row]) -> list[Example]:
@@ -231,6 +261,22 @@ def _stored_as(look: Look) -> str:
     if look.mode in ("CMYK", "YCCK"):
         return "CMYK colours, read as RGB"
     return "" if look.mode in (*_GREY, "RGB") else f"mode {look.mode}, read as RGB"
+
+
+def size_findings(
+    rows: Sequence[Row], looks: Sequence[Look | None], refused_sizes: Callable[[Iterable[Size]], Mapping[Size, str]]
+) -> Iterator[Finding]:
+    """Images of a size that the model's processor refuses; a note where it cannot be asked."""
+    images = [(row.where, look.size) for row, look in zip(rows, looks, strict=True) if look]
+    if not images:
+        return
+    try:
+        refused = refused_sizes({size for _, size in images})
+    except SeeWhyError as error:
+        yield Finding("note", "image sizes", f"sizes were not held against the model's processor: {error}")
+        return
+    if items := size_problems(images, refused):
+        yield Finding("error", "image sizes", "images of a size that the model's processor refuses", tuple(items))
 
 
 def balance_findings(rows: Sequence[Row], evaluated: str) -> Iterator[Finding]:

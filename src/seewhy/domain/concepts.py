@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from seewhy.domain.problems import clean, nearest, raise_problems, reserved_marker, shorten
+from seewhy.domain.problems import Names, clean, nearest, raise_problems, reserved_marker, shorten
 from seewhy.domain.words import name_key
 from seewhy.errors import SeeWhyError
 
@@ -80,7 +80,10 @@ def read_concepts(path: Path) -> tuple[ConceptBank, list[str]]:
 
 
 def fit_concepts(bank: ConceptBank, labels: Iterable[str]) -> tuple[ConceptBank, list[str]]:
-    """The bank with its keys spelt as `labels` are, and every class without concepts or concepts without a class."""
+    """The bank with its keys spelt as `labels` are, and what is wrong: a class without concepts, or with two entries.
+
+    Concepts of a class that is none of `labels` are left out; `unused_classes` names them.
+    """
     labels = list(labels)
     by_key = {name_key(label): label for label in labels}
     concepts: dict[str, tuple[str, ...]] = {}
@@ -89,18 +92,26 @@ def fit_concepts(bank: ConceptBank, labels: Iterable[str]) -> tuple[ConceptBank,
     for written, phrases in bank.items():
         label = by_key.get(name_key(written))
         if label is None:
-            hint = nearest(written, [label for label in labels if label not in bank]) or "; correct or remove them"
-            problems.append(f"there are concepts of '{shorten(written)}' and no image of that class{hint}.")
-        elif label in concepts:
+            continue
+        if label in concepts:
             problems.append(f"concepts of '{label}' stand twice in the file, once as '{written}'; merge them.")
         else:
             concepts[label] = phrases
             if written in bank.aliases:
                 aliases[label] = bank.aliases[written]
-    for label in labels:
-        if label not in concepts:
-            problems.append(f"class '{shorten(label)}' has no concepts; add some to the concept file.")
+    without = [label for label in labels if label not in concepts]
+    unused = Names(unused_classes(bank, labels) if without else ())
+    for label in without:
+        close = unused.closest(label)
+        hint = f" (there are some of '{shorten(close)}', which has no image: the same class?)" if close else ""
+        problems.append(f"class '{shorten(label)}' has no concepts{hint}; add some to the concept file.")
     return ConceptBank({label: concepts[label] for label in labels if label in concepts}, aliases), problems
+
+
+def unused_classes(bank: ConceptBank, labels: Iterable[str]) -> list[str]:
+    """The classes of the bank, as it writes them, that are none of `labels`: a data set need not have them all."""
+    keys = {name_key(label) for label in labels}
+    return [written for written in bank if name_key(written) not in keys]
 
 
 def label_problems(labels: Iterable[str]) -> list[str]:

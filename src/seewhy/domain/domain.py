@@ -15,20 +15,22 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from seewhy.config import DataConfig
-from seewhy.domain.concepts import ConceptBank, fit_concepts, label_problems, read_concepts
-from seewhy.domain.images import image_sha256
+from seewhy.domain.concepts import ConceptBank, fit_concepts, label_problems, read_concepts, unused_classes
+from seewhy.domain.images import inspect_image
 from seewhy.domain.labels import LabelMatcher, name_problems
 from seewhy.domain.loaders import Reading, Row
 from seewhy.domain.loaders.layouts import read_data
 from seewhy.domain.loaders.truth import load_truth
+from seewhy.domain.notes import copies_notes, deep_notes, left_out_notes, spoken_notes, unused_notes
 from seewhy.domain.problems import raise_problems, shorten
 from seewhy.domain.questions import Questions
+from seewhy.domain.sentence_check import sentence_problems
 from seewhy.domain.words import name_key
 from seewhy.errors import SeeWhyError
 from seewhy.progress import progress, say
@@ -50,6 +52,8 @@ class Domain:
     concepts: ConceptBank
     questions: Questions
     truth: Mapping[str, Truth] | None = None
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Example id -> width and height of its image as `load_image` gives it."""
 
     def split(self, name: str) -> tuple[Example, ...]:
         """The examples of 'train', 'val' or 'test'."""
@@ -91,19 +95,37 @@ def load_domain(data: DataConfig, cache: Path | None = None) -> Domain:
     bank, bank_problems = read_bank(data, reading)
     if not reading.rows:
         raise_problems(data.source, [*reading.problems, "there is no image that can be used; add some."])
-    bank, fit_problems = fit_concepts(bank, sorted({row.label for row in reading.rows}))
+    labels = sorted({row.label for row in reading.rows})
+    written, (bank, fit_problems) = bank, fit_concepts(bank, labels)
     bank = with_aliases(bank, reading.aliases)
-    examples, image_problems = _read_examples(reading.root, reading.rows)
-    problems = reading.problems + image_problems + class_problems(reading.rows, bank)
-    copies = double_images(reading.rows, [example.sha256 if example else "" for example in examples])
+    images = list(look_at_images(reading))
+    problems = [
+        f"{row.where}{image}" for row, image in zip(reading.rows, images, strict=True) if isinstance(image, str)
+    ]
+    problems = reading.problems + problems + class_problems(reading.rows, bank)
+    copies = double_images(reading.rows, ["" if isinstance(image, str) else image.sha256 for image in images])
     problems += [] if reading.is_published else [f"{copy}; remove one." for copy in copies]
     raise_problems(data.source, problems + bank_problems + fit_problems)
-    for note in [*reading.notes, *_copies_note(copies)]:
+    whole = {
+        example_id: (Example(example_id, row.image, image.sha256, row.label, row.split), image)
+        for row, example_id, image in zip(reading.rows, example_ids(reading.rows), images, strict=True)
+        if not isinstance(image, str)
+    }
+    examples = tuple(example for example, _ in whole.values())
+    truth = _read_truth(data, reading, bank, written, examples)
+    for note in [
+        *reading.notes,
+        *copies_notes(copies),
+        *unused_notes(unused_classes(written, labels)),
+        *deep_notes([image.mode for _, image in whole.values()]),
+        *([] if reading.is_published else spoken_notes(labels)),
+        *left_out_notes(data.truth, reading.root, examples),
+    ]:
         say(f"Note: {note}")
-    whole = tuple(example for example in examples if example)
     root = reading.root
     name = reading.name or (root.name if Path(data.source).expanduser().is_dir() else Path(data.source).stem)
-    return Domain(name, root, whole, bank, questions, _read_truth(data, reading, bank, whole))
+    sizes = {example_id: image.size for example_id, (_, image) in whole.items()}
+    return Domain(name, root, examples, bank, questions, truth, sizes)
 
 
 def list_examples(data: DataConfig, cache: Path | None = None) -> tuple[Path, dict[str, Row]]:
@@ -137,11 +159,14 @@ def with_aliases(bank: ConceptBank, further: Mapping[str, Sequence[str]]) -> Con
 
 
 def _read_truth(
-    data: DataConfig, reading: Reading, bank: ConceptBank, examples: Sequence[Example]
+    data: DataConfig, reading: Reading, bank: ConceptBank, written: ConceptBank, examples: Sequence[Example]
 ) -> Mapping[str, Truth] | None:
-    """What the user says is true, or the data set does, if it speaks of the bank's concepts."""
+    """What the user says is true, or the data set does, if it speaks of the bank's concepts.
+
+    `written` is the bank with the classes of which there is no image: a user may have marked their phrases too.
+    """
     if data.truth:
-        return load_truth(Path(data.truth), examples)
+        return load_truth(Path(data.truth), examples, reading.root, written.all_concepts)
     if reading.truth is None:
         return None
     strange = set(bank.all_concepts) - reading.vocabulary
@@ -161,28 +186,27 @@ def example_ids(rows: Sequence[Row]) -> list[str]:
     return [stem if stems[stem := _stem(row.image)] == 1 else row.image for row in rows]
 
 
-def _read_examples(root: Path, rows: Sequence[Row]) -> tuple[list[Example | None], list[str]]:
-    """The example of each row (None where its image is not whole), and what is wrong with the images."""
-    examples: list[Example | None] = []
-    problems = []
-    checked = _check_images([root / row.image for row in rows])
-    for row, example_id, (sha256, problem) in zip(rows, example_ids(rows), checked, strict=True):
-        examples.append(None if problem else Example(example_id, row.image, sha256, row.label, row.split))
-        if problem:
-            problems.append(f"{row.where}{problem}")
-    return examples, problems
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a run keeps of an image that it has decoded once. `mode` is Pillow's name for how its pixels are stored."""
+
+    sha256: str
+    mode: str
+    size: tuple[int, int]
+    """Width and height as `load_image` gives it."""
 
 
-def _check_images(paths: Sequence[Path]) -> Iterator[tuple[str, str]]:
-    """(sha256, "") of each image in order, or ("", what is wrong)."""
+def look_at_images(reading: Reading) -> Iterator[Seen | str]:
+    """What is seen of each row's image, in order, or what is wrong with it."""
 
-    def check(path: Path) -> tuple[str, str]:
+    def look(path: Path) -> Seen | str:
         try:
-            return image_sha256(path), ""
+            found = inspect_image(path)
         except SeeWhyError as error:
-            return "", str(error).removeprefix(str(path))
+            return str(error).removeprefix(str(path))
+        return Seen(found.sha256, found.mode, found.image.size)
 
-    return each_image(check, paths)
+    return each_image(look, [reading.root / row.image for row in reading.rows])
 
 
 def each_image(look: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[T]:
@@ -203,6 +227,8 @@ def class_problems(rows: Sequence[Row], bank: ConceptBank) -> list[str]:
     """Labels that cannot be said or told apart, and classes that cannot be learnt."""
     labels = sorted({row.label for row in rows})
     problems = label_problems(labels) + name_problems(labels, bank.aliases)
+    if not problems:
+        problems = sentence_problems(labels, bank.aliases, bank)
     if len(labels) == 1:
         problems.append(f"'{shorten(labels[0])}' is the only class; the method tells classes apart, so add another.")
     trained = {row.label for row in rows if row.split == "train"}
@@ -226,13 +252,6 @@ def double_images(rows: Sequence[Row], sha256s: Iterable[str]) -> list[str]:
             elif other.label != first.label:
                 found.append(f"{other.where} is the same image as {first.where}, in another class")
     return found
-
-
-def _copies_note(copies: Sequence[str]) -> list[str]:
-    if not copies:
-        return []
-    more = f", and {len(copies) - 1:,} more" if len(copies) > 1 else ""
-    return [f"{copies[0]}{more}; the published splits are kept as they are, `seewhy data check` lists all copies."]
 
 
 def _stem(image: str) -> str:

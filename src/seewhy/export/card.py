@@ -20,7 +20,7 @@ from seewhy.export.dataset import Taught, holds_placeholder
 from seewhy.export.finished import FinishedRun
 from seewhy.export.model import AdapterCheck
 from seewhy.method.synthesise import fallback_share
-from seewhy.report.table import COLUMNS, percent, rows, selection_cells
+from seewhy.report.table import COLUMNS, percent, rows, selection_cells, told
 
 _SPECIAL = re.compile(r"[\\`*_{}\[\]<>|~$&]|^[#+=-]|(?<=^\d)[.)](?=\s)")
 _FILES = ("data.concepts", "data.questions", "data.truth", "tune.replay")
@@ -58,7 +58,7 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"literal": literal, "percent": percent, "plain": Plain}
+    environment.filters |= {"literal": literal, "percent": percent, "plain": Plain, "told": told}
     return environment.get_template(template).render(v=values, **values)
 
 
@@ -72,6 +72,7 @@ def adapter_card(run: FinishedRun, check: AdapterCheck, *, hub_name: str | None,
     """The adapter's README.md."""
     metadata = _metadata(run, "peft", f"{name_of(run)} adapter", ["lora"], hub_data)
     checked = {"rank": check.rank, "stacked": check.rounds, "each": check.rank // check.rounds}
+    checked |= {"in_full": check.in_full}
     values = {**_values(run), **checked, "difference": f"{check.difference:.1g}", "place": hub_name or "."}
     return render("adapter_card.md.jinja", metadata=metadata, **values)
 

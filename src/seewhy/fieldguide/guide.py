@@ -25,6 +25,7 @@ from seewhy.fieldguide.draw import Drawing
 from seewhy.fieldguide.truth import look_in
 from seewhy.fieldguide.world import BIRD, Look, Species, make_species, phrase
 from seewhy.progress import progress
+from seewhy.storage import write_atomically
 
 IMAGES: Mapping[str, int] = {"train": 30, "val": 10, "test": 20}
 """Images a species in each split."""
@@ -44,12 +45,22 @@ def make_guide(folder: Path, images: Mapping[str, int] = IMAGES) -> DataConfig:
             raise SeeWhyError(
                 f"{folder} cannot be written: {error.strerror}. Free some space and run again."
             ) from error
+    _complete(folder / "truth.jsonl")
     return DataConfig(
         source=str(folder / "images"),
         concepts=str(folder / "concepts.yaml"),
         noun="bird",
         truth=str(folder / "truth.jsonl"),
     )
+
+
+def _complete(path: Path) -> None:
+    """Say of every record in a truth file that it is complete, which a guide drawn by an older version does not."""
+    with path.open(encoding="utf-8") as file:
+        if '"complete"' in file.readline():
+            return
+    records = [json.loads(line) | {"complete": True} for line in path.read_text(encoding="utf-8").splitlines()]
+    write_atomically(path, "".join(json.dumps(record) + "\n" for record in records).encode())
 
 
 def with_guide(data: DataConfig, folder: Path) -> DataConfig:
@@ -89,7 +100,7 @@ def draw_example(bird: Species, split: str, number: int) -> tuple[Look, Drawing]
 def truth_of(bird: Species, look: Look, drawing: Drawing) -> dict[str, object]:
     """What is true of an image: visible phrases with their boxes, and hidden ones (out of sight, or never to be seen).
 
-    What is listed for the other plumage alone is in neither: it is false of this bird.
+    What is listed for the other plumage alone is in neither: it is false of this bird, as the record is complete.
     """
     seen = {phrase(a, look): part for a, part, visible in look_in(drawing, look, BIRD) if visible}
     hidden = [phrase(a, look) for a, _, visible in look_in(drawing, look, BIRD) if not visible]
@@ -97,4 +108,5 @@ def truth_of(bird: Species, look: Look, drawing: Drawing) -> dict[str, object]:
         "visible": list(seen),
         "hidden": [*hidden, *bird.unseen],
         "boxes": {text: drawing.box(part) for text, part in seen.items()},
+        "complete": True,
     }

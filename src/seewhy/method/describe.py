@@ -29,11 +29,13 @@ def describe(
     config: DescribeConfig,
     seed: int,
     query_seed: int,
+    dropped: Counter[str] | None = None,
 ) -> list[Description]:
     """`prompts_per_image` different questions an example, `samples_per_prompt` texts each, in the examples' order.
 
-    Which questions an example gets depends on `query_seed` and its id alone; `seed` is of the sampling. Raises
-    SeeWhyError when there are fewer wordings than questions to ask.
+    Which questions an example gets depends on `query_seed` and its id alone; `seed` is of the sampling. `dropped`,
+    where given, is added to: why texts were dropped, and how many. Raises SeeWhyError when there are fewer wordings
+    than questions to ask.
     """
     if config.prompts_per_image > len(questions.describe):
         raise SeeWhyError(
@@ -47,17 +49,19 @@ def describe(
     ]
     sampling = Sampling(config.samples_per_prompt, config.temperature, config.top_p, config.max_new_tokens)
     texts = ask(sampler, [prompt for _, prompt in asked], sampling, seed)
-    described, dropped = [], Counter[str]()
+    described, faults = [], Counter[str]()
     for example, prompt in asked:
         for sample, text in enumerate(texts[prompt.id]):
             fault = text_fault(text, sampler)
             if fault:
-                dropped[fault] += 1
+                faults[fault] += 1
             else:
                 described.append(Description(example.id, prompt.text, sample, text.strip()))
-    if dropped:
-        reasons = ", ".join(f"{fault} ({count})" for fault, count in sorted(dropped.items()))
-        log.warning("Dropped %d of %d descriptions: %s", dropped.total(), dropped.total() + len(described), reasons)
+    if faults:
+        reasons = ", ".join(f"{fault} ({count})" for fault, count in sorted(faults.items()))
+        log.warning("Dropped %d of %d descriptions: %s", faults.total(), faults.total() + len(described), reasons)
+    if dropped is not None:
+        dropped.update(faults)
     seen = {description.example_id for description in described}
     silent = [example.id for example in examples if example.id not in seen]
     if silent:

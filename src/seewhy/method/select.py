@@ -4,12 +4,16 @@
 concepts for this image, and never fewer than the best `minimum` (all, where the label has fewer). As in the research
 code std is the sample standard deviation. It keeps much the same share of every list, however much can be seen.
 
-"unlisted", ours: keep a concept when its score is more than `unlisted_std` standard deviations above the mean of its
-scores for the images of classes that do not list it. Those show what it scores where there is nothing to be seen, and
-a concept is held against itself alone: whether it is kept depends neither on the rest of the list nor, much, on tau.
-A concept that every class lists has no such images and falls under the paper's rule.
+"unlisted", ours: keep a concept when its mean score over the image's descriptions is more than `unlisted_std` standard
+deviations above the mean of its scores for the images of classes that do not list it. Those show what it scores where
+there is nothing to be seen, and a concept is held against itself alone: whether it is kept depends neither on the rest
+of the list nor, much, on tau. A concept that every class lists has no such images and falls under the paper's rule.
 
-Both keep the best `minimum` at least. Of the second, a record's score is the standardised one.
+The paper's score is a sum over D(X). Within one image a sum and a mean give the same verdict. Across images only means
+can be compared: an image that has lost descriptions would have a higher sum for every concept, seen or not.
+
+Both rules keep the best `minimum` at least. A record's score is the paper's sum under the first rule, and the
+standardised mean under the second.
 
 1. Concepts of equal score rank in the order of the bank.
 2. An image none of whose descriptions could be used shows nothing that we know of: its concepts score NaN and none is
@@ -21,6 +25,7 @@ from typing import Literal
 
 import numpy as np
 
+from seewhy.config import SelectConfig
 from seewhy.errors import SeeWhyError
 from seewhy.method.infonce import concept_scores, each_images_scores
 from seewhy.records import Description, Example, Selection
@@ -37,11 +42,12 @@ def select(
     temperature: float,
     threshold_std: float,
     minimum: int,
-    rule: Literal["image", "unlisted"] = "image",
-    unlisted_std: float = 2.0,
+    rule: Literal["image", "unlisted"] = SelectConfig.rule,
+    unlisted_std: float = SelectConfig.unlisted_std,
 ) -> list[Selection]:
     """The score of every concept of every example's label, and whether it was kept.
 
+    `threshold_std` is of rule "image" and `unlisted_std` of "unlisted"; what is left out is as in `SelectConfig`.
     `descriptions_DE` and `concepts_CE` are the embeddings of `descriptions` and `all_concepts`, row by row. All
     examples are needed at once, for the others' descriptions are the negatives. Raises SeeWhyError for a label
     without concepts and for a description of an unknown example.
@@ -60,11 +66,13 @@ def select(
     scores = concept_scores(descriptions_DE, owner_D, concepts_CE, wanted, temperature)
     keeps = [kept(score_C, threshold_std, minimum) for score_C in scores]
     if rule == "unlisted":
-        unseen = each_images_scores(descriptions_DE, owner_D, concepts_CE, [slice(None)] * len(examples), temperature)
-        mean_C, std_C = moments_where_unlisted(unseen, wanted, len(all_concepts))
+        texts_I = np.maximum(np.bincount(owner_D, minlength=len(examples)), 1)
+        sums = each_images_scores(descriptions_DE, owner_D, concepts_CE, [slice(None)] * len(examples), temperature)
+        means = (sum_C / texts for sum_C, texts in zip(sums, texts_I, strict=True))
+        mean_C, std_C = moments_where_unlisted(means, wanted, len(all_concepts), texts_I)
         judged = [
-            standardised(score_C, keep_C, mean_C[rows], std_C[rows], unlisted_std, minimum)
-            for score_C, keep_C, rows in zip(scores, keeps, wanted, strict=True)
+            standardised(score_C / texts, keep_C, mean_C[rows], std_C[rows], unlisted_std, minimum)
+            for score_C, texts, keep_C, rows in zip(scores, texts_I, keeps, wanted, strict=True)
         ]
         scores, keeps = [score_C for score_C, _ in judged], [keep_C for _, keep_C in judged]
     return [
@@ -103,26 +111,33 @@ def standardised(
 
 
 def moments_where_unlisted(
-    scores: Iterable[np.ndarray], listed: Sequence[np.ndarray], concepts: int
+    scores: Iterable[np.ndarray],
+    listed: Sequence[np.ndarray],
+    concepts: int,
+    texts_I: Sequence[int] | np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and sample standard deviation (C,) of each concept's scores over the images that do not list it.
 
-    `scores` has the scores (C,) of all concepts for each image, NaN for one without descriptions; `listed` the rows
-    that its class lists. NaN where fewer than two images are left, or where their scores are all the same.
+    `scores` has the mean scores (C,) of all concepts for each image (NaN: no descriptions), `listed` the rows
+    that its class lists. An image weighs as much as it has descriptions, `texts_I` (by default all have equally many),
+    so that the few noisy means of images that lost theirs do not widen the spread by which all others are judged. NaN
+    where fewer than two images are left, or where their scores are all the same.
     """
-    count_C, mean_C, squares_C = np.zeros(concepts), np.zeros(concepts), np.zeros(concepts)
-    for score_C, rows in zip(scores, listed, strict=True):
+    weights = np.ones(len(listed)) if texts_I is None else np.asarray(texts_I, dtype=np.float64)
+    count_C, weight_C, mean_C, squares_C = (np.zeros(concepts) for _ in range(4))
+    for score_C, rows, weight in zip(scores, listed, weights, strict=True):
         if np.isnan(score_C).any():
             continue
         taken_C = np.ones(concepts)
         taken_C[rows] = 0.0
         count_C += taken_C
-        change_C = taken_C * (score_C - mean_C)
-        mean_C += change_C / np.maximum(count_C, 1.0)
+        weight_C += weight * taken_C
+        change_C = weight * taken_C * (score_C - mean_C)
+        mean_C += change_C / np.maximum(weight_C, weight)
         squares_C += change_C * (score_C - mean_C)
     enough_C = (count_C > 1) & (squares_C > 0)
-    std_C = np.sqrt(np.where(enough_C, squares_C, np.nan) / np.maximum(count_C - 1, 1.0))
-    return np.where(enough_C, mean_C, np.nan), std_C
+    variance_C = squares_C / np.where(enough_C, weight_C, 1.0) * count_C / np.maximum(count_C - 1, 1.0)
+    return np.where(enough_C, mean_C, np.nan), np.sqrt(np.where(enough_C, variance_C, np.nan))
 
 
 def _at_least(minimum: int, score_C: np.ndarray, keep_C: np.ndarray) -> np.ndarray:

@@ -1,14 +1,32 @@
-"""95 % percentile intervals by resampling images (Efron and Tibshirani, "An Introduction to the Bootstrap").
+"""95 % intervals of one model's figures, over the images that they were measured on.
 
-Every figure here is a ratio of sums over images: right answers over answers, true concepts over stated concepts.
-Images are drawn, not answers or concepts, since what is said of one image hangs together.
+Every figure is a ratio of sums: right answers over answers, true concepts over stated concepts. The unit is the image,
+or a cluster of images (`clusters`: a lesion, a patient, a leaf), since what is said of one unit hangs together.
+
+1. Many units: the percentile bootstrap over units (Efron and Tibshirani, "An Introduction to the Bootstrap"), by scipy.
+2. Few units, or few on either side (0 of 48, 3 false reasons of 900): the bootstrap then knows only what it saw, and
+   gives (0, 0) for 0 of 48. The interval is Clopper and Pearson's exact one, on the effective number of units (Kish:
+   the number of equal units that tell as much). For a share that is 0 or 1 in each image it is exact; for other ratios
+   it takes what is said of one unit to be all true or all false, and so is cautious.
+3. Fewer than `LEAST` units: no interval. It would reach over nearly everything: two of two are compatible with 16 %.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
+from scipy import stats
 
+from seewhy.proof.fluency import NAME as FLUENCY
+
+LEAST = 3
+"""Units below which no interval is given: it would say nothing."""
+FEW = 30
+"""Units below which the bootstrap is not trusted."""
+RARE = 5
+"""Units that must be on either side (a hit, a miss) for the bootstrap to be trusted."""
 _DRAWS_AT_ONCE = 4_000_000
+
+Bounds = tuple[float, float]
 
 
 def ratio(numerator_N: Sequence[float], denominator_N: Sequence[float]) -> float | None:
@@ -17,37 +35,117 @@ def ratio(numerator_N: Sequence[float], denominator_N: Sequence[float]) -> float
     return float(np.sum(numerator_N)) / total if total else None
 
 
-def interval(
-    numerator_N: Sequence[float], denominator_N: Sequence[float], *, resamples: int, seed: int
-) -> tuple[float, float] | None:
-    """The 2.5th and 97.5th percentile of the ratio over `resamples` draws of N images with replacement.
+def summed(values_N: Sequence[float] | np.ndarray, clusters: Sequence[Hashable]) -> np.ndarray:
+    """Sums of values by cluster, in the order in which the clusters first appear."""
+    places = {name: place for place, name in enumerate(dict.fromkeys(clusters))}
+    return np.bincount([places[name] for name in clusters], weights=np.asarray(values_N, float), minlength=len(places))
 
-    A draw in which nothing was counted is left out; None where that is every draw. A seed has one interval.
+
+def interval(
+    numerator_N: Sequence[float],
+    denominator_N: Sequence[float],
+    *,
+    resamples: int,
+    seed: int,
+    clusters: Sequence[Hashable] | None = None,
+    share: bool = True,
+) -> Bounds | None:
+    """The 95 % interval of a ratio of sums over N images, or over the clusters that they belong to.
+
+    Images of which nothing was counted are left out. `share` says that a numerator never exceeds its denominator, so
+    that few units have an exact interval; of anything else few units have Student's t of the linearised ratio. None
+    where fewer than LEAST units were counted. A seed has one interval.
     """
-    counts_N2 = np.stack([np.asarray(numerator_N, float), np.asarray(denominator_N, float)], axis=1)
-    images = len(counts_N2)
-    if not images or not counts_N2[:, 1].any():
+    numerator_U, denominator_U = np.asarray(numerator_N, float), np.asarray(denominator_N, float)
+    if clusters is not None:
+        numerator_U, denominator_U = summed(numerator_U, clusters), summed(denominator_U, clusters)
+    counted = denominator_U > 0
+    numerator_U, denominator_U = numerator_U[counted], denominator_U[counted]
+    if len(denominator_U) < LEAST:
         return None
-    rng = np.random.default_rng(seed)
-    at_once = max(1, _DRAWS_AT_ONCE // images)
-    sums = [
-        counts_N2[rng.integers(images, size=(min(at_once, resamples - done), images))].sum(axis=1)
-        for done in range(0, resamples, at_once)
-    ]
-    sums_R2 = np.concatenate(sums)
-    sums_R2 = sums_R2[sums_R2[:, 1] > 0]
-    if not len(sums_R2):
-        return None
-    low, high = np.percentile(sums_R2[:, 0] / sums_R2[:, 1], [2.5, 97.5])
-    return float(low), float(high)
+    if share and few(numerator_U, denominator_U):
+        return exact(numerator_U, denominator_U)
+    if len(denominator_U) < FEW:
+        return _linearised(numerator_U, denominator_U)
+    return _resampled(numerator_U, denominator_U, resamples, seed)
+
+
+def few(numerator_U: np.ndarray, denominator_U: np.ndarray) -> bool:
+    """Whether a share rests on too few units, or on too few hits or misses, for resampling."""
+    hits, misses = np.count_nonzero(numerator_U > 0), np.count_nonzero(numerator_U < denominator_U)
+    return len(denominator_U) < FEW or bool(min(hits, misses) < RARE)
+
+
+def exact(numerator_U: np.ndarray, denominator_U: np.ndarray, level: float = 0.95) -> Bounds:
+    """Clopper and Pearson's interval of a share, on the effective number of units."""
+    units = float(denominator_U.sum() ** 2 / np.square(denominator_U).sum())
+    return clopper_pearson(units * float(numerator_U.sum() / denominator_U.sum()), units, level)
+
+
+def clopper_pearson(hits: float, of: float, level: float = 0.95) -> Bounds:
+    """The exact interval of a binomial share; `hits` and `of` need not be whole numbers."""
+    tail, misses = (1 - level) / 2, of - hits
+    low = float(stats.beta.ppf(tail, hits, misses + 1)) if hits > 1e-9 else 0.0
+    high = float(stats.beta.ppf(1 - tail, hits + 1, misses)) if misses > 1e-9 else 1.0
+    return low, high
+
+
+def _linearised(numerator_U: np.ndarray, denominator_U: np.ndarray) -> Bounds:
+    units, total = len(denominator_U), denominator_U.sum()
+    value = numerator_U.sum() / total
+    residuals_U = (numerator_U - value * denominator_U) / total
+    error = np.sqrt(np.square(residuals_U).sum() * units / (units - 1))
+    reach = stats.t.ppf(0.975, units - 1) * error
+    return float(value - reach), float(value + reach)
+
+
+def _resampled(numerator_U: np.ndarray, denominator_U: np.ndarray, resamples: int, seed: int) -> Bounds:
+    def of_sums(numerators: np.ndarray, denominators: np.ndarray, axis: int) -> np.ndarray:
+        return numerators.sum(axis) / denominators.sum(axis)
+
+    if np.ptp(numerator_U / denominator_U) == 0:  # every draw is the same
+        value = float(numerator_U[0] / denominator_U[0])
+        return value, value
+    found = stats.bootstrap(
+        (numerator_U, denominator_U), of_sums, paired=True, vectorized=True, method="percentile",
+        n_resamples=resamples, batch=max(1, _DRAWS_AT_ONCE // len(denominator_U)), rng=np.random.default_rng(seed),
+    ).confidence_interval  # fmt: skip
+    return float(found.low), float(found.high)
 
 
 def estimate(
-    name: str, numerator_N: Sequence[float], denominator_N: Sequence[float], *, resamples: int, seed: int
+    name: str,
+    numerator_N: Sequence[float],
+    denominator_N: Sequence[float],
+    *,
+    resamples: int,
+    seed: int,
+    clusters: Sequence[Hashable] | None = None,
 ) -> dict[str, float | list[float]]:
-    """{name: ratio, name_interval: [low, high]}, as metrics.json has it; empty where nothing was counted."""
+    """One figure as metrics.json has it: {name: ratio, name_interval: [low, high], name_n: what was counted}.
+
+    `<name>_n` is the sum of the denominators (answers, stated concepts, tokens); `<name>_images` says how many images
+    that is, where it differs, and `<name>_clusters` how many clusters, where there are any. Empty where nothing was
+    counted; without an interval where too few units were.
+    """
     value = ratio(numerator_N, denominator_N)
     if value is None:
         return {}
-    bounds = interval(numerator_N, denominator_N, resamples=resamples, seed=seed)
-    return {name: value} | ({f"{name}_interval": list(bounds)} if bounds else {})
+    bounds = interval(
+        numerator_N, denominator_N, resamples=resamples, seed=seed, clusters=clusters, share=name != FLUENCY
+    )
+    return (
+        {name: value} | ({f"{name}_interval": list(bounds)} if bounds else {}) | _numbers(name, denominator_N, clusters)
+    )
+
+
+def _numbers(
+    name: str, denominator_N: Sequence[float], clusters: Sequence[Hashable] | None
+) -> dict[str, float | list[float]]:
+    counted, images = round(float(np.sum(denominator_N))), int(np.count_nonzero(denominator_N))
+    found: dict[str, float | list[float]] = {f"{name}_n": counted}
+    if images != counted:
+        found[f"{name}_images"] = images
+    if clusters is not None:
+        found[f"{name}_clusters"] = int(np.count_nonzero(summed(denominator_N, clusters)))
+    return found

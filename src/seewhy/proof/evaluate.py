@@ -1,7 +1,9 @@
 """The figures of one model on one split, and of the concept selection, as they stand in metrics.json.
 
-Each figure is a share between 0 and 1 (`fs`: a perplexity) with its 95 % interval beside it (`accuracy`,
-`accuracy_interval`). Figures that need the truth of the images are there only where it is known.
+Each figure is a share between 0 and 1 (`fs`: a perplexity). Beside it stand its 95 % interval, where enough was
+counted, and what was counted: `accuracy`, `accuracy_interval`, `accuracy_n`; `stated_true_images` says of how many
+images the `stated_true_n` concepts are (proof/bootstrap.py). Figures that need the truth of the images are there only
+where it is known.
 """
 
 from collections import defaultdict
@@ -17,7 +19,8 @@ from seewhy.proof.consistency import consistency
 from seewhy.proof.explanation import StatedConcepts, explains
 from seewhy.proof.faithfulness import count_selected, count_verdicts
 from seewhy.proof.fluency import NAME as FLUENCY
-from seewhy.proof.fluency import in_units, nats_and_tokens
+from seewhy.proof.fluency import in_figures, nats_and_tokens
+from seewhy.proof.reasons import AnyReason
 from seewhy.records import Example, Likelihood, Prediction, Selection
 
 
@@ -34,11 +37,12 @@ def measure(
 ) -> dict[str, Any]:
     """One model's answers on one split.
 
-    split, n (images), answers; accuracy, accuracy_lenient, ee; stated_per_answer; with `selected` (example id -> the
-    concepts that its image shows) cs; with `likelihoods` (of each answer, under the untuned base) fs; and with truth
-    stated_true, stated_false, the latter split in stated_hidden (true, but not to be seen) and stated_wrong: shares of
-    all stated concepts, not means of shares. Intervals are over images. Raises SeeWhyError where there is nothing to
-    measure, or an answer is about an image that the domain does not have.
+    split, n (images), answers; accuracy, accuracy_lenient, ee, any_reason; stated_per_answer; with `selected` (example
+    id -> the concepts that its image shows) cs; with `likelihoods` (of each answer, under the untuned base) fs; and
+    with truth stated_true, stated_false, the latter split in stated_hidden (true, but not to be seen) and stated_wrong:
+    shares of the stated concepts of which it is known, not means of shares; stated_verified says how many these are,
+    and stated_unverified what share of all stated concepts is not among them. Intervals are over images. Raises
+    SeeWhyError where there is nothing to measure, or an answer is about an image that the domain does not have.
     """
     counted = count(domain, predictions, matcher, stated, selected=selected, likelihoods=likelihoods)
     first = _examples(domain, [predictions[0].example_id])[0]
@@ -49,8 +53,7 @@ def measure(
         metrics |= {"stated_verified": int(sum(counted["stated_true"][1]))}
     for name, (hits_N, of_N) in counted.items():
         if name != "stated_per_answer":
-            estimates = estimate(name, hits_N, of_N, resamples=resamples, seed=seed)
-            metrics |= {key: in_units(name, value) for key, value in estimates.items()}
+            metrics |= in_figures(name, estimate(name, hits_N, of_N, resamples=resamples, seed=seed))
     return metrics
 
 
@@ -71,6 +74,7 @@ def count(
     examples = _examples(domain, [p.example_id for p in predictions])
     texts, labels = [p.text for p in predictions], [e.label for e in examples]
     concepts = [stated(text) for text in texts]
+    says_more = AnyReason.of(domain)
     images = {e.id: row for row, e in enumerate(dict.fromkeys(examples))}
     rows = [images[e.id] for e in examples]
 
@@ -85,6 +89,7 @@ def count(
         "accuracy": (per_image(correct(texts, labels, matcher)), answers),
         "accuracy_lenient": (per_image(leniently_correct(texts, labels)), answers),
         "ee": (per_image(explains(text, stated) for text in texts), answers),
+        "any_reason": (per_image(explains(text, stated) or says_more(text) for text in texts), answers),
         "stated_per_answer": (per_image(map(len, concepts)), answers),
     }
     if selected is not None:
@@ -98,7 +103,9 @@ def count(
         truths = [domain.truth.get(e.id) for e in examples]
         verdicts = [count_verdicts(c, t) if t else (0, 0, 0) for c, t in zip(concepts, truths, strict=True)]
         verified = per_image(map(sum, verdicts))
+        stated_N = counted["stated_per_answer"][0]
         counted |= {
+            "stated_unverified": ([s - v for s, v in zip(stated_N, verified, strict=True)], stated_N),
             "stated_true": (per_image(true for true, _, _ in verdicts), verified),
             "stated_false": (per_image(hidden + wrong for _, hidden, wrong in verdicts), verified),
             "stated_hidden": (per_image(hidden for _, hidden, _ in verdicts), verified),

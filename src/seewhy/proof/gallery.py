@@ -24,18 +24,21 @@ def gallery(
     """`count` images spread over the classes, each with the answer of each model ('base', 'round 1', ...).
 
     [{id, image (absolute path), label, question, answers: [{model, text, correct, stated: [{concept, verdict}]}]}]; a
-    true concept whose place is known has its `box`, (left, top, right, bottom) in pixels. Which images follows from
-    their ids alone, so two runs on one domain show the same. Raises SeeWhyError where a model has not answered about
-    one of them.
+    true concept whose place is known has its `box`, (left, top, right, bottom) in pixels. Images of which it is known
+    what they show come before others. Beyond that, which images follows from their ids alone, so two runs on one domain
+    show the same. Raises SeeWhyError where a model has not answered about one of them.
     """
     answers = {model: {p.example_id: p for p in given} for model, given in predictions.items()}
     answered = {name for given in answers.values() for name in given}
-    shown = spread([e for e in domain.examples if e.id in answered], count)
+    truth = domain.truth or {}
+    examples = [e for e in domain.examples if e.id in answered]
+    shown = spread([e for e in examples if e.id in truth], count)
+    shown += spread([e for e in examples if e.id not in truth], count - len(shown))
+    shown.sort(key=lambda example: example.label)
     for model, given in answers.items():
         if missing := [e.id for e in shown if e.id not in given]:
             raise SeeWhyError(f"{model} has no answer about {missing[0]!r}; evaluate every model on the same split.")
     last = list(answers)[-1] if answers else ""
-    truth = domain.truth or {}
 
     def answer(model: str, example: Example) -> dict[str, Any]:
         text = answers[model][example.id].text

@@ -88,7 +88,7 @@ def figures(
     verdicts = list(judged.values())
     explained = [float(v.ee) for v in verdicts]
     scores = [v.cs for v in verdicts]
-    settings = {"resamples": resamples, "seed": seed}
+    settings: Any = {"resamples": resamples, "seed": seed}
     found: dict[str, Any] = {"n": len(judged), "missing": dict(sorted(missing.items()))}
     found |= estimate("ee", explained, [1.0] * len(verdicts), **settings)
     found |= estimate("cs", scores, [1.0] * len(verdicts), **settings)

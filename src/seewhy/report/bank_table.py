@@ -61,6 +61,8 @@ def checked(config: RunConfig, run: str | None) -> Checked:
     strange = {label: concepts for label, concepts in written.items() if name_key(label) not in keys}
     bank = with_aliases(bank, reading.aliases)
     found = check_bank({**bank, **strange}, data.noun, [*problems, *fit_problems], bank.aliases)
+    what = "no image of that class: a run passes its concepts over"
+    found = ordered([*found, *(Finding("note", "no image", label, tuple(strange[label]), what) for label in strange)])
     if run is not None:
         found = ordered([*found, *_unused(run, bank)])
     levels = Counter(finding.level for finding in found)

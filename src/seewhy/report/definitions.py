@@ -17,7 +17,13 @@ FIGURES = {
     "ee": (
         "Gives a reason (EE)",
         "The answer states at least one concept of the bank besides a label's name. Found by matching words, without a "
-        "judge; a reason in words that the bank does not have is missed.",
+        "judge; it counts only phrases of the bank, so that a reason in other words is missed: a lower bound.",
+    ),
+    "any_reason": (
+        "Any reason",
+        "The answer says anything besides a class's name, in whatever words, be it true or not; a name that breaks off "
+        "says nothing. Without a judge: an upper bound beside EE. Where it is far above EE, the model gives reasons "
+        "that the bank has no words for.",
     ),
     "stated_true": (
         "Reasons true, hidden, false",

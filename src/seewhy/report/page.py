@@ -153,6 +153,7 @@ def build_page(
         arms=arms,
         taught=TAUGHT,
         table=results({**metrics, **{arm.key: arm.rounds[-1:] for arm in arms[1:]}}),
+        counted=any(key.endswith("_n") for key in keys),
         every_round=results(metrics) if any(len(arm.rounds) > 1 for arm in arms[1:]) else None,
         differences=differences(compared),
         selection=selection_cells(metrics),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from seewhy.report.arms import HEADLINES, Line, title
 from seewhy.report.chart import Strip, strip
-from seewhy.report.table import Cell, Metrics, cell, percent
+from seewhy.report.table import EE_COUNTS, Cell, Metrics, cell, percent
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Headline:
     cell: Cell
     rows: tuple[Beside, ...]
     """The method first, the untuned base last."""
+    note: str = ""
+    """What has to be known beside the figure."""
 
 
 def headlines(arms: Sequence[Line]) -> list[Headline]:
@@ -35,8 +37,16 @@ def headlines(arms: Sequence[Line]) -> list[Headline]:
             rows = [_beside(arm.key, arm.name, arm.last, key) for arm in (ours, *others) if key in arm.last]
             if ours.rounds and key in ours.base:
                 rows.append(_beside("base", "Untuned", ours.base, key))
-            found.append(Headline(title(key), cell(ours.last, key), tuple(rows if ours.rounds else ())))
+            note = _any_reason(ours.last) if key == "ee" else ""
+            found.append(Headline(title(key), cell(ours.last, key), tuple(rows if ours.rounds else ()), note))
     return found
+
+
+def _any_reason(values: Metrics) -> str:
+    """What EE leaves out, and how much that may be."""
+    if "any_reason" not in values:
+        return f"{EE_COUNTS}."
+    return f"{EE_COUNTS}; any reason, in whatever words: {cell(values, 'any_reason').value}."
 
 
 def _beside(key: str, name: str, values: Metrics, figure: str) -> Beside:
@@ -57,7 +67,9 @@ def lead(ours: Line) -> str:
     text += f" names {percent(last['accuracy'])}"
     text += f" and gives a reason in {percent(last['ee'])} of its answers." if "ee" in last else "."
     if "stated_true" in last:
-        text += f" Of the reasons, {percent(last['stated_true'])} are true of the very image and can be seen in it."
+        checked = f" {last['stated_verified']:,} checked" if "stated_verified" in last else ""
+        true = percent(last["stated_true"])
+        text += f" Of the{checked} reasons, {true} are true of the very image and can be seen in it."
     return text
 
 

@@ -26,6 +26,14 @@ COLUMNS = {
     "stated_hidden": "Reasons hidden",
     "stated_wrong": "Reasons false",
 }
+EE_COUNTS = "EE counts only phrases of the concept bank"
+"""What has to be known beside the figure: a reason in other words is not seen by it."""
+BESIDE = {"ee": ("any_reason", "any"), "stated_true": ("stated_unverified", "unmarked")}
+"""Figure -> the one that stands under it, and the word for that."""
+NOTE = (
+    f"{EE_COUNTS}; 'any': answers that say anything besides a name. n: answers; of reasons, those of which it is known "
+    "whether they are true; of FS, tokens; and in how many images, where not in all."
+)
 PERPLEXITIES = frozenset(["fs"])
 """Figures that are no shares: numbers from 1 on, lower being better."""
 CONTROLS = {"nl": "NL", "lge": "L+GE", "unfiltered": "Unfiltered", "class_level": "Class level"}
@@ -39,10 +47,19 @@ SELECTION = {
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure as text; both parts are empty where it was not measured."""
+    """A figure as text; all parts are empty where it was not measured."""
 
     value: str
     interval: str
+    beside: str = ""
+    """The figure that belongs with it: 'any 96.2 %'."""
+    counted: tuple[str, ...] = ()
+    """What was counted, 'n 480', and in how many images, where not in all."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """All that stands under it, but for the interval; a line each."""
+        return (*filter(None, [self.beside]), *self.counted)
 
 
 @dataclass(frozen=True)
@@ -68,13 +85,27 @@ def selection_cells(metrics: Metrics) -> dict[str, Cell]:
 
 
 def cell(values: Metrics, key: str) -> Cell:
-    """'93.1 %' and '90.8\u2013100'; of a perplexity '4.27' and '4.11\u20134.45'."""
+    """'93.1 %' and '90.8\u2013100'; of a perplexity '4.27' and '4.11\u20134.45'; with what was counted, if known."""
     if key not in values:
         return Cell("", "")
     bounds: Sequence[float] = values.get(f"{key}_interval", ())
     if key in PERPLEXITIES:
-        return Cell(written(key, values[key]), "\u2013".join(written(key, bound) for bound in bounds))
-    return Cell(percent(values[key]), "\u2013".join(f"{100 * bound:.1f}".replace("100.0", "100") for bound in bounds))
+        interval = "\u2013".join(written(key, bound) for bound in bounds)
+    else:
+        interval = "\u2013".join(f"{100 * bound:.1f}".replace("100.0", "100") for bound in bounds)
+    other, word = BESIDE.get(key, ("", ""))
+    beside = f"{word} {percent(values[other])}" if values.get(other) else ""
+    return Cell(written(key, values[key]), interval, beside, _counted(values, key))
+
+
+def _counted(values: Metrics, key: str) -> tuple[str, ...]:
+    counted = [f"n {values[f'{key}_n']:,}"] if f"{key}_n" in values else []
+    images, clusters = values.get(f"{key}_images"), values.get(f"{key}_clusters")
+    if images is not None and images != values.get("n"):
+        counted.append(f"{images:,} image{'s' * (images != 1)}")
+    if clusters is not None:
+        counted.append(f"{clusters:,} group{'s' * (clusters != 1)}")
+    return tuple(counted)
 
 
 def written(key: str, value: float) -> str:
@@ -93,10 +124,12 @@ def print_results(metrics: Metrics, console: Console) -> None:
     columns, body = rows(metrics)
     first = metrics["base"]
     title = f"Results on {first['n']} {first['split']} images (95 % intervals)"
-    lines = [(row.model, [_stacked(c.value, c.interval) for c in row.cells], row.control) for row in body]
+    lines = [(row.model, [_stacked(c.value, c.interval, *c.notes) for c in row.cells], row.control) for row in body]
     _print_tables(title, ["Model", *columns], lines, console)
+    if any(cell.notes for row in body for cell in row.cells):
+        console.print(NOTE, style="dim")
     if chosen := selection_cells(metrics):
-        console.print("Concept selection: " + ", ".join(f"{title} {c.value}" for title, c in chosen.items()))
+        console.print("Concept selection: " + ", ".join(f"{title} {told(c)}" for title, c in chosen.items()))
 
 
 def print_comparison(compared: Metrics, console: Console) -> None:
@@ -110,8 +143,11 @@ def print_comparison(compared: Metrics, console: Console) -> None:
     for arm, rounds in arms.items():
         lines.append((names[arm], _compared_cells(keys, rounds[-1], compared["ours_minus"].get(arm, {})), False))
     _print_tables(title, ["Arm", *(COLUMNS[key] for key in keys)], lines, console)
+    if any(f"{key}_n" in ours for key in keys):
+        console.print(NOTE, style="dim")
     console.print(
-        "Below an arm's figure: SeeWhy's minus the arm's (of shares in points) and its 95 % interval over images."
+        "Below an arm's figure: SeeWhy's minus the arm's (of shares in points) and its 95 % interval over seeds and"
+        " images."
     )
 
 
@@ -122,7 +158,8 @@ def _compared_cells(keys: Sequence[str], figures: Metrics, better: Mapping[str, 
         below = [f"{v:+.2f}" if key in PERPLEXITIES else f"{100 * v:+.1f}" for v in better.get(key, ())]
         if below:
             below = [below[0], f"{below[1]} to {below[2]}"]
-        cells.append(_stacked(written(key, figures[key]) if key in figures else "", *below))
+        found = cell(figures, key)
+        cells.append(_stacked(found.value, *below, *found.notes))
     return cells
 
 
@@ -133,6 +170,12 @@ def _stacked(figure: str, *below: str) -> Text:
 
 Line = tuple[str, Sequence[Text], bool]
 """A row's name, its cells, and whether it is dim."""
+
+
+def told(cell: Cell) -> str:
+    """A figure in a line of text: '93.1 % (90.8\u2013100; n 480)'."""
+    beside = "; ".join(filter(None, (cell.interval, *cell.notes)))
+    return f"{cell.value} ({beside})" if beside else cell.value
 
 
 def _print_tables(title: str, columns: Sequence[str], lines: Sequence[Line], console: Console) -> None:

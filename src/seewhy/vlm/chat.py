@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from seewhy.errors import SeeWhyError
+from seewhy.upright import load_upright
+from seewhy.vlm.image_sizes import processing
 from seewhy.vlm.model import VisionLanguageModel
 
 IGNORED = -100
@@ -30,7 +32,7 @@ def open_image(path: str) -> Image.Image:
     """The image upright and in RGB. Raises SeeWhyError naming the file where it cannot be read."""
     try:
         with Image.open(path) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
+            return load_upright(image).convert("RGB")
     except FileNotFoundError as error:
         raise SeeWhyError(f"There is no image {path}.") from error
     except (UnidentifiedImageError, OSError) as error:
@@ -38,9 +40,16 @@ def open_image(path: str) -> Image.Image:
 
 
 def encode(vlm: VisionLanguageModel, question: str, image: Image.Image | None) -> Row:
-    """Prompt ids, mask and image tensors of one question, on the CPU. Raises SeeWhyError for a special token in it."""
+    """Prompt ids, mask and image tensors of one question, on the CPU.
+
+    Raises SeeWhyError for a special token in it, and ImageRefused for an image that the processor cannot take.
+    """
     _refuse_special_token(vlm, question)
-    return vlm.tokenise(vlm.render(question, image=image is not None), image)
+    prompt = vlm.render(question, image=image is not None)
+    if image is None:
+        return vlm.tokenise(prompt, None)
+    with processing(vlm, image):
+        return vlm.tokenise(prompt, image)
 
 
 def encode_all(vlm: VisionLanguageModel, questions: Sequence[str], image: Image.Image | None) -> list[Row]:

@@ -1,0 +1,64 @@
+"""Which phrases of a bank the descriptions have words for, and what is said where too few are."""
+
+from pathlib import Path
+
+import pytest
+
+from seewhy.proof.support import Support, read, support, why_stopped
+
+TEXTS = ("It shows stripes on a rounded red crown.", "The fruit has a green skin with spots; the stem is thick.")
+
+
+@pytest.mark.parametrize(
+    ("phrase", "unsaid"),
+    [
+        ("red crown", ()),
+        ("striped crown", ()),  # a paraphrase in the same words, whatever their endings
+        ("spotted thick stem", ()),  # words of two descriptions: the weakest test there is
+        ("round to slightly green skin", ("slightly",)),
+        ("skin without spots", ()),
+        ("crinkled leaf edges", ("crinkled", "leaf", "edge")),
+        ("Red Crowns", ()),
+    ],
+)
+def test_a_phrase_is_supported_when_all_its_words_are_said_somewhere(phrase: str, unsaid: tuple[str, ...]):
+    found = support([phrase], TEXTS)
+    assert found.unsaid.get(phrase, ()) == unsaid
+    assert found.share == (0.0 if unsaid else 1.0)
+
+
+def test_a_phrase_counts_once_and_a_bank_without_phrases_lacks_nothing():
+    found = support(["red crown", "red crown", "leek stalk"], TEXTS, minimum=0.5)
+    assert (found.phrases, found.descriptions, found.share) == (2, 2, 0.5)
+    assert not found.too_low  # at the bound it goes on
+    assert support([], TEXTS, minimum=1.0).share == 1.0
+
+
+def test_without_a_description_nothing_is_supported():
+    assert support(["red crown"], [], minimum=0.33).too_low
+
+
+def test_what_stops_a_run_names_phrases_causes_and_remedies():
+    found = support([f"leek {'x' * n} stalk" for n in range(2, 29)] + ["red crown"] * 9, TEXTS, minimum=0.33)
+    told = why_stopped(found, example=TEXTS[0], shipped_base=True, folder=Path("runs/veg"))
+    for words in (
+        "1 of 28 phrases (4 %)", "At least 33 %", "leek xx stalk (never said: leek, xx, stalk)", "and 15 more", TEXTS[0],
+        "no words for this domain", "birds and of fruit", "model.name_or_path", "not said as one would describe",
+        "--keep_going true",
+    ):  # fmt: skip
+        assert words in told
+    assert "birds" not in why_stopped(found, example="", shipped_base=False, folder=Path("runs/veg"))
+
+
+def test_a_run_folder_without_it_or_with_a_damaged_file_has_none(tmp_path: Path):
+    assert read(tmp_path) is None
+    (tmp_path / "support.json").write_text('{"phrases": 3}')
+    assert read(tmp_path) is None
+
+
+def test_what_is_written_is_read_again(tmp_path: Path):
+    import json
+
+    found = Support(3, 7, {"leek stalk": ("leek",)}, 0.33)
+    (tmp_path / "support.json").write_text(json.dumps(found.record()))
+    assert read(tmp_path) == found
