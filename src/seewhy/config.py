@@ -186,9 +186,9 @@ class TuneConfig:
     weight_decay: float = 0.0
     """AdamW's weight decay."""
     batch_size: int = 32
-    """Question-answer pairs an optimizer step."""
+    """Question-answer pairs an optimizer step; an epoch's last step has what is left."""
     micro_batch_size: int = 32
-    """Pairs at a time on the device; gradients accumulate up to batch_size."""
+    """Pairs at a time on the device at most; gradients accumulate up to batch_size, whose pairs stay the same ones."""
     lora_rank: int = 128
     """Rank of the adapters on the language model's linear layers."""
     lora_alpha: int = 256

@@ -32,7 +32,7 @@ from seewhy.proof import gate, losses, support
 from seewhy.proof.explanation import StatedConcepts
 from seewhy.records import Answer, Candidate, Description, Example, Prediction, Prompt, Sampling, Selection, Turn
 from seewhy.run_folder import RunFolder
-from seewhy.storage import weights_digest
+from seewhy.storage import inside, weights_digest
 from seewhy.vlm.tuning import tune
 
 
@@ -206,7 +206,7 @@ class Run:
 
     def tuned(self, name: str) -> Path:
         """The model that a finished run left after a round. Raises SeeWhyError where it is missing."""
-        path = self.folder.path / "stages" / name / "model" / "model"
+        path = inside(self.folder.path, f"stages/{name}/model/model")
         if not path.exists():
             raise SeeWhyError(
                 f"{self.folder.path} has no model {name} yet; start its run again: it goes on where it stopped."

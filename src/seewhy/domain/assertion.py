@@ -1,9 +1,10 @@
 """What a text says of something it mentions: asserted, denied, uncertain, hypothetical, or of another subject.
 
-After ConText (Harkema et al., "ConText: an algorithm for determining negation, experiencer, and temporal status", 2009),
-NegEx (Chapman et al., 2001) and the lexicon of pyConText. A *trigger* has a status and a scope, before or behind it, in
-its own sentence; a mention in its scope has its status. Longer triggers come first, and a *pseudo-trigger* ("no doubt")
-holds the words of a trigger and does nothing. All triggers are data (`assertion_lexicon.TABLE`), all that ends a scope too.
+After ConText (Harkema et al., "ConText: an algorithm for determining negation, experiencer, and temporal status",
+2009), NegEx (Chapman et al., 2001) and the lexicon of pyConText. A *trigger* has a status and a scope, before or
+behind it, in its own sentence; a mention in its scope has its status. Longer triggers come first, and a
+*pseudo-trigger* ("no doubt") holds the words of a trigger and does nothing. Triggers and the words that end scopes are
+data, in `assertion_lexicon`.
 
 Deviations from ConText:
 1. Scopes end at conjunctions, new clauses, and commas that are not those of a list, not at the sentence alone; that of
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from seewhy.domain import assertion_lexicon as lexicon
+from seewhy.domain.triggers import FIRST_WORDS, Rule, starts_with, triggers_at
 from seewhy.domain.words import Tokens
 
 MENTION = "@"
@@ -91,9 +93,9 @@ class Reading:
             return answer
         found = set()
         for scope in self._scopes_near(last):
-            if scope.start <= last and first < scope.end and any(scope.start <= at < scope.end for at in own):
-                if not any(scope.first <= at < scope.last for at in own):
-                    found.add(self._conceded(scope))
+            near = scope.start <= last and first < scope.end
+            if near and any(scope.start <= at < scope.end for at in own):
+                found |= set() if any(scope.first <= at < scope.last for at in own) else {self._conceded(scope)}
         return next((status for status in Status if status.value in found), Status.ASSERTED)
 
     def _add_marks(self, marks: str) -> None:
@@ -116,14 +118,14 @@ class Reading:
 
     def _find_scopes(self, start: int, stop: int) -> list[_Scope]:
         """All triggers that act in the sentence between two stops, with what they reach."""
-        found: list[tuple[lexicon.Rule, int, int]] = []
+        found: list[tuple[Rule, int, int]] = []
         at = start
         while at < stop:
-            if self._tokens[at] not in lexicon.FIRST_WORDS:
+            if self._tokens[at] not in FIRST_WORDS:
                 at += 1
                 continue
             behind = at + 1
-            for rule, end in lexicon.triggers_at(self._tokens, at):
+            for rule, end in triggers_at(self._tokens, at):
                 if rule.side != lexicon.AFTER:
                     while found and found[-1][0].side == lexicon.AFTER and found[-1][2] > at and end > found[-1][2]:
                         found.pop()  # "is impossible" in "is impossible that"
@@ -138,13 +140,13 @@ class Reading:
             at = behind
         return [self._scope(*trigger) for trigger in found if trigger[0].status != lexicon.PSEUDO]
 
-    def _scope(self, rule: lexicon.Rule, first: int, last: int) -> _Scope:
+    def _scope(self, rule: Rule, first: int, last: int) -> _Scope:
         if rule.side == lexicon.AFTER:
             return _Scope(rule.status, first, last, self._start_behind(first, rule), first)
         start = self._start_behind(first, rule) if rule.side == lexicon.BOTH else last
         return _Scope(rule.status, first, last, start, self._end(last, rule))
 
-    def _end(self, start: int, rule: lexicon.Rule) -> int:
+    def _end(self, start: int, rule: Rule) -> int:
         """Where the scope of a trigger before its mention ends, the scope starting at token `start`."""
         tokens, at, content = self._tokens, self._past_insertion(start), False
         limit = min(len(tokens), at + _REACH)
@@ -182,7 +184,7 @@ class Reading:
             at += 1
         return at
 
-    def _start_behind(self, trigger: int, rule: lexicon.Rule) -> int:
+    def _start_behind(self, trigger: int, rule: Rule) -> int:
         """Where the scope of a trigger after its mention starts."""
         tokens, at = self._tokens, trigger - 1
         least = max(0, trigger - _REACH)
@@ -212,7 +214,7 @@ class Reading:
         return at + 1
 
     def _past_insertion(self, start: int) -> int:
-        """Past what is inserted right behind a trigger: "not, as some may think, a crow"; "not (despite this) a crow"."""
+        """Past what is inserted right behind a trigger: "not, as some think, a crow"; "not (despite this) a crow"."""
         token = self._tokens[start] if start < len(self._tokens) else "."
         close = self._next(")" if token == "(" else ",", start + 1) if token in ("(", ",") else None
         return close + 1 if close else start
@@ -244,41 +246,26 @@ class Reading:
         line = self._tokens[start : next((s for s in self._stops if s >= start), start)]
         return not line or ":" in line or bool(lexicon.VERBS.intersection(line))
 
-    def _list_goes_on(self, comma: int, rule: lexicon.Rule) -> bool:
-        """Whether a list of what is denied or compared goes on behind this comma: up to "or", or to an "and" of some."""
-        tokens, at = self._tokens, comma + 1
-        while tokens[at] not in lexicon.SENTENCE_ENDS:
-            for at in range(at, min(at + _LIST_ITEM + 1, len(tokens))):
-                token = tokens[at]
-                if token in ("or", "nor"):
-                    return True
-                if token == "and":
-                    return rule.lists and not self._new_clause(at + 1, rule, comma)
-                if token in lexicon.CONJUNCTIONS or token in lexicon.VERBS or token in lexicon.SUBJECTS:
-                    return False
-                if token in lexicon.OPENERS or token in (":", "(", ")") or token in lexicon.SENTENCE_ENDS:
-                    return False
-                if token == ",":
-                    break
-            else:
-                return False
-            at += 1
-            if at - comma > _REACH:
+    def _list_goes_on(self, comma: int, rule: Rule) -> bool:
+        """Whether a list of what is denied or compared goes on behind this comma, to an "or", or an "and" of some."""
+        item = 0
+        for at in range(comma + 1, min(comma + _REACH, len(self._tokens))):
+            token = self._tokens[at]
+            if token in ("or", "nor"):
+                return True
+            if token == "and":
+                return rule.lists and not self._new_clause(at + 1, rule, comma)
+            item = 0 if token == "," else item + 1
+            if item > _LIST_ITEM or token in lexicon.LIST_ENDS:
                 return False
         return False
 
-    def _new_clause(self, at: int, rule: lexicon.Rule, start: int) -> bool:
+    def _new_clause(self, at: int, rule: Rule, start: int) -> bool:
         """Whether what follows an "and" is no longer of the trigger."""
         token = self._tokens[at] if at < len(self._tokens) else "."
         if token in lexicon.INDEFINITE:
             return not (rule.lists and self._tokens[start] in lexicon.INDEFINITE)
-        return (
-            token in lexicon.SUBJECTS
-            or token in lexicon.DETERMINERS
-            or token in lexicon.OPENERS
-            or token in lexicon.VERBS
-            or token in lexicon.CONJUNCTIONS
-        )
+        return token in lexicon.CLAUSE_STARTS
 
     def _conceded(self, scope: _Scope) -> str:
         """The status that a trigger gives; what is open or seems so, and then contrasted, is another subject's."""
@@ -294,14 +281,14 @@ class Reading:
         return Status.ASSERTED.value if scope.kind == lexicon.SEEMS else scope.kind
 
     def _answer(self, at: int) -> Status | None:
-        """What becomes of a mention in a question; None where it stands in none, or the question takes it for granted."""
+        """What becomes of a mention in a question; None outside of questions and where one takes it for granted."""
         place = bisect_left(self._stops, at)
         stop = self._stops[place]
         if self._tokens[stop] != "?":
             return None
         start = self._stops[bisect_right(self._stops, at) - 1] + 1
         question = self._tokens[start:stop]
-        if lexicon.starts_with(question, lexicon.TAKEN_FOR_GRANTED):
+        if starts_with(question, lexicon.TAKEN_FOR_GRANTED):
             return None
         if "," in question and question[0] not in lexicon.ASKING:
             tag = len(question) - question[::-1].index(",")
@@ -310,6 +297,6 @@ class Reading:
         following = self._tokens[stop + 1 : stop + 6]
         while following and following[0] in lexicon.MARKS:
             following = following[1:]
-        if lexicon.starts_with(following, lexicon.NO):
+        if starts_with(following, lexicon.NO):
             return Status.DENIED
-        return Status.ASSERTED if lexicon.starts_with(following, lexicon.YES) else Status.UNCERTAIN
+        return Status.ASSERTED if starts_with(following, lexicon.YES) else Status.UNCERTAIN

@@ -54,6 +54,9 @@ class Domain:
     truth: Mapping[str, Truth] | None = None
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Example id -> width and height of its image as `load_image` gives it."""
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """Example id -> the lesion, patient or leaf that its image shows, where that is known (`Row.group`). It is what
+    intervals are drawn from, and no part of what a run depends on."""
 
     def split(self, name: str) -> tuple[Example, ...]:
         """The examples of 'train', 'val' or 'test'."""
@@ -62,6 +65,11 @@ class Domain:
     def path(self, example: Example) -> str:
         """The absolute path of the example's image."""
         return str(self.root / example.image)
+
+    def clusters(self, ids: Iterable[str]) -> list[str] | None:
+        """The group of each of these examples, an image without one being its own; None where none has a group."""
+        ids = list(ids)
+        return [self.groups.get(name, name) for name in ids] if any(name in self.groups for name in ids) else None
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -125,7 +133,8 @@ def load_domain(data: DataConfig, cache: Path | None = None) -> Domain:
     root = reading.root
     name = reading.name or (root.name if Path(data.source).expanduser().is_dir() else Path(data.source).stem)
     sizes = {example_id: image.size for example_id, (_, image) in whole.items()}
-    return Domain(name, root, examples, bank, questions, truth, sizes)
+    groups = {i: row.group for i, row in zip(example_ids(reading.rows), reading.rows, strict=True) if row.group}
+    return Domain(name, root, examples, bank, questions, truth, sizes, groups)
 
 
 def list_examples(data: DataConfig, cache: Path | None = None) -> tuple[Path, dict[str, Row]]:

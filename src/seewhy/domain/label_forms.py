@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from seewhy.domain.phrases import COLOURS
-from seewhy.domain.words import NUMBERS, Tokens, name_key, other_forms, spelt, tokenise
+from seewhy.domain.words import NUMBERS, Tokens, name_key, other_forms, spelt, tokenise, word_set
 
 Words = tuple[str, ...]
 
@@ -20,30 +20,43 @@ _GAP = 9
 _THING = 2
 """Words that may follow the first half, as in "tomato LEAF is healthy" for the label "tomato healthy"."""
 
-STATES = frozenset(
-    ["healthy", "unhealthy", "normal", "abnormal", "diseased", "infected", "uninfected", "infested", "benign", "malignant", "ripe", "unripe", "overripe", "rotten", "spoiled", "mouldy", "fresh", "stale", "dry", "wet", "raw", "cooked", "uncooked", "open", "closed", "broken", "unbroken", "damaged", "undamaged", "intact", "defective", "faulty", "cracked", "uncracked", "scratched", "bent", "dented", "worn", "corroded", "rusty", "clean", "dirty", "empty", "full", "occupied", "vacant", "positive", "negative", "parasitized", "parasitised", "parasitic", "dead", "alive", "mature", "immature", "inflamed", "blurred", "blurry", "genuine", "fake", "counterfeit", "contaminated", "burnt", "burned", "melted", "frozen", "peeled", "unpeeled", "sliced", "whole"]
+STATES = word_set(
+    "healthy unhealthy normal abnormal diseased infected uninfected infested benign malignant ripe unripe overripe rotten "
+    "spoiled mouldy fresh stale dry wet raw cooked uncooked open closed broken unbroken damaged undamaged intact defective "
+    "faulty cracked uncracked scratched bent dented worn corroded rusty clean dirty empty full occupied vacant positive "
+    "negative parasitized parasitised parasitic dead alive mature immature inflamed blurred blurry genuine fake counterfeit "
+    "contaminated burnt burned melted frozen peeled unpeeled sliced whole"
 )
 """Words that say how a thing is, not what: a class that starts or ends with one is also said as "<thing> is <state>"."""
-_COPULAS = frozenset(["is", "are", "was", "were", "looks", "look", "appears", "appear", "seems", "seem", "remains", "remain"])
-_LINKS = frozenset(
-    ["with", "shows", "show", "showing", "shown", "has", "have", "having", "had", "is", "are", "was", "were", "be", "been", "being", "appears", "appear", "seems", "looks", "look", "to", "by", "from", "of", "in", "due", "the", "a", "an", "this", "some", "clear", "clearly", "typical", "characteristic", "severe", "mild", "moderate", "likely", "probably", "most", "very", "visible", "obvious", "early-stage", "infected", "affected", "attacked", "damaged", "diseased", "covered", "suffering", "suffers", "suffer", "suffered", "caused", "afflicted", "infested", "signs", "sign", "symptoms", "symptom", "evidence", "exhibits", "exhibit", "exhibiting", "displays", "display", "displaying", "presents", "presenting", "contains", "containing", "consistent", "indicative", "suggestive", "suggesting", "disease", "damage", "infection", "that", "which", "and", "acute", "bilateral", "unilateral", "focal"]
+_COPULAS = word_set("is are was were looks look appears appear seems seem remains remain")
+_LINKS = word_set(
+    "with shows show showing shown has have having had is are was were be been being appears appear seems looks look to by from of "
+    "in due the a an this some clear clearly typical characteristic severe mild moderate likely probably most very visible obvious "
+    "early-stage infected affected attacked damaged diseased covered suffering suffers suffer suffered caused afflicted infested "
+    "signs sign symptoms symptom evidence exhibits exhibit exhibiting displays display displaying presents presenting contains "
+    "containing consistent indicative suggestive suggesting disease damage infection that which and acute bilateral unilateral "
+    "focal"
 )
 """Words between the halves of "leaf with late blight": "leaf shows clear signs of late blight"."""
-_NOT_BEFORE_STATE = frozenset(
-    ["not", "no", "never", "neither", "nor", "un", "non", "hardly", "less", "than", "but", "like", "unlike", "if", "would", "could", "might", "may", "whether", "than", "other", "another", "without", "as"]
+_NOT_BEFORE_STATE = word_set(
+    "not no never neither nor un non hardly less than but like unlike if would could might may whether than other another "
+    "without as"
 )
-_FUNCTION = frozenset(
-    ["is", "was", "are", "were", "because", "since", "as", "due", "and", "or", "nor", "with", "in", "on", "at", "from", "based", "given", "but", "which", "that", "than", "by", "here", "if", "has", "looks", "appears", "seems", "vs", "versus"]
+_FUNCTION = word_set(
+    "is was are were because since as due and or nor with in on at from based given but which that than by here if has "
+    "looks appears seems vs versus"
 )
 """Words that no article and no quantity stands before."""
-_DESIGNATORS = frozenset(
-    ["class", "letter", "option", "answer", "type", "grade", "category", "label", "choice", "group", "digit", "number", "numeral", "figure", "stage", "level", "code", "model", "series", "character", "symbol", "sign", "variant", "phase"]
+_DESIGNATORS = word_set(
+    "class letter option answer type grade category label choice group digit number numeral figure stage level code model series "
+    "character symbol sign variant phase"
 )
 _ARTICLES = frozenset(["a", "an", "the", "is", "as", "called", "named"])
 _WEAK = frozenset(["a", "i", "one", "an"])
 """Letters and numbers that are common words of English too."""
-_UNITS = frozenset(
-    ["feet", "foot", "ft", "m", "metres", "meters", "km", "kilometres", "kilometers", "miles", "mile", "mi", "inches", "inch", "cm", "mm", "kg", "g", "lb", "lbs", "pounds", "tons", "tonnes", "hours", "hour", "minutes", "seconds", "years", "year", "days", "people", "passengers", "seats", "mph", "kmh", "kts", "knots", "pixels", "px", "percent", "dollars", "degrees"]
+_UNITS = word_set(
+    "feet foot ft m metres meters km kilometres kilometers miles mile mi inches inch cm mm kg g lb lbs pounds tons tonnes hours "
+    "hour minutes seconds years year days people passengers seats mph kmh kts knots pixels px percent dollars degrees"
 )
 
 

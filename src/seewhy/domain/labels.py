@@ -41,9 +41,26 @@ _COPULAS = frozenset({"is", "are", "was", "were", "looks", "look", "appears", "a
 _CHOICES = frozenset({"or", "nor", "versus", "vs"})
 
 
-_IDENTIFYING = frozenset({"is", "be", "as", "called", "named", "show", "shows", "identify", "say", "says", "think", "believe"})
+_IDENTIFYING = frozenset(
+    {"is", "be", "as", "called", "named", "show", "shows", "identify", "say", "says", "think", "believe"}
+)
 _OF_A_CLASS = frozenset(
-    {"has", "have", "is", "are", "lacks", "lack", "usually", "typically", "often", "generally", "normally", "does", "do", "show"}
+    {
+        "has",
+        "have",
+        "is",
+        "are",
+        "lacks",
+        "lack",
+        "usually",
+        "typically",
+        "often",
+        "generally",
+        "normally",
+        "does",
+        "do",
+        "show",
+    }
 )
 _ENDS = ("", ".", "?", "\n")
 

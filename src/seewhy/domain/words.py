@@ -146,6 +146,11 @@ def spelt(word: str) -> str:
     return _OR.sub(r"\1our", word) if "or" in word else word
 
 
+def word_set(words: str) -> frozenset[str]:
+    """The words of a space-separated list."""
+    return frozenset(words.split())
+
+
 def name_key(name: str) -> tuple[str, ...]:
     """The words of a name, folded: two names with the same key are the same name to the matcher."""
     return tuple(spelt(word) for word in tokenise(name).words)

@@ -1,7 +1,8 @@
 """A table of images: CSV, JSONL or Parquet with columns image, label, split; paths relative to the table's folder.
 
-A CSV's columns are parted by commas, semicolons (as spreadsheets of many countries write them) or tabs, whichever its
-first line has. Further columns are passed over. Labels are taken as they are written, apart from white space.
+A column `group`, where there is one, names what images have in common (a lesion, a patient, a leaf). A CSV's columns are
+parted by commas, semicolons (as spreadsheets of many countries write them) or tabs, whichever its first line has.
+Further columns are passed over. Labels are taken as they are written, apart from white space.
 """
 
 import csv
@@ -18,6 +19,7 @@ from seewhy.domain.problems import JSON_ERRORS, clean, nearest, path_problem
 from seewhy.errors import SeeWhyError
 
 COLUMNS = ("image", "label", "split")
+GROUP = "group"
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 _DELIMITERS = (",", ";", "\t")
 
@@ -56,7 +58,7 @@ def read_table(path: Path) -> tuple[list[Row], list[str]]:
                 problems.append(f"{where}: image '{image}' is listed before, at {seen[image]}; keep one of the rows.")
                 continue
             seen[image] = where
-            rows.append(Row(image, clean(label), split, f"{where} ({image})"))
+            rows.append(Row(image, clean(label), split, f"{where} ({image})", _group(record.get(GROUP))))
     return rows, problems
 
 
@@ -116,8 +118,14 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 f"of the Parquet files ({path.parent}), or to its name on the Hub."
             )
     _check_columns(path, schema.names)
-    for number, record in enumerate(pq.read_table(path, columns=list(COLUMNS)).to_pylist(), 1):
+    wanted = [*COLUMNS, *([GROUP] if GROUP in schema.names else [])]
+    for number, record in enumerate(pq.read_table(path, columns=wanted).to_pylist(), 1):
         yield f"row {number}", record
+
+
+def _group(value: Any) -> str:
+    """A group as text, whatever it is numbered or named by; empty where there is none."""
+    return "" if value is None else str(value).strip()
 
 
 def _check_columns(path: Path, found: Any) -> None:
