@@ -220,10 +220,10 @@ def flat(found: Mapping[Key, Mapping[str, float]], own: tuple[str, str]) -> Iter
                 yield f"selection_{figure}_{count}{end}", value
 
 
-def encoder_of(name: str, texts: Sequence[str]) -> TextEncoder:
+def encoder_of(name: str, texts: Sequence[str], *, prefixes: bool) -> TextEncoder:
     if name == "tfidf":
         return BagOfWords(texts)
-    return Encoder(str(ENCODER if name == "fieldguide" else Path(name).expanduser()))
+    return Encoder(str(ENCODER if name == "fieldguide" else Path(name).expanduser()), prefixes=prefixes)
 
 
 def options(arguments: Sequence[str] | None) -> Namespace:
@@ -261,7 +261,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     texts = [description.text for description in described.descriptions]
     settings = described.config.select
     names = list(dict.fromkeys(given.encoders or [settings.encoder, "tfidf"]))
-    encoders = {Path(name).name: encoder_of(name, texts) for name in names}
+    encoders = {Path(name).name: encoder_of(name, texts, prefixes=settings.prefixes) for name in names}
     if given.lose:
         return show_losses(described, encoders, given)
     found = measure(described, encoders, counts, given.draws, given.bootstrap)

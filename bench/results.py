@@ -2,7 +2,7 @@
 
 Reads what `seewhy compare` left (or one run), and makes what is missing of it on the split that the runs are measured
 on: `seewhy faithfulness` of the last models of method and L+GE, `seewhy general` of all rounds. A figure is the mean
-over seeds; intervals are over images, differences paired by image.
+over seeds; intervals are over seeds and images, differences paired by image, verdicts corrected over all claims.
 
 example:
   python -m bench.results --fieldguide runs/compare --fruit runs/compare_fruit --output docs
@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from bench.measure import limit_threads, machine, note
-from bench.results_page import page
+from bench.results_page import TEST_USE, page
 from seewhy import loop
 from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
@@ -28,8 +28,8 @@ from seewhy.faithfulness import faithfulness
 from seewhy.general import general
 from seewhy.plan import CONTROLS
 from seewhy.plan import OURS as METHOD
-from seewhy.proof.claims import OURS, PAPER, Difference, apart, judge, mean_bounds
-from seewhy.proof.compare import Counts, difference, mean_estimate
+from seewhy.proof.claims import OURS, PAPER, Difference, apart, judge_all, mean_bounds
+from seewhy.proof.compare import Counts, contrast, mean_estimate, with_seeds
 from seewhy.run_folder import read_manifest
 from seewhy.settings import restore_config
 from seewhy.storage import write_atomically
@@ -117,14 +117,14 @@ def merged(
     }
 
 
-def estimate(of: Measured, model: str, figure: str) -> tuple[float, float, float] | None:
-    """(mean over seeds, low, high) of one figure, or None where it was not measured."""
+def estimate(of: Measured, model: str, figure: str) -> tuple[float, ...] | None:
+    """(mean over seeds, low, high) of one figure, the bounds left out where there is no interval; None where it was not
+    measured."""
     counts = [seed.get(model, {}) for seed in of.counts]
     if (found := mean_estimate(figure, counts, resamples=of.resamples, seed=0)) is None:
         return None
     value, bounds = found
-    low, high = bounds or (float("nan"), float("nan"))
-    return value, low, high
+    return value, *(bounds or ())
 
 
 def differences(of: Measured) -> dict[Key, Difference]:
@@ -136,9 +136,8 @@ def differences(of: Measured) -> dict[Key, Difference]:
         if len(pairs) < len(of.counts) or not all(figure in counts for pair in pairs for counts in pair):
             continue
         ours, other = zip(*pairs, strict=True)
-        if whole := difference(figure, ours, other, resamples=of.resamples, seed=0):
-            single = [difference(figure, [a], [b], resamples=1, seed=0) for a, b in pairs]
-            found[part.key] = Difference(*whole, seeds=tuple(one[0] for one in single if one))
+        if apart_by := contrast(figure, ours, other, resamples=of.resamples, seed=0):
+            found[part.key] = Difference.of(apart_by)
     return found
 
 
@@ -148,22 +147,34 @@ def flat(of: Measured) -> dict[str, float]:
 
     def put(name: str, value: Sequence[float] | None) -> None:
         if value is not None:
-            figures.update({name: value[0], f"{name}_low": value[1], f"{name}_high": value[2]})
+            figures.update(zip((name, f"{name}_low", f"{name}_high"), value, strict=False))
+
+    def count(name: str, model: str, figure: str) -> None:
+        if name in figures:
+            figures[f"{name}_n"] = round(sum(sum(seed[model][figure][1]) for seed in of.counts))
 
     models = names_of(of.config)
     for model, figure in product(models, FIGURES):
         put(f"{figure}_{model}", estimate(of, model, figure))
+        count(f"{figure}_{model}", model, figure)
     for model, figure in product(models, TESTS):
-        put(figure if model == "ours" else f"{figure}_{model}", estimate(of, model, figure))
+        name = figure if model == "ours" else f"{figure}_{model}"
+        put(name, estimate(of, model, figure))
+        count(name, model, figure)
     for model, figure, kind in product(models, ABILITIES, ("", "_produce")):
         put(f"{figure}{kind}_{model}", estimate(of, model, f"{figure}{kind}"))
+        count(f"{figure}{kind}_{model}", model, f"{figure}{kind}")
     for (figure, better, worse), apart_by in differences(of).items():
-        put(f"{figure}_{better}_minus_{worse}", (apart_by.value, apart_by.low, apart_by.high))
+        name = f"{figure}_{better}_minus_{worse}"
+        put(name, (apart_by.value, apart_by.low, apart_by.high))
+        figures |= {f"{name}_seed_{seed}": value for seed, value in zip(of.seeds, apart_by.seeds, strict=True)}
     for name in SELECTION:
         rounds = [next((r for r in m["rounds"] if name in r), {}) for m in of.metrics]
         if all(name in found for found in rounds):
+            seeds = [found[name] for found in rounds]
+            mean = sum(seeds) / len(seeds)
             bounds = mean_bounds([found[f"{name}_interval"] for found in rounds if f"{name}_interval" in found])
-            put(name, (sum(found[name] for found in rounds) / len(rounds), *(bounds or (float("nan"),) * 2)))
+            put(name, (mean, *(with_seeds(mean, bounds, seeds) if bounds else ())))
     return figures
 
 
@@ -193,12 +204,13 @@ def more_descriptions(found: Mapping[str, float]) -> dict[Key, Difference]:
 
 
 def read_notes(path: Path = NOTES) -> dict[str, str]:
-    """Claim (with `_fruit` behind it: on fruit) -> what was tried where it does not hold.
+    """Claim (with `_fruit` behind it: on fruit) -> what was tried where it does not hold; and what was seen of the test
+    split before.
 
     Raises SeeWhyError for a claim that there is not.
     """
     notes = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    known = {f"{claim.key}{ending}" for claim in (*PAPER, *OURS) for ending in ("", "_fruit")}
+    known = {f"{claim.key}{ending}" for claim in (*PAPER, *OURS) for ending in ("", "_fruit")} | {TEST_USE}
     if not isinstance(notes, dict) or (unknown := sorted(notes.keys() - known)):
         raise SeeWhyError(f"{path}: {unknown or 'this'} is no claim; they are {', '.join(sorted(known))}.")
     return {key: " ".join(str(text).split()) for key, text in notes.items() if text}
@@ -226,9 +238,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         described = {} if ending else of_descriptions(given.descriptions)
         known = differences(measured) | more_descriptions(described)
         values = flat(measured) | described
-        verdicts = {claim.key: judge(claim, known) for claim in (*PAPER, *OURS)}
+        verdicts = judge_all((*PAPER, *OURS), known)
         figures |= {ended(name, ending): value for name, value in values.items()}
-        figures |= {f"verdict_{key}{ending}": verdict for key, verdict in verdicts.items()}
+        figures |= {f"verdict_{key}{ending}": found.verdict for key, found in verdicts.items()}
+        figures |= {f"p_{key}{ending}": found.p for key, found in verdicts.items()}
+        figures |= {f"p_corrected_{key}{ending}": found.corrected for key, found in verdicts.items()}
         sections.append((title, ending, measured, values, known, verdicts))
     text = page(sections, notes, machine("cpu", given.threads), given.images)
     write_atomically(given.output / "results.json", (json.dumps(figures, indent=2) + "\n").encode())
@@ -237,8 +251,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def ended(name: str, ending: str) -> str:
-    """A figure's name with a data set's ending before `_low` and `_high`."""
-    for bound in ("_low", "_high"):
+    """A figure's name with a data set's ending before `_low`, `_high` and `_n`."""
+    for bound in ("_low", "_high", "_n"):
         if name.endswith(bound):
             return f"{name.removesuffix(bound)}{ending}{bound}"
     return f"{name}{ending}"

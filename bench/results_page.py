@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seewhy.proof.claims import OURS, PAPER, Claim, Difference, Part, part_verdict
+from seewhy.proof.claims import OURS, PAPER, Claim, Difference, Judged, Part, part_verdict
 
 Key = tuple[str, str, str]
 
@@ -36,6 +36,8 @@ ABILITIES = {
     "described_precision": "Described features that are right", "described_recall": "Visible attributes described",
 }  # fmt: skip
 ROUND = "ours_round_"
+TEST_USE = "test_use"
+"""The note on what was seen of the test split before."""
 GOALS = (
     ("SeeWhy against L+GE, share of true reasons, difference", "stated_true_ours_minus_lge", ">=", 0.2),
     ("Stated concepts that are false or hidden", "stated_false_ours", "<=", 0.03),
@@ -45,12 +47,17 @@ GOALS = (
     ("Selection precision", "selection_precision", ">=", 0.95),
     ("Selection recall", "selection_recall", ">=", 0.75),
 )
-_NOTE = (
-    "Where nothing else is said, a figure is the mean over seeds and its bounds are 95 % intervals over images; what"
-    " training adds by chance shows in the differences of the single seeds. A claim holds where the whole interval of"
-    " each of its differences is above 0 (where something is kept: above minus two points), does not hold where one is"
-    " below, and is not decided by these data where an interval includes it."
-)
+_NOTE = """\
+Where nothing else is said, a figure is the mean over seeds, n counts what it rests on in all seeds together, and its
+bounds are 95 % intervals over seeds and images: Student's t over the seeds' figures, and for the images, which the
+seeds share, the bootstrap, or exact intervals where few count (proof/compare.py). Of one seed they hold images alone:
+what another seed would give is not known.
+
+The nine claims of a data set are judged together, by p-values that agree with these intervals, corrected by Holm's
+method. A claim holds where each of its differences is above 0 (where something is kept: above minus two points, the
+lower one of two one-sided tests of equivalence) at 5 % after the correction, does not hold where one is below, and else
+is not decided by these data. What stands behind a single difference is said of its interval alone, before the
+correction."""
 
 
 def page(
@@ -59,12 +66,15 @@ def page(
     """The whole page. A section is (title, ending, measured, figures, differences, verdicts)."""
     lines = ["# Results", "", "Made by `make results` (`python -m bench.results`); not edited by hand.", "", _NOTE, ""]
     lines += [f"Measured on {where}.", "", *summary(sections), ""]
+    if test_use := notes.get(TEST_USE):
+        lines += ["## Where the test split was used before", "", test_use, ""]
     for title, ending, measured, figures, known, verdicts in sections:
         own = {key.removesuffix(ending): text for key, text in notes.items() if not ending or key.endswith(ending)}
         config, seeds = measured.config, ", ".join(map(str, measured.seeds))
+        one = " One seed: its intervals and verdicts are over images alone." if len(measured.seeds) == 1 else ""
         lines += [f"## {title}", ""]
         lines += [f"{config.evaluate.split} split, {config.rounds} rounds, seeds {seeds}; changed evidence on up to"
-                  f" {images} images a seed.", ""]  # fmt: skip
+                  f" {images} images a seed.{one}", ""]  # fmt: skip
         lines += ["### The paper's claims", "", *claims(PAPER, known, verdicts, own)]
         lines += ["### SeeWhy's own claims", "", *claims(OURS, known, verdicts, own)]
         if goals := [] if ending else goal_rows(figures):
@@ -79,18 +89,20 @@ def page(
 
 def summary(sections: Sequence[tuple[str, str, Any, dict, dict, dict]]) -> list[str]:
     """A row a claim, a column a data set."""
-    rows = [[c.text, *(verdicts[c.key] for *_, verdicts in sections)] for c in (*PAPER, *OURS)]
+    rows = [[c.text, *(verdicts[c.key].verdict for *_, verdicts in sections)] for c in (*PAPER, *OURS)]
     return table(("Claim", *(title for title, *_ in sections)), rows)
 
 
 def claims(
-    of: Sequence[Claim], known: Mapping[Key, Difference], verdicts: Mapping[str, str], notes: Mapping[str, str]
+    of: Sequence[Claim], known: Mapping[Key, Difference], verdicts: Mapping[str, Judged], notes: Mapping[str, str]
 ) -> list[str]:
     lines = []
     for claim in of:
-        lines += [f"**{claim.text}: {verdicts[claim.key]}.**", ""]
+        found = verdicts[claim.key]
+        measured = f" p {written(found.p)}, corrected {written(found.corrected)}" if found.p < 1 else ""
+        lines += [f"**{claim.text}: {found.verdict}.**{measured}", ""]
         lines += [f"- {part_text(part, known.get(part.key))}" for part in claim.parts]
-        if claim.key in notes and verdicts[claim.key] != "holds":
+        if claim.key in notes and found.verdict != "holds":
             lines += [f"- {notes[claim.key]}"]
         lines += [""]
     return lines
@@ -105,7 +117,12 @@ def part_text(part: Part, found: Difference | None) -> str:
     value, low, high = (f"{unit * v:+.1f}" for v in (found.value, found.low, found.high))
     seeds = f"; single seeds {', '.join(f'{unit * v:+.1f}' for v in found.seeds)}" if len(found.seeds) > 1 else ""
     points = "" if figure == "fs" else " points"
-    return f"{said}: {value}{points} ({low} to {high}{seeds}): {part_verdict(part, found)}"
+    return f"{said}: {value}{points} ({low} to {high}{seeds}): by itself {part_verdict(part, found)}"
+
+
+def written(p: float) -> str:
+    """A p-value to two figures."""
+    return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
 
 
 def named(model: str) -> str:
@@ -175,15 +192,15 @@ def by_number(figures: Mapping[str, float]) -> list[str]:
 
 
 def share(figures: Mapping[str, float], key: str) -> str:
-    """'93.1 % (90.8 to 95.0)', or empty; FS is no share."""
+    """'93.1 % (90.8 to 95.0; n 480)', or empty; FS is no share."""
     if key not in figures:
         return ""
     values = [figures[name] for name in (key, f"{key}_low", f"{key}_high") if name in figures]
-    if key.startswith("fs_"):
-        value, *bounds = (f"{v:.2f}" for v in values)
-        return f"{value} ({' to '.join(bounds)})" if bounds else value
-    value, *bounds = (f"{100 * v:.1f}" for v in values)
-    return f"{value} % ({' to '.join(bounds)})" if bounds else f"{value} %"
+    factor, places, unit = (1, 2, "") if key.startswith("fs_") else (100, 1, " %")
+    value, *bounds = (f"{factor * v:.{places}f}" for v in values)
+    counted = f"n {figures[f'{key}_n']:,}" if f"{key}_n" in figures else ""
+    beside = "; ".join(part for part in (" to ".join(bounds), counted) if part)
+    return f"{value}{unit} ({beside})" if beside else f"{value}{unit}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -66,7 +66,8 @@ def compared() -> dict[str, Any]:
 
     def seeds(values: dict[str, Any]) -> dict[str, Any]:
         figures = {k: v for k, v in values.items() if isinstance(v, float)}
-        return figures | {f"{k}_seeds": [max(0, v - 0.01), min(1, v + 0.01)] for k, v in figures.items()}
+        spread = {k: [max(0, v - 0.01), min(1, v + 0.01)] for k, v in figures.items()}
+        return figures | {f"{k}_{kind}": bounds for kind in ("seeds", "interval") for k, bounds in spread.items()}
 
     made = metrics(arms=True)
     arms = {arm: [seeds(values) for values in rounds] for arm, rounds in made.items() if arm != "base"}

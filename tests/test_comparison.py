@@ -49,7 +49,8 @@ def test_every_arm_is_compared_over_seeds(config: RunConfig) -> None:
     assert compared["rounds_of"].keys() == arms
     assert compared["ours_minus"].keys() == arms - {"rounds"}
     assert all(len(figures[0]["accuracy_seeds"]) == 2 for figures in compared["rounds_of"].values())
-    assert compared["ours_minus"]["unfiltered"]["ee"] == (0.0, 0.0, 0.0)  # one model until round 2
+    value, low, high = compared["ours_minus"]["unfiltered"]["ee"]  # one model until round 2
+    assert low < value == 0.0 < high  # which a few images do not know
     console = Console(record=True, width=200)
     print_comparison(compared, console)
     assert "Class level" in console.export_text()

@@ -8,7 +8,8 @@ import pytest
 from published_sets import PUBLISHED, write_concepts
 from seewhy.cli import main
 from seewhy.domain import load_domain
-from seewhy.settings import load_config
+from seewhy.plan import Plan
+from seewhy.settings import load_config, preset_config
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 NOUNS = {"cub200": "bird", "dogs": "dog", "fgvc": "aircraft", "pld": "leaf", "ham10000": "skin lesion",
@@ -32,6 +33,21 @@ def test_a_configuration_is_the_papers(name: str) -> None:
     assert (tune.lora_rank, tune.lora_alpha, tune.lora_dropout, tune.learning_rate) == (128, 256, 0.05, 1e-5)
     assert (tune.epochs, tune.batch_size, tune.warmup) == (2, 32, 0.05)
     assert (config.select.temperature, config.select.threshold_std, config.select.minimum) == (0.1, 0.4, 3)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_configuration_takes_either_preset(name: str) -> None:
+    """It says which one, and gives nothing that a preset decides, so that --preset changes all of it."""
+    shipped = load_config(CONFIGS / f"{name}.yaml")
+    assert shipped.preset == "paper"
+    for preset in ("paper", "ours"):
+        config, whole = load_config(CONFIGS / f"{name}.yaml", ["--preset", preset]), preset_config(preset)
+        own = {"output": config.output, "data": config.data, "model": config.model}
+        tune = replace(whole.tune, gradient_checkpointing=True)
+        assert config == replace(whole, **own, tune=tune)
+        assert (config.data, config.model, config.output) == (shipped.data, shipped.model, shipped.output)
+        plan = Plan.of(config, "domain", "base", "encoder")
+        assert {"select", "round-1/answers", "round-4/model", "round-4/predictions-test"} <= plan.keys()
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -18,6 +18,7 @@ from fixtures_data import image_folder, tiny_encoder
 from seewhy import loop
 from seewhy.cli import main
 from seewhy.config import (
+    AugmentConfig,
     DataConfig,
     DescribeConfig,
     EvaluateConfig,
@@ -31,13 +32,16 @@ from seewhy.config import (
 from seewhy.cost import time
 from seewhy.cost.estimate import Planner, outline, plan_run, smallest_gpu
 from seewhy.cost.gpus import GPUS, USABLE, Utilisation, find_gpu, gpu_of_device
+from seewhy.cost.lengths import Lengths, selected_share
 from seewhy.cost.shape import Shape, Trained, ready
 from seewhy.cost.simulate import Batch, shallow, step_peak
-from seewhy.cost.tokens import Assumed, StageTokens
+from seewhy.cost.tokens import Assumed, StageTokens, Together
 from seewhy.cost.workload import Workload, size_of, spread
 from seewhy.errors import SeeWhyError
+from seewhy.records import Turn
 from seewhy.report.cost_table import nested
 from seewhy.vlm.model import VisionLanguageModel
+from seewhy.vlm.schedule import Schedule
 from tiny import tiny_llava
 
 ROOT = Path(__file__).parents[1]
@@ -181,6 +185,57 @@ def test_writing_takes_the_longest_of_its_three_reasons():
 def test_a_batch():
     assert Batch(rows=2, prefix=10, branches=3, question=4, answer=5).row_tokens == 10 + 3 * 9
     assert Batch(rows=2, prefix=10, branches=3, question=4, answer=5).labelled == 2 * 3 * 5
+
+
+@pytest.mark.parametrize(
+    ("images", "pairs", "batch_size", "micro", "expected"),
+    [
+        (12, 8, 32, 32, Together(prefixes=1, rows=4, branches=8)),
+        (12, 8, 32, 8, Together(prefixes=1, rows=1, branches=8)),
+        (12, 8, 32, 4, Together(prefixes=2, rows=1, branches=4)),
+        (16, 5, 8, 8, Together(prefixes=1 + 8 / 16, rows=3, branches=5)),  # 5+3, 2+5+1, 4+4, 1+5+2, 3+5: ten steps
+        (16, 3, 16, 16, Together(prefixes=1 + 2 / 16, rows=6, branches=3)),  # 48 in three steps, of which two are cut
+    ],
+)
+def test_images_that_stand_together(images: int, pairs: int, batch_size: int, micro: int, expected: Together):
+    tune = TuneConfig(batch_size=batch_size, micro_batch_size=micro)
+    assert Together.of(RunConfig(tune=tune), images, pairs) == expected
+
+
+def test_planned_prefixes_are_those_of_the_schedule(config: RunConfig, tmp_path: Path):
+    """Three pairs an image, and replay, in steps of sixteen: counted in the rows that a model would be given."""
+    vlm = VisionLanguageModel.load(config.model.name_or_path, device="cpu")
+    turns = []
+    for number in range(21):
+        Image.new("RGB", (32, 32), (number, 0, 0)).save(tmp_path / f"{number}.png")
+        turns += [Turn(f"{number}/{n}", str(tmp_path / f"{number}.png"), "Name it.", "A crow.") for n in range(3)]
+    texts = [Turn(f"r{n}", "", "Say it.", "Yes.") for n in range(21)]
+    for replay, ratio in (([], 0.0), (texts, 1 / 3)):
+        settings = {"epochs": 1, "batch_size": 16, "micro_batch_size": 8, "replay": "x" if replay else None}
+        planned = Together.of(RunConfig(tune=TuneConfig(**settings, replay_ratio=ratio)), 21, 3)
+        schedule = Schedule(vlm, [*turns, *replay], pairs=16, epochs=1, changes=AugmentConfig(), seed=0)
+        batches = [rows for step in range(len(schedule)) for rows in schedule.micro_batches(step, 8)]
+        with_image = [sum("pixel_values" in row for row in rows) for rows in batches]
+        assert max(with_image) <= planned.rows + (1 if replay else 0)  # fillers come by length, which is drawn
+        assert sum(with_image) == pytest.approx(planned.prefixes * 21, abs=3 if replay else 0.01)
+
+
+def test_the_forecast_follows_the_rule_of_selection(config: RunConfig):
+    """How many concepts are told in synthesis, and what its questions are."""
+    assert selected_share(SelectConfig(rule="image")) == pytest.approx(0.3446, abs=1e-4)
+    assert selected_share(SelectConfig(rule="image", threshold_std=0.0)) == 0.5
+    assert selected_share(SelectConfig(rule="unlisted")) == 0.57
+    work = Workload.read(config)
+    work = replace(work, bank={label: [f"long {n} wing" for n in range(20)] for label in work.bank})
+    vlm = outline(config, torch.float32)
+    told = {rule: Lengths.of(vlm, work, SelectConfig(rule=rule)).told for rule in ("image", "unlisted")}
+    each = (told["unlisted"] - told["image"]) / (11 - 7)
+    assert each > 0
+    more = Lengths.of(vlm, work, SelectConfig(rule="image", minimum=12)).told
+    assert more == pytest.approx(told["image"] + 5 * each, rel=0.1)
+    question = Lengths.of(vlm, work, SelectConfig(), explain_share=0.25).question
+    assert question["synthesis"] == pytest.approx(0.25 * question["explain"] + 0.75 * question["cot"])
+    assert question["explain"] != question["cot"]
 
 
 def test_sizes_stand_for_all():

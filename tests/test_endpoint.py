@@ -447,3 +447,110 @@ def test_answers_are_held_against_their_schema(change: dict[str, Any], fault: st
 )
 def test_the_pause_that_a_server_asks_for(headers: dict[str, str], seconds: float | None) -> None:
     assert pause_asked(headers, now=1_000_000) == seconds
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [{"type": "text", "text": '{"word": '}, {"type": "text", "text": '"word0"}'}],
+        [{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": '{"word": "word0"}'}],
+    ],
+)
+def test_a_text_may_come_in_parts(tmp_path: Path, content: Any) -> None:
+    act = says("")
+    act.body["choices"][0]["message"]["content"] = content
+    with serving(lambda body, number: act) as server:
+        assert words(Endpoint(service(server), tmp_path).ask(requests(1), "test")) == {"word0": "word0"}
+
+
+@pytest.mark.parametrize(
+    ("act", "told"),
+    [
+        (
+            says(None, reasoning_content="Let me"),
+            "the model thought and gave no answer: start its server without a reas",
+        ),
+        (
+            says(None, finish="length", reasoning="Let me"),
+            "the answer was cut off: it was all spent on thinking; raise",
+        ),
+        (says('{"word": "\\ud83d"}'), "the answer has another form: 'word' holds half a character"),
+    ],
+)
+def test_why_there_is_no_answer(tmp_path: Path, act: Act, told: str) -> None:
+    with serving(lambda body, number: act) as server:
+        (reply,) = Endpoint(service(server), tmp_path).ask(requests(1), "test").values()
+    assert str(reply).startswith(told)
+
+
+def test_a_refusal_among_the_parts(tmp_path: Path) -> None:
+    act = says("")
+    act.body["choices"][0]["message"]["content"] = [{"type": "refusal", "refusal": "I would rather not."}]
+    with serving(lambda body, number: act) as server:
+        (reply,) = Endpoint(service(server), tmp_path).ask(requests(1), "test").values()
+    assert str(reply) == "the model refused: I would rather not."
+
+
+@pytest.mark.parametrize("number", ["100", 100.0, -1, "many", 1e400, True, [1], 10**30])
+@pytest.mark.parametrize("where", ["prompt_tokens", "created"])
+def test_a_number_may_be_anything(tmp_path: Path, where: str, number: Any) -> None:
+    act = says({"word": "word0"})
+    (act.body if where == "created" else act.body["usage"])[where] = number
+    with serving(lambda body, number: act) as server:
+        reply = Endpoint(service(server), tmp_path).ask(requests(1), "test")["word0"]
+    assert isinstance(reply, Reply)
+    assert reply.value == {"word": "word0"}
+    if where == "prompt_tokens":
+        assert reply.usage == Usage(1, 100 if number in ("100", 100.0) else 0, 20)
+    else:
+        assert reply.date == ("1970-01-01" if number in ("100", 100.0) else "")
+
+
+def test_a_number_beyond_all_bounds_is_no_answer() -> None:
+    shape = object_of(score={"type": "number"})
+    assert mismatch(json.loads('{"score": 1e999}'), shape) == "'score' is a number beyond all bounds"
+    assert mismatch({"score": 0.5}, shape) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": "overloaded", "code": 503}},
+        {"error": {"message": "slow down", "code": "429"}, "choices": None},
+        {"error": "the model runner has stopped"},
+        {"choices": [{"index": 0, "finish_reason": "error", "message": {"role": "assistant", "content": "{"}}]},
+    ],
+)
+def test_an_error_inside_a_reply_that_passes_is_tried_again(tmp_path: Path, body: Any) -> None:
+    with serving(first_then(Act(body=body))) as server:
+        assert words(Endpoint(service(server), tmp_path).ask(requests(1), "test")) == {"word0": "word0"}
+        assert len(server.bodies) == 2
+        assert len(server.bodies[1]["messages"]) == 2, "the model is not told off for what its server did"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ({"message": "bad key", "code": 401}, "refuses the key"),
+        ({"message": "no such model", "code": 404}, "has no model 'judge'"),
+        ({"message": "pay first", "code": 402}, "no credit"),
+    ],
+)
+def test_an_error_inside_a_reply_that_no_waiting_mends(tmp_path: Path, error: Any, told: str) -> None:
+    with (
+        serving(lambda body, number: Act(body={"error": error})) as server,
+        pytest.raises(SeeWhyError, match=rf"{told}.*{error['message']}"),
+    ):
+        Endpoint(service(server, concurrency=1), tmp_path).ask(requests(9), "test")
+    assert len(server.bodies) == 1
+
+
+def test_a_prompt_that_an_error_inside_a_reply_refuses_is_missing_alone(tmp_path: Path) -> None:
+    def meet(body: Body, number: int) -> Act:
+        refused = {"error": {"message": "the prompt is too long", "code": 400}}
+        return Act(body=refused) if asked_for(body) == "word1" else echo(body, number)
+
+    with serving(meet) as server:
+        replies = Endpoint(service(server), tmp_path).ask(requests(3), "test")
+    assert words(replies) == {"word0": "word0", "word1": "the server answered 400", "word2": "word2"}
+    assert "too long" in str(replies["word1"])

@@ -10,11 +10,11 @@ from seewhy.fingerprints import THROUGHPUT, decisive
 from seewhy.plan import Plan
 from seewhy.settings import Setting, known_settings
 
-NAMED_ELSEWHERE = {"output", "seed", "shard_size", "tune.replay"} | {
+NAMED_ELSEWHERE = {"output", "preset", "seed", "shard_size", "tune.replay"} | {
     n for n in known_settings() if n.startswith("data.")
 }
-"""Held against a run otherwise: by the run folder itself, or by a digest of the data's content."""
-WHAT_IS_MADE = {"rounds", "keep_going", "controls"} | {
+"""Held against a run otherwise: by the run folder, what a preset gives, or a digest of the data's content."""
+WHAT_IS_MADE = {"rounds", "keep_going", "minimum_support", "controls"} | {
     f"evaluate.{name}" for name in ("split", "bootstrap", "consistency", "fluency")
 }
 """Says which stages there are, or how their outputs are counted; no stage's own output depends on it."""

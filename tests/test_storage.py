@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,43 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert list(tree(tmp_path / "full/stages")) == ["select/shard-00000.parquet"]
     opened(tmp_path / "full").records(STAGE, Row, ITEMS, rows)
     assert tree(tmp_path / "full") == tree(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_cannot_flush_folders_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    flush, folders = os.fsync, []
+
+    def like_cifs(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            folders.append(descriptor)
+            raise OSError(code, os.strerror(code))
+        flush(descriptor)
+
+    def make(partial: Path) -> None:
+        (partial / "inside").mkdir()
+        (partial / "inside/weights").write_bytes(b"1")
+
+    opened(tmp_path / "whole").records(STAGE, Row, ITEMS, rows)
+    monkeypatch.setattr(storage.os, "fsync", like_cifs)
+    opened(tmp_path / "cifs").records(STAGE, Row, ITEMS, rows)
+    assert tree(tmp_path / "cifs") == tree(tmp_path / "whole")
+    assert (opened(tmp_path / "model").folder(STAGE, make) / "inside/weights").read_bytes() == b"1"
+    assert folders
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EIO])
+def test_a_file_that_cannot_be_flushed_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    def broken(descriptor: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(storage.os, "fsync", broken)
+    with pytest.raises(OSError, match=os.strerror(code)):
+        storage.write_atomically(tmp_path / "a", b"1")
+    (tmp_path / "b").write_bytes(b"1")
+    with pytest.raises(OSError, match=os.strerror(code)):
+        storage.sync(tmp_path / "b")
 
 
 def test_another_error_than_a_full_disk_passes_through(tmp_path: Path) -> None:

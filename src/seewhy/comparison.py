@@ -20,8 +20,8 @@ def compare(config: RunConfig, seeds: Sequence[int]) -> dict[str, Any]:
     Returns what OUTPUT/comparison.json then holds.
 
     Each seed is a run of its own in OUTPUT/seed-N, and goes on where it was stopped. The comparison holds, for every
-    arm, its figures after each round (mean over seeds, and each seed's), and after the last round how much better the
-    method is, with paired 95 % intervals over images.
+    arm, its figures after each round (mean over seeds, its interval, and each seed's), and after the last round how
+    much better the method is, with 95 % intervals over seeds and images, images in pairs.
     """
     if not seeds or len(set(seeds)) < len(seeds):
         raise SeeWhyError(f"The seeds are {list(seeds)}; name at least one, and each once: --seeds '[0, 1, 2]'.")
@@ -31,7 +31,7 @@ def compare(config: RunConfig, seeds: Sequence[int]) -> dict[str, Any]:
         loop.run(run, judge_support=not config.keep_going)
     counts = [loop.count(run) for run in runs]
     last = config.rounds
-    settings = {"resamples": config.evaluate.bootstrap, "seed": config.seed}
+    settings: Any = {"resamples": config.evaluate.bootstrap, "seed": config.seed}
 
     def of(model: str) -> list[Counts]:
         return [of_seed[model] for of_seed in counts]
@@ -45,9 +45,10 @@ def compare(config: RunConfig, seeds: Sequence[int]) -> dict[str, Any]:
         "split": config.evaluate.split,
         "seeds": list(seeds),
         "rounds": last,
-        "base": arm_figures(of("base")),
+        "base": arm_figures(of("base"), **settings),
         "rounds_of": {
-            arm.key: [arm_figures(of(arm.model(round))) for round in range(1, last + 1)] for arm in arms(runs[0])
+            arm.key: [arm_figures(of(arm.model(round)), **settings) for round in range(1, last + 1)]
+            for arm in arms(runs[0])
         },
         "ours_minus": {arm.key: better(arm) for arm in arms(runs[0]) if arm != OURS},
     }

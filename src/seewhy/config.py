@@ -1,7 +1,7 @@
 """Every setting of a run, described once by the string under it.
 
-Defaults are the paper's; the shipped YAML files say where they differ. Read from YAML with
-dotted overrides by `settings.py`; components receive plain arguments, never the whole configuration.
+Defaults are ours, chosen on the field guide's val images where they leave the paper; `presets.py` has the paper's. Read
+from YAML with dotted overrides by `settings.py`; components receive plain arguments, never the whole configuration.
 """
 
 from dataclasses import dataclass, field
@@ -99,6 +99,9 @@ class DescribeConfig:
 class SelectConfig:
     encoder: str = "intfloat/e5-large"
     """A sentence-transformers model, or 'fieldguide' for the small one that is shipped."""
+    prefixes: bool = True
+    """Put before concepts and texts what the encoder was trained with, such as E5's 'query: ' and 'passage: '. The
+    research code leaves it out."""
     temperature: float = 0.1
     """tau of InfoNCE, here and in rejection sampling."""
     rule: Literal["image", "unlisted"] = "unlisted"
@@ -118,6 +121,8 @@ class SynthesiseConfig:
     """Question-answer pairs an image in round 1's training set; later rounds have sample.queries_per_image."""
     simple_share: float = 0.4
     """Share of simple questions (name it); the rest are explain and cot."""
+    explain_share: float = 0.5
+    """Share of explain questions among the rest; later rounds ask explain and cot evenly. The research code: 0.32."""
     temperature: float = 0.3
     """Sampling temperature."""
     top_p: float = 1.0
@@ -134,16 +139,35 @@ class SynthesiseConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
+    at_most: int = 0
+    """Try one to so many of the changes below, drawn for each view, each with its probability; 0 tries all of them. The
+    research code draws 1 to 4 of 7."""
     flip: float = 0.5
     """Probability of a left-right flip."""
+    upside_down: float = 0.0
+    """Probability of an upside-down flip."""
     rotate: float = 10.0
     """Largest rotation, degrees either way."""
+    rotate_share: float = 1.0
+    """Probability of a rotation."""
+    affine: float = 0.0
+    """Probability of a turn, a shift and a zoom together."""
+    affine_turn: float = 20.0
+    """Largest turn of these, degrees either way."""
+    affine_shift: float = 0.1
+    """Largest shift of these, as a share of the image's side."""
+    affine_zoom: float = 0.2
+    """Largest relative change of size of these."""
     colour: float = 0.1
     """Largest relative change of brightness, contrast and saturation."""
+    colour_share: float = 1.0
+    """Probability of a change of colour."""
     blur: float = 0.1
     """Probability of a Gaussian blur."""
     perspective: float = 0.1
-    """Largest corner shift, as a share of the image's side."""
+    """Largest corner shift, as a share of half the image's side."""
+    perspective_share: float = 1.0
+    """Probability of a change of perspective."""
 
 
 @dataclass(frozen=True)
@@ -154,15 +178,17 @@ class TuneConfig:
     epochs: int = 2
     """Passes over a round's training set."""
     learning_rate: float = 1e-5
-    """AdamW's peak rate; cosine decay."""
+    """AdamW's peak rate."""
+    schedule: Literal["cosine", "linear"] = "cosine"
+    """How the rate falls to zero after its peak. The research code leaves it at the library's default, linear."""
     warmup: float = 0.05
     """Share of the steps in which the rate climbs."""
     weight_decay: float = 0.0
     """AdamW's weight decay."""
     batch_size: int = 32
-    """Question-answer pairs an optimizer step."""
+    """Question-answer pairs an optimizer step; an epoch's last step has what is left."""
     micro_batch_size: int = 32
-    """Pairs at a time on the device; gradients accumulate up to batch_size."""
+    """Pairs at a time on the device at most; gradients accumulate up to batch_size, whose pairs stay the same ones."""
     lora_rank: int = 128
     """Rank of the adapters on the language model's linear layers."""
     lora_alpha: int = 256
@@ -202,6 +228,12 @@ class SampleConfig:
     """Nucleus sampling mass."""
     max_new_tokens: int = 196
     """Longest candidate, in tokens."""
+    negatives: Literal["once", "per_class"] = "once"
+    """Let a concept outside the image's own count once among the negatives of a candidate's score, or once for each
+    class that lists it, as in the research code."""
+    label_first: bool = True
+    """Take the best of the candidates that name the label. The research code takes the best of all, and falls back to
+    the label sentence where that one does not name it."""
     prefer_listed: bool = True
     """Let a candidate that states a concept which its class does not list lose to one that states none. The paper goes
     by the score alone."""
@@ -226,6 +258,9 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
+    preset: Literal["ours", "paper"] = "ours"
+    """What settings are that are given neither in the file nor on the command line: 'ours', the defaults shown here, or
+    'paper', those of Shi et al. and their research code (`seewhy/presets.py`, docs/paper_map.md)."""
     output: str = "runs/fieldguide"
     """The run folder. Started again with the same settings, a run goes on where it stopped."""
     rounds: int = 4

@@ -52,11 +52,12 @@ def evidence(run: Run, predictions: Mapping[str, Sequence[Prediction]]) -> dict[
 
 
 def count(run: Run) -> dict[str, Counts]:
-    """Of a finished run: model -> figure -> (hits, of), each with a number an image of `evaluate.split`."""
-    domain, stated = run.domain, StatedConcepts.of(run.domain)
+    """Of a finished run: model -> figure -> (hits, of), each with a number an image of `evaluate.split`, or a lesion,
+    patient or leaf, where the domain knows them."""
+    stated = StatedConcepts.of(run.domain)
     predictions = {model: run.predict(model, path) for model, path in run.models.items()}
     beside = evidence(run, predictions)
-    return {m: evaluate.count(domain, p, domain.matcher, stated, **beside[m]) for m, p in predictions.items()}
+    return {m: evaluate.count_units(run.domain, p, stated, **beside[m]) for m, p in predictions.items()}
 
 
 def measure(
@@ -108,14 +109,14 @@ def gate(run: Run, models: Mapping[str, Path]) -> Gate | None:
     """The gate after the rounds there are so far, also written to the run folder; None without validation images."""
     if not run.domain.split("val"):
         return None
-    domain, stated = run.domain, StatedConcepts.of(run.domain)
+    stated = StatedConcepts.of(run.domain)
     selected = run.shown("val") if run.config.evaluate.consistency else None
     rounds = [OURS.model(round) for round in range(1, run.config.rounds + 1) if OURS.model(round) in models]
-    counted = [
-        evaluate.count(domain, run.predict(name, models[name], "val"), domain.matcher, stated, selected=selected)
-        for name in rounds
-    ]
-    found = judge_rounds(counted, resamples=run.config.evaluate.bootstrap, seed=run.config.seed)
+    predictions = [run.predict(name, models[name], "val") for name in rounds]
+    counted = [evaluate.count_units(run.domain, p, stated, selected=selected) for p in predictions]
+    found = judge_rounds(
+        counted, resamples=run.config.evaluate.bootstrap, seed=run.config.seed, planned=run.config.rounds
+    )
     run.folder.write_json(FILE, found.record())
     return found
 

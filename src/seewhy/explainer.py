@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,11 +33,10 @@ from seewhy.progress import progress
 from seewhy.proof import gate
 from seewhy.proof.explanation import StatedConcepts
 from seewhy.proof.pointing import mention
+from seewhy.recorded import recorded_config
 from seewhy.records import Prompt, Sampling
 from seewhy.report.overlay import overlay
-from seewhy.run_folder import read_manifest
-from seewhy.settings import restore_config
-from seewhy.storage import disk
+from seewhy.storage import disk, inside
 from seewhy.vlm.attribution import can_attribute, gradient, seen_region
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
@@ -81,15 +80,17 @@ def explain(
     samples: int = 8,
     output: str | None = None,
     seed: int = 0,
+    trust_remote_code: bool | None = None,
 ) -> list[Explained]:
     """What the run's best model (or that of `round`, or the untuned `base`) says of each photo.
 
-    The pictures are written to `output`, or else to RUN/explained: a folder a photo, a PNG a reason. Raises SeeWhyError
+    Code that comes with the model is run only with `trust_remote_code`, whatever the run folder says. The pictures are
+    written to `output`, or else to RUN/explained: a folder a photo, a PNG a reason. Raises SeeWhyError
     for a folder without a run or without that model, and for a photo that cannot be read, before any model is loaded.
     """
     if samples < 1:
         raise SeeWhyError(f"--samples is {samples}, but the confidence needs at least 1 sampled answer.")
-    config, path = run_model(run, round=round, base=base)
+    config, path = run_model(run, round=round, base=base, trust_remote_code=trust_remote_code)
     for image in images:
         load_image(image)
     data = with_guide(config.data, Path(run) / "fieldguide")
@@ -155,13 +156,12 @@ def show(explained: Sequence[Explained], console: Console) -> None:
     console.print("Agreement says how steady the model is, not how often it is right.", style="dim")
 
 
-def run_model(run: str, *, round: int | None = None, base: bool = False) -> tuple[RunConfig, str]:
-    """The settings of a run and where one of its models is: that of `round`, the untuned `base`, or else the one that
-    the round gate found best (the last, where there was none)."""
-    recorded = read_manifest(Path(run)).get("config")
-    if recorded is None:
-        raise SeeWhyError(f"{run} is no run folder: it has no manifest. Start a run with `seewhy run CONFIG.yaml`.")
-    config = replace(restore_config(recorded), output=run)
+def run_model(
+    run: str, *, round: int | None = None, base: bool = False, trust_remote_code: bool | None = None
+) -> tuple[RunConfig, str]:
+    """The settings of a run (recorded.py) and where one of its models is: that of `round`, the untuned `base`, or else
+    the one that the round gate found best (the last, where there was none)."""
+    config = recorded_config(run, trust_remote_code=trust_remote_code)
     if base:
         name = config.model.name_or_path
         return config, str(BASE) if name == "fieldguide" else name
@@ -172,7 +172,7 @@ def run_model(run: str, *, round: int | None = None, base: bool = False) -> tupl
     if last not in paths:
         there = ", ".join(map(str, sorted(paths)))
         raise SeeWhyError(f"{run} has no model of round {last}; it has those of round {there}.")
-    return config, str(paths[last])
+    return config, str(inside(Path(run), paths[last].relative_to(run).as_posix()))
 
 
 def load_model(config: RunConfig, path: str) -> VisionLanguageModel:

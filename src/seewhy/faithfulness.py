@@ -32,6 +32,7 @@ from seewhy.fieldguide.world import Species, make_species
 from seewhy.method.sampler import example_random
 from seewhy.progress import progress, say
 from seewhy.proof import counterfactual
+from seewhy.proof.compare import by_cluster
 from seewhy.proof.counterfactual import fate, of_other_classes, swap_counts
 from seewhy.proof.explanation import StatedConcepts
 from seewhy.proof.gallery import spread
@@ -56,6 +57,7 @@ def faithfulness(
     arms: Sequence[str] | None = None,
     reasons: int = 2,
     seed: int = 0,
+    trust_remote_code: bool | None = None,
 ) -> dict[str, Any]:
     """Test the last model (or that of `round`) of each of the `arms` that have one (by default the method and L+GE);
     returns what the file then holds.
@@ -66,7 +68,7 @@ def faithfulness(
     """
     if images < 2 or reasons < 1:
         raise SeeWhyError(f"--images is {images} and --reasons {reasons}: test at least 2 images and 1 reason of each.")
-    config, models = run_models(run, arms_wanted=arms, round=round)
+    config, models = run_models(run, arms_wanted=arms, round=round, trust_remote_code=trust_remote_code)
     domain = load_domain(with_guide(config.data, Path(run) / "fieldguide"))
     split = split or config.evaluate.split
     examples = spread(domain.split(split), images)
@@ -95,7 +97,7 @@ def faithfulness(
 
 def _figures(model: RunModel, tests: "Tests", resamples: int, seed: int) -> dict[str, Any]:
     tests.run()
-    counts = tests.tally.counts
+    counts = by_cluster(tests.tally.counts, tests.domain.clusters(e.id for e in tests.examples))
     settings = {"resamples": resamples, "seed": seed}
     controls = {"cover_gone": "cover_gone_random", "counterfactual_changes": "counterfactual_changes_control"}
     effect = {

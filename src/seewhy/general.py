@@ -35,13 +35,13 @@ def general(
     """
     if images < 1:
         raise SeeWhyError(f"--images is {images}, but at least 1 drawing of each kind is needed.")
-    config, last = run_models(run, arms_wanted=arms)
+    config, last = run_models(run, arms_wanted=arms, trust_remote_code=False)
     if config.model.name_or_path != "fieldguide":
         raise SeeWhyError(
             f"{run} was not made from the base that is shipped, which was taught the questions about drawings."
             f" Name benchmarks: seewhy general {run} --tasks mmmu_val,mmstar"
         )
-    _, base = run_models(run, arms_wanted=[BASE_KEY])
+    _, base = run_models(run, arms_wanted=[BASE_KEY], trust_remote_code=False)
     models = {m.name: m for m in (*base.values(), *round_models(run).values(), *last.values())}
     split = split or config.evaluate.split
     settings = {"split": split, "images": images, "seed": seed, "resamples": config.evaluate.bootstrap}
@@ -80,8 +80,8 @@ def benchmarks(
             "--tasks names no task; name some: --tasks mmmu_val,mmstar,mmbench_en_dev,mme,seedbench_2_plus"
         )
     starts = lmms_eval.find_command(command)
-    _, base = run_models(run, arms_wanted=[BASE_KEY])
-    _, tuned = run_models(run, arms_wanted=arms)
+    _, base = run_models(run, arms_wanted=[BASE_KEY], trust_remote_code=False)
+    _, tuned = run_models(run, arms_wanted=arms, trust_remote_code=False)
     models: list[RunModel] = [*base.values(), *tuned.values()]
     kind = kind or lmms_eval.model_kind(models[-1], None)
     folder = Path(run) / "general"

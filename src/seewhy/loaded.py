@@ -5,7 +5,10 @@ loaded.sampler(path).sample(prompts, sampling, seed)
 loaded.release()
 """
 
+import gc
 from pathlib import Path
+
+import torch
 
 from seewhy.config import ModelConfig
 from seewhy.domain.images import load_image
@@ -52,10 +55,19 @@ class Loaded:
         self._here, served, self._served = None, self._served, None
         if served is not None:
             served[1].close()
+        give_back_memory()
 
     def _batch_sampler(self, path: Path) -> BatchSampler:
         share_image = self.settings.share_image
         return BatchSampler(self.model(path), self.settings.batch_size, load_image, share_image=share_image)
+
+
+def give_back_memory() -> None:
+    """Free the models that nothing refers to any more: they hold on to themselves in circles, and torch keeps a GPU's
+    memory for what it may load next."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def load_model(

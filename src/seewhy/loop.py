@@ -5,17 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from seewhy.config import RunConfig
-from seewhy.errors import SeeWhyError
+from seewhy.config import EngineConfig, RunConfig
 from seewhy.evaluation import count as count_models
 from seewhy.evaluation import gate, measure
 from seewhy.plan import OURS, arms
 from seewhy.progress import say
 from seewhy.proof.compare import Counts
 from seewhy.proof.gate import FILE as GATE
+from seewhy.recorded import recorded_config, tell_engine
 from seewhy.records import Answer
-from seewhy.run_folder import RunFolder, read_manifest
-from seewhy.settings import load_config, restore_config
+from seewhy.run_folder import RunFolder
+from seewhy.settings import load_config
 from seewhy.steps import Run
 
 
@@ -63,23 +63,25 @@ def evaluate(
     data: str | None = None,
     consistency: bool | None = None,
     fluency: bool | None = None,
+    trust_remote_code: bool | None = None,
+    engine: EngineConfig | None = None,
 ) -> dict[str, Any]:
     """Measure every model of a finished run on a split; the figures are written to RUN/metrics-SPLIT.json.
 
     With `data`, a YAML file of settings, it is a split of the data set that this names (labels, concepts and questions
     too), and the file is RUN/metrics-DATA-SPLIT.json. `consistency` and `fluency` switch CS and FS on or off; None: as
-    in the run's settings, but no CS on another data set, of which all train images would have to be described.
+    in the run's settings, but no CS on another data set, of which all train images would have to be described. Whatever
+    the run folder says, the models answer in this process, without code of their own, unless `engine` and
+    `trust_remote_code` say otherwise.
     """
     other = None if data is None else load_config(data).data
     if other is not None and consistency is None:
         consistency = False
-    recorded = read_manifest(Path(run)).get("config")
-    if recorded is None:
-        raise SeeWhyError(f"{run} is no run folder: it has no manifest. Start a run with `seewhy run CONFIG.yaml`.")
-    config = restore_config(recorded)
+    config = recorded_config(run, trust_remote_code=trust_remote_code, engine=engine)
+    tell_engine(run, engine)
     wanted = {"split": split, "consistency": consistency, "fluency": fluency}
     settings = replace(config.evaluate, **{key: value for key, value in wanted.items() if value is not None})
-    config = replace(config, output=run, evaluate=settings)
+    config = replace(config, evaluate=settings)
     folder = RunFolder(run, seed=config.seed, shard_size=config.shard_size)
     with folder.lock(), Run.open(folder, config, record=False, elsewhere=other) as this:
         if data is not None:

@@ -21,7 +21,7 @@ from seewhy.plan import OURS, Arm, arms
 from seewhy.progress import progress
 from seewhy.proof import gate
 from seewhy.records import Prompt, Sampling
-from seewhy.storage import weights_digest
+from seewhy.storage import inside, weights_digest
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
 
@@ -48,7 +48,11 @@ class RunModel:
 
 
 def run_models(
-    run: str, *, arms_wanted: Sequence[str] | None = None, round: int | None = None
+    run: str,
+    *,
+    arms_wanted: Sequence[str] | None = None,
+    round: int | None = None,
+    trust_remote_code: bool | None = None,
 ) -> tuple[RunConfig, dict[str, RunModel]]:
     """The settings of a run, and of each arm the model of `round`, or else that of the round that the gate found best
     (the last, where there was none) or of the one before it; arms without one are left out.
@@ -58,7 +62,7 @@ def run_models(
     Raises SeeWhyError for a folder without a run, for an arm that there is not, and where the method itself is wanted
     and has no model.
     """
-    config, base = run_model(run, base=True)
+    config, base = run_model(run, base=True, trust_remote_code=trust_remote_code)
     known: dict[str, Arm] = {arm.key: arm for arm in arms(config)}
     if arms_wanted is None:
         arms_wanted = [key for key in _ARMS if key in known]
@@ -70,7 +74,7 @@ def run_models(
         if key == BASE_KEY:
             found[key] = RunModel(key, BASE_KEY, base)
         elif key == OURS.key:
-            found[key] = _named(run, key, Path(run_model(run, round=round)[1]))
+            found[key] = _named(run, key, Path(run_model(run, round=round, trust_remote_code=trust_remote_code)[1]))
         else:
             last = gate.read(Path(run)).get("best", config.rounds)
             rounds = range(last, 0, -1) if round is None else (round,)
@@ -82,7 +86,7 @@ def run_models(
 
 def round_models(run: str) -> dict[str, RunModel]:
     """The method's models by name, 'round-1' first, as far as the run has come."""
-    config, _ = run_model(run, base=True)
+    config, _ = run_model(run, base=True, trust_remote_code=False)
     every = (_model(run, OURS, round) for round in range(1, config.rounds + 1))
     return {model.name: model for model in every if model}
 
@@ -93,7 +97,7 @@ def _named(run: str, arm: str, path: Path) -> RunModel:
 
 
 def _model(run: str, arm: Arm, round: int) -> RunModel | None:
-    path = Path(run) / "stages" / arm.model(round) / "model" / "model"
+    path = inside(Path(run), f"stages/{arm.model(round)}/model/model")
     return RunModel(arm.key, arm.model(round), str(path)) if path.is_dir() else None
 
 

@@ -22,10 +22,11 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
+from seewhy.presets import DEFAULT_PRESET, PRESETS
 
 C = TypeVar("C")
 
-MAY_BE_ZERO = {"seed", "rounds", "select.minimum", "model.engine.port", "model.engine.retries"}
+MAY_BE_ZERO = {"seed", "rounds", "select.minimum", "tune.augment.at_most", "model.engine.port", "model.engine.retries"}
 """Whole numbers that need not be at least 1."""
 MAY_BE_NEGATIVE = {"select.threshold_std", "select.unlisted_std"}
 NOT_ZERO = {
@@ -44,12 +45,20 @@ SHARES = {
     "synthesise.top_p",
     "sample.top_p",
     "synthesise.simple_share",
+    "synthesise.explain_share",
     "tune.warmup",
     "tune.lora_dropout",
     "tune.augment.flip",
+    "tune.augment.upside_down",
+    "tune.augment.rotate_share",
+    "tune.augment.affine",
+    "tune.augment.affine_shift",
+    "tune.augment.affine_zoom",
     "tune.augment.colour",
+    "tune.augment.colour_share",
     "tune.augment.blur",
     "tune.augment.perspective",
+    "tune.augment.perspective_share",
 }
 """Numbers from 0 to 1."""
 
@@ -92,20 +101,35 @@ def walk(config: type, prefix: str = "") -> Iterator[Setting]:
             yield Setting(prefix + field.name, hint, default, texts.get(field.name, ""))
 
 
-def add_settings(parser: ArgumentParser) -> None:
-    """Give a parser every setting as `--group.name`, with the string under the field as its help."""
+def add_settings(parser: ArgumentParser, preset: str = DEFAULT_PRESET) -> None:
+    """Give a parser every setting as `--group.name`, with the string under the field as its help.
+
+    Defaults are those of the preset, and of `config.py` where it says nothing.
+    """
     groups: dict[str, Any] = {}
+    defaults = {**PRESETS[preset], "preset": preset}
     for setting in known_settings().values():
         group = setting.name.rpartition(".")[0]
         if group not in groups:
             groups[group] = parser.add_argument_group(f"{group} settings" if group else "settings of the run")
-        groups[group].add_argument(f"--{setting.name}", type=setting.type, default=setting.default, help=setting.help)
+        default = defaults.get(setting.name, setting.default)
+        groups[group].add_argument(f"--{setting.name}", type=setting.type, default=default, help=setting.help)
 
 
-def settings_parser() -> ArgumentParser:
+def settings_parser(preset: str = DEFAULT_PRESET) -> ArgumentParser:
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
-    add_settings(parser)
+    add_settings(parser, preset)
     return parser
+
+
+def preset_config(preset: str) -> RunConfig:
+    """The RunConfig of a preset ("ours" or "paper") on the built-in field guide; `dataclasses.replace` what differs."""
+    return build(RunConfig, settings_parser(_known_preset(preset)).get_defaults())
+
+
+def _known_preset(given: Any) -> str:
+    """The preset of that name, or ours where there is none: the parser says that the value is wrong."""
+    return given if isinstance(given, str) and given in PRESETS else DEFAULT_PRESET
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -123,7 +147,8 @@ def read_config(path: str | Path, given: Namespace) -> RunConfig:
     path = Path(path)
     text = read_text(path)
     lines = check_yaml(text, path)
-    parser = settings_parser()
+    preset = given["preset"] if "preset" in given else (yaml.safe_load(text) or {}).get("preset")
+    parser = settings_parser(_known_preset(preset))
     try:
         settings = parser.parse_string(text) if lines else parser.get_defaults()
     except ArgumentError as error:
@@ -136,9 +161,10 @@ def read_config(path: str | Path, given: Namespace) -> RunConfig:
 
 
 def restore_config(settings: Mapping[str, Any]) -> RunConfig:
-    """The RunConfig whose `asdict` this is, such as a manifest's."""
+    """The RunConfig whose `asdict` this is, such as a manifest's; what an older manifest lacks is as in its preset."""
     try:
-        return build(RunConfig, settings_parser().parse_object(dict(settings)))
+        parser = settings_parser(_known_preset(settings.get("preset")))
+        return build(RunConfig, parser.parse_object(dict(settings)))
     except ArgumentError as error:
         raise explain(error, "manifest.json", {}) from error
 

@@ -19,19 +19,20 @@ from seewhy.config import DataConfig, EvaluateConfig, RunConfig
 from seewhy.domain.domain import Domain, load_domain
 from seewhy.domain.images import load_image
 from seewhy.domain.loaders.replay import Replay, replay_digest
+from seewhy.domain.problems import raise_problems, size_problems
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import BASE, ENCODER, with_guide
 from seewhy.loaded import Loaded
 from seewhy.method import describe, rejection, select, synthesise
 from seewhy.method.encoder import Encoder, embed_to_file
-from seewhy.method.sampler import example_random
+from seewhy.method.sampler import Sampler, example_random
 from seewhy.plan import Arm, Plan, arms, with_arms_there
 from seewhy.progress import say
 from seewhy.proof import gate, losses, support
 from seewhy.proof.explanation import StatedConcepts
 from seewhy.records import Answer, Candidate, Description, Example, Prediction, Prompt, Sampling, Selection, Turn
 from seewhy.run_folder import RunFolder, read_manifest
-from seewhy.storage import weights_digest
+from seewhy.storage import inside, weights_digest
 from seewhy.vlm.tuning import tune
 
 
@@ -50,6 +51,7 @@ class Run:
         self.labels: Mapping[str, str] = {e.id: e.label for e in domain.examples}
         self.base = _shipped(config.model.name_or_path, BASE)
         self.loaded = Loaded(config.model, self.base, folder.path / "server" / "log.txt")
+        self._unchecked = domain.sizes
 
     @classmethod
     def open(
@@ -88,6 +90,7 @@ class Run:
             sampler, questions = self.loaded.sampler(self.base), self.domain.questions
             settings, queries = self.config.describe, self.config.seed
             self.replay.check(sampler.rejected_text)
+            self.check_sizes(sampler)
             return describe.describe(examples, self.domain.path, questions, sampler, settings, seed, queries, dropped)
 
         stage = self.plan["describe" if split == "train" else f"describe-{split}"]
@@ -96,6 +99,14 @@ class Run:
         asked = len(self.domain.split(split)) * settings.prompts_per_image * settings.samples_per_prompt
         _warn(losses.mostly_lost(stage.name, "texts were dropped", asked - len(described), asked, dropped))
         return described
+
+    def check_sizes(self, sampler: Sampler) -> None:
+        """Raises SeeWhyError naming every image, of any split, of a size that the model's processor refuses. To be
+        called before hours of sampling; does its work once."""
+        sizes, self._unchecked = self._unchecked, {}
+        refused = sampler.refused_sizes(set(sizes.values()))
+        images = [(example.image, sizes[example.id]) for example in self.domain.examples if example.id in sizes]
+        raise_problems(f"{self.domain.root} and the processor of model {self.base}", size_problems(images, refused))
 
     def check_support(self, descriptions: Sequence[Description], *, stop: bool) -> support.Support:
         """Say how much of the concept bank the model has words for. Raises SeeWhyError with `stop` if too little."""
@@ -210,7 +221,7 @@ class Run:
 
     def tuned(self, name: str) -> Path:
         """The model that a finished run left after a round. Raises SeeWhyError where it is missing."""
-        path = self.folder.path / "stages" / name / "model" / "model"
+        path = inside(self.folder.path, f"stages/{name}/model/model")
         if not path.exists():
             raise SeeWhyError(
                 f"{self.folder.path} has no model {name} yet; start its run again: it goes on where it stopped."
@@ -260,7 +271,9 @@ class Run:
 
         def work(examples: Sequence[Example], seed: int) -> list[Prediction]:
             prompts = [Prompt(e.id, path(e), query) for e in examples]
-            texts = self.loaded.sampler(model).sample(prompts, Sampling(max_new_tokens=settings.max_new_tokens), seed)
+            sampler = self.loaded.sampler(model)
+            self.check_sizes(sampler)
+            texts = sampler.sample(prompts, Sampling(max_new_tokens=settings.max_new_tokens), seed)
             return [Prediction(e.id, query, text) for e, (text,) in zip(examples, texts, strict=True)]
 
         stage = self.plan[f"{name}/predictions-{split}"]
@@ -286,7 +299,8 @@ class Run:
 
     @cached_property
     def encoder(self) -> Encoder:
-        return Encoder(str(_shipped(self.config.select.encoder, ENCODER)), self.config.model.device)
+        settings = self.config.select
+        return Encoder(str(_shipped(settings.encoder, ENCODER)), self.config.model.device, prefixes=settings.prefixes)
 
     @cached_property
     def concepts_CE(self) -> np.ndarray:

@@ -10,6 +10,7 @@ import pytest
 from fixtures_data import CONCEPTS, image_folder
 from seewhy.cli import main
 from seewhy.config import DataConfig, RunConfig
+from seewhy.domain import phrases
 from seewhy.domain.bank_check import NEAR, alike, check_bank, contradict, unused
 from seewhy.records import Description, Selection
 from seewhy.run_folder import RunFolder, Stage
@@ -169,3 +170,15 @@ def test_a_config_without_a_bank_says_what_to_do(config: Path, capsys: pytest.Ca
     config.write_text(f"data: {{source: {config.parent}/images}}\n")
     assert main(["concepts", "check", str(config)]) == 1
     assert "seewhy concepts draft" in " ".join(capsys.readouterr().err.split())
+
+
+def test_names_are_not_looked_for_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A phrase is folded, and compared with what it may hold: not with the names of 300 other classes."""
+    bank = {f"Plover {number}": (f"bill of type {number}", f"like Plover {number + 1}") for number in range(300)}
+    calls = []
+    original = phrases.folded
+    monkeypatch.setattr(phrases, "folded", lambda phrase: calls.append(phrase) or original(phrase))
+    found = check_bank(bank, "bird")
+    assert len(calls) < 20 * len(bank)
+    told = [finding.text for finding in found if finding.kind == "label inside" and finding.level == "warning"]
+    assert told == [f"holds the name of another class, 'Plover {number + 1}'" for number in sorted(range(299), key=str)]

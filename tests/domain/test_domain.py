@@ -134,6 +134,32 @@ def test_all_problems_come_in_one_message(data: DataConfig, tmp_path: Path) -> N
         assert part in message
 
 
+def test_classes_whose_own_sentence_does_not_name_them_are_refused(data: DataConfig, tmp_path: Path) -> None:
+    """All of them at once, each with its sentence and another name."""
+    rows = [
+        row | {"label": {"Crow": "Crow?", "Raven": "Raven?!"}.get(row["label"], row["label"])} for row in rows_of(data)
+    ]
+    concepts = tmp_path / "others.yaml"
+    concepts.write_text('"Crow?": [black bill]\nFish Crow: [short bill]\n"Raven?!": [big bill]\n')
+    table = replace(data, source=write_table(tmp_path / "birds" / "table.csv", rows), concepts=str(concepts))
+    message = refused(table)
+    assert "2 problems" in message
+    assert '"This is a Crow?." is not taken for naming it' in message
+    assert "rename the class, for instance to 'Crow'" in message
+    assert '"This is a Raven?!."' in message
+
+
+def test_letters_and_digits_are_classes(data: DataConfig, tmp_path: Path) -> None:
+    rows = [row | {"label": {"Crow": "A", "Fish Crow": "B", "Raven": "7"}[row["label"]]} for row in rows_of(data)]
+    concepts = tmp_path / "others.yaml"
+    concepts.write_text('"A": [black bill]\n"B": [short bill]\n"7": [big bill]\n')
+    letters = load_domain(
+        replace(data, source=write_table(tmp_path / "birds" / "table.csv", rows), concepts=str(concepts))
+    )
+    assert [letters.matcher.names(f"This is a {label}.") for label in letters.labels] == [{"7"}, {"A"}, {"B"}]
+    assert letters.matcher.names("A bird with a tail.") == set()
+
+
 def test_one_class_is_refused(tmp_path: Path) -> None:
     draw(tmp_path / "birds/train/Crow/1.png")
     (tmp_path / "c.yaml").write_text("Crow: [black]")

@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -58,6 +61,14 @@ def test_e5_gets_its_prefixes(save_static):
     encoder = Encoder(save_static("tiny-e5-small"), "cpu")
     np.testing.assert_allclose(encoder.embed_concepts(["bill"]), [direction("query", ":", "bill")], atol=1e-6)
     np.testing.assert_allclose(encoder.embed_texts(["bill"]), [direction("passage", ":", "bill")], atol=1e-6)
+
+
+@pytest.mark.parametrize("prompts", [None, {"query": "find: ", "document": "passage: "}])
+def test_without_prefixes_texts_are_embedded_as_they_stand(save_static, prompts):
+    name = save_static("bare-e5-small", **({"prompts": prompts} if prompts else {}))
+    encoder = Encoder(name, "cpu", prefixes=False)
+    np.testing.assert_allclose(encoder.embed_concepts(["bill"]), [direction("bill")], atol=1e-6)
+    np.testing.assert_allclose(encoder.embed_texts(["bill"]), [direction("bill")], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["plain", "tiny-e5"])
@@ -146,3 +157,40 @@ def test_embeddings_in_a_file(save_static, tmp_path, count):
     embedded_DE = embed_to_file(tmp_path / "texts.npy", texts, encoder, block=2)
     assert embedded_DE.shape == (count, len(WORDS))
     np.testing.assert_array_equal(embedded_DE, encoder.embed_texts(texts))
+
+
+BROKEN = {
+    "a pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 4921\n",
+    "empty": b"",
+    "bytes": bytes(range(256)) * 4,
+    "null": b"null",
+}
+
+
+@pytest.mark.parametrize("way", [*BROKEN, "half"])
+@pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json", "modules.json"])
+def test_a_broken_file_of_a_model_is_named(save_static, file, way):
+    path = Path(save_static("broken")) / file
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if way == "half" else BROKEN[way])
+    with pytest.raises(SeeWhyError, match=rf"{path} (is|holds) .*Get it again: .*--local-dir"):
+        Encoder(str(path.parent), "cpu")
+
+
+def test_a_file_that_is_missing_or_says_nonsense(save_static):
+    path = Path(save_static("broken")) / "tokenizer.json"
+    for text in ('{"model": {}}', None):
+        path.unlink() if text is None else path.write_text(text)
+        with pytest.raises(SeeWhyError, match=r"no sentence-transformers model .*broken' that can be read \(.+\). Set"):
+            Encoder(str(path.parent), "cpu")
+
+
+def test_weights_that_do_not_fit_the_tokenizer(save_static):
+    """An index beyond the table is found when the model is loaded, not at the first text after the descriptions."""
+    path = Path(save_static("broken")) / "model.safetensors"
+    weights = {name: weight[:1] for name, weight in load_file(path).items()}
+    save_file(weights, path)
+    vocabulary = path.with_name("tokenizer.json")
+    vocabulary.write_text(vocabulary.read_text().replace('"black"', '"The"'))
+    with pytest.raises(SeeWhyError, match="that can be read"):
+        Encoder(str(path.parent), "cpu")

@@ -188,3 +188,18 @@ def test_temperature_must_be_positive(tau):
 def test_two_encoders_are_told_apart():
     with pytest.raises(SeeWhyError, match="one encoder"):
         candidate_scores(np.eye(2), np.eye(3), [np.array([0])] * 2, 0.1)
+
+
+def test_a_concept_may_count_several_times_among_the_negatives():
+    """As it stands in the lists of several classes: the research code joins them all."""
+    random = np.random.default_rng(3)
+    candidates_YE, concepts_CE = unit(random, 5), unit(random, 4)
+    times = [1, 3, 1, 2]
+    repeated_CE = np.repeat(concepts_CE, times, axis=0)
+    selected = [np.array([0, 2])] * 5
+    expected = candidate_scores(candidates_YE, repeated_CE, [np.array([0, 4])] * 5, 0.1)
+    found = candidate_scores(candidates_YE, concepts_CE, selected, 0.1, np.array(times))
+    np.testing.assert_allclose(found, expected)
+    once = candidate_scores(candidates_YE, concepts_CE, selected, 0.1)
+    assert (found < once).all()
+    np.testing.assert_array_equal(candidate_scores(candidates_YE, concepts_CE, selected, 0.1, np.ones(4)), once)

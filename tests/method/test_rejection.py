@@ -102,6 +102,33 @@ def test_the_best_that_names_the_label_is_kept():
     ]
 
 
+def test_without_label_first_a_wrong_candidate_of_higher_score_loses_the_query():
+    """The research code takes the best of all and then looks whether it names the label."""
+    config = replace(CONFIG, label_first=False)
+    texts = ("Fish Crow, black bill and black legs", "Crow, grey back", "")
+    judged, _ = run(script(*texts), examples=EXAMPLES[:1], config=config)
+    best, right = (f"{c.score:.2f}" for c in judged[:2])
+    lost = f"score {right} no higher than {best} of sample 0, which lost"
+    assert verdicts(judged) == [(False, "names Fish Crow, not Crow"), (False, lost), (False, "empty")]
+    assert {a.source for a in answers(judged, LABELS, QUESTIONS, 0)} == {"label sentence"}
+    for texts in (("Crow, black bill", "Crow, grey back", "Heron"), ("Crow, black bill", "Crow, black bill", "")):
+        either = [run(script(*texts), examples=EXAMPLES[:1], config=c)[0] for c in (CONFIG, config)]
+        assert verdicts(either[0])[0][0]
+        assert [(c.text, c.kept) for c in either[0]] == [(c.text, c.kept) for c in either[1]]
+
+
+def test_negatives_may_count_once_for_each_class_that_lists_them():
+    config = replace(CONFIG, negatives="per_class")
+    once, per_class = (run(truthful, config=c)[0] for c in (CONFIG, config))
+    times = [sum(concept in listed for listed in BANK.values()) for concept in ALL_CONCEPTS]
+    assert sorted(times)[-2:] == [1, 2]  # two classes list the black bill
+    rows = [np.array([ALL_CONCEPTS.index(z) for z in SELECTED[c.example_id]]) for c in per_class]
+    texts_YE = ENCODER.embed_texts([c.text for c in per_class])
+    expected = candidate_scores(texts_YE, CONCEPTS_CE, rows, 0.1, np.array(times))
+    np.testing.assert_allclose([c.score for c in per_class], expected, atol=1e-9)
+    assert [c.score for c in once] != [c.score for c in per_class]
+
+
 def test_a_wrong_candidate_of_higher_score_does_not_waste_a_right_one():
     judged, _ = run(script("Fish Crow, black bill and black legs", "Crow, grey back", ""), examples=EXAMPLES[:1])
     assert judged[0].score > judged[1].score

@@ -54,6 +54,13 @@ def test_shares_of_the_kinds():
     assert kinds.count("explain") / kinds.count("cot") == pytest.approx(1, abs=0.1)
 
 
+def test_the_share_of_explain_questions():
+    drawn = islice(draw_queries(QUESTIONS, 0.4, example_random(0, "a", "x"), 0.32), 6000)
+    kinds = [kind for kind, _ in drawn]
+    assert kinds.count("simple") / 6000 == pytest.approx(0.4, abs=0.03)
+    assert kinds.count("explain") / (6000 - kinds.count("simple")) == pytest.approx(0.32, abs=0.03)
+
+
 def test_queries_are_of_their_kind_and_wordings_repeat_late():
     drawn = list(islice(draw_queries(QUESTIONS, 0.4, example_random(0, "a", "x")), 15))
     assert all(query in getattr(QUESTIONS, kind) for kind, query in drawn)

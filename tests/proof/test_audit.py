@@ -6,21 +6,25 @@ from dataclasses import replace
 from itertools import combinations
 from random import Random
 
+import numpy as np
 import pytest
 
+from method.fakes import example
 from seewhy.domain.labels import LabelMatcher
 from seewhy.errors import SeeWhyError
 from seewhy.method.rejection import judge
+from seewhy.method.select import select
 from seewhy.proof.audit import (
     ConceptUse,
     audit_round,
     audit_run,
+    concept_use,
     folded,
     kind_of_rejection,
     longest_repeat,
     near_duplicates,
 )
-from seewhy.records import Answer, Candidate, QuestionKind, Selection
+from seewhy.records import Answer, Candidate, Description, QuestionKind, Selection
 
 MATCHER = LabelMatcher(("Crow", "Fish Crow", "Heron"))
 LABELS = {"c1": "Crow", "c2": "Crow", "c3": "Crow", "h1": "Heron", "h2": "Heron", "h3": "Heron"}
@@ -190,6 +194,24 @@ def test_concepts_never_and_always_selected():
     assert audit.rounds == ()
     scored = [*records[:-1], replace(records[-1], score=-2.0)]
     assert ConceptUse("Heron", "bill", 3, 0) in audit_run({}, {}, scored, LABELS).never
+
+
+def test_concepts_that_every_class_lists_are_counted():
+    """Our rule has nothing to standardise them by, so they have no score; the paper's rule selects them or not."""
+    texts = {"c1": ["crest"], "c2": ["crest"], "c3": ["crest"], "h1": ["wings"], "h2": ["wings"], "h3": []}
+    bank = {"Crow": ("wings", "crest"), "Heron": ("wings", "legs")}
+    concepts = ["wings", "crest", "legs"]
+    examples = [example(name, label) for name, label in LABELS.items()]
+    descriptions = [Description(name, "?", n, text) for name, said in texts.items() for n, text in enumerate(said)]
+    embedded_CE = np.eye(3, dtype=np.float32)
+    said_DE = np.array([embedded_CE[concepts.index(d.text)] for d in descriptions])
+    settings = {"temperature": 0.1, "threshold_std": 0.4, "minimum": 1, "rule": "unlisted", "unlisted_std": 2.5}
+    records = select(examples, descriptions, said_DE, bank, concepts, embedded_CE, **settings)
+    assert {math.isnan(s.score) for s in records if s.concept == "wings"} == {True}
+    assert [(u.label, u.concept, u.images, u.selected) for u in concept_use(records, LABELS)] == [
+        ("Crow", "wings", 3, 0), ("Crow", "crest", 3, 3), ("Heron", "wings", 2, 2), ("Heron", "legs", 2, 0),
+    ]  # fmt: skip
+    assert ConceptUse("Crow", "wings", 3, 0) in audit_run({}, {}, records, LABELS).never
 
 
 def test_a_round_in_work_is_audited_as_far_as_it_has_come():

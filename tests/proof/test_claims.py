@@ -2,7 +2,21 @@
 
 import pytest
 
-from seewhy.proof.claims import OURS, PAPER, Claim, Difference, Part, apart, judge, mean_bounds, part_verdict
+from seewhy.proof.claims import (
+    OURS,
+    PAPER,
+    Claim,
+    Difference,
+    Part,
+    apart,
+    holm,
+    judge,
+    judge_all,
+    mean_bounds,
+    p_values,
+    part_verdict,
+)
+from seewhy.proof.compare import contrast, with_seeds
 
 BETTER = Part("accuracy", "ours", "nl")
 KEPT = Part("recall", "ours", "base", floor=-0.02)
@@ -72,3 +86,68 @@ def test_every_claim_has_a_name_of_its_own_and_parts() -> None:
     orders = {part.key for claim in PAPER for part in claim.parts}
     wanted = {("accuracy", "ours", "nl"), ("accuracy", "nl", "lge"), ("cs", "ours", "lge"), ("cs", "lge", "base")}
     assert wanted <= orders
+
+
+def test_holms_correction() -> None:
+    assert holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}) == pytest.approx(
+        {"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02}
+    )  # Holm (1979): 4 x .005, 3 x .01, 2 x .03, and the last no less than the one before
+    assert holm({"a": 0.9, "b": 0.8}) == {"a": 1.0, "b": 1.0}
+
+
+def test_one_claim_of_nine_that_holds_by_itself_is_not_enough() -> None:
+    claims = [Claim(f"claim {n}", "", (Part("accuracy", "ours", f"arm {n}"),)) for n in range(9)]
+    nothing = Difference(0.0, -0.1, 0.1)
+    differences = {claim.parts[0].key: nothing for claim in claims}
+    found = judge_all(claims, differences | {claims[0].parts[0].key: Difference(0.11, 0.01, 0.21)})
+    assert part_verdict(claims[0].parts[0], Difference(0.11, 0.01, 0.21)) == "holds"
+    assert found["claim 0"].p == pytest.approx(0.031, abs=0.001)  # z = 2.156
+    assert found["claim 0"].corrected == pytest.approx(9 * found["claim 0"].p)
+    assert found["claim 0"].verdict == "not decided"
+    sure = judge_all(claims, differences | {claims[0].parts[0].key: Difference(0.11, 0.05, 0.17)})
+    assert sure["claim 0"].verdict == "holds"
+
+
+def test_claims_that_were_not_measured_are_among_those_corrected_for() -> None:
+    some = {("accuracy", "ours", "ours_round_1"): Difference(0.11, 0.01, 0.21)}
+    found = judge_all((*PAPER, *OURS), some)
+    assert found["rounds"].verdict == "not decided"
+    assert found["cs_order"].verdict == "not measured"
+
+
+@pytest.mark.parametrize("floor", [-0.02, 0.0])
+@pytest.mark.parametrize("seeds", [(), (0.03, 0.06, 0.045), (0.02, 0.07)])
+def test_p_values_agree_with_intervals(floor: float, seeds: tuple[float, ...]) -> None:
+    """An interval that just touches the floor at 95 % has a p-value of 5 %."""
+    reach = 0.4  # wider than that of the seeds
+    touching = Difference(floor + reach, floor, floor + 2 * reach, seeds)
+    assert p_values(Part("x", "a", "b", floor=floor), touching)[0] == pytest.approx(0.05, abs=1e-6)
+    against = Difference(floor - reach, floor - 2 * reach, floor, seeds)
+    assert p_values(Part("x", "a", "b", floor=floor), against) == (1.0, pytest.approx(0.05, abs=1e-6))
+
+
+def test_three_seeds_whose_spread_decides_nothing() -> None:
+    """What was measured on the field guide, its bounds over images alone: claims that held are undecided."""
+    images = {
+        ("accuracy", "ours", "nl"): ((-0.013, 0.007), (-0.015, -0.002, 0.008)),
+        ("accuracy", "nl", "lge"): ((0.020, 0.049), (0.050, 0.042, 0.013)),
+        ("accuracy", "ours", "nofilter"): ((0.047, 0.085), (0.056, 0.050, 0.090)),
+        ("cs", "ours", "nofilter"): ((0.009, 0.017), (0.011, 0.020, 0.009)),
+    }
+    found = {}
+    for key, (bounds, seeds) in images.items():
+        value = sum(seeds) / 3
+        found[key] = Difference(value, *with_seeds(value, bounds, seeds), seeds)
+    verdicts = judge_all((*PAPER, *OURS), found)
+    assert verdicts["filtering"].verdict == "not decided"
+    assert verdicts["not_below_nl"].verdict == "not decided"  # within two points, which the seeds reach beyond
+    assert part_verdict(Part("accuracy", "nl", "lge"), found["accuracy", "nl", "lge"]) == "not decided"
+    old = {key: Difference(sum(seeds) / 3, *bounds) for key, (bounds, seeds) in images.items()}
+    assert part_verdict(Part("accuracy", "nl", "lge"), old["accuracy", "nl", "lge"]) == "holds"
+
+
+def test_few_flips_have_the_p_value_of_the_exact_test() -> None:
+    ones, ours, other = [1.0] * 40, [1.0] * 40, [0.0] * 8 + [1.0] * 32
+    apart_by = contrast("accuracy", [{"accuracy": (ours, ones)}], [{"accuracy": (other, ones)}], resamples=50, seed=0)
+    assert apart_by is not None
+    assert p_values(BETTER, Difference.of(apart_by))[0] == pytest.approx(2 * 0.5**8, rel=1e-3)

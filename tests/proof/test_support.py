@@ -39,11 +39,11 @@ def test_without_a_description_nothing_is_supported():
 
 
 def test_what_stops_a_run_names_phrases_causes_and_remedies():
-    found = support([f"leek stalk {n}" for n in range(27)] + ["red crown"] * 9, TEXTS, minimum=0.33)
+    found = support([f"leek {'x' * n} stalk" for n in range(2, 29)] + ["red crown"] * 9, TEXTS, minimum=0.33)
     told = why_stopped(found, example=TEXTS[0], shipped_base=True, folder=Path("runs/veg"))
     for words in (
-        "1 of 28 phrases (4 %)", "At least 33 %", "leek stalk 0 (never said: leek, stalk, 0)", "and 15 more", TEXTS[0],
-        "no words for this domain", "birds and of fruit", "model.name_or_path", "not said as one would describe",
+        "1 of 28 phrases (4 %)", "At least 33 %", "leek xx stalk (never said: leek, xx, stalk)", "and 15 more",
+        TEXTS[0], "no words for this domain", "birds and of fruit", "model.name_or_path", "not said as one would describe",
         "--keep_going true",
     ):  # fmt: skip
         assert words in told

@@ -1,3 +1,4 @@
+import random
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from PIL import Image
 from seewhy.config import AugmentConfig
 from seewhy.records import Turn
 from seewhy.vlm.model import VisionLanguageModel
-from seewhy.vlm.schedule import Schedule
+from seewhy.vlm.schedule import Schedule, epoch_of, micro_batches_of
 from tiny import tiny_llava
 
 PAIRS = 4
@@ -42,6 +43,62 @@ def test_every_epoch_has_every_turn_once(vlm: VisionLanguageModel, turns: list[T
         for group in batch:
             assert len({turns[index].image for index in group}) == 1
             assert len(group) == 1 or turns[group[0]].image
+
+
+@pytest.mark.parametrize(
+    ("counts", "replayed", "pairs"),
+    [([5] * 9, 0, 8), ([3] * 21, 0, 16), ([3, 1, 6, 2], 3, 4), ([8] * 10, 0, 32), ([40, 3, 3], 0, 16), ([2], 0, 16)],
+)
+def test_every_step_but_an_epochs_last_is_full(counts: list[int], replayed: int, pairs: int):
+    images, first = [], 0
+    for count in [*counts, *[1] * replayed]:
+        images.append(list(range(first, first + count)))
+        first += count
+    owner = {turn: image for image, group in enumerate(images) for turn in group}
+    for seed in range(5):
+        steps = epoch_of(images, [1 + turn % 7 for turn in range(first)], pairs, random.Random(seed))
+        sizes = [sum(map(len, step)) for step in steps]
+        assert sizes[:-1] == [pairs] * (len(steps) - 1)
+        assert sizes[-1] == (first % pairs or pairs)
+        assert sorted(turn for step in steps for group in step for turn in group) == list(range(first))
+        for step in steps:
+            owners = [{owner[turn] for turn in group} for group in step]
+            assert all(len(found) == 1 for found in owners)
+            assert len(set().union(*owners)) == len(step)  # one view of an image in a step
+        parts = sum(map(len, steps))
+        cut = sum(-(-len(group) // pairs) - 1 for group in images)
+        assert len(images) + cut <= parts <= len(images) + cut + len(steps) - 1
+
+
+def test_nothing_is_split_that_need_not_be():
+    images = [list(range(8 * n, 8 * n + 8)) for n in range(12)]
+    for step in epoch_of(images, [1] * 96, 32, random.Random(0)):
+        assert [len(group) for group in step] == [8] * 4
+
+
+def test_a_step_is_cut_into_micro_batches_that_fit():
+    assert micro_batches_of([[1, 2, 3], [4, 5], [6], [7, 8, 9, 10, 11]], 4) == [
+        [(0, [1, 2, 3])], [(1, [4, 5]), (2, [6])], [(3, [7, 8, 9, 10])], [(3, [11])],
+    ]  # fmt: skip
+    assert micro_batches_of([], 4) == []
+
+
+def test_a_cut_changes_neither_turns_nor_views(vlm: VisionLanguageModel, turns: list[Turn]):
+    made = schedule(vlm, turns, 1)
+
+    def pixels(rows: list) -> list[torch.Tensor]:
+        return [row["pixel_values"] for row in rows if "pixel_values" in row]
+
+    for number in range(len(made)):
+        whole = pixels(made[number])
+        cut = [row for rows in made.micro_batches(number, 1) for row in rows]
+        assert len(cut) == sum(map(len, made.batches[number]))
+        views = [view for view, group in zip(whole, _with_image(made, number), strict=True) for _ in group]
+        assert all(torch.equal(a, b) for a, b in zip(views, pixels(cut), strict=True))
+
+
+def _with_image(made: Schedule, number: int) -> list[list[int]]:
+    return [group for group in made.batches[number] if made.turns[group[0]].image]
 
 
 def test_a_batch_depends_on_seed_and_number_alone(vlm: VisionLanguageModel, turns: list[Turn]):

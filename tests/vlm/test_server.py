@@ -3,6 +3,7 @@
 import base64
 import importlib.util
 import json
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -207,6 +208,25 @@ def test_a_model_under_another_name(load, model, log, running, oracle, prompts):
     with ServerSampler(load, model, replace(running, served_name="birds"), log) as sampler:
         sampler.sample(prompts[:1], GREEDY, 0)
     assert {body["model"] for body in oracle.asked} == {"birds"}
+
+
+def test_a_server_is_told_to_leave_thinking_off(model, log, running, oracle, prompts, tmp_path):
+    """The switch that loading set in our template goes with each request: the server renders prompts itself."""
+    thinking = shutil.copytree(model, tmp_path / "thinking")
+    template = thinking / "chat_template.jinja"
+    opened = "{{ '<think>\\n' }}{{ '\\n</think>\\n\\n' if enable_thinking is false }}"
+    text = template.read_text().replace("%}ASSISTANT: {%", "%}ASSISTANT:{{ '<think>\\n\\n</think>\\n\\n' }}{%")
+    template.write_text(text.replace("%}ASSISTANT:{% endif", "%}ASSISTANT:" + opened + "{% endif"))
+    vlm = VisionLanguageModel.load(thinking, device="cpu")
+    assert vlm.render("?", image=False).endswith("ASSISTANT:<think>\n\n</think>\n\n")
+    oracle.models = lambda _name: vlm
+    with ServerSampler(lambda: BatchSampler(vlm_again(thinking), 4), thinking, running, log) as sampler:
+        sampler.sample(prompts[:2], GREEDY, 0)
+    assert {str(body["chat_template_kwargs"]) for body in oracle.asked} == {"{'enable_thinking': False}"}
+
+
+def vlm_again(folder: Path) -> VisionLanguageModel:
+    return VisionLanguageModel.load(folder, device="cpu")
 
 
 def test_exactly_the_pixels_of_the_opener_are_sent(tmp_path: Path):

@@ -289,3 +289,157 @@ def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setitem(__import__("sys").modules, "openai", None)
     with pytest.raises(SeeWhyError, match=r"pip install 'seewhy\[serve\]'"):
         client("http://localhost:9/v1").sample(ONE, GREEDY, seed=0)
+
+
+def choice(content: Any, finish: str = "stop", **message: Any) -> dict[str, Any]:
+    return {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": content, **message}}
+
+
+def replying(*choices: dict[str, Any], **more: Any) -> Reply:
+    return 200, {}, json.dumps({"model": "birds", "choices": list(choices), **more})
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ([{"type": "text", "text": "A fish "}, {"type": "text", "text": "crow."}], "A fish crow."),
+        ([{"type": "thinking", "thinking": "Hm."}, {"type": "output_text", "text": "A crow."}], "A crow."),
+        (["A ", "crow."], "A crow."),
+        ("A crow \ud83d.", "A crow \ufffd."),
+        ("\ud83d\ude00", "\U0001f600"),
+        ("", ""),
+    ],
+)
+def test_a_text_may_come_in_parts(content: Any, text: str):
+    with serving(lambda _body, _headers: replying(choice(content))) as url:
+        assert client(url).sample(ONE, GREEDY, seed=0) == [[text]]
+
+
+def test_a_thought_beside_an_answer_is_left_aside():
+    reply = replying(choice("A crow.", reasoning_content="Black, so a crow."))
+    with serving(lambda _body, _headers: reply) as url:
+        assert client(url).sample(ONE, GREEDY, seed=0) == [["A crow."]]
+
+
+@pytest.mark.parametrize("key", ["reasoning_content", "reasoning"])
+@pytest.mark.parametrize("content", [None, "", []])
+def test_a_thought_in_place_of_an_answer_is_named(key: str, content: Any):
+    reply = replying(choice(content, "length", **{key: "The user asks for"}))
+    problem = r"thinks instead of answering prompt c.*Turn the model's thinking off.*without a reasoning parser"
+    with serving(lambda _body, _headers: reply) as url, pytest.raises(SeeWhyError, match=problem):
+        client(url).sample(ONE, GREEDY, seed=0)
+
+
+WITHHELD = [
+    (choice(None, refusal="I would rather not."), "the model refused: I would rather not."),
+    (choice([{"type": "refusal", "refusal": "No."}]), "the model refused: No."),
+    (choice("A cr", "content_filter"), "the server's content filter withheld the answer"),
+    (choice(None, "content_filter"), "the server's content filter withheld the answer"),
+]
+
+
+@pytest.mark.parametrize(("held", "reason"), WITHHELD)
+def test_a_withheld_text_is_empty_and_said(held: Any, reason: str, capsys: pytest.CaptureFixture[str]):
+    """The stages drop empty texts and count them; one refusal does not end a run."""
+
+    def answer(body: Mapping[str, Any], _headers: Mapping[str, str]) -> Reply:
+        return replying(held if question_of(body)[0] == "Why?" else choice("A crow."))
+
+    with serving(answer) as url:
+        assert client(url).sample(PROMPTS, GREEDY, seed=0) == [["A crow."], [""], ["A crow."]]
+    assert f"withheld 1 of 3 texts ({reason})" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("held", "reason"), WITHHELD)
+def test_where_every_text_is_withheld_there_is_nothing_to_go_on_with(held: Any, reason: str):
+    problem = rf"withheld 3 of 3 texts \({reason}\): there is nothing to go on with"
+    with serving(lambda _body, _headers: replying(held)) as url, pytest.raises(SeeWhyError, match=problem):
+        client(url).sample(PROMPTS, GREEDY, seed=0)
+
+
+@pytest.mark.parametrize("tokens", ["95", 95.0, -3, "many", 1e400, None, True, [95], {"a": 1}, 10**30])
+def test_a_count_of_tokens_may_be_anything(tokens: Any):
+    reply = replying(choice("yes"), usage={"prompt_tokens": tokens})
+    with serving(lambda _body, _headers: reply) as url:
+        if tokens in ("95", 95.0):
+            with pytest.raises(SeeWhyError, match="Prompt c has 95 tokens"):
+                client(url, max_length=103).sample(ONE, GREEDY, seed=0)
+        assert client(url, max_length=200).sample(ONE, GREEDY, seed=0) == [["yes"]]
+
+
+@pytest.mark.parametrize("usage", [None, [], "none", 7])
+def test_a_usage_may_be_anything(usage: Any):
+    with serving(lambda _body, _headers: replying(choice("yes"), usage=usage)) as url:
+        assert client(url).sample(ONE, GREEDY, seed=0) == [["yes"]]
+
+
+PASSING = [
+    {"error": {"message": "Provider returned error", "code": 502, "metadata": {"raw": "upstream is down"}}},
+    {"error": {"message": "rate limited", "code": "429"}, "choices": []},
+    {"error": "the model runner has stopped"},
+    {"choices": [choice("A cr", "error")]},
+    {"choices": [choice("A cr", "abort")]},
+    {"choices": [{**choice(None), "error": {"message": "timeout", "code": 504}}]},
+]
+
+
+@pytest.mark.parametrize("body", [*PASSING, '{"choices": [{"message": {"content": "A cr'])
+def test_what_passes_inside_a_reply_is_asked_again(body: Any):
+    asked = []
+
+    def answer(sent: Mapping[str, Any], _headers: Mapping[str, str]) -> Reply:
+        asked.append(sent)
+        text = body if isinstance(body, str) else json.dumps(body)
+        return (200, {}, text) if len(asked) == 1 else completion(sent, "A crow.")
+
+    with serving(answer) as url:
+        assert client(url).sample(ONE, GREEDY, seed=0) == [["A crow."]]
+    assert len(asked) == 2
+    assert asked[0] == asked[1]
+
+
+@pytest.mark.parametrize(
+    ("body", "problem", "times"),
+    [
+        (PASSING[0], r"failed at prompt c, even after 1 retries .502: Provider returned error upstream is down", 2),
+        (PASSING[1], r"asked too often, even after 1 retries .429: rate limited", 2),
+        (PASSING[2], r"failed at prompt c.*the model runner has stopped", 2),
+        ({"error": {"message": "no images here", "code": 400}}, r"does not take prompt c .400: no images here", 1),
+        ({"object": "error", "message": "too long", "code": 400}, r"does not take prompt c .400: too long", 1),
+        ({"error": {"message": "bad key", "code": 401}}, "refuses the key .401: bad key", 1),
+        ({"error": {"message": "not found", "code": 404}}, "has no model 'birds'", 1),
+    ],
+)
+def test_an_error_inside_a_reply_is_that_error(body: Any, problem: str, times: int):
+    asked = []
+
+    def answer(sent: Mapping[str, Any], _headers: Mapping[str, str]) -> Reply:
+        asked.append(sent)
+        return 200, {}, json.dumps(body)
+
+    with serving(answer) as url, pytest.raises(SeeWhyError, match=problem):
+        client(url).sample(ONE, GREEDY, seed=0)
+    assert len(asked) == times
+
+
+@pytest.mark.parametrize(
+    "body", ["null", "7", '"yes"', "[" * 100_000, '{"choices": [null]}', '{"choices": [{"message": 1}]}']
+)
+def test_json_that_is_no_completion(body: str):
+    with (
+        serving(lambda _body, _headers: (200, {}, body)) as url,
+        pytest.raises(SeeWhyError, match="no chat completion"),
+    ):
+        client(url).sample(ONE, GREEDY, seed=0)
+
+
+def test_more_choices_than_asked_for():
+    with serving(lambda body, _headers: completion(body, "yes", "no")) as url:
+        assert client(url).sample(ONE, GREEDY, seed=0) == [["yes"]]
+
+
+@pytest.mark.parametrize(("dialect", "sent"), [(0, True), (1, True), (2, False)])
+def test_thinking_is_off_at_servers_that_render_prompts_themselves(dialect: int, sent: bool):  # noqa: FBT001
+    bodies = recorded(dialect, GREEDY, template_settings={"enable_thinking": False})
+    assert [body.get("chat_template_kwargs") for body in bodies] == [{"enable_thinking": False} if sent else None] * 3
+    assert not any("chat_template_kwargs" in body for body in recorded(dialect, GREEDY))

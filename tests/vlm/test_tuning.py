@@ -1,4 +1,5 @@
 import hashlib
+import math
 import multiprocessing
 import shutil
 from dataclasses import replace
@@ -10,16 +11,19 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from transformers import get_scheduler
 
 import tune_once
 from seewhy.config import AugmentConfig, TuneConfig
 from seewhy.errors import SeeWhyError
 from seewhy.records import Prompt, Sampling, Turn
+from seewhy.vlm import tuning
 from seewhy.vlm.adapter import add_adapter, merge_adapter
 from seewhy.vlm.chat import IGNORED
+from seewhy.vlm.loss import answer_loss, answers_of
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
-from seewhy.vlm.tuning import Checkpoints, _CheckpointedTrainer, _made_of, tune
+from seewhy.vlm.tuning import Checkpoints, _arguments, _CheckpointedTrainer, _made_of, tune
 from tiny import tiny_llava
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -109,6 +113,89 @@ def test_a_loss_of_answers_is_divided_by_those_of_all_micro_batches():
     labels = [[[no, 5, 5, no, 5], [no, no, 5, 5, 5]], [[no, 5, 5, 5]]]
     batches = [{"labels": torch.tensor(rows)} for rows in labels]
     assert int(_CheckpointedTrainer._get_num_items_in_batch(trainer, batches, torch.device("cpu")) or 0) == 4
+
+
+def five_turns_each(folder: Path) -> list[Turn]:
+    """Three images with five turns each."""
+    return [
+        Turn(f"{name}/{n}", picture(folder / f"{name}.png", name), f"Name it {n}.", f"{name} {'it is ' * n}.")
+        for name in ("red", "blue", "green")
+        for n in range(5)
+    ]
+
+
+@pytest.mark.parametrize(("share_image", "micro"), [(True, 4), (False, 4), (True, 8)])
+def test_steps_have_as_many_pairs_as_asked_for(
+    base: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    share_image: bool,  # noqa: FBT001
+    micro: int,
+):
+    """Fifteen pairs, eight a step, eight or four at a time: 8 + 7 in each epoch, each loss divided by its step's."""
+    seen = []
+
+    def counted(model: Any, batch: Any, total: Any = None, **kwargs: Any) -> torch.Tensor:
+        seen.append((len(answers_of(batch["labels"])[1]), int(total)))
+        return answer_loss(model, batch, total, **kwargs)
+
+    monkeypatch.setattr(tuning, "answer_loss", counted)
+    config = replace(CONFIG, epochs=2, batch_size=8, micro_batch_size=micro, loss_per="answer")
+    vlm = VisionLanguageModel.load(base, device="cpu")
+    tune(vlm, five_turns_each(tmp_path), config, tmp_path / "out", seed=0, share_image=share_image)
+    assert all(pairs <= micro for pairs, _ in seen)
+    steps: list[int] = []
+    while seen:
+        total = seen[0][1]
+        step = []
+        while sum(step) < total:
+            pairs, same = seen.pop(0)
+            assert same == total
+            step.append(pairs)
+        steps.append(sum(step))
+    assert steps == [8, 7, 8, 7]
+
+
+@pytest.mark.parametrize(("schedule", "half_way"), [("cosine", 0.5), ("linear", 0.5)])
+def test_the_rate_falls_as_the_schedule_says(schedule: Any, half_way: float):
+    """Of 100 steps and no warm-up: equal in the middle, apart after a quarter."""
+    config = replace(CONFIG, schedule=schedule, warmup=0.0)
+    arguments = _arguments(torch.device("cpu"), torch.float32, config, 100, Path("unused"), 0)
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    falling = get_scheduler(arguments.lr_scheduler_type, optimizer, arguments.warmup_steps, 100)
+    rates = []
+    for _ in range(100):
+        rates.append(falling.get_last_lr()[0])
+        optimizer.step()
+        falling.step()
+    assert rates[0] == 1
+    assert rates[50] == pytest.approx(half_way)
+    assert rates[25] == pytest.approx(0.75 if schedule == "linear" else (1 + math.cos(math.pi / 4)) / 2)
+
+
+@pytest.mark.parametrize("loss_per", ["token", "answer"])
+def test_a_smaller_micro_batch_gives_the_same_model(base: Path, tmp_path: Path, loss_per: Any):
+    weights = []
+    for micro in (8, 4, 1):
+        config = replace(
+            CONFIG,
+            epochs=2,
+            batch_size=8,
+            micro_batch_size=micro,
+            lora_dropout=0.0,
+            loss_per=loss_per,
+            learning_rate=1e-3,
+        )
+        vlm = VisionLanguageModel.load(base, device="cpu")
+        tune(vlm, five_turns_each(tmp_path), config, tmp_path / f"{micro}", seed=0)
+        weights.append(load_file(tmp_path / f"{micro}/model/model.safetensors"))
+    before = load_file(base / "model.safetensors")
+    for name, whole in weights[0].items():
+        if name in before and torch.equal(whole, before[name]):
+            continue
+        for other in weights[1:]:
+            change = (whole - before.get(name, torch.zeros_like(whole))).norm()
+            assert (other[name] - whole).norm() <= 0.02 * change, name
 
 
 def test_only_adapter_and_projector_are_trained(vlm: VisionLanguageModel):

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,8 @@ examples:
 
 CHECK = """\
 Look at all of a data set, and list what is wrong with it: broken files, copies and near-copies across splits and
-classes, classes with few images, labels inside others, how images are stored, the concept bank.
+classes, classes with few images, labels inside others, how images are stored, sizes that the model's processor refuses,
+the concept bank.
 
 examples:
   seewhy data check configs/cub200.yaml
@@ -47,12 +49,21 @@ def check_arguments(parser: ArgumentParser) -> None:
 
 
 def check(given: Namespace) -> int:
+    import torch
+
+    from seewhy.cost.estimate import outline
     from seewhy.domain.check import check_data
     from seewhy.fieldguide.guide import with_guide
+    from seewhy.vlm.image_sizes import Size, refused_sizes
 
     config = load_config(given.config)
+
+    def refused(sizes: Iterable[Size]) -> Mapping[Size, str]:
+        return refused_sizes(outline(config, torch.float32), sizes)
+
     with tempfile.TemporaryDirectory() as folder:
-        checked = check_data(with_guide(config.data, Path(folder) / "fieldguide"), config.evaluate.split)
+        data = with_guide(config.data, Path(folder) / "fieldguide")
+        checked = check_data(data, config.evaluate.split, refused_sizes=refused)
     if given.json:
         print(json.dumps(checked.as_json(), indent=2, ensure_ascii=False))
     else:

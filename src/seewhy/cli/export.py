@@ -3,7 +3,7 @@
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from seewhy.cli.verb import Verb
+from seewhy.cli.verb import Verb, trust_argument
 
 EXPORT = """\
 A run's model and training data as others take them up, each with a card that says how it was made and where it fails.
@@ -31,6 +31,7 @@ def export_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--images", action="store_true", help="Copy the images into the data set too.")
     parser.add_argument("--push_to_hub", metavar="USER/NAME", type=str, default=None, help="Upload it to the Hub.")
     parser.add_argument("--private", action="store_true", help="Make the Hub's repositories private.")
+    trust_argument(parser)
 
 
 def export(given: Namespace) -> None:
@@ -39,6 +40,7 @@ def export(given: Namespace) -> None:
     made = export_run(
         given.run, given.output, round=given.round, model=_listed(given.model), data=_listed(given.data),
         images=given.images, hub_name=given.push_to_hub, private=given.private,
+        trust_remote_code=given.trust_remote_code,
     )  # fmt: skip
     show = Console(highlight=False)
     show.print(f"Round {made['round']} of {given.run}:", markup=False)

@@ -6,7 +6,9 @@ from typing import Literal
 from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 from rich.console import Console
 
-from seewhy.cli.verb import Verb
+from seewhy.cli.verb import Verb, trust_argument
+from seewhy.config import EngineConfig
+from seewhy.settings import check_range, walk
 
 EVALUATE = """\
 Measure every round's model of a finished run on a split; the figures go to RUN/metrics-SPLIT.json.
@@ -77,6 +79,20 @@ def evaluate_arguments(parser: ArgumentParser) -> None:
     described = "Measure CS, for which the images are described (default: as in the run)."
     parser.add_argument("--consistency", type=bool | None, default=None, help=described)
     parser.add_argument("--fluency", type=bool | None, default=None, help="Measure FS (default: as in the run).")
+    trust_argument(parser)
+    for setting in walk(EngineConfig, "engine."):
+        parser.add_argument(f"--{setting.name}", type=setting.type | None, default=None, help=setting.help)
+
+
+def engine_of(given: Namespace) -> EngineConfig | None:
+    """The engine of the command line, or None where nothing of it is given: the run folder's own does not count."""
+    settings = {setting.name.rpartition(".")[2]: setting for setting in walk(EngineConfig, "model.engine.")}
+    options = {name: value for name in settings if (value := given.engine[name]) is not None}
+    if options.keys() & {"command", "base_url"}:
+        options.setdefault("kind", "server")
+    for name, value in options.items():
+        check_range(settings[name], value, f"command line, --engine.{name}")
+    return EngineConfig(**options) if options else None
 
 
 def evaluate(given: Namespace) -> None:
@@ -84,6 +100,7 @@ def evaluate(given: Namespace) -> None:
     from seewhy.report.table import print_results
 
     wanted = {"data": given.data, "consistency": given.consistency, "fluency": given.fluency}
+    wanted |= {"trust_remote_code": given.trust_remote_code, "engine": engine_of(given)}
     print_results(loop.evaluate(given.run, given.split, **wanted), Console())
 
 
@@ -91,12 +108,13 @@ def report_arguments(parser: ArgumentParser) -> None:
     of_a_run(parser)
     looks = "Find where the last model looks when it states the reasons on the page."
     parser.add_argument("--heatmaps", action=ActionYesNo(yes_prefix="", no_prefix="no_"), default=True, help=looks)
+    trust_argument(parser)
 
 
 def report(given: Namespace) -> None:
     from seewhy.report.page import write_page
 
-    page = write_page(given.run, heatmaps=given.heatmaps)
+    page = write_page(given.run, heatmaps=given.heatmaps, trust_remote_code=given.trust_remote_code)
     Console().print(f"Wrote {page}", markup=False, soft_wrap=True, highlight=False)
 
 
@@ -107,6 +125,7 @@ def explain_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--round", type=int, default=None, help="Round of the model (default: the best on val).")
     parser.add_argument("--base", action="store_true", help="Ask the untuned model.")
     parser.add_argument("--output", type=str, default=None, help="Folder of the pictures (default: RUN/explained).")
+    trust_argument(parser)
     parser.add_argument("--json", action="store_true", help="Print JSON.")
 
 
@@ -114,8 +133,9 @@ def explain(given: Namespace) -> None:
     from seewhy import explainer
 
     said = explainer.explain(
-        given.run, given.photos, round=given.round, base=given.base, samples=given.samples, output=given.output
-    )
+        given.run, given.photos, round=given.round, base=given.base, samples=given.samples, output=given.output,
+        trust_remote_code=given.trust_remote_code,
+    )  # fmt: skip
     print(explainer.as_json(said)) if given.json else explainer.show(said, Console())
 
 

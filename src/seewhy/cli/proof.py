@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from seewhy.cli.page import renew_page
-from seewhy.cli.verb import Verb
+from seewhy.cli.verb import Verb, trust_argument
 
 FAITHFULNESS = """\
 Change the evidence and see whether the reasons change: the field guide's drawings with one attribute changed or hidden,
@@ -79,6 +79,7 @@ def _common(parser: ArgumentParser, images: int) -> None:
 
 def faithfulness_arguments(parser: ArgumentParser) -> None:
     _common(parser, 120)
+    trust_argument(parser)
     parser.add_argument("--round", type=int, default=None, help="Round of the models (default: the last).")
     parser.add_argument("--reasons", type=int, default=2, help="Reasons of an image that are tested.")
 
@@ -87,8 +88,9 @@ def faithfulness(given: Namespace) -> None:
     from seewhy.faithfulness import faithfulness as measure
 
     found = measure(
-        given.run, split=given.split, images=given.images, round=given.round, arms=given.arms, reasons=given.reasons
-    )
+        given.run, split=given.split, images=given.images, round=given.round, arms=given.arms, reasons=given.reasons,
+        trust_remote_code=given.trust_remote_code,
+    )  # fmt: skip
     if given.json:
         print(json.dumps({**found, "models": _without(found["models"], "counts", "tests")}, indent=2))
     else:

@@ -37,7 +37,8 @@ examples:
 
 COMPARE = """\
 The method beside every control (label sentence, label with the whole list, random candidates, class-level concepts):
-the same images and queries, as many answers and steps, several seeds; one table, with paired intervals over images.
+the same images and queries, as many answers and steps, several seeds; one table, with intervals over seeds
+and images, these in pairs.
 
 examples:
   seewhy compare configs/fieldguide.yaml --output runs/compare

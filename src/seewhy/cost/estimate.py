@@ -15,10 +15,12 @@ from seewhy.cost.shape import Shape, Trained, ready, trained
 from seewhy.cost.tokens import Assumed, StageTokens, stages
 from seewhy.cost.workload import Workload
 from seewhy.domain.drafting import requests as draft_requests
+from seewhy.domain.problems import raise_problems, size_problems
 from seewhy.endpoint import Request
 from seewhy.endpoint.tokens import about_tokens
 from seewhy.fieldguide.guide import BASE
 from seewhy.progress import progress
+from seewhy.vlm.image_sizes import refused_sizes
 from seewhy.vlm.model import VisionLanguageModel
 
 TEXT_BYTES = 5
@@ -91,7 +93,10 @@ class RunCost:
 
 
 def plan_run(config: RunConfig, gpu: Gpu | None, assumed: Assumed = Assumed(), work: Workload | None = None) -> RunCost:  # noqa: B008
-    """The cost of a run on a card, or without times and limit where there is none. Reads no weights and no pixels."""
+    """The cost of a run on a card, or without times and limit where there is none. Reads no weights and no pixels.
+
+    Raises SeeWhyError naming every image of a size that the model's processor refuses.
+    """
     work = Workload.read(config) if work is None else work
     return Planner(config, work, gpu, assumed, lambda dtype: outline(config, dtype)).cost()
 
@@ -113,8 +118,11 @@ class Planner:
         self.dtype = (torch.float32 if on_cpu else torch.bfloat16) if asked == "auto" else getattr(torch, asked)
         self.outline = lambda: outline(self.dtype)
         self.vlm = self.outline()
+        refused = refused_sizes(self.vlm, {size for _, size in work.files})
+        where = f"{config.data.source} and the processor of model {self.vlm.name}"
+        raise_problems(where, size_problems(work.files, refused))
         self.shape = Shape.of(self.vlm)
-        self.lengths = Lengths.of(self.vlm, work, config.select.minimum)
+        self.lengths = Lengths.of(self.vlm, work, config.select, config.synthesise.explain_share)
         self.tuning = cache(self._tuning)
         self.held = cache(self._held)
 

@@ -14,7 +14,7 @@ from seewhy.config import RunConfig
 from seewhy.cost.lengths import Lengths
 from seewhy.cost.shape import Shape, Trained, ready
 from seewhy.cost.simulate import Batch, shallow, step_peak
-from seewhy.cost.tokens import StageTokens
+from seewhy.cost.tokens import StageTokens, Together
 from seewhy.vlm.decoding import BLOCK, can_share
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import why_not_shared
@@ -38,14 +38,15 @@ class TuningMemory:
         return tuning if self.merges_on_host else max(tuning, self.merge)
 
 
-def batch_of(config: RunConfig, prefix: int, question: float, answer: float, pairs: int, *, shared: bool) -> Batch:
-    """The fullest batch of tuning: `pairs` questions an image, as many images as fit into micro_batch_size."""
-    micro = min(config.tune.micro_batch_size, config.tune.batch_size)
+def batch_of(
+    config: RunConfig, prefix: int, question: float, answer: float, images: int, pairs: int, *, shared: bool
+) -> Batch:
+    """The fullest micro-batch of tuning on so many images with so many questions each."""
     size = (math.ceil(question), math.ceil(answer))
     if not shared:
-        return Batch(micro, prefix, 1, *size)
-    together = min(pairs, micro)
-    return Batch(max(1, micro // together), prefix, together, *size)
+        return Batch(min(config.tune.micro_batch_size, config.tune.batch_size), prefix, 1, *size)
+    together = Together.of(config, images, pairs)
+    return Batch(max(1, together.rows), prefix, max(1, together.branches), *size)
 
 
 def tuning(
@@ -54,8 +55,10 @@ def tuning(
     """Of a tuning stage with every answer as long as it may be; `vlm` (on the meta device) is used up."""
     shared = config.model.share_image and why_not_shared(vlm.model) is None
     dtype = vlm.model.dtype
-    pairs = round(stage.prompts / max(1, stage.images * config.tune.epochs))
-    batch = batch_of(config, lengths.longest_prefix, stage.question, stage.longest, pairs, shared=shared)
+    replayed = config.tune.replay_ratio if config.tune.replay else 0.0
+    pairs = round(stage.prompts / max(1, stage.images * config.tune.epochs) / (1 + replayed))
+    size = (lengths.longest_prefix, stage.question, stage.longest)
+    batch = batch_of(config, *size, stage.images, pairs, shared=shared)
     layers = shallow(vlm)
     learner = ready(vlm, config.tune)
     again = config.tune.gradient_checkpointing

@@ -5,12 +5,14 @@
     answer a      tokens of an answer with its end: `Assumed.length` of the longest that the settings allow
 
 Sampling computes `prefixes * P + prompts * q` tokens and writes `answers * a`; tuning computes `prefixes * P + pairs *
-(q + a)` an epoch. Shared, an image has one prefix for all its prompts that fit into one batch; else one for each.
-Answers of synthesis are asked for up to `tries` times: a share `Assumed.again` of them after each.
+(q + a)` an epoch. Shared, an image has one prefix for all its prompts that stand in one batch (in tuning `Together`);
+else one for each. Answers of synthesis are asked for up to `tries` times: a share `Assumed.again` of them after each.
 """
 
 import math
 from dataclasses import dataclass
+from functools import cache
+from random import Random
 from typing import Literal
 
 from seewhy.config import RunConfig
@@ -20,6 +22,7 @@ from seewhy.plan import CONTROLS, OURS, Arm, Plan
 from seewhy.vlm.decoding import can_share
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import why_not_shared
+from seewhy.vlm.schedule import epoch_of, micro_batches_of
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,49 @@ class StageTokens:
         return self.read + (self.prompts - self.prefixes) * self.prefix
 
 
+SIMULATED = 1_000
+"""Images whose steps are drawn at most, to see how many fit together."""
+
+
+@dataclass(frozen=True)
+class Together:
+    """How the pairs of an image stand together in tuning, where its image is shared."""
+
+    prefixes: float
+    """Times that an image is computed in an epoch, on average."""
+    rows: int
+    """Images in the fullest micro-batch."""
+    branches: int
+    """Pairs about one image in one row at most."""
+
+    @classmethod
+    def of(cls, config: RunConfig, images: int, pairs: int) -> "Together":
+        """Of so many images with so many pairs each, as `vlm/schedule.py` puts them together."""
+        tune = config.tune
+        replayed = round(tune.replay_ratio * pairs) if tune.replay else 0
+        micro = min(tune.micro_batch_size, tune.batch_size)
+        return _together(min(images, SIMULATED), pairs, replayed, tune.batch_size, micro)
+
+
+@cache
+def _together(images: int, pairs: int, replayed: int, batch_size: int, micro: int) -> Together:
+    """`replayed`: turns without an image, for each image."""
+    turns = images * pairs
+    groups = [list(range(first, first + pairs)) for first in range(0, turns, max(1, pairs))]
+    texts = [[turns + number] for number in range(images * replayed)]
+    steps = epoch_of([*groups, *texts], [1] * (turns + len(texts)), batch_size, Random(0))
+    batches = [
+        [len(group) for _, group in batch if group[0] < turns]
+        for step in steps
+        for batch in micro_batches_of(step, micro)
+    ]
+    return Together(
+        prefixes=sum(map(len, batches)) / max(1, images),
+        rows=max(map(len, batches), default=0),
+        branches=max((length for batch in batches for length in batch), default=0),
+    )
+
+
 def stages(
     config: RunConfig, work: Workload, vlm: VisionLanguageModel, lengths: Lengths, assumed: Assumed
 ) -> list[StageTokens]:
@@ -82,13 +128,15 @@ def stages(
 
     share = config.synthesise.simple_share
 
-    def mixed(simple: float) -> float:
-        return simple * lengths.question["simple"] + (1 - simple) * lengths.question["reasons"]
+    def mixed(simple: float, rest: str) -> float:
+        return simple * lengths.question["simple"] + (1 - simple) * lengths.question[rest]
 
     def sampled(
         name: str, images: int, kind: str, each: int, samples: int, longest: int, tries: int = 1
     ) -> StageTokens:
-        told, question = (lengths.told, mixed(share)) if kind == "synthesis" else (0.0, lengths.question[kind])
+        told, question = 0.0, lengths.question[kind]
+        if kind == "synthesis":
+            told, question = lengths.told, mixed(share, kind)
         repeats = min(samples, config.model.batch_size)
         at_once = max(1, config.model.batch_size // repeats)
         passes = math.ceil(samples / repeats)
@@ -115,9 +163,10 @@ def stages(
         }[arm.template]
         replayed = config.tune.replay_ratio if config.tune.replay else 0.0
         pairs = round_up(config.tune.epochs * n * each * (1 + replayed))
-        micro = min(config.tune.micro_batch_size, config.tune.batch_size)
-        prefixes = config.tune.epochs * n * math.ceil(each / micro) if tuned_shared else pairs
-        return StageTokens(name, "tune", n, prefixes, pairs, pairs, lengths.prefix, mixed(simple), answer, longest)
+        question = mixed(simple, "synthesis" if first else "reasons")
+        again = Together.of(config, n, each).prefixes
+        prefixes = config.tune.epochs * n * again if tuned_shared else pairs
+        return StageTokens(name, "tune", n, prefixes, pairs, pairs, lengths.prefix, question, answer, longest)
 
     found = []
     by_prefix = {arm.prefix: arm for arm in CONTROLS.values()}

@@ -1,4 +1,7 @@
-"""What a run will look at and ask: counted from the data set's lists and the headers of its images, no pixel read."""
+"""What a run will look at and ask: counted from the data set's lists and the headers of its images, no pixel read.
+
+Sizes are those at which images are read: upright, and a longer side of at most `images.LONGEST_SIDE`.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -6,23 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from PIL import Image, UnidentifiedImageError
-
 from seewhy.config import RunConfig
 from seewhy.domain.concepts import fit_concepts
-from seewhy.domain.domain import read_bank
+from seewhy.domain.domain import each_image, read_bank
+from seewhy.domain.images import image_size
 from seewhy.domain.loaders.layouts import read_data
+from seewhy.domain.problems import Size
 from seewhy.domain.questions import Questions
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import with_guide
 
-Size = tuple[int, int]
-"""Width and height in pixels."""
-
-OPENED = 1_000
-"""Images whose headers are read, evenly spread over the list; their sizes stand for those of all."""
-ORIENTATION = 0x0112
-"""EXIF tag: from 5 on, width and height change places."""
+COUNTED = 1_000
+"""Images, evenly spread over the list, whose sizes stand for those of all in what a run costs."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +32,8 @@ class Workload:
     sizes: Mapping[Size, int]
     questions: Questions
     bank: Mapping[str, Sequence[str]]
+    files: Sequence[tuple[str, Size]] = ()
+    """Every image, as errors name it, with its size."""
 
     @classmethod
     def read(cls, config: RunConfig) -> "Workload":
@@ -44,19 +44,18 @@ class Workload:
             bank, _ = fit_concepts(read_bank(data, reading)[0], sorted({row.label for row in reading.rows}))
             if not reading.rows:
                 raise SeeWhyError(f"{data.source} has no images that can be used: `seewhy data check` says why.")
-            step = max(1, len(reading.rows) // OPENED)
-            sizes = Counter(size_of(reading.root / row.image) for row in reading.rows[::step])
+            found = list(each_image(size_of, [reading.root / row.image for row in reading.rows]))
+        files = [(row.where, size) for row, size in zip(reading.rows, found, strict=True)]
+        sizes = Counter(found[:: max(1, len(found) // COUNTED)])
         images = Counter(row.split for row in reading.rows)
-        return cls(images, sizes, Questions.for_noun(data.noun, data.questions), dict(bank))
+        return cls(images, sizes, Questions.for_noun(data.noun, data.questions), dict(bank), files)
 
 
 def size_of(path: Path) -> Size:
-    """Width and height of an upright image, from its header."""
+    """Width and height at which an image is read, from its header."""
     try:
-        with Image.open(path) as image:
-            turned = image.getexif().get(ORIENTATION, 1) >= 5
-            return (image.height, image.width) if turned else image.size
-    except (UnidentifiedImageError, OSError) as error:
+        return image_size(path)
+    except SeeWhyError as error:
         raise SeeWhyError(
             f"Image {path} cannot be read ({error}): `seewhy data check` lists all that cannot."
         ) from error

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
-from seewhy.domain.phrases import COLOURS, MAX_WORDS, Words, folded, generic, last_word_in, named_in, unseen
+from seewhy.domain.phrases import COLOURS, MAX_WORDS, ClassNames, Words, folded, generic, last_word_in, named_in, unseen
 from seewhy.domain.words import name_key
 
 Level = Literal["problem", "warning", "note"]
@@ -53,10 +53,15 @@ def check_bank(
 ) -> list[Finding]:
     """All findings, the worst first and by class within. `problems` are those of reading the bank."""
     names = {label: (label, *aliases.get(label, ())) for label in bank}
+    known = ClassNames(names)
     found = [Finding("problem", "a run refuses it", "", (), problem) for problem in problems]
     found += shared_by_all(bank)
     for label, concepts in bank.items():
-        found += [*of_class(label, concepts, noun), *names_inside(label, concepts, names), *pairs(label, concepts)]
+        found += [
+            *of_class(label, concepts, noun),
+            *names_inside(label, concepts, names[label], known),
+            *pairs(label, concepts),
+        ]
     return ordered(found)
 
 
@@ -79,15 +84,17 @@ def of_class(label: str, concepts: Sequence[str], noun: str) -> Iterator[Finding
             yield Finding("note", "too generic", label, (concept,), f"says nothing that another {noun} has not")
 
 
-def names_inside(label: str, concepts: Sequence[str], names: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
-    """Concepts with a class's name in them: a description that shows the feature will seldom say it so."""
-    others = [name for other, group in names.items() if other != label for name in group]
+def names_inside(label: str, concepts: Sequence[str], own: Sequence[str], known: ClassNames) -> Iterator[Finding]:
+    """Concepts with a class's name in them: a description that shows the feature will seldom say it so.
+
+    `own` are the names of the class, `known` those of all.
+    """
     for concept in concepts:
-        if name := named_in(concept, names[label]):
+        if name := named_in(concept, own):
             yield Finding("warning", "label inside", label, (concept,), f"holds its own class's name, '{name}'")
-        elif name := named_in(concept, others):
+        elif name := known.first_in(concept, but=label):
             yield Finding("warning", "label inside", label, (concept,), f"holds the name of another class, '{name}'")
-        elif name := last_word_in(concept, names[label]):
+        elif name := last_word_in(concept, own):
             yield Finding("note", "label inside", label, (concept,), f"holds '{name}', a word of its class's name")
 
 

@@ -9,7 +9,7 @@ across splits and classes, imbalance, labels that run into one another, how imag
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +25,7 @@ from seewhy.domain.loaders import SPLITS, Reading, Row
 from seewhy.domain.loaders.layouts import read_data
 from seewhy.domain.loaders.truth import load_truth
 from seewhy.domain.notes import left_out_notes, spoken_notes
+from seewhy.domain.problems import Size, size_problems
 from seewhy.domain.questions import Questions
 from seewhy.domain.words import name_key
 from seewhy.errors import SeeWhyError
@@ -85,15 +86,23 @@ class Look:
     mode: str
     is_transparent: bool
     shorter_side: int
-    size: tuple[int, int]
+    size: Size
     """Width and height as `load_image` gives it."""
     hash: int
     thumbnail_SS: np.ndarray
 
 
-def check_data(data: DataConfig, evaluated: str = "test", cache: Path | None = None) -> DataCheck:
-    """Look at all of a data set. `evaluated` is the split that is measured on. Raises SeeWhyError where the data set
-    cannot be read at all (no folder, an index file that is missing)."""
+def check_data(
+    data: DataConfig,
+    evaluated: str = "test",
+    cache: Path | None = None,
+    refused_sizes: Callable[[Iterable[Size]], Mapping[Size, str]] | None = None,
+) -> DataCheck:
+    """Look at all of a data set. Raises SeeWhyError where it cannot be read at all (no folder, no index file).
+
+    `evaluated` is the split that is measured on. `refused_sizes` says which image sizes the model's processor refuses,
+    and why; it may raise SeeWhyError where the model is not at hand. Without it, sizes are not looked at.
+    """
     reading = read_data(data, cache)
     rows = reading.rows
     findings = [Finding("warning", "layout", note) for note in reading.notes]
@@ -105,7 +114,10 @@ def check_data(data: DataConfig, evaluated: str = "test", cache: Path | None = N
     found, bank = _text_findings(data, reading)
     findings += found
     findings += copy_findings(rows, looks, published=reading.is_published)
+    findings += group_findings(rows)
     findings += mode_findings(rows, looks)
+    if refused_sizes is not None:
+        findings += size_findings(rows, looks, refused_sizes)
     findings += balance_findings(rows, evaluated)
     findings += label_findings(rows, bank)
     counts: dict[str, Counter[str]] = defaultdict(Counter)
@@ -212,6 +224,17 @@ def copy_findings(rows: Sequence[Row], looks: Sequence[Look | None], *, publishe
         yield Finding(level, kind, what + remedy[where], tuple(items))
 
 
+def group_findings(rows: Sequence[Row]) -> Iterator[Finding]:
+    """Groups (lesions, patients, leaves) of which images lie in more than one split."""
+    splits: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if row.group:
+            splits[row.group].add(row.split)
+    if leaks := [f"{group}: {', '.join(s for s in SPLITS if s in of)}" for group, of in splits.items() if len(of) > 1]:
+        message = "images of one lesion, patient or leaf in several splits: what is measured was in part trained on"
+        yield Finding("warning", "groups across splits", message, tuple(leaks))
+
+
 def mode_findings(rows: Sequence[Row], looks: Sequence[Look | None]) -> Iterator[Finding]:
     """How images are stored, where that is not plain RGB or grey; and very small ones."""
     stored: dict[str, list[str]] = defaultdict(list)
@@ -250,6 +273,22 @@ def _stored_as(look: Look) -> str:
     if look.mode in ("CMYK", "YCCK"):
         return "CMYK colours, read as RGB"
     return "" if look.mode in (*_GREY, "RGB") else f"mode {look.mode}, read as RGB"
+
+
+def size_findings(
+    rows: Sequence[Row], looks: Sequence[Look | None], refused_sizes: Callable[[Iterable[Size]], Mapping[Size, str]]
+) -> Iterator[Finding]:
+    """Images of a size that the model's processor refuses; a note where it cannot be asked."""
+    images = [(row.where, look.size) for row, look in zip(rows, looks, strict=True) if look]
+    if not images:
+        return
+    try:
+        refused = refused_sizes({size for _, size in images})
+    except SeeWhyError as error:
+        yield Finding("note", "image sizes", f"sizes were not held against the model's processor: {error}")
+        return
+    if items := size_problems(images, refused):
+        yield Finding("error", "image sizes", "images of a size that the model's processor refuses", tuple(items))
 
 
 def balance_findings(rows: Sequence[Row], evaluated: str) -> Iterator[Finding]:

@@ -30,6 +30,7 @@ from seewhy.domain.loaders.truth import load_truth
 from seewhy.domain.notes import copies_notes, deep_notes, left_out_notes, spoken_notes, unused_notes
 from seewhy.domain.problems import raise_problems, shorten
 from seewhy.domain.questions import Questions
+from seewhy.domain.sentence_check import sentence_problems
 from seewhy.domain.words import name_key
 from seewhy.errors import SeeWhyError
 from seewhy.progress import progress, say
@@ -53,6 +54,9 @@ class Domain:
     truth: Mapping[str, Truth] | None = None
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Example id -> width and height of its image as `load_image` gives it."""
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """Example id -> the lesion, patient or leaf that its image shows, where that is known (`Row.group`). It is what
+    intervals are drawn from, and no part of what a run depends on."""
 
     def split(self, name: str) -> tuple[Example, ...]:
         """The examples of 'train', 'val' or 'test'."""
@@ -61,6 +65,11 @@ class Domain:
     def path(self, example: Example) -> str:
         """The absolute path of the example's image."""
         return str(self.root / example.image)
+
+    def clusters(self, ids: Iterable[str]) -> list[str] | None:
+        """The group of each of these examples, an image without one being its own; None where none has a group."""
+        ids = list(ids)
+        return [self.groups.get(name, name) for name in ids] if any(name in self.groups for name in ids) else None
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -125,7 +134,8 @@ def load_domain(data: DataConfig, cache: Path | None = None, *, to_train: bool =
     root = reading.root
     name = reading.name or (root.name if Path(data.source).expanduser().is_dir() else Path(data.source).stem)
     sizes = {example_id: image.size for example_id, (_, image) in whole.items()}
-    return Domain(name, root, examples, bank, questions, truth, sizes)
+    groups = {i: row.group for i, row in zip(example_ids(reading.rows), reading.rows, strict=True) if row.group}
+    return Domain(name, root, examples, bank, questions, truth, sizes, groups)
 
 
 def list_examples(data: DataConfig, cache: Path | None = None) -> tuple[Path, dict[str, Row]]:
@@ -227,6 +237,8 @@ def class_problems(rows: Sequence[Row], bank: ConceptBank, *, to_train: bool = T
     """Labels that cannot be said or told apart, and classes that cannot be learnt."""
     labels = sorted({row.label for row in rows})
     problems = label_problems(labels) + name_problems(labels, bank.aliases)
+    if not problems:
+        problems = sentence_problems(labels, bank.aliases, bank)
     if len(labels) == 1:
         problems.append(f"'{shorten(labels[0])}' is the only class; the method tells classes apart, so add another.")
     trained = {row.label for row in rows if row.split == "train"}

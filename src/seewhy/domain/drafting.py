@@ -12,13 +12,16 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from seewhy.domain.articles import with_article
 from seewhy.domain.phrases import (
     MAX_WORDS,
+    ClassNames,
     folded,
     generic,
     last_word_in,
@@ -38,7 +41,7 @@ FEWEST = 3
 """A class with fewer usable concepts is asked once more."""
 
 _SYSTEM = f"""\
-You are an expert who identifies a {{noun}} from one photograph. You list visual features of a class, for a program \
+You are an expert who identifies {{a_noun}} from one photograph. You list visual features of a class, for a program \
 that looks for each of them in pictures. Rules for each feature:
 - a noun phrase of 2 to {MAX_WORDS} words, such as "short hooked bill" or "white bars on dark wings";
 - visible in an ordinary photograph: colour, shape, pattern, texture or proportion of a part;
@@ -101,7 +104,7 @@ class Draft:
 
 def requests(labels: Sequence[str], noun: str, per_class: int) -> list[Request]:
     """One question a class."""
-    told = system(_SYSTEM.replace("{noun}", noun))
+    told = system(_SYSTEM.replace("{a_noun}", with_article(noun)))
     asked = f"List {per_class} visual features of this class of {noun}, the most telling first: "
     return [Request(label, (told, user(asked + label)), _SHAPE, _TOKENS_A_CONCEPT * per_class) for label in labels]
 
@@ -166,11 +169,16 @@ def fault(concept: str, label: str, labels: Sequence[str], noun: str) -> str:
     """Why a tidied phrase is no concept of a class, as 'kind: detail'; empty where it is one."""
     if problem := unusable(concept):
         return problem
-    if name := named_in(concept, [label, *labels]) or last_word_in(concept, [label]):
+    if name := named_in(concept, [label]) or _names(tuple(labels)).first_in(concept) or last_word_in(concept, [label]):
         return f"names a class: {name}"
     if kind := unseen(concept):
         return f"not visual: {kind}"
     return "too generic" if generic(concept, noun) else ""
+
+
+@cache
+def _names(labels: tuple[str, ...]) -> ClassNames:
+    return ClassNames({label: (label,) for label in labels})
 
 
 def without_shared(phrases: Mapping[str, tuple[Phrase, ...]]) -> dict[str, tuple[Phrase, ...]]:

@@ -3,12 +3,16 @@
 Deviations from the research code, whose rule is a plain substring:
 1. A label counts at word boundaries only, and the longest one wins: "Fish Crow" does not name "Crow".
 2. Digits are kept: "737-300" is not "737-400".
-3. A negated mention ("not a crow", "unlike the crow") names nothing; an answer that names two labels is wrong.
+3. Only what is asserted is named (`assertion`): "not a crow", "unlike the crow" and "is it a crow?" name nothing. An answer
+   that names two labels is wrong, and so is one that leaves another label open ("a crow, possibly a raven").
 4. Where a label's word is also a word of the concept bank ("orange rind"), such a phrase names nothing.
+5. A class may be said in other words of its label: as a predicate ("the tomato leaf is healthy"), with another verb ("the
+   leaf shows late blight" for "leaf with late blight"), or by its kind after its name ("a Fish Crow, which is a crow").
+6. A label that is an article, a letter or a number counts only where it can be nothing else: "it is an A", not "a bird".
 
-Case, punctuation, hyphens, possessives and English plurals are folded, accents are not; any script works. In scripts
-without spaces (Chinese, Japanese, Thai, ...) a label may start and end anywhere; a Korean label may be followed by a
-particle. Negation and plurals are understood in English; other spellings are what aliases are for.
+Case, punctuation, hyphens (open, closed or none), possessives, plurals, British and American spelling, "&" and number words
+are folded, accents are not; any script works. In scripts without spaces (Chinese, Japanese, Thai, ...) a label may start and
+end anywhere; a Korean label may be followed by a particle. Other spellings are what aliases are for.
 
     matcher = LabelMatcher(domain.labels, domain.concepts.aliases, domain.concepts)
     matcher.is_correct("This is a Fish Crow, not a Raven.", "Fish Crow")  # True
@@ -17,26 +21,14 @@ particle. Negation and plurals are understood in English; other spellings are wh
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from seewhy.domain.assertion import Reading, Status
+from seewhy.domain.label_forms import Form, Forms, Frames, is_measure, said_otherwise, spellings, turned
 from seewhy.domain.problems import raise_problems
-from seewhy.domain.words import STOP, Tokens, name_key, other_forms, plurals, tokenise
+from seewhy.domain.words import Tokens, name_key, plurals, spelt, tokenise
 
-_FILL = (
-    "a|an|the|any|one|my|your|its|their|some|another|either|really|actually|likely|probably|truly|quite|necessarily|"
-    "typical|be|been|being|to|of|from|with|for|have|has|look|looks|like|seem|appear|resemble|kind|type|species|called|"
-    "named|identified|as|it|or|nor|@ or|@ nor"
-)
-_NEW_CLAUSE = "but|and|is|are|was|were|it|this|that|these|he|she|they|which|who|however|while|because|since|so|yet|@"
-_WORD = rf" (?!(?:{_FILL}|{_NEW_CLAUSE})(?: |$))\S+"  # never a filler too, so that matching stays linear
-_NEGATED = re.compile(
-    r"(?:^| )(?:not(?! (?:only|just|merely|simply) )|no(?! (?:doubt|question|other than) )|none(?! other than )|"
-    r"without(?! (?:a |any )?doubt )|never|neither|nor|cannot|unlike|lacks?|lacking|except|excluding|rather than|"
-    r"instead of|(?<!none )(?<!no )other than|opposed to|differs? from|differing from|different from|distinct from|"
-    r"(?:distinguish|separat|differentiat)\w+ \S+ from|confused with|mistaken for)"
-    rf"(?: (?:{_FILL})(?= |$))*+(?:{_WORD}(?: (?:{_FILL})(?= |$))*+){{0,2}}$"
-)
 _FUNCTION_WORDS = frozenset(
     re.findall(
         r"\w+",
@@ -44,17 +36,43 @@ _FUNCTION_WORDS = frozenset(
         "which while over under like one no not named called",
     )
 )
-_COMPARED = frozenset({"like", "sized", "shaped", "coloured", "colored"})
+_COMPARED = frozenset({"like", "sized", "shaped", "coloured", "esque", "family"})
 _COPULAS = frozenset({"is", "are", "was", "were", "looks", "look", "appears", "appear"})
+_CHOICES = frozenset({"or", "nor", "versus", "vs"})
+
+
+_IDENTIFYING = frozenset(
+    {"is", "be", "as", "called", "named", "show", "shows", "identify", "say", "says", "think", "believe"}
+)
+_OF_A_CLASS = frozenset(
+    {
+        "has",
+        "have",
+        "is",
+        "are",
+        "lacks",
+        "lack",
+        "usually",
+        "typically",
+        "often",
+        "generally",
+        "normally",
+        "does",
+        "do",
+        "show",
+    }
+)
+_ENDS = ("", ".", "?", "\n")
 
 
 @dataclass(frozen=True, slots=True)
-class _Form:
-    """A spelling of a label. `label` is None for a phrase that holds a label's word and names nothing."""
+class Mention:
+    """A name in a text: words start..end-1, the label, and what the text says of it."""
 
-    label: str | None
-    own_stops: bool
-    """The label itself holds a comma or bracket, so its words may stand in several clauses."""
+    start: int
+    end: int
+    label: str
+    status: Status
 
 
 class LabelMatcher:
@@ -73,15 +91,15 @@ class LabelMatcher:
     ) -> None:
         labels, aliases = list(labels), aliases or {}
         raise_problems("labels", name_problems(labels, aliases))
+        self._keys = {label: name_key(label) for label in labels}
         names = _names(labels, aliases)
-        self._forms: dict[tuple[str, ...], _Form] = {}
-        for name, label in names:
-            self._forms[name_key(name)] = _Form(label, STOP.search(name) is not None)
-        for name, label in names:
-            for form in other_forms(name_key(name)):
-                self._forms.setdefault(form, _Form(label, STOP.search(name) is not None))
-        self._longest: dict[str, int] = {}
-        self._index(self._forms)
+        self._forms, self._frames = Forms(), Frames()
+        for rank in (True, False):  # every name as it is before the other spellings of any
+            for name, label in names:
+                own, *others = spellings(name, label)
+                for form in [own] if rank else others:
+                    self._forms.add(form)
+        self._add_other_words(names)
         self._after: dict[str, set[str]] = defaultdict(set)
         self._before: dict[str, set[str]] = defaultdict(set)
         describing = [
@@ -90,69 +108,87 @@ class LabelMatcher:
             for phrase in phrases
             if (form := self._learn_description(label, phrase))
         ]
-        for form in describing:
-            self._forms.setdefault(form, _Form(None, own_stops=True))
-        self._index(describing)
+        for words in describing:
+            self._forms.add(Form(None, words, own_stops=True))
 
     def names(self, text: str) -> set[str]:
-        """The labels that `text` names, negated mentions and descriptions apart."""
-        return set(self._named(text))
+        """The labels that `text` names, denied mentions, comparisons and descriptions apart."""
+        return {mention.label for mention in self.mentions(text) if mention.status is Status.ASSERTED}
 
     def states(self, text: str, label: str) -> bool:
         """Whether `text` names `label`, alone or among others."""
         return label in self.names(text)
 
     def is_correct(self, text: str, label: str) -> bool:
-        """Whether `text` names `label` and no other."""
-        return self.names(text) == {label}
+        """Whether `text` names `label` and no other, and leaves no other open."""
+        asserted, possible = set(), set()
+        for mention in self.mentions(text):
+            if mention.status is Status.ASSERTED:
+                asserted.add(mention.label)
+            elif mention.status is Status.UNCERTAIN:
+                possible.add(mention.label)
+        return asserted == {label} and possible <= asserted
 
-    def _named(self, text: str) -> Iterator[str]:
+    def mentions(self, text: str) -> list[Mention]:
+        """Every mention of a label in `text`, in order; words of description are none."""
         tokens = tokenise(text)
-        prefix, clause, done = "", -1, 0  # what stands before a mention in its clause, earlier mentions as "@"
-        for start, end, label in self._mentions(tokens):
-            if tokens.clauses[start] != clause:
-                clause, prefix = tokens.clauses[start], ""
-                done = next(i for i in range(start + 1) if tokens.clauses[i] == clause)
-            prefix += "".join(f" {word}" for word in tokens.words[done:start])
-            if label and not _NEGATED.search(prefix) and not self._describes(tokens, start, end, label):
-                yield label
-            prefix, done = prefix + " @", end
+        words = [spelt(word) for word in tokens.words]
+        spans = self._spans(words, tokens)
+        if not any(form.label for *_, form in spans):
+            return []
+        reading = Reading(tokens, [(start, end) for start, end, form in spans if form.label])
+        found = [
+            Mention(start, end, form.label, reading.status(start, end))
+            for start, end, form in spans
+            if form.label and not self._describes(words, tokens, start, end, form.label)
+        ]
+        found = [mention for mention in found if not self._is_kind(mention, found, words)]
+        if len({mention.label for mention in found if mention.status is Status.ASSERTED}) < 2:
+            return found
+        identified = {m.label for m in found if m.status is Status.ASSERTED and _identifies(m, words, tokens)}
+        return [m for m in found if not (identified - {m.label} and _is_of_a_class(m, words, tokens))]
 
-    def _mentions(self, tokens: Tokens) -> list[tuple[int, int, str | None]]:
-        """(start, end, label) of the spellings in the text, in order; of two that overlap the longer."""
-        words, found = tokens.words, []
-        for start, word in enumerate(words):
-            longest = self._longest.get(word, 0)
-            if not longest or not tokens.may_start[start]:
-                continue
-            for end in range(min(start + longest, len(words)), start, -1):
-                form = self._forms.get(tuple(words[start:end]))
-                one_clause = tokens.clauses[start] == tokens.clauses[end - 1]
-                if form and tokens.may_end[end - 1] and (one_clause or form.own_stops):
-                    found.append((start, end, form.label))
-                    break
+    def _spans(self, words: Sequence[str], tokens: Tokens) -> list[tuple[int, int, Form]]:
+        """(start, end, form) of the spellings in a text, in order; of two that overlap the longer."""
+        found = []
+        for start in range(len(words)):
+            for place in (self._forms, self._frames):
+                if longest := place.longest(words, tokens, start):
+                    found.append((start, *longest))
         taken: set[int] = set()
         kept = []
-        for start, end, label in sorted(found, key=lambda span: (span[0] - span[1], span[0])):
+        for start, end, form in sorted(found, key=lambda span: (span[0] - span[1], span[0])):
             if taken.isdisjoint(range(start, end)):
                 taken.update(range(start, end))
-                kept.append((start, end, label))
-        return sorted(kept)
+                kept.append((start, end, form))
+        return sorted(kept, key=lambda span: span[0])
 
-    def _describes(self, tokens: Tokens, start: int, end: int, label: str) -> bool:
+    def _is_kind(self, mention: Mention, others: Sequence[Mention], words: Sequence[str]) -> bool:
+        """Whether a mention is the kind of what is named: "crow" in "the Fish Crow is a small crow", no choice of two."""
+        if _CHOICES.intersection(
+            [*words[max(0, mention.start - 3) : mention.start], *words[mention.end : mention.end + 3]]
+        ):
+            return False
+        key = self._keys[mention.label]
+        return mention.status is Status.ASSERTED and any(
+            other.status is Status.ASSERTED
+            and len(self._keys[other.label]) > len(key)
+            and self._keys[other.label][-len(key) :] == key
+            for other in others
+        )
+
+    def _describes(self, words: Sequence[str], tokens: Tokens, start: int, end: int, label: str) -> bool:
         """Whether a mention is a word of description, as in "orange rind", "the rind is orange" and "crow-like"."""
-        words, clauses = tokens.words, tokens.clauses
-        after = words[end] if end < len(words) and clauses[end] == clauses[end - 1] else ""
-        before, verb = words[start - 1] if start else "", words[start - 1] if start else ""
-        subject = words[start - 2] if start > 1 else ""
-        if start and clauses[start - 1] != clauses[start]:
-            before = verb = subject = ""
+        after = words[end] if end < len(words) and not tokens.marks[end] else ""
+        before = words[start - 1] if start and not tokens.marks[start] else ""
+        subject = words[start - 2] if before and start > 1 else ""
         described = self._after.get(label, ())
         return (
             after in _COMPARED
             or after in described
             or before in self._before.get(label, ())
-            or (verb in _COPULAS and subject in described)
+            or (before in _COPULAS and subject in described)
+            or is_measure(words, end)
         )
 
     def _learn_description(self, own: str, phrase: str) -> tuple[str, ...]:
@@ -161,21 +197,49 @@ class LabelMatcher:
         At the end of its own class's concept ("sweet orange") a label still names.
         """
         tokens, describes = tokenise(phrase), False
-        words = tokens.words
-        for start, end, label in self._mentions(tokens):
+        words = [spelt(word) for word in tokens.words]
+        for start, end, form in self._spans(words, tokens):
             last = end == len(words)
-            if label is None or end - start == len(words) or (last and label == own):
+            if form.label is None or end - start == len(words) or (last and form.label == own):
                 continue
             describes = True
             if not last and words[end] not in _FUNCTION_WORDS:
-                self._after[label] |= {words[end], *plurals(words[end])}
-            if start and label != own and words[start - 1] not in _FUNCTION_WORDS:
-                self._before[label].add(words[start - 1])
+                self._after[form.label] |= {words[end], *plurals(words[end])}
+            if start and form.label != own and words[start - 1] not in _FUNCTION_WORDS:
+                self._before[form.label].add(words[start - 1])
         return tuple(words) if describes else ()
 
-    def _index(self, forms: Iterable[tuple[str, ...]]) -> None:
-        for form in forms:
-            self._longest[form[0]] = max(self._longest.get(form[0], 0), len(form))
+    def _add_other_words(self, names: Sequence[tuple[str, str]]) -> None:
+        """Labels as a predicate, and in two halves: "the leaf is healthy", "the leaf shows late blight"."""
+        heads = set()
+        for name, label in names:
+            for head, tail, state in said_otherwise(name):
+                self._frames.add(label, head, tail, state=state)
+                heads.add(head)
+            if words := turned(name):
+                self._forms.add(Form(label, words))
+        for name, label in names:
+            key = name_key(name)
+            if len(key) > 1 and key[1:] in heads:  # the rest is a thing that other labels say something of
+                self._frames.add(label, key[1:], key[:1], state=True)
+
+
+def _identifies(mention: Mention, words: Sequence[str], tokens: Tokens) -> bool:
+    """Whether a mention says what is shown: "it is a crow", "species: crow", or "crow" as a sentence."""
+    mark, after = tokens.marks[mention.start], tokens.marks[mention.end]
+    before = words[max(0, mention.start - 3) : mention.start]
+    return bool(_IDENTIFYING.intersection(before)) or ":" in mark or (mark + "." in _ENDS and after[:1] in _ENDS)
+
+
+def _is_of_a_class(mention: Mention, words: Sequence[str], tokens: Tokens) -> bool:
+    """Whether a mention is the subject of a sentence on a class, not on what is shown: "a crow has ...", "crows are ..."."""
+    start = mention.start
+    if start and words[start - 1] in ("a", "an") and not tokens.marks[start]:
+        start -= 1
+    elif not words[mention.end - 1].endswith("s") or tokens.marks[start][-1:] not in _ENDS:
+        return False
+    opens = start == 0 or tokens.marks[start][-1:] in (".", "?", "\n")
+    return opens and words[mention.end : mention.end + 1] != [] and words[mention.end] in _OF_A_CLASS
 
 
 def name_problems(labels: Iterable[str], aliases: Mapping[str, Sequence[str]]) -> list[str]:

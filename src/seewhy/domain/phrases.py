@@ -5,11 +5,12 @@ habit) only dilutes the scores, and what every picture shows ("has feathers") te
 """
 
 import re
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from functools import cache
 
 from seewhy.domain.problems import clean, reserved_marker
-from seewhy.domain.words import name_key, singulars
+from seewhy.domain.words import singulars, tokenise
 
 MAX_WORDS = 6
 """Words of a concept."""
@@ -90,7 +91,7 @@ def tidy(phrase: str) -> str:
 @cache
 def folded(phrase: str) -> Words:
     """The words of a phrase without articles, in the singular, spelt one way: two wordings of it have the same."""
-    words = (_SPELT.get(word, word) for word in name_key(phrase) if word not in _ARTICLES)
+    words = (_SPELT.get(word, word) for word in tokenise(phrase).words if word not in _ARTICLES)
     return tuple(min(singulars(word), key=lambda w: (len(w), w), default=word) for word in words)
 
 
@@ -105,7 +106,7 @@ def without_name(phrase: str, names: Iterable[str]) -> str:
 
 def unusable(phrase: str) -> str | None:
     """Why a phrase can be no concept of any class (no words, a control token, its length), or None."""
-    words = name_key(phrase)
+    words = tokenise(phrase).words
     if not words:
         return "no words"
     if marker := reserved_marker(phrase):
@@ -132,12 +133,28 @@ def named_in(phrase: str, names: Iterable[str]) -> str | None:
     One of a single word that is also a colour or a part ("Orange") counts only where it is all of the phrase: "orange
     rind" is a look.
     """
-    words = folded(phrase)
-    for name in names:
-        key = folded(name)
-        if key and (words == key or (_holds(words, key) and not (len(key) == 1 and _is_common(key[0])))):
-            return name
-    return None
+    return ClassNames({"": tuple(names)}).first_in(phrase)
+
+
+class ClassNames:
+    """The names of all classes, so found in a phrase that the number of classes costs nothing. `named_in` has the rule.
+
+    A phrase is some words long, so each run of its words is looked up among the names, instead of each name in it.
+    """
+
+    def __init__(self, names: Mapping[str, Iterable[str]]) -> None:
+        self._named: dict[Words, list[tuple[int, str, str]]] = defaultdict(list)
+        pairs = [(label, name) for label, group in names.items() for name in group]
+        for number, (label, name) in enumerate(pairs):
+            self._named[folded(name)].append((number, label, name))
+
+    def first_in(self, phrase: str, *, but: str | None = None) -> str | None:
+        """The first name, in the order they were given, that stands in a phrase and is none of the class `but`."""
+        words = folded(phrase)
+        runs = {words[start:end] for start in range(len(words)) for end in range(start + 1, len(words) + 1)}
+        telling = (run for run in runs if run == words or not (len(run) == 1 and _is_common(run[0])))
+        found = (entry for run in telling for entry in self._named.get(run, ()) if entry[1] != but)
+        return min(found, default=(0, "", None))[2]
 
 
 def last_word_in(phrase: str, names: Iterable[str]) -> str | None:
@@ -150,7 +167,3 @@ def last_word_in(phrase: str, names: Iterable[str]) -> str | None:
 
 def _is_common(word: str) -> bool:
     return word in _NEVER_A_NAME or not word.isalpha() or len(word) < 3
-
-
-def _holds(words: Words, part: Words) -> bool:
-    return any(words[start : start + len(part)] == part for start in range(len(words) - len(part) + 1))

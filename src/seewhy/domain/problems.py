@@ -6,7 +6,7 @@ sitting. `raise_problems` turns the list into one `SeeWhyError` of bounded lengt
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +17,9 @@ from seewhy.errors import SeeWhyError
 
 SHOWN = 20
 """Problems that one message spells out; the rest are counted."""
+
+Size = tuple[int, int]
+"""Width and height in pixels."""
 
 _MARKER = re.compile(
     r"<\|[^<>]{0,40}\|>|</?[A-Za-z_]\w*/?>|<</?\w+>>"
@@ -118,3 +121,13 @@ def path_problem(root: Path, image: str) -> str | None:
     if not target.is_file():
         return "is not there; correct the path or remove the entry"
     return None
+
+
+def size_problems(images: Iterable[tuple[str, Size]], refused: Mapping[Size, str]) -> list[str]:
+    """What to say of each image (how errors name it, and its width and height) whose size a model refuses."""
+    return [
+        f"{where}: {size[0]} x {size[1]} pixels as it is read ({refused[size]}); crop it, pad it to another shape, or "
+        "remove it."
+        for where, size in images
+        if size in refused
+    ]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from seewhy.domain.articles import with_article
 from seewhy.errors import SeeWhyError
 
 DESCRIBE = (
@@ -151,11 +152,6 @@ def label_sentence(label: str) -> str:
 def general_explanation(label: str, concepts: Sequence[str]) -> str:
     """What the L+GE control learns: the name and all that a textbook says of the class, seen or not."""
     return f"{label_sentence(label)} Its features are: {', '.join(concepts)}."
-
-
-def with_article(label: str) -> str:
-    """'a Crow', 'an Owl'."""
-    return ("an " if label[:1].lower() in "aeiou" else "a ") + label
 
 
 def _as_tuple(value: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -1,13 +1,15 @@
-"""A text as folded words: what the label matcher compares.
+"""A text as folded words and the marks between them: what label matcher, concept finder and `assertion` read.
 
-NFKC and case folding; punctuation, hyphens and underscores part words; an English possessive 's is dropped and "n't" is
-"not"; digits part from letters but are one word's parts. Scripts without spaces give one word a character.
+NFKC and case folding; hyphens, underscores and most punctuation part words; an English possessive 's is dropped,
+contractions are written out ("isn't" is "is not", "it's" is "it is"); digits part from letters but are one word's parts.
+Scripts without spaces give one word a character. `spelt` folds what English spells in two ways.
 """
 
 import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 
 _UNSPACED = "\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -21,18 +23,70 @@ _MARKS = "".join(
 )
 _HANGUL = "\uac00-\ud7a3"
 _ALPHANUMERIC, _FREE, _SYLLABLE = 0, 1, 2  # kinds of token, by what may stand right beside them
-_TOKEN = re.compile(rf"(\n)|([{_UNSPACED}][{_MARKS}]*)|([{_HANGUL}])|\d+|[^\s\d{_UNSPACED}{_HANGUL}]+")
-STOP = re.compile(r"(?<=\w{3})\.(?=\s|$)|[,;:!?()\[\]{}\u2014\u3001\u3002\u0964]|\.{2,}")
-_APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\u00b4`\u2032\uff07", "'"))
+_STOPS = {
+    "\n": "\n", ".": ".", "!": ".", ";": ".", "\u3002": ".", "\u0964": ".", "?": "?", ",": ",", "\u3001": ",",
+    "\u2014": ",", ":": ":", "|": ":", "(": "(", "[": "(", "{": "(", ")": ")", "]": ")", "}": ")",
+}  # fmt: skip
+"""Punctuation that counts, and the mark that it is folded to."""
+_TOKEN = re.compile(
+    rf"([{re.escape(''.join(_STOPS))}])|([{_UNSPACED}][{_MARKS}]*)|([{_HANGUL}])|\d+"
+    rf"|[^\s\d\-{re.escape(''.join(_STOPS))}{_UNSPACED}{_HANGUL}]+"
+)
+_APOSTROPHES = str.maketrans(
+    dict.fromkeys("\u2018\u2019\u02bc\u00b4`\u2032\uff07", "'") | dict.fromkeys("\u2010\u2011\u2212", "-")
+)
+_CONTRACTIONS = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in [
+        (r"\bcan't\b", "can not"),
+        (r"\bwon't\b", "will not"),
+        (r"n't\b", " not"),
+        (r"\b(it|that|there|this|here|what|who|which|he|she|where|how)'s\b", r"\1 is"),
+        (r"'s\b", ""),
+        (r"'re\b", " are"),
+        (r"'ve\b", " have"),
+        (r"'d\b", " would"),
+        (r"'ll\b", " will"),
+        (r"\bi'm\b", "i am"),
+    ]
+)
+_ABBREVIATIONS = re.compile(
+    r"\b(st|mt|ft|dr|mr|mrs|ms|prof|vs|cf|sp|spp|ssp|var|subsp|fig|ca|approx|etc|e\.g|i\.e|no(?=\. ?\d)|[^\W\d_])\.(?=\s*\S)"
+)
+_NO_STOP = re.compile(r"\.(?=[^\s\"'*)\]\u201d_])|(?<![^\s*])\.")
+_DASH = re.compile(r"(?<=\S) +[-\u2013]+ +")
 
-_IRREGULAR = (("mouse", "mice"), ("goose", "geese"), ("foot", "feet"), ("tooth", "teeth"), ("man", "men"))
+_IRREGULAR = (
+    ("mouse", "mice"), ("goose", "geese"), ("foot", "feet"), ("tooth", "teeth"), ("man", "men"), ("louse", "lice"),
+    ("child", "children"), ("ox", "oxen"),
+)  # fmt: skip
+_LATIN = (("us", "i"), ("is", "es"), ("um", "a"), ("a", "ae"), ("ix", "ices"), ("ex", "ices"), ("oma", "omata"))
+"""Endings of Greek and Latin plurals: nevi, keratoses, bacteria, larvae, cervices, vertices, carcinomata."""
+
+NUMBERS = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+)  # fmt: skip
+_SPELT = {
+    "gray": "grey", "grays": "greys", "grayish": "greyish", "center": "centre", "centers": "centres",
+    "fiber": "fibre", "fibers": "fibres", "caliber": "calibre", "mold": "mould", "molds": "moulds", "moldy": "mouldy",
+    "sulfur": "sulphur", "aluminum": "aluminium", "tire": "tyre", "tires": "tyres", "plow": "plough",
+    "mustache": "moustache", "mustached": "moustached", "ax": "axe", "donut": "doughnut", "donuts": "doughnuts",
+    "yogurt": "yoghurt", "omelet": "omelette", "chili": "chilli", "chile": "chilli", "jeweled": "jewelled",
+    "pajamas": "pyjamas", "airplane": "aeroplane", "airplanes": "aeroplanes", "maneuver": "manoeuvre", "edema": "oedema",
+    "fetus": "foetus", "esophagus": "oesophagus", "barbeque": "barbecue", "whisky": "whiskey", "racoon": "raccoon",
+    "&": "and",
+} | {str(number): word for number, word in enumerate(NUMBERS)}  # fmt: skip
+_OR = re.compile(
+    r"^((?:un|dis|multi|bi|tri|two|many)?(?:col|fav|flav|harb|hum|lab|neighb|od|parl|rum|sav|tum|vap|behavi|arm|hon|vig|"
+    r"splend|endeav|glam))or"
+)
 
 
 class _Separators(dict[int, int]):
-    """A `str.translate` table: letters, marks and numbers stay, line ends stay, all else becomes a space."""
+    """A `str.translate` table: letters, marks, numbers, stops and hyphens stay, all else becomes a space."""
 
     def __missing__(self, code: int) -> int:
-        keep = code == 0x0A or unicodedata.category(chr(code))[0] in "LMN"
+        keep = chr(code) in _STOPS or code == 0x2D or unicodedata.category(chr(code))[0] in "LMN"
         self[code] = code if keep else 0x20
         return self[code]
 
@@ -42,40 +96,64 @@ _SEPARATORS = _Separators()
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """A text's words; whether a name may start or end at each of them; the clause each stands in."""
+    """A text's N words; whether a name may start or end at each; whether a hyphen joins each to the one before; and the
+    N + 1 strings of marks before each word and after the last: "." "?" "," ":" "(" ")" and the end of a line."""
 
     words: list[str]
     may_start: list[bool]
     may_end: list[bool]
-    clauses: list[int]
+    joined: list[bool]
+    marks: list[str]
 
 
 def tokenise(text: str) -> Tokens:
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text.translate(_APOSTROPHES)).casefold())
-    text = re.sub(r"'s\b", "", text.replace("n't", " not"))
-    text = STOP.sub("\n", text).translate(_SEPARATORS)
-    tokens = Tokens([], [], [], [])
-    clause, previous_end, previous_kind = 0, -1, _ALPHANUMERIC
+    text = text.replace("cannot", "can not").replace("&", " and ")
+    if "'" in text:
+        for pattern, replacement in _CONTRACTIONS:
+            text = pattern.sub(replacement, text)
+    if "." in text:
+        text = _NO_STOP.sub(" ", _ABBREVIATIONS.sub(r"\1 ", text))
+    text = _DASH.sub(" , ", text).translate(_SEPARATORS)
+    tokens = Tokens([], [], [], [], [""])
+    previous_end, previous_kind = -1, _ALPHANUMERIC
     for match in _TOKEN.finditer(text):
         group = match.lastindex
         if group == 1:
-            clause, previous_end = clause + 1, -1
+            tokens.marks[-1] += _STOPS[match.group()]
+            previous_end = -1
             continue
-        kind = (group or 1) - 1
-        apart = match.start() != previous_end or _FREE in (kind, previous_kind)
+        kind, start = (group or 1) - 1, match.start()
+        apart = start != previous_end or _FREE in (kind, previous_kind)
         if tokens.words:
             tokens.may_end[-1] = apart or kind != _ALPHANUMERIC or previous_kind != _ALPHANUMERIC
+        tokens.joined.append(start == previous_end + 1 and previous_end > 0 and text[start - 1] == "-")
         tokens.words.append(match.group())
         tokens.may_start.append(apart or kind != previous_kind)
         tokens.may_end.append(True)
-        tokens.clauses.append(clause)
+        tokens.marks.append("")
         previous_end, previous_kind = match.end(), kind
     return tokens
 
 
+@cache
+def spelt(word: str) -> str:
+    """A word in the one spelling that stands for all: grey, colour, mould, nevus, 'three' for 3."""
+    if (known := _SPELT.get(word)) is not None:
+        return known
+    if "ae" in word[:-2] and len(word) > 4 and word.isascii() and not word.startswith(("aer", "israel", "michael")):
+        word = word[:-2].replace("ae", "e") + word[-2:]
+    return _OR.sub(r"\1our", word) if "or" in word else word
+
+
+def word_set(words: str) -> frozenset[str]:
+    """The words of a space-separated list."""
+    return frozenset(words.split())
+
+
 def name_key(name: str) -> tuple[str, ...]:
     """The words of a name, folded: two names with the same key are the same name to the matcher."""
-    return tuple(tokenise(name).words)
+    return tuple(spelt(word) for word in tokenise(name).words)
 
 
 def other_forms(key: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
@@ -89,6 +167,8 @@ def plurals(word: str) -> set[str]:
     if len(word) < 3 or not (word.isascii() and word.isalpha()):
         return set()
     forms = {word.removesuffix(one) + many for one, many in _IRREGULAR if word.endswith(one)}
+    if len(word) > 4:
+        forms |= {word.removesuffix(one) + many for one, many in _LATIN if word.endswith(one)}
     if word.endswith(("s", "x", "z", "ch", "sh")):
         return forms | {word + "es"} | ({word[:-2] + "i"} if word.endswith("us") else set())
     if word.endswith("y") and word[-2] not in "aeiou":
@@ -101,7 +181,9 @@ def plurals(word: str) -> set[str]:
 
 
 def singulars(word: str) -> set[str]:
-    if not word.endswith("s") or word.endswith("ss"):
-        return set()
-    stems = {word[:-1], word[:-2], word[:-3] + "y", word[:-3] + "f", word[:-3] + "fe"}
-    return {stem for stem in stems if word in plurals(stem)}
+    """The words of which `word` may be the plural."""
+    endings = [(one, many) for one, many in (*_IRREGULAR, *_LATIN) if word.endswith(many)]
+    stems = {word.removesuffix(many) + one for one, many in endings}
+    if word.endswith("s") and not word.endswith("ss"):
+        stems |= {word[:-1], word[:-2], word[:-3] + "y", word[:-3] + "f", word[:-3] + "fe"}
+    return {stem for stem in stems if len(stem) > 2 and word in plurals(stem)}

@@ -14,6 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from seewhy.endpoint.completion import count
 from seewhy.endpoint.structured import Schema, mismatch
 from seewhy.endpoint.tokens import Usage
 from seewhy.errors import SeeWhyError
@@ -71,6 +72,15 @@ def user(text: str) -> Message:
     return {"role": "user", "content": text}
 
 
+def _day(created: Any) -> str:
+    """The day of a time in seconds since 1970, as 2026-11-30; "" for what is none."""
+    seconds = count(created)
+    try:
+        return datetime.fromtimestamp(seconds, UTC).date().isoformat() if seconds else ""
+    except (OSError, OverflowError, ValueError):  # beyond the year 9999
+        return ""
+
+
 @dataclass(frozen=True)
 class Answers:
     """The answers of one model in a folder."""
@@ -104,8 +114,7 @@ class Answers:
 
     def write(self, request: Request, value: dict[str, Any], completion: Mapping[str, Any], usage: Usage) -> Reply:
         """Keep an answer; returns it as `read` will."""
-        created = completion.get("created")
-        date = datetime.fromtimestamp(created, UTC).date().isoformat() if isinstance(created, int) and created else ""
+        date = _day(completion.get("created"))
         key = self.key(request)
         reply = Reply(value, str(completion.get("model") or self.model), date, key, usage)
         entry = {

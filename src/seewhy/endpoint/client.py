@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from seewhy.endpoint.answers import Answers, Message, Missing, Reply, Request
+from seewhy.endpoint.completion import failure_in
 from seewhy.endpoint.pace import Gate, pause_asked
+from seewhy.endpoint.retry import correction, demand, refused_parameter
 from seewhy.endpoint.structured import read_completion
 from seewhy.endpoint.tokens import PER_MESSAGE, Estimate, Usage, about_tokens, usage_of
 from seewhy.errors import SeeWhyError
@@ -175,7 +177,7 @@ class Endpoint:
             sent = self._parameters(request, messages, left_out)
             pause: float | None = None
             try:
-                completion = self._client.chat.completions.create(**sent)
+                plain = self._completed(sent)
             except openai.APIStatusError as error:
                 if error.status_code in (400, 422) and (refused := refused_parameter(error, sent)):
                     left_out.add(refused)
@@ -192,7 +194,6 @@ class Endpoint:
             except ValueError as error:  # a body that ends half-way
                 fault, malformed = Missing("the reply is no chat completion", str(error)), malformed + 1
             else:
-                plain: Any = completion if isinstance(completion, str) else completion.model_dump()
                 value, text, wrong = read_completion(plain, request.schema)
                 usage += usage_of(plain)
                 if value is not None:
@@ -209,6 +210,24 @@ class Endpoint:
         with self._lock:
             self.wasted += usage
         return fault
+
+    def _completed(self, sent: Mapping[str, Any]) -> Any:
+        """The body of the reply to one request. An error in a body of status 200 is raised as that of its own status.
+
+        Raises what openai does, and ValueError for a body that is no JSON.
+        """
+        import openai
+
+        raw = self._client.chat.completions.with_raw_response.create(**sent)
+        reply = raw.http_response
+        plain = json.loads(reply.content)
+        if failure := failure_in(plain):
+            status = failure.status or 500
+            headers = {"retry-after": reply.headers.get("retry-after", "")}
+            told = type(reply)(status, headers=headers, request=reply.request)
+            body = plain.get("error") if isinstance(plain.get("error"), dict) else None
+            raise openai.APIStatusError(failure.said, response=told, body=body)
+        return plain
 
     def _wait(self, pause: float | None, failures: int) -> None:
         """Pause for as long as the server asks, all requests alike; or for a growing while, this one alone."""
@@ -267,26 +286,6 @@ class Endpoint:
             return
         self._stop.set()
         raise Fatal(f"{service.url} {what} What is answered already is kept. It said: {self._said(error)}") from error
-
-
-def refused_parameter(error: "APIStatusError", sent: Mapping[str, Any]) -> str | None:
-    """The parameter of a refused request that can be left out, or None where none is left."""
-    optional = [name for name in ("temperature", "max_tokens", "max_completion_tokens") if name in sent]
-    named = [name for name in optional if name == error.param or (not error.param and name in error.message)]
-    return named[0] if named else "response_format" if "response_format" in sent else None
-
-
-def demand(request: Request) -> str:
-    """The schema in words, for a server that does not enforce it."""
-    return f"Answer with one JSON object of this schema, and nothing else: {json.dumps(request.schema)}"
-
-
-def correction(text: str, wrong: str, request: Request) -> list[Message]:
-    """What is said after an answer that cannot be read."""
-    if not text.strip():
-        return []
-    told = f"This cannot be used: {wrong}. {demand(request)}"
-    return [{"role": "assistant", "content": text[:2000]}, {"role": "user", "content": told}]
 
 
 def is_near(host: str) -> bool:

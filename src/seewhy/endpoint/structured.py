@@ -5,8 +5,11 @@ number, boolean, and enum. A schema of these keywords alone is taken by every se
 """
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
+
+from seewhy.endpoint.completion import choices_of, text_of, thought_of, withheld
 
 Schema = Mapping[str, Any]
 
@@ -53,20 +56,25 @@ def read_completion(completion: Any, schema: Schema) -> tuple[dict[str, Any] | N
 
     The fault begins with its kind, and goes on after a colon where there is more to say.
     """
-    choices = completion.get("choices") if isinstance(completion, dict) else None
-    if not choices or not isinstance(choices[0], dict) or not isinstance(choices[0].get("message"), dict):
+    choices = choices_of(completion)
+    if not choices:
         return None, "", "the reply is no chat completion"
     message = choices[0]["message"]
-    text = message.get("content") or ""
-    if message.get("refusal"):
-        return None, text, f"the model refused: {_short(message['refusal'])}"
+    text = text_of(message) or ""
+    reason = withheld(choices[0])
+    if reason and reason.startswith("the model refused"):
+        return None, text, reason
     value = read_object(text)
     if value is not None and not (fault := mismatch(value, schema)):
         return value, text, ""
+    thought = thought_of(message)
     if choices[0].get("finish_reason") == "length":
-        return None, text, "the answer was cut off"
-    if choices[0].get("finish_reason") == "content_filter":
-        return None, text, "the server's content filter withheld the answer"
+        spent = ": it was all spent on thinking; raise --max_tokens" if thought and not text.strip() else ""
+        return None, text, f"the answer was cut off{spent}"
+    if reason:
+        return None, text, reason
+    if thought and not text.strip():
+        return None, text, "the model thought and gave no answer: start its server without a reasoning parser"
     if value is None:
         return None, text, "the answer is no JSON object" if text.strip() else "the answer is empty"
     return None, text, f"the answer has another form: {fault}"
@@ -79,6 +87,10 @@ def mismatch(value: Any, schema: Schema, where: str = "the answer") -> str | Non
     kind: str = schema["type"]
     if not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "boolean"):
         return f"{where} is {_short(value)}, not of type {kind}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{where} is a number beyond all bounds"
+    if isinstance(value, str) and not _is_text(value):
+        return f"{where} holds half a character (a lone surrogate)"
     if isinstance(value, list):
         items = ((f"item {number} of {where}", item) for number, item in enumerate(value, 1))
         return next((fault for name, item in items if (fault := mismatch(item, schema["items"], name))), None)
@@ -91,6 +103,15 @@ def mismatch(value: Any, schema: Schema, where: str = "the answer") -> str | Non
         parts = ((name, mismatch(value[name], inner, repr(name))) for name, inner in properties.items())
         return next((fault for _, fault in parts if fault), None)
     return None
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be written as UTF-8, which half of a surrogate pair cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _no_constant(name: str) -> Any:

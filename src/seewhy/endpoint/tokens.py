@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from seewhy.endpoint.completion import count
+
 PER_MESSAGE = 8
 """Tokens of a message beside its text, about."""
 
@@ -32,7 +34,10 @@ def usage_of(completion: Any) -> Usage:
     told = completion.get("usage") if isinstance(completion, dict) else None
     if not isinstance(told, dict):
         return Usage(requests=1, unmetered=1)
-    return Usage(1, int(told.get("prompt_tokens") or 0), int(told.get("completion_tokens") or 0))
+    prompt, completion_ = count(told.get("prompt_tokens")), count(told.get("completion_tokens"))
+    if prompt is None and completion_ is None:
+        return Usage(requests=1, unmetered=1)
+    return Usage(1, prompt or 0, completion_ or 0)
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,7 @@ def adapter_card(run: FinishedRun, check: AdapterCheck, *, hub_name: str | None,
     """The adapter's README.md."""
     metadata = _metadata(run, "peft", f"{name_of(run)} adapter", ["lora"], hub_data)
     checked = {"rank": check.rank, "stacked": check.rounds, "each": check.rank // check.rounds}
+    checked |= {"in_full": check.in_full}
     values = {**_values(run), **checked, "difference": f"{check.difference:.1g}", "place": hub_name or "."}
     return render("adapter_card.md.jinja", metadata=metadata, **values)
 

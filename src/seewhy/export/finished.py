@@ -12,10 +12,11 @@ from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import BASE, with_guide
 from seewhy.proof import gate
 from seewhy.proof.audit import Audit
+from seewhy.recorded import recorded_config
 from seewhy.records import Answer, Selection
 from seewhy.report.run_records import RunRecords
 from seewhy.run_folder import read_manifest, read_records
-from seewhy.settings import restore_config
+from seewhy.storage import inside
 
 _AGAIN = "Start the run again: it goes on where it stopped."
 
@@ -62,23 +63,22 @@ class FinishedRun:
         return read_records(self.path, "select", Selection)
 
     def _tuned(self, round: int) -> Path:
-        return self.path / "stages" / f"round-{round}" / "model"
+        return inside(self.path, f"stages/round-{round}/model")
 
 
-def open_run(run: str, round: str | None) -> FinishedRun:
+def open_run(run: str, round: str | None, *, trust_remote_code: bool | None = None) -> FinishedRun:
     """Read a run folder. `round` as `choose_round` takes it.
 
     Raises SeeWhyError for a folder without a measured model, for a round that it does not have, and where the data is
     not what the run learnt from.
     """
     path, records = Path(run), RunRecords(run)
-    manifest = read_manifest(path)
-    config = restore_config(manifest["config"])
+    manifest, config = read_manifest(path), recorded_config(run, trust_remote_code=trust_remote_code)
     metrics = _read_metrics(path / "metrics.json")
     if metrics is None:
         raise SeeWhyError(f"{run} has not been measured yet. {_AGAIN}")
     chosen = choose_round(path, metrics, round)
-    if not (path / "stages" / f"round-{chosen}" / "model" / "model").is_dir():
+    if not inside(path, f"stages/round-{chosen}/model/model").is_dir():
         raise SeeWhyError(f"{run} has no model of round {chosen}. {_AGAIN}")
     domain = load_domain(with_guide(config.data, path / "fieldguide"))
     learnt = manifest["stages"].get("domain", {}).get("settings", {}).get("data", {}).get("fingerprint")

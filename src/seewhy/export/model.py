@@ -27,12 +27,16 @@ CHECKED = 2
 
 @dataclass(frozen=True)
 class AdapterCheck:
-    """One adapter on the untuned base, held against the merged model; `difference` is relative to the largest logit."""
+    """One adapter on the untuned base, held against the merged model; `difference` is relative to the largest logit.
+
+    `in_full` names the modules that it replaces as a whole, which some servers do not take.
+    """
 
     rank: int
     rounds: int
     difference: float
     tolerance: float
+    in_full: tuple[str, ...] = ()
 
 
 def write_merged(run: FinishedRun, target: Path) -> None:
@@ -91,7 +95,8 @@ def write_adapter(run: FinishedRun, target: Path, base: str | None) -> AdapterCh
             f"of the largest, more than {tolerance:g}. Is {run.base} the base that the run began with? Else export the "
             "merged model alone (--model merged)."
         )
-    return AdapterCheck(written["r"], len(run.adapters), difference, tolerance)
+    in_full = tuple(written.get("modules_to_save") or ())
+    return AdapterCheck(written["r"], len(run.adapters), difference, tolerance, in_full)
 
 
 @torch.inference_mode()

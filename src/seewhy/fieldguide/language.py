@@ -13,7 +13,8 @@ from importlib.resources import files
 
 import yaml
 
-from seewhy.domain.questions import Questions, synthesis_prompt, with_article
+from seewhy.domain.articles import with_article
+from seewhy.domain.questions import Questions, synthesis_prompt
 from seewhy.fieldguide.world import BIRD, PRODUCE, Attribute, Look, make_species
 
 ATTRIBUTES = {"bird": BIRD, "produce": PRODUCE}
@@ -25,7 +26,7 @@ _DESCRIBE = (
     "It has {some}, and it shows {rest}.",
     "This {noun} shows {all}.",
     "I can see {all}.",
-    "A {noun} with {all}.",
+    "{A_noun} with {all}.",
     "The {noun} has {some}. It also has {rest}.",
 )
 _EXPLAIN = (
@@ -175,6 +176,8 @@ def _fill(frame: str, phrases: list[str], label: str, noun: str, rng: random.Ran
     cut = rng.randint(1, len(phrases) - 1) if len(phrases) > 1 else 1
     if not phrases[cut:] and "{rest}" in frame:
         frame = "It has {all}." if not label else "This is {a_label}: it has {all}."
-    return frame.format(noun=noun, all=listed(phrases), some=listed(phrases[:cut]),
+    a_noun = with_article(noun)
+    return frame.format(noun=noun, A_noun=a_noun[0].upper() + a_noun[1:],
+                        all=listed(phrases), some=listed(phrases[:cut]),
                         rest=listed(phrases[cut:]) if phrases[cut:] else "",
                         a_label=with_article(label) if label else "")  # fmt: skip

@@ -1,8 +1,9 @@
 """The text encoder of steps 2 and 6: any sentence-transformers model, a `StaticEmbedding` one through the same path.
 
 Concepts are embedded as queries and texts (descriptions, answers) as passages. A model that brings prompts of its own
-for the two is given those; an E5 model that brings none gets its `query: ` and `passage: `, which the research code
-leaves out. A special token's name in a text ("[SEP]") is text. Only this module imports sentence_transformers.
+for the two is given those; an E5 model that brings none gets its `query: ` and `passage: `. The research code leaves
+them out, as `prefixes=False` does. A special token's name in a text ("[SEP]") is text. Only this module imports
+sentence_transformers.
 """
 
 import re
@@ -13,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from seewhy.errors import SeeWhyError
+from seewhy.model_files import check_encoder_folder
 
 _E5 = re.compile(r"(?<![a-z0-9])e5(?![a-z0-9])", re.IGNORECASE)
 _E5_PROMPTS = {"query": "query: ", "document": "passage: "}
@@ -36,19 +38,31 @@ class Encoder:
     Raises SeeWhyError when no model can be read under that name.
     """
 
-    def __init__(self, name_or_path: str, device: str = "auto", batch_size: int = 64) -> None:
+    def __init__(self, name_or_path: str, device: str = "auto", batch_size: int = 64, *, prefixes: bool = True) -> None:
         from sentence_transformers import SentenceTransformer
         from tokenizers import Tokenizer
 
         self.batch_size = batch_size
+        if Path(name_or_path).is_dir():
+            check_encoder_folder(Path(name_or_path))
         try:
             self.model = SentenceTransformer(name_or_path, device=None if device == "auto" else device)
-        except (OSError, ValueError) as error:
+            self.model.encode(["The bill is black."], show_progress_bar=False)  # tokenizer and weights may not fit
+        except MemoryError:
+            raise
+        except Exception as error:  # tokenizers raises Exception itself, others whatever a broken file makes them do
+            if "out of memory" in str(error).lower():
+                raise
+            said = " ".join(str(error).split())[:300] or type(error).__name__
             raise SeeWhyError(
-                f"There is no sentence-transformers model {name_or_path!r} ({str(error).splitlines()[0]}). Set "
-                "select.encoder to a folder, or to a name on the Hub (such as intfloat/e5-large) that can be reached."
+                f"There is no sentence-transformers model {name_or_path!r} that can be read ({said}). Set "
+                "select.encoder to a whole folder, or to a name on the Hub (such as intfloat/e5-large) that can be "
+                "reached."
             ) from error
-        if is_plain_e5(name_or_path) and not any(self.model.prompts.values()):
+        if not prefixes:
+            self.model.prompts = {}
+            self.model.default_prompt_name = None
+        elif is_plain_e5(name_or_path) and not any(self.model.prompts.values()):
             self.model.prompts = {**self.model.prompts, **_E5_PROMPTS}
         if isinstance(self.model.tokenizer, Tokenizer):
             self.model.tokenizer.encode_special_tokens = True

@@ -75,23 +75,28 @@ def each_images_scores(
 
 
 def candidate_scores(
-    candidates_YE: np.ndarray, concepts_CE: np.ndarray, selected: Sequence[np.ndarray], temperature: float
+    candidates_YE: np.ndarray,
+    concepts_CE: np.ndarray,
+    selected: Sequence[np.ndarray],
+    temperature: float,
+    times_C: np.ndarray | None = None,
 ) -> np.ndarray:
     """score(y | X) of every candidate, float64 (Y,); `selected[y]` holds the rows of `concepts_CE` in Z*(X).
 
-    The negatives are all other rows, the unselected concepts of the candidate's own label among them. A candidate
-    whose image has no selected concept gets NaN: there is nothing to judge it by. Raises SeeWhyError when the
-    temperature is not above 0.
+    The negatives are all other rows, the unselected concepts of the candidate's own label among them, each counted
+    `times_C` (once by default). A candidate whose image has no selected concept gets NaN: there is nothing to judge it
+    by. Raises SeeWhyError when the temperature is not above 0.
     """
     _check(temperature, candidates_YE, concepts_CE)
     scaled_CE = concepts_CE.astype(np.float64) / temperature
+    log_times_C = np.zeros(len(concepts_CE)) if times_C is None else np.log(times_C)
     texts, scores_Y = _Texts(candidates_YE), np.full(len(candidates_YE), np.nan)
     for rows in _blocks(np.arange(len(candidates_YE)), len(concepts_CE)):
         logits_YC = texts[rows] @ scaled_CE.T
         own_YC = np.zeros(logits_YC.shape, dtype=bool)
         for y, row in enumerate(rows):
             own_YC[y, selected[row]] = True
-        negatives_Y = _log_sum_exp(np.where(own_YC, -np.inf, logits_YC).T)
+        negatives_Y = _log_sum_exp(np.where(own_YC, -np.inf, logits_YC + log_times_C).T)
         ys, zs = np.nonzero(own_YC)
         terms = -np.logaddexp(0.0, negatives_Y[ys] - logits_YC[ys, zs])
         sums_Y = np.bincount(ys, weights=terms, minlength=len(rows))

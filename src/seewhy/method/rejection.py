@@ -4,9 +4,10 @@ Rejection sampling without a reward model: a candidate must name the label, and 
 
 1. The research code takes the best-scoring candidate of a query and then looks whether it names the label. Here the
    best is taken among those that do, so that a wrong candidate of higher score does not waste a right one. The
-   label sentence stands in only where none names the label.
+   label sentence stands in only where none names the label. (`label_first: false` does as the research code.)
 2. Names are matched by `LabelMatcher`, not by substring, and special tokens are rejected, not deleted afterwards.
-3. Every loser keeps its reason; the negatives of its score are exactly the concepts outside Z*(X) (see `infonce`).
+3. Every loser keeps its reason; the negatives of its score are exactly the concepts outside Z*(X) (see `infonce`), each
+   once, or with `negatives: per_class` once for each class that lists it, as in the research code.
 4. An example of which no concept was selected has nothing to judge its reasons by: all its candidates lose.
 5. With `prefer_listed`, a candidate that states a concept which its class does not list loses to any that states
    none. (The score alone does not see to that: one false reason among eight right ones costs little.) With
@@ -78,7 +79,12 @@ def candidates(
     if usable:
         texts_YE = encoder.embed_texts([sampled[index].text for index in usable])
         rows_Y = [rows[sampled[index].example_id] for index in usable]
-        for index, score in zip(usable, candidate_scores(texts_YE, concepts_CE, rows_Y, temperature), strict=True):
+        times_C = None
+        if config.negatives == "per_class":
+            listed = Counter(concept for concepts in bank.values() for concept in concepts)
+            times_C = np.array([listed[concept] for concept in all_concepts])
+        scores_Y = candidate_scores(texts_YE, concepts_CE, rows_Y, temperature, times_C)
+        for index, score in zip(usable, scores_Y, strict=True):
             sampled[index] = replace(sampled[index], score=float(score))
     labels = {example.id: example.label for example in examples}
     by_query = groupby(sampled, key=lambda candidate: (candidate.example_id, candidate.query))
@@ -93,10 +99,9 @@ def candidates(
         wanted = config.prefer_listed or config.require_listed
         return foreign_concept(text, bank[label], stated) if wanted else None
 
+    order = {"strict": config.require_listed, "label_first": config.label_first}
     return [
-        judged
-        for (name, _), group in by_query
-        for judged in judge(tuple(group), labels[name], matcher, flaw, strict=config.require_listed)
+        judged for (name, _), group in by_query for judged in judge(tuple(group), labels[name], matcher, flaw, **order)
     ]
 
 
@@ -107,8 +112,10 @@ def judge(
     flaw: Callable[[str, str], str | None] = lambda text, label: None,
     *,
     strict: bool = False,
+    label_first: bool = True,
 ) -> list[Candidate]:
     """One query's candidates with a verdict: at most one is kept, the best that names the label; each has its reason.
+    Without `label_first` none is kept where the best of all does not name it.
 
     A candidate that comes with a reason has lost already. Those in which `flaw(text, label)` finds something run only
     where it finds something in all that are left, and with `strict` not even then. Ties go to the earlier sample.
@@ -123,7 +130,13 @@ def judge(
         if not reasons[index] and earlier != index:
             reasons[index] = f"same text as sample {group[earlier].sample}"
     running = [index for index, reason in enumerate(reasons) if not reason]
-    if running:
+    scored = [i for i, candidate in enumerate(group) if not candidate.reason and not math.isnan(candidate.score)]
+    top = max(scored, key=lambda index: (group[index].score, -index), default=None)
+    if running and not label_first and top is not None and top not in running:
+        for index in running:
+            of_top = f"{group[top].score:.2f} of sample {group[top].sample}, which lost"
+            reasons[index] = f"score {group[index].score:.2f} no higher than {of_top}"
+    elif running:
         best = max(running, key=lambda index: (group[index].score, -index))
         for index in running:
             relation = "equal to" if group[index].score == group[best].score else "below"

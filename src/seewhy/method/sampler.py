@@ -5,7 +5,7 @@ fall out of step. Here every prompt has an id, and `ask` hands the texts back un
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import cycle
 from random import Random
 from typing import Protocol
@@ -25,6 +25,10 @@ class Sampler(Protocol):
 
     def rejected_text(self, text: str) -> str | None:
         """Why this model must not be given `text` as text (it holds one of its special tokens), or None."""
+        ...
+
+    def refused_sizes(self, sizes: Iterable[tuple[int, int]]) -> Mapping[tuple[int, int], str]:
+        """Those of some image sizes (width, height) that this model cannot take, with the reason."""
         ...
 
 
@@ -48,8 +52,10 @@ def example_random(seed: int, example_id: str, purpose: str) -> Random:
     return Random(int.from_bytes(digest, "big"))
 
 
-def draw_queries(questions: Questions, simple_share: float, random: Random) -> Iterator[tuple[QuestionKind, str]]:
-    """Endless (kind, query): simple with probability `simple_share`, the rest explain and cot evenly.
+def draw_queries(
+    questions: Questions, simple_share: float, random: Random, explain_share: float = 0.5
+) -> Iterator[tuple[QuestionKind, str]]:
+    """Endless (kind, query): simple with probability `simple_share`, else explain with `explain_share`, else cot.
 
     Within a kind every wording comes once before one comes again.
     """
@@ -60,7 +66,12 @@ def draw_queries(questions: Questions, simple_share: float, random: Random) -> I
     }
     decks = {kind: cycle(random.sample(texts, len(texts))) for kind, texts in wordings.items()}
     while True:
-        kind = "simple" if random.random() < simple_share else random.choice(("explain", "cot"))
+        if random.random() < simple_share:
+            kind = "simple"
+        elif explain_share == 0.5:  # so were the queries of all runs drawn before there was the setting
+            kind = random.choice(("explain", "cot"))
+        else:
+            kind = "explain" if random.random() < explain_share else "cot"
         yield kind, next(decks[kind])
 
 

@@ -63,7 +63,7 @@ def synthesise(
     drawn = []
     for example in examples:
         random = example_random(query_seed, example.id, "synthesise")
-        queries = draw_queries(questions, config.simple_share, random)
+        queries = draw_queries(questions, config.simple_share, random, config.explain_share)
         fallbacks = draw_queries(questions, 1.0, random)
         for number, (kind, query) in enumerate(islice(queries, config.answers_per_image)):
             drawn.append((example, f"{example.id}/{ROUND}/{number}", kind, query, next(fallbacks)[1]))

@@ -139,11 +139,16 @@ def audit_round(
 
 
 def concept_use(selections: Sequence[Selection], labels: Mapping[str, str]) -> list[ConceptUse]:
-    """Each concept of each class, in the bank's order within a class. Images without a score are not counted."""
+    """Each concept of each class, in the bank's order within a class. Images without descriptions are not counted.
+
+    Such an image has neither a score nor anything selected. A concept that every class lists has no standardised score
+    either, but it is selected or not, by the paper's rule, and counted.
+    """
+    described = {s.example_id for s in selections if s.selected or not math.isnan(s.score)}
     images, selected = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for label, group in sorted(_by_label(selections, labels).items()):
         for selection in group:
-            if not math.isnan(selection.score):
+            if selection.example_id in described:
                 images[label, selection.concept] += 1
                 selected[label, selection.concept] += selection.selected
     return [ConceptUse(*key, images=count, selected=selected[key]) for key, count in images.items()]

@@ -7,11 +7,13 @@ Deviations:
 2. What is stated is decided for precision. A concept counts
    - when its words stand together and in order ("short, conical bill"; "a short, thick and yellow bill"
      is a short thick bill and a yellow bill), case, hyphens, plurals and spelling folded;
-   - turned round, as "<noun> is <adjectives>": "its bill is short and conical", "the crown is bright red";
+   - turned round, as "<noun> is <adjectives>": "its bill is short and conical", "the crown is bright red", "a crest of red
+     feathers", "a white ring around the eye"; with an adjective or a verb shared: "a yellow breast and bill";
    - if it has four words or more, also when each of its parts (cut at prepositions: "green skin showing",
      "russet patches") stands so, in any order, close together in one sentence.
    It does not count
-   - where it is denied ("no eye ring", "the crest is not visible");
+   - where the text does not assert it (`domain.assertion`): "no eye ring", "the crest is not visible", "it may have a crest",
+     "a male would have a crest", "unlike the male, which has a crest";
    - where its words belong to a longer concept ("dark green skin" is not "green skin") or to a label
      ("Red-crowned Crane" is not "red crown");
    - where the noun is only the first half of another of the bank ("black wing bar" is not "black wings").
@@ -25,9 +27,14 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from seewhy.domain.domain import Domain
+from seewhy.domain.phrases import COLOURS
+from seewhy.domain.words import tokenise
 from seewhy.errors import SeeWhyError
 from seewhy.proof.mentions import Line, Words
-from seewhy.proof.wording import CUTS, NEGATORS, canonical, words_of
+from seewhy.proof.wording import CUTS, NEGATORS, closed_up, joined_colours, line_of, words_of
+
+_CLOSED = 6
+"""Letters from which a word of a phrase is also found as two: "eye ring" for "eyering"."""
 
 Index = dict[str, list[tuple[Words, frozenset[str]]]]
 
@@ -42,13 +49,20 @@ class StatedConcepts:
         """
         self._phrases: dict[Words, str] = {}
         for phrase in phrases:
-            if not (words := words_of(phrase)):
+            if not (words := _key(phrase)):
                 raise SeeWhyError(f"The concept {phrase!r} has no words; mend or remove it in the concept bank.")
             self._phrases.setdefault(words, phrase)
         self._vocabulary = {word for words in self._phrases for word in words}
-        names_words = {tuple(self._plain(w) for w in words_of(name)) for name in names} - {()}
+        names_words = {tuple(self._plain(w) for w in _key(name)) for name in names} - {()}
+        self._nouns = {words[-1] for words in self._phrases} | {
+            w for words in self._phrases for w in _before_cuts(words)
+        }
         self._modifiers = {w for words in self._phrases for w in words[:-1]} - {words[-1] for words in self._phrases}
         self._compounds = {words[-2:] for words in self._phrases if len(words) > 1}
+        pairs = {pair for words in self._phrases for pair in zip(words, words[1:], strict=False)}
+        self._open = {"".join(pair): pair for pair in pairs if min(map(len, pair)) > 2 and pair[0] not in COLOURS}
+        self._nouns |= {first for first, second in pairs if second in self._nouns} - COLOURS - CUTS
+        self._closed = {word for word in self._vocabulary if len(word) >= _CLOSED}
         self._by_word = _index(self._phrases)
         self._names_by_word = _index(names_words)
         self._stated = lru_cache(maxsize=100_000)(self._find)
@@ -64,7 +78,7 @@ class StatedConcepts:
         return self._stated(text)
 
     def _find(self, text: str) -> tuple[str, ...]:
-        line = Line([self._plain(token) for token in canonical(text).split()], self._modifiers)
+        line = self._line(text)
         names = [m for words in _candidates(self._names_by_word, line.bag) for m in line.mentions(words)]
         found = [
             (m, words)
@@ -78,6 +92,16 @@ class StatedConcepts:
         longest.sort(key=lambda pair: (pair[0].first, pair[1]))
         return tuple(dict.fromkeys(self._phrases[words] for _, words in longest))
 
+    def _line(self, text: str) -> Line:
+        source = tokenise(text)
+        words, origins = [], []
+        for word, origin in zip(*line_of(source), strict=True):
+            parts = self._open.get(word, (word,)) if word not in self._vocabulary else (word,)
+            words += [self._plain(part) for part in parts]
+            origins += [origin] * len(parts)
+        words, origins = joined_colours(*closed_up(words, origins, self._closed))
+        return Line(words, origins, source, self._modifiers, self._nouns)
+
     def _goes_on(self, words: Words, following: str) -> bool:
         return (words[-1], following) in self._compounds
 
@@ -87,6 +111,15 @@ class StatedConcepts:
             return word
         stems = (word[:-2], word[:-1], word[:-3], word[:-3] + "y")
         return next((stem for stem in stems if stem in self._vocabulary), word)
+
+
+def _key(phrase: str) -> Words:
+    return tuple(joined_colours(list(words_of(phrase)))[0])
+
+
+def _before_cuts(words: Words) -> list[str]:
+    """The words before prepositions: nouns, like the last."""
+    return [word for word, following in zip(words, words[1:], strict=False) if following in CUTS]
 
 
 def explains(text: str, stated: StatedConcepts) -> bool:

@@ -11,6 +11,7 @@ and more the shorter the answer is: bare names are few tokens, all of them rare.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -29,9 +30,12 @@ def nats_and_tokens(
     return [found.nll for found in likelihoods], [float(found.tokens) for found in likelihoods]
 
 
-def in_units(name: str, ratio: float | list[float]) -> float | list[float]:
-    """A ratio of sums, or several, as the figure `name`: of nats over tokens the exponential, any other as it is."""
-    return np.exp(ratio).tolist() if name == NAME else ratio
+def in_units(name: str, ratio: Any) -> Any:
+    """A ratio of sums, or several in a list or an array, as the figure `name`: of nats over tokens the exponential, any
+    other as it is."""
+    if name != NAME:
+        return ratio
+    return np.exp(ratio) if isinstance(ratio, np.ndarray) else np.exp(ratio).tolist()
 
 
 def in_figures(name: str, estimated: Mapping[str, float | list[float]]) -> dict[str, float | list[float]]:

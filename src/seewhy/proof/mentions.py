@@ -1,11 +1,17 @@
-"""Where the words of a phrase stand in a text: as they are, turned round, or (a long phrase) in parts."""
+"""Where the words of a phrase stand in a text: as they are, turned round, or (a long phrase) in parts.
+
+Whether they are asserted there, `domain.assertion` decides.
+"""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import permutations
 
-from seewhy.proof.wording import ARTICLES, CUTS, DENIALS, NEGATORS, negated
+from seewhy.domain.assertion import Reading, Status
+from seewhy.domain.words import Tokens
+from seewhy.proof.wording import ARTICLES, CUTS, NEGATORS
 
 Words = tuple[str, ...]
 
@@ -24,7 +30,47 @@ _FILLERS = frozenset([
 """What may stand before the adjectives of a predicate."""
 _ENDS = CUTS | {".", ":", "but", "while", "which", "that", "as", "like", "for"}
 """What ends a predicate."""
+_MATERIALS = frozenset(["feather", "plumage", "fur", "hair", "scale", "skin", "colour", "tissue"])
+"""What may end a predicate and says nothing: "a crest of red feathers"."""
+_PARTICLES = frozenset(["back", "up", "forward", "backward", "upward", "outward", "inward"])
+_CONTRADICTED = ([",", "it", "is"], [",", "they", "are"])
+_HELD = frozenset([
+    "mounted", "hung", "hanging", "located", "placed", "slung", "set", "positioned", "situated", "attached", "fitted", "found", "seen",
+    "visible", "that", "which", "are", "is", "lying", "just", "right", "directly", "arranged", "running", "showing",
+])  # fmt: skip
+"""What may stand before a preposition: "engines mounted under the wings"."""
 _AFTER_DENIAL = ARTICLES | {"any", "visible", "obvious"}
+_PLURAL = frozenset(["are", "were", "look", "appear", "seem", "remain", "have"])
+_BETWEEN = (
+    _COPULAS
+    | CUTS
+    | NEGATORS
+    | frozenset(
+        [
+            ".",
+            ",",
+            ":",
+            "and",
+            "or",
+            "nor",
+            "but",
+            "has",
+            "have",
+            "show",
+            "not",
+            "it",
+            "this",
+            "that",
+            "which",
+            "a",
+            "an",
+            "the",
+            "its",
+        ]
+    )
+)
+"""What is no adjective."""
+_TURNED_PREPOSITIONS = frozenset(["around", "on", "of", "in", "over", "at", "across", "along", "near", "under"])
 
 
 @dataclass(frozen=True)
@@ -43,31 +89,41 @@ class Mention:
 
 
 class Line:
-    """A canonical text as tokens. `modifiers` are the words that stand before a noun and are none."""
+    """A canonical text as tokens, with the `Tokens` that it comes from and for each token its word there, or -1.
 
-    def __init__(self, tokens: Sequence[str], modifiers: frozenset[str] | set[str] = frozenset()) -> None:
+    `modifiers` are the words that stand before a noun and are none, `nouns` the last words of phrases.
+    """
+
+    def __init__(
+        self, tokens: Sequence[str], origins: Sequence[int], source: Tokens,
+        modifiers: Collection[str] = frozenset(), nouns: Collection[str] = frozenset(),
+    ) -> None:  # fmt: skip
         self.tokens = [*tokens, "."]
-        self.bag = set(tokens)
-        self._modifiers = modifiers
-        self._text = f" {' '.join(self.tokens)} "
+        self.bag = {"no" if token in NEGATORS else token for token in tokens}
+        self._origins, self._source = origins, source
+        self._modifiers, self._nouns = modifiers, nouns
         self._at: dict[str, list[int]] = defaultdict(list)
-        self._offsets: list[int] = []
-        offset = 0
         for i, token in enumerate(self.tokens):
             self._at["no" if token in NEGATORS else token].append(i)
-            self._offsets.append(offset)
-            offset += len(token) + 1
-        self._predicates = [(i, self._predicate(i)) for i in range(len(tokens)) if self._predicate(i)]
+
+    @cached_property
+    def reading(self) -> Reading:
+        """What the text says of what it mentions."""
+        return Reading(self._source)
+
+    @cached_property
+    def _predicates(self) -> list[tuple[int, list[list[int]]]]:
+        return [(i, predicate) for i in range(len(self.tokens) - 1) if (predicate := self._predicate(i))]
 
     def mentions(self, words: Words) -> list[Mention]:
         """Where `words`, the noun last, stand together; denied or not."""
-        found = [Mention(frozenset(tokens)) for tokens in (*self._direct(words), *self._turned(words))]
-        denials = len(NEGATORS.intersection(words))
-        return [m for m in found if sum(t in DENIALS for t in self.tokens[m.first : m.last + 1]) <= denials]
+        return [Mention(frozenset(t)) for t in (*self._direct(words), *self._turned(words), *self._reversed(words))]
 
     def stated(self, words: Words) -> list[Mention]:
-        """Where `words` stand together and are not denied; or, of a long phrase, each of its parts, close together."""
+        """Where `words` stand together and are asserted; or, of a long phrase, each of its parts, close together."""
         whole = self._affirmed(words)
+        if not whole and len(words) > 1 and words[0] in NEGATORS and not (CUTS | NEGATORS).intersection(words[1:]):
+            return [m for m in self.mentions(words[1:]) if self.status(m) is Status.DENIED]  # "the stem is missing"
         parts = _parts(words)
         if whole or len(parts) < 2 or len(words) < _LONG:
             return whole
@@ -83,12 +139,12 @@ class Line:
                 together.append(mention)
         return together
 
-    def _affirmed(self, words: Words) -> list[Mention]:
-        return [m for m in self.mentions(words) if not self._negated(m)]
+    def status(self, m: Mention) -> Status:
+        """What the text says of a mention."""
+        return self.reading.status_of({self._origins[i] for i in m.tokens if self._origins[i] >= 0})
 
-    def _negated(self, m: Mention) -> bool:
-        end = self._offsets[m.last] + 1 + len(self.tokens[m.last])
-        return negated(self._text, self._offsets[m.first], end)
+    def _affirmed(self, words: Words) -> list[Mention]:
+        return [m for m in self.mentions(words) if self.status(m) is Status.ASSERTED]
 
     def _direct(self, words: Words) -> Iterator[list[int]]:
         """As they stand, but for commas, 'and' and adjectives between adjectives, and articles after prepositions."""
@@ -98,7 +154,7 @@ class Line:
             for i in range(1, len(words)):
                 at = self._skip(found[-1] + 1, words, i)
                 if plain and i == len(words) - 1 and not self._same(at, words[i]):
-                    at = self._after_more_adjectives(start, at)
+                    at = self._after_more_adjectives(start, at, words[i])
                 if not self._same(at, words[i]):
                     break
                 found.append(at)
@@ -116,24 +172,60 @@ class Line:
                 self.tokens[at] in (_AFTER_DENIAL if before in NEGATORS else ARTICLES) and self.tokens[at] != words[i]
             ):
                 at += 1
-        elif i < len(words) - 1 and words[i] not in CUTS | NEGATORS:
+            if before in CUTS:  # "in the LEFT lower lobe"
+                nearby = range(at, min(at + 3, len(self.tokens)))
+                due = next((j for j in nearby if self.tokens[j] == words[i] or self.tokens[j] in _BETWEEN), at)
+                at = due if self.tokens[due] == words[i] else at
+        elif words[i] in CUTS:
+            while self.tokens[at] in _HELD and self.tokens[at] != words[i]:
+                at += 1
+        elif i < len(words) - 1 and words[i] not in NEGATORS:
             at += self.tokens[at] == "," and words[i] != ","
             at += self.tokens[at] == "and" and words[i] != "and"
         return at
 
-    def _after_more_adjectives(self, start: int, at: int) -> int:
-        """Past one or two more adjectives: 'red and yellow breast', but not 'is yellow and red crown feathers show'."""
+    def _after_more_adjectives(self, start: int, at: int, noun: str) -> int:
+        """Past one or two more adjectives, or a noun that shares them: 'red and yellow breast', 'yellow breast and bill'.
+
+        Not in 'is yellow and red crown feathers show'.
+        """
         if self.tokens[start - 1] in _COPULAS:
             return at
+        if self.tokens[at] in self._nouns and self.tokens[at + 1 : at + 3] == ["and", noun]:
+            return at + 2
+        unknown = self.tokens[start - 1] not in self._nouns
         for _ in range(2):
             after = at + (self.tokens[at] == ",")
             after += self.tokens[min(after, len(self.tokens) - 1)] == "and"
-            if after == at or after >= len(self.tokens) - 1 or self.tokens[after] not in self._modifiers:
+            if after == at or after >= len(self.tokens) - 1:
+                return at
+            word = self.tokens[after]
+            if word not in self._modifiers and (not unknown or word in _BETWEEN or word in self._nouns):
                 return at
             at = after + 1
             if self.tokens[at] not in (",", "and"):
                 break
         return at
+
+    def _reversed(self, words: Words) -> Iterator[list[int]]:
+        """'white ring around the eye' for 'white eye ring'; 'wings swept back' for 'swept wings'."""
+        if len(words) < 2 or (CUTS | NEGATORS).intersection(words):
+            return
+        *adjectives, modifier, noun = words
+        for at in self._at.get(noun, ()):
+            first = at - len(adjectives)
+            if first < 0 or self.tokens[first:at] != adjectives:
+                continue
+            behind = at + 1
+            if not adjectives and modifier.endswith(("ed", "en", "pt", "nt")) and self.tokens[behind] == modifier:
+                if self.tokens[behind + 1] in _ENDS or self.tokens[behind + 1] in (",", "and", "back", "up", "forward"):
+                    yield [at, behind]
+            elif self.tokens[behind] in _TURNED_PREPOSITIONS and modifier in self._nouns:
+                behind += 1
+                while self.tokens[behind] in ARTICLES or self.tokens[behind] in ("each", "both"):
+                    behind += 1
+                if self.tokens[behind] == modifier:
+                    yield [*range(first, at + 1), behind]
 
     def _turned(self, words: Words) -> Iterator[list[int]]:
         """'<noun> is <adjectives>': whole conjuncts of the predicate, in any order of the adjectives."""
@@ -164,19 +256,36 @@ class Line:
         return conjunct[kept:]
 
     def _predicate(self, noun: int) -> list[list[int]]:
-        """What is said of the noun at this token with 'is', 'are', 'looks' or a colon: tokens, by conjunct."""
+        """What is said of the noun at this token with 'is', 'are', 'looks', 'of', a colon or a comma: tokens, by conjunct."""
         at = noun + 1
-        at += self.tokens[at] in ("that", "which")
-        if self.tokens[at] not in _COPULAS | {":"} or self.tokens[noun] in _ENDS | {",", "and"}:
+        if self.tokens[noun] in _ENDS or self.tokens[noun] in (",", "and"):
             return []
-        at += 1 + (self.tokens[at] != ":" and self.tokens[at + 1] == ":")
+        at += self.tokens[at] in ("that", "which")
+        if self.tokens[at] == "and":  # "the head and back are brown"
+            verb = at + 2 + (self.tokens[at + 1] in ARTICLES)
+            at = verb if verb < len(self.tokens) and self.tokens[verb] in _PLURAL else at
+        mark = self.tokens[at]
+        if mark not in _COPULAS and mark not in (":", "of", ","):
+            return []
+        at += 1 + (mark != ":" and self.tokens[min(at + 1, len(self.tokens) - 1)] == ":")
         conjuncts: list[list[int]] = [[]]
-        while at < len(self.tokens) and self.tokens[at] not in _ENDS:
-            if self.tokens[at] in (",", "and"):
+        while at < len(self.tokens) and (self.tokens[at] not in _ENDS or self.tokens[at] == "but"):
+            if conjuncts[-1] and self.tokens[conjuncts[-1][0]] == "not" and self.tokens[at : at + 3] in _CONTRADICTED:
+                conjuncts.append([])  # "the bill is not yellow, it is black"
+                at += 2
+            elif self.tokens[at] == "but" and mark == ",":
+                break
+            elif self.tokens[at] in (",", "and", "but"):
                 conjuncts.append([])
+                if mark == "," and self.tokens[at] == ",":
+                    break
             else:
                 conjuncts[-1].append(at)
             at += 1
+        for conjunct in conjuncts:
+            ends = _MATERIALS if mark == "of" else _PARTICLES
+            if len(conjunct) > 1 and self.tokens[conjunct[-1]] in ends:
+                conjunct.pop()
         return [c for c in conjuncts if c][:_MOST_ADJECTIVES]
 
 

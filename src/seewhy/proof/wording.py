@@ -1,12 +1,14 @@
-"""One canonical form for phrases and texts, and what is denied in it.
+"""One canonical form for phrases and texts.
 
-A text becomes a line of folded words and marks, one space before and after each: "Its bill's short, conical!" is
-" its bill short , conical . ". The marks are "." (the end of a sentence), "," and ":".
+A text becomes a line of folded words and marks: "Its bill's short, conical!" is `its bill short , conical .`. The marks are
+"." (the end of a sentence or line), "," and ":". What of it is denied or open, `domain.assertion` decides.
 """
 
-import re
-import unicodedata
+from collections.abc import Collection
 from functools import cache
+
+from seewhy.domain.phrases import COLOURS
+from seewhy.domain.words import Tokens, singulars, spelt, tokenise
 
 NEGATORS = frozenset(["no", "without"])
 """The words that negate from within a phrase ('no stem'); 'lacks' and 'free of' are folded into 'without'."""
@@ -16,32 +18,49 @@ CUTS = frozenset([
 ])  # fmt: skip
 """The words at which a long phrase falls into parts."""
 DENIALS = NEGATORS | {"not", "never", "neither", "hardly"}
+"""The words by which a phrase denies something itself."""
 ARTICLES = frozenset(["a", "an", "the", "its", "their", "his", "her"])
 
-_UNSPACED = r"\u3040-\u30ff\u3400-\u9fff"
-"""Scripts without spaces, of which every character is a token."""
-_TOKEN = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+|[.!?;\n\u3002]|[,()\u3001\u2013\u2014]|:")
-_REWRITES = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in [
-        (r"n['\u2019]t\b|\bcannot\b", " not"),
-        (r"['\u2019]s?\b", ""),
-        (r"\b(?:not (?:only|just|merely|simply)|no doubt)\b", " "),
-        (r"\b(?:lack(?:s|ing|ed)?(?: of)?|free of|devoid of|absence of)\b", "without"),
-        (r"\bcolou?red\b", " "),
-        (r"(?<=\w)\s-+\s", " , "),
-    ]
-)
-_FOLDED = {"leaves": "leaf", "feet": "foot", "gray": "grey", "color": "colour", "colors": "colour"}
+_MARKS = {".": ".", "\n": ".", "?": ".", ",": ",", "(": ",", ")": ",", ":": ":"}
+_EMPTY = (
+    ("not", "only"), ("not", "just"), ("not", "merely"), ("not", "simply"), ("no", "doubt"), ("coloured",),
+)  # fmt: skip
+"""Words that a line leaves out."""
+_WITHOUT = (
+    ("lack", "of"), ("lack",), ("lacks",), ("lacking",), ("lacked",), ("free", "of"), ("devoid", "of"), ("absence", "of"),
+)  # fmt: skip
+_FOLDED = {
+    "leaves": "leaf", "feet": "foot", "colours": "colour", "beak": "bill", "beaks": "bill", "twin": "two",
+    "chequered": "checkered", "colouration": "colour", "colouring": "colour",
+}  # fmt: skip
+"""Irregular plurals, and words for the same part or number."""
 _UNFOLDED = frozenset(["does", "this", "always", "perhaps"])
 
 
+def line_of(tokens: Tokens) -> tuple[list[str], list[int]]:
+    """The line of a text, and for each of its tokens the word it comes from, or -1 for a mark."""
+    words = [spelt(word) for word in tokens.words]
+    line, origins, at = [], [], 0
+    for at_word in range(len(words) + 1):
+        for mark in tokens.marks[at_word]:
+            line.append(_MARKS[mark])
+            origins.append(-1)
+        if at_word == len(words) or at_word < at:
+            continue
+        at = at_word + 1
+        if skipped := _starts(words, at_word, _EMPTY):
+            at += skipped - 1
+            continue
+        if replaced := _starts(words, at_word, _WITHOUT):
+            at += replaced - 1
+        line.append("without" if replaced else _fold(words[at_word]))
+        origins.append(at_word)
+    return line, origins
+
+
 def canonical(text: str) -> str:
-    """`text` as a line of folded words and marks."""
-    text = unicodedata.normalize("NFKC", text).casefold()
-    for pattern, replacement in _REWRITES:
-        text = pattern.sub(replacement, text)
-    return f" {' '.join(_fold(token) for token in _TOKEN.findall(text))} . "
+    """`text` as a line of folded words and marks, one space before and after each."""
+    return f" {' '.join(line_of(tokenise(text))[0])} . "
 
 
 @cache
@@ -50,52 +69,42 @@ def words_of(phrase: str) -> tuple[str, ...]:
     return tuple(w for w in canonical(phrase).split() if w not in ARTICLES and w not in ".,:")
 
 
+def joined_colours(line: list[str], origins: list[int] | None = None) -> tuple[list[str], list[int]]:
+    """The line with colours that stand side by side as one word: a blue-grey head, or blue grey head, is not blue."""
+    origins = list(range(len(line))) if origins is None else origins
+    joined, kept = [], []
+    for word, origin in zip(line, origins, strict=True):
+        if joined and word in COLOURS and joined[-1].rpartition("-")[2] in COLOURS:
+            joined[-1] += "-" + word
+        else:
+            joined.append(word)
+            kept.append(origin)
+    return joined, kept
+
+
+def closed_up(line: list[str], origins: list[int], closed: Collection[str]) -> tuple[list[str], list[int]]:
+    """The line with two words as one where a phrase writes them so: "eye ring" for "eyering"."""
+    joined, kept = [], []
+    for word, origin in zip(line, origins, strict=True):
+        if joined and origin >= 0 and kept[-1] == origin - 1 and joined[-1] + word in closed:
+            joined[-1] += word
+        else:
+            joined.append(word)
+            kept.append(origin)
+    return joined, kept
+
+
+def _starts(words: list[str], at: int, phrases: tuple[tuple[str, ...], ...]) -> int:
+    """The length of the first of these phrases that stands there, or 0."""
+    return next((len(p) for p in phrases if words[at] == p[0] and tuple(words[at : at + len(p)]) == p), 0)
+
+
 @cache
 def _fold(token: str) -> str:
     if token in _FOLDED:
         return _FOLDED[token]
-    if token in ".!?;\n\u3002":
-        return "."
-    if token in ",()\u3001\u2013\u2014":
-        return ","
     if len(token) <= 3 or token in _UNFOLDED or not token.endswith("s") or token.endswith(("ss", "us", "is")):
-        return token
+        return min(singulars(token), default=token, key=len) if token.endswith(("eeth", "eet", "ice", "men")) else token
     if token.endswith("ies") and len(token) > 4:
         return token[:-3] + "y"
     return token[:-2] if token.endswith(("ches", "shes", "xes", "sses", "zes")) else token[:-1]
-
-
-_BEFORE = re.compile(
-    r" (no|not|without|never|neither|nor|instead of|rather than|unlike|hardly|hidden|invisible|missing)(?= )"
-)
-_STOP = re.compile(
-    r" (?:but|however|although|though|while|whereas|yet|with|because|since|:) "
-    r"| and (?:it|its|the|has|have|is|are|show) | \S+ .*(?<= )(?:is|are|has|have|show|feature) "
-)
-_STOP_OF_NO = re.compile(r" and (?:a|an) ")
-_AFTER = re.compile(
-    r"(?: that| which)?(?: (?:is|are|was|were|do|does|did|can|could|has|have|seem|appear))?(?: to)?(?: be| been)?"
-    r"(?: (?:partly|mostly|completely|entirely|fully))?"
-    r" (?:absent|missing|hidden|invisible|obscured"
-    r"|not (?:be )?(?:visible|seen|present|shown|show|there|apparent|exist|clear|discernible)) "
-)
-_LIST_WITH_OR = re.compile(r"(?: ,(?: (?!and|or|nor|has|have|is|are|with)\w+){1,5})* ,? ?(?:or|nor) ")
-
-
-def negated(line: str, start: int, end: int) -> bool:
-    """Whether the mention line[start:end] of a canonical line is denied: 'no eye ring', 'the crest is not visible'.
-
-    A negation reaches to the end of its sentence, to 'but', 'with' or a new subject or verb, or to a comma that is not
-    part of an 'or' list. 'No' ends at 'and a' too: 'no crest and a red crown' states the crown.
-    """
-    if _AFTER.match(line, end):
-        return True
-    sentence = line[line.rfind(" . ", 0, start + 1) + 2 if " . " in line[: start + 1] else 0 : start]
-    negators = list(_BEFORE.finditer(sentence + " "))
-    if not negators:
-        return False
-    negator = negators[-1]
-    between = sentence[negator.end() :] + " "
-    if _STOP.search(between) or (negator[1] == "no" and _STOP_OF_NO.search(between)):
-        return False
-    return " , " not in between or " or " in between or " nor " in between or bool(_LIST_WITH_OR.match(line, end))

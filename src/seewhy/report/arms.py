@@ -57,8 +57,8 @@ def title(key: str) -> str:
 
 
 def as_metrics(compared: Mapping[str, Any]) -> dict[str, Any]:
-    """comparison.json's value in the form of metrics.json: means over seeds, with the lowest and the highest seed's in
-    the place of the interval."""
+    """comparison.json's value in the form of metrics.json: means over seeds, with their intervals over seeds and
+    images, and what was counted."""
     arms = {
         arm: [{"round": number, **_over_seeds(figures)} for number, figures in enumerate(rounds, start=1)]
         for arm, rounds in compared.get("rounds_of", {}).items()
@@ -71,8 +71,8 @@ def _over_seeds(figures: Metrics) -> dict[str, Any]:
     for key, value in figures.items():
         if isinstance(value, int | float):
             found[key] = value
-            if len(seeds := figures.get(f"{key}_seeds", ())) > 1:
-                found[f"{key}_interval"] = [min(seeds), max(seeds)]
+            if f"{key}_interval" in figures:
+                found[f"{key}_interval"] = figures[f"{key}_interval"]
     return found
 
 

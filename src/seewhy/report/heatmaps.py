@@ -15,14 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from seewhy.config import ModelConfig
 from seewhy.domain.images import load_image
 from seewhy.errors import SeeWhyError
 from seewhy.progress import progress
 from seewhy.proof.pointing import mention, peak
+from seewhy.recorded import recorded_config
 from seewhy.report.overlay import Region
 from seewhy.run_folder import read_manifest
-from seewhy.settings import restore_config
-from seewhy.storage import digest, write_atomically
+from seewhy.storage import digest, inside, write_atomically
 
 MOST = 8
 """Concepts of one answer that are looked for; the rest have no picture."""
@@ -40,7 +41,9 @@ class Heat:
     """Concept -> (R, K), 0 to 255; the greatest of each is 255, unless nothing counted at all."""
 
 
-def find_heats(run: Path, gallery: Sequence[Item], model: str, *, compute: bool) -> tuple[dict[str, Heat], str]:
+def find_heats(
+    run: Path, gallery: Sequence[Item], model: str, *, compute: bool, trust_remote_code: bool | None = None
+) -> tuple[dict[str, Heat], str]:
     """Image path -> its heats, and why there are no more; `model` is the last one's name in the gallery ('round 3').
 
     Without `compute` only what was found before. An image that cannot be read has none.
@@ -55,7 +58,8 @@ def find_heats(run: Path, gallery: Sequence[Item], model: str, *, compute: bool)
     if not missing or not compute:
         return found, ""
     try:
-        made = _make(run, model, missing, places)
+        settings = recorded_config(run, trust_remote_code=trust_remote_code).model
+        made = _make(run, model, settings, missing, places)
     except SeeWhyError as error:
         return found, str(error)
     return found | made, ""
@@ -72,16 +76,15 @@ def where(heat_RK: np.ndarray, size: tuple[int, int], region: Region) -> str:
 
 
 def _make(
-    run: Path, model: str, missing: Mapping[str, tuple[Item, Item]], places: Mapping[str, Path]
+    run: Path, model: str, settings: ModelConfig, missing: Mapping[str, tuple[Item, Item]], places: Mapping[str, Path]
 ) -> dict[str, Heat]:
     """Find the heats of these images with the model of the run, and keep each as it is found."""
     from seewhy.loaded import load_model
     from seewhy.vlm.attribution import can_attribute, gradient, seen_region
 
-    path = run / "stages" / model.replace(" ", "-") / "model" / "model"
+    path = inside(run, f"stages/{model.replace(' ', '-')}/model/model")
     if not path.exists():
         raise SeeWhyError(f"{path} is gone, so where the model looks cannot be found.")
-    settings = restore_config(read_manifest(run)["config"]).model
     made: dict[str, Heat] = {}
     vlm = load_model(settings, path)
     with progress("finding where the model looks", total=len(missing), done=0) as advance:

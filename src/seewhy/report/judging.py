@@ -27,11 +27,10 @@ from seewhy.proof import judge
 from seewhy.proof.consistency import consistency
 from seewhy.proof.explanation import StatedConcepts, explains
 from seewhy.proof.judge_prompts import PROMPT
+from seewhy.recorded import recorded_config
 from seewhy.records import Prediction, Selection
 from seewhy.report.run_records import RunRecords
 from seewhy.report.table import percent
-from seewhy.run_folder import read_manifest
-from seewhy.settings import restore_config
 from seewhy.storage import write_atomically
 
 COLUMNS = ("Judged", "Missing", "Explains (EE)", "Consistent (CS)", "EE agrees", "kappa", "CS rank corr.")
@@ -47,7 +46,7 @@ class Judging:
         """
         records = RunRecords(run)
         self.path = records.path
-        self.config: RunConfig = restore_config(read_manifest(records.path)["config"])
+        self.config: RunConfig = recorded_config(records.path, quiet=True)
         self.split = self.config.evaluate.split
         suffix = f"/predictions-{self.split}"
         finished = sorted(name.removesuffix(suffix) for name in records.finished if name.endswith(suffix))
@@ -67,6 +66,7 @@ class Judging:
             raise SeeWhyError(f"There is nothing to judge: {run} has no image of {self.split}, or --limit is 0.")
         bank = _bank(self.config, self.path)
         self.concepts = _lists(chosen, records.labels, bank)
+        self._groups = records.groups
         stated = StatedConcepts(bank.all_concepts, (*bank, *(a for group in bank.aliases.values() for a in group)))
         self._stated = stated
         self._selected: Mapping[str, Sequence[str]] | None = None
@@ -98,8 +98,9 @@ class Judging:
         replies = {m: endpoint.ask(questions, f"judging {m}") for m, questions in self.requests.items()}
         cs = None if self._selected is None else self.consistent
         measured = partial(
-            judge.figures, resamples=self.config.evaluate.bootstrap, seed=self.config.seed, prices=prices
-        )
+            judge.figures, resamples=self.config.evaluate.bootstrap, seed=self.config.seed, prices=prices,
+            groups=self._groups,
+        )  # fmt: skip
         models = {m: measured(self.predictions[m], replies[m], self.explains, cs) for m in self.models}
         if not any(figures["n"] for figures in models.values()):
             reason = next(str(reply) for of in replies.values() for reply in of.values())

@@ -1,6 +1,6 @@
 """What `seewhy faithfulness` and `seewhy general` left in a run's folder, or in those of a comparison's seeds.
 
-Of several seeds a figure is the mean, and its interval the mean of theirs (proof/compare.py), as in docs/results.md.
+Of several seeds a figure is the mean, with its interval over seeds and images (proof/compare.py).
 
     read(Path("runs/fieldguide"), "general.json", "general", models_of)    # None where there is no such file
 """

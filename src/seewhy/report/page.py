@@ -69,7 +69,7 @@ class Extras:
     """What was measured of it later."""
 
 
-def write_page(run: str, *, heatmaps: bool = False) -> Path:
+def write_page(run: str, *, heatmaps: bool = False, trust_remote_code: bool | None = None) -> Path:
     """Write RUN/report.html, of a run or of a comparison, atomically.
 
     Made of metrics.json, gallery.json and config.yaml, and, where they are there, of confusion.json, faithfulness.json,
@@ -84,7 +84,9 @@ def write_page(run: str, *, heatmaps: bool = False) -> Path:
     metrics, shown = (json.loads(_read(source / name)) for name in ("metrics.json", "gallery.json"))
     config = _read(source / "config.yaml", as_json=False)
     mistakes = json.loads(_read(path)) if (path := source / "confusion.json").exists() else None
-    heats, no_heats = find_heats(source, shown, last_model(shown), compute=heatmaps)
+    heats, no_heats = find_heats(
+        source, shown, last_model(shown), compute=heatmaps, trust_remote_code=trust_remote_code
+    )
     extras = Extras(
         mistakes, heats, no_heats, read_manifest(source), gate.read(source), compared=compared, output=run,
         support=support.read(source), later=find_later(folder, compared["seeds"] if compared else None),

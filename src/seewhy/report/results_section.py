@@ -39,5 +39,5 @@ def differences(compared: Mapping[str, Any]) -> dict[str, Any] | None:
 def spread(seeds: Sequence[int] | None) -> str:
     """What the small figures beside a figure are."""
     if seeds is None:
-        return "95 % bootstrap interval over images"
-    return "lowest and highest seed" if len(seeds) > 1 else "one seed, no interval"
+        return "95 % interval over images"
+    return "95 % interval over seeds and images" if len(seeds) > 1 else "95 % interval over images, of one seed"

@@ -146,7 +146,8 @@ def print_comparison(compared: Metrics, console: Console) -> None:
     if any(f"{key}_n" in ours for key in keys):
         console.print(NOTE, style="dim")
     console.print(
-        "Below an arm's figure: SeeWhy's minus the arm's (of shares in points) and its 95 % interval over images."
+        "Below an arm's figure: SeeWhy's minus the arm's (of shares in points) and its 95 % interval over seeds and"
+        " images."
     )
 
 

@@ -34,13 +34,12 @@ def branch_attention(model: PreTrainedModel) -> Iterator[None]:
     if before not in REPLACED:
         yield
         return
-    AttentionInterface.register(ATTENTION, _attend)
-    AttentionMaskInterface.register(ATTENTION, sdpa_mask)  # for rows that share nothing
     config._attn_implementation = ATTENTION
     try:
         yield
     finally:
         config._attn_implementation = before
+        _latest.clear()
 
 
 def takes_segments(model: PreTrainedModel) -> bool:
@@ -108,6 +107,10 @@ def _attend(
     settings = {"dropout_p": dropout, "scale": scaling}
     rows = zip(query_BHTE, keys_BHTE, values_BHTE, layouts(mask), strict=True)
     return torch.stack([_row(*row, settings) for row in rows]).transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register(ATTENTION, _attend)
+AttentionMaskInterface.register(ATTENTION, sdpa_mask)  # for rows that share nothing
 
 
 def _row(

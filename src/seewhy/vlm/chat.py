@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from seewhy.errors import SeeWhyError
 from seewhy.upright import load_upright
+from seewhy.vlm.image_sizes import processing
 from seewhy.vlm.model import VisionLanguageModel
 
 IGNORED = -100
@@ -39,9 +40,16 @@ def open_image(path: str) -> Image.Image:
 
 
 def encode(vlm: VisionLanguageModel, question: str, image: Image.Image | None) -> Row:
-    """Prompt ids, mask and image tensors of one question, on the CPU. Raises SeeWhyError for a special token in it."""
+    """Prompt ids, mask and image tensors of one question, on the CPU.
+
+    Raises SeeWhyError for a special token in it, and ImageRefused for an image that the processor cannot take.
+    """
     _refuse_special_token(vlm, question)
-    return vlm.tokenise(vlm.render(question, image=image is not None), image)
+    prompt = vlm.render(question, image=image is not None)
+    if image is None:
+        return vlm.tokenise(prompt, None)
+    with processing(vlm, image):
+        return vlm.tokenise(prompt, image)
 
 
 def encode_all(vlm: VisionLanguageModel, questions: Sequence[str], image: Image.Image | None) -> list[Row]:

@@ -10,6 +10,7 @@ the same numbers as attention over the whole, without reading the prefix once an
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -115,14 +116,15 @@ class SharedDecoder:
     def _attention(self) -> Iterator[None]:
         config = self.vlm.model.config.get_text_config()
         before = config._attn_implementation
-        AttentionInterface.register(ATTENTION, self._attend)
+        running = _running.set(self)
         config._attn_implementation = ATTENTION
         try:
             yield
         finally:
             config._attn_implementation = before
+            _running.reset(running)
 
-    def _attend(
+    def attend(
         self,
         module: Any,
         query_BHTE: torch.Tensor,
@@ -157,6 +159,18 @@ class SharedDecoder:
         """The inverse of `_seated`."""
         seated = of_images.unflatten(2, (self.seats, -1)).transpose(1, 2).flatten(0, 1)
         return seated if self.seat_B is None else seated[self.seat_B]
+
+
+_running: ContextVar[SharedDecoder] = ContextVar("the SharedDecoder whose model runs")
+
+
+def _attend(*args: Any, **kwargs: Any) -> tuple[torch.Tensor, None]:
+    """The attention of the decoder whose model runs. Transformers keeps what is registered for good, so nothing that
+    holds a model or a cache may be."""
+    return _running.get().attend(*args, **kwargs)
+
+
+AttentionInterface.register(ATTENTION, _attend)
 
 
 class PlainDecoder:

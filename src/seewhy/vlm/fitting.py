@@ -12,6 +12,7 @@ from PIL import Image
 from seewhy.errors import SeeWhyError
 from seewhy.records import Turn
 from seewhy.vlm.chat import encode, encode_answered
+from seewhy.vlm.image_sizes import of_file
 from seewhy.vlm.model import VisionLanguageModel
 
 _PROBE = "?"
@@ -60,7 +61,8 @@ def image_tokens(vlm: VisionLanguageModel, opener: Callable[[str], Image.Image])
     def of_path(path: str) -> int:
         if not path:
             return 0
-        found = of_size(opener(path).size) if fixed() is None else fixed() or 0
+        with of_file(path):
+            found = of_size(opener(path).size) if fixed() is None else fixed() or 0
         if found + text >= vlm.max_length:
             raise SeeWhyError(
                 f"Image {path} alone is {found} tokens, and model {vlm.name} has {vlm.max_length} for it and its text: "

@@ -3,8 +3,7 @@
 Deviations from the research code: weights are read from safetensors alone; remote code is off unless asked for.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,11 +19,15 @@ from transformers import (
     PreTrainedModel,
     ProcessorMixin,
 )
-from transformers import logging as transformers_logging
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from seewhy.errors import SeeWhyError
+from seewhy.model_files import check_model_folder
+from seewhy.vlm import template
 from seewhy.vlm.four_bit import quantise
+from seewhy.vlm.load_errors import loading, placed
+from seewhy.vlm.processor_gaps import fill_gaps
+from seewhy.vlm.saving import saveable
 
 
 @dataclass(frozen=True)
@@ -55,15 +58,22 @@ class VisionLanguageModel:
         model, when its processor needs a package that is missing, and when that has no chat template or its template
         no place for an image.
         """
-        name = _placed(name_or_path)
+        name = placed(name_or_path)
         device, torch_dtype = resolve(device, dtype)
         source: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
-        with _loading(name):
+        if Path(name).is_dir():
+            check_model_folder(Path(name), weights=True)
+        with loading(name, "its configuration"):
             config = AutoConfig.from_pretrained(name, **source)
-            model = AutoModelForImageTextToText.from_pretrained(
-                name, config=config, dtype=torch_dtype, use_safetensors=True, **source
+        with loading(name, "its weights"):
+            loaded: Any = AutoModelForImageTextToText.from_pretrained(
+                name, config=config, dtype=torch_dtype, use_safetensors=True, output_loading_info=True, **source
             )
+            model, told = loaded
+        _check_whole(name, model, told["missing_keys"])
+        with loading(name, "its processor or tokenizer"):
             processor = AutoProcessor.from_pretrained(name, **source)
+        model.generation_config = saveable(model.generation_config or GenerationConfig())
         vlm = cls(name, model, processor, {**source, "dtype": str(torch_dtype).removeprefix("torch.")})
         vlm._check_processor()
         if four_bit:
@@ -84,14 +94,17 @@ class VisionLanguageModel:
 
         Raises SeeWhyError as `load` does, and for a model of the Hub that is not at hand offline.
         """
-        name = _placed(name_or_path)
+        name = placed(name_or_path)
         source: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
-        with _loading(name):
+        if Path(name).is_dir():
+            check_model_folder(Path(name), weights=False)
+        with loading(name, "its configuration"):
             config = AutoConfig.from_pretrained(name, **source)
             with torch.device("meta"):
                 model = AutoModelForImageTextToText.from_config(
                     config, dtype=dtype, trust_remote_code=trust_remote_code
                 )
+        with loading(name, "its processor or tokenizer"):
             processor = AutoProcessor.from_pretrained(name, **source)
         vlm = cls(name, model.eval(), processor)
         vlm._check_processor()
@@ -123,7 +136,7 @@ class VisionLanguageModel:
     def end_token_id(self) -> int:
         """Id of the token that ends an answer: the special token with which the chat template goes on after one
         (Gemma's `<end_of_turn>`), or else the tokenizer's own (LLaVA-1.5's template writes none)."""
-        after_answer = self._answered("\0").rpartition("\0")[2].lstrip()
+        after_answer = template.conversation(self.processor).rpartition(template.MARK)[2].lstrip()
         special = [(t.content, i) for i, t in self.tokenizer.added_tokens_decoder.items() if t.special]
         ends = [(len(text), i) for text, i in special if text and after_answer.startswith(text)]
         return max(ends)[1] if ends else int(self.tokenizer.eos_token_id)  # pyright: ignore[reportArgumentType]
@@ -153,9 +166,7 @@ class VisionLanguageModel:
 
     def render(self, question: str, *, image: bool) -> str:
         """The prompt for a question, with or without an image, up to where the answer begins."""
-        content = [*([{"type": "image"}] if image else []), {"type": "text", "text": question}]
-        turns: list[Any] = [{"role": "user", "content": content}]
-        return self.processor.apply_chat_template(turns, add_generation_prompt=True)
+        return template.prompt(self.processor, question, image=image)
 
     @cached_property
     def answer_context(self) -> tuple[str, str]:
@@ -164,16 +175,8 @@ class VisionLanguageModel:
         The second is mostly empty or a space ("ASSISTANT:" and " "); tokenizers join it to the answer's first word.
         """
         prompt = self.render("?", image=False)
-        before_answer = self._answered("\0").split("\0")[0]
+        before_answer = template.conversation(self.processor).split(template.MARK)[0]
         return prompt, before_answer.removeprefix(prompt) if before_answer.startswith(prompt) else ""
-
-    def _answered(self, answer: str) -> str:
-        """A short question and its answer as the chat template writes them."""
-        turns: list[Any] = [
-            {"role": "user", "content": [{"type": "text", "text": "?"}]},
-            {"role": "assistant", "content": [{"type": "text", "text": answer}]},
-        ]
-        return self.processor.apply_chat_template(turns)
 
     def tokenise(self, prompt: str, image: Image.Image | None) -> dict[str, torch.Tensor]:
         """Input tensors of a rendered prompt, on the CPU, with a leading batch axis of 1."""
@@ -212,11 +215,7 @@ class VisionLanguageModel:
         """Raises SeeWhyError, saying what to do, for a processor that no question about an image can be put to."""
         if not isinstance(self.processor, ProcessorMixin):
             raise SeeWhyError(f"Model {self.name} takes no images: its processor is a {type(self.processor).__name__}.")
-        if not self.processor.chat_template:
-            raise SeeWhyError(
-                f"Model {self.name} has no chat template, so it is not known how to put a question to it. Use an "
-                f"instruction-tuned model, or add a chat_template.jinja to its folder."
-            )
+        template.prepare(self.name, self.processor, self.tokenizer)
         if self.tokenizer.eos_token_id is None:
             raise SeeWhyError(
                 f"The tokenizer of model {self.name} has no end-of-sequence token: set eos_token in its "
@@ -228,32 +227,19 @@ class VisionLanguageModel:
                     f"Model {self.name} has no image token (image_token_id) in its {part}, so an image has no place "
                     f"in a prompt. Use a model whose images are tokens (LLaVA, Qwen-VL, SmolVLM, InternVL, Gemma 3)."
                 )
+        fill_gaps(self.name, self.model, self.processor)
         try:
             ids = self.tokenise(self.render("?", image=True), Image.new("RGB", (64, 64)))["input_ids"]
-        except ValueError as error:  # some processors count the images in the text themselves
-            raise SeeWhyError(f"Model {self.name} takes no image through its chat template. ({error})") from error
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            # some processors count the images in the text themselves; others lack a setting that they need
+            raise SeeWhyError(
+                f"Model {self.name} takes no image through its chat template and processor. ({error})"
+            ) from error
         if not (ids == self.image_token_id).any():
             raise SeeWhyError(
                 f"The chat template of model {self.name} leaves the image out: it must write the processor's image "
                 f"token for a content part of type 'image'."
             )
-
-
-@contextmanager
-def _loading(name: str) -> Iterator[None]:
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    except (OSError, ValueError, ImportError) as error:
-        raise SeeWhyError(_why_not_loaded(name, error)) from error
-
-
-def _placed(name_or_path: str | Path) -> str:
-    """The folder or the Hub's name. Raises SeeWhyError for a folder that is not there."""
-    name = str(name_or_path)
-    if name.startswith(("/", ".", "~")) and not Path(name).expanduser().is_dir():
-        raise SeeWhyError(f"There is no model folder {name}. Check model.name_or_path.")
-    return str(Path(name).expanduser()) if name.startswith("~") else name
 
 
 def resolve(device: str, dtype: str) -> tuple[str, torch.dtype]:
@@ -264,27 +250,11 @@ def resolve(device: str, dtype: str) -> tuple[str, torch.dtype]:
     return device, getattr(torch, dtype)
 
 
-def _why_not_loaded(name: str, error: Exception) -> str:
-    text = " ".join(str(error).split())
-    if "torchvision" in text.lower():  # processors that could take videos, and some images in tiles
-        return f"The processor of model {name} needs torchvision, which is not installed: pip install torchvision."
-    if isinstance(error, ModuleNotFoundError) and "Could not import module" in text:
-        return f"transformers could not be imported whole; `seewhy doctor` says which package is broken. ({text[:300]})"
-    if isinstance(error, ImportError):
-        return f"Model {name} needs a package that is not installed. ({text[:300]})"
-    if "safetensors" in text:
-        return (
-            f"Model {name} has no safetensors weights, the only ones that are read (pickled ones can run code). Look "
-            f"for a revision that has them, or write them with save_pretrained() where you trust the file. ({text})"
+def _check_whole(name: str, model: PreTrainedModel, missing: Collection[str]) -> None:
+    """Raise SeeWhyError where the files lack weights: transformers fills them with random numbers."""
+    lacking = sorted(set(missing) & {key for key, _ in model.named_parameters()})
+    if lacking:
+        raise SeeWhyError(
+            f"The weights of model {name} lack {len(lacking)} tensors ({', '.join(lacking[:3])}), which would be "
+            f"random numbers: the files are not whole, or of another model than config.json says. Download it again."
         )
-    if "Unrecognized configuration class" in text or "Unrecognized model" in text:
-        return f"Model {name} is not an image-text-to-text model that transformers knows. ({text[:300]})"
-    if "trust_remote_code" in text:
-        return f"Model {name} runs code of its own: read it, then set model.trust_remote_code to true. ({text[:300]})"
-    if not Path(name).is_dir() and ("offline" in text.lower() or "couldn't connect" in text.lower()):
-        return (
-            f"Model {name} is not on this machine and the Hub cannot be reached. Put its config.json, tokenizer and "
-            f"processor files, chat template and (to run it) *.safetensors into a folder, and set model.name_or_path "
-            f"to that; or fill the cache with `hf download {name}` where there is a connection. ({text[:200]})"
-        )
-    return f"Model {name} could not be loaded: check model.name_or_path and model.revision. ({text[:500]})"

@@ -124,7 +124,7 @@ def check(
         f"prompts. For prompt {reference.prompt.id} ({reference.prompt.text!r}) {findings[wrong[0]].problem}.\n"
         f"  in process: {reference.text!r}\n"
         f"  the server: {text!r}\n"
-        f"What usually causes it: another chat template, or one applied twice (the prompt tokens differ); another "
-        f"preprocessing of images; another dtype (add --dtype {{dtype}} to model.engine.command); the weights of "
-        f"another model. Nothing was sampled."
+        f"What usually causes it: another chat template, or one applied twice (the prompt tokens differ); a "
+        f"model that the server lets think first; another preprocessing of images; another dtype (add "
+        f"--dtype {{dtype}} to model.engine.command); the weights of another model. Nothing was sampled."
     )

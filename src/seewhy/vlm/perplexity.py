@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from seewhy.records import Turn
 from seewhy.vlm.chat import IGNORED, Row, answered, collate, encode_all, move, open_image, special_token_in, token_level
+from seewhy.vlm.image_sizes import of_file
 from seewhy.vlm.loss import answer_logits
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import share, why_not_shared
@@ -59,8 +60,10 @@ def answer_likelihoods(
 def _rows(vlm: VisionLanguageModel, turns: Sequence[Turn], opener: Callable[[str], Image.Image]) -> list[Row]:
     """The training rows of turns about one image, without the tokens that end their answers."""
     image = opener(turns[0].image) if turns[0].image else None
+    with of_file(turns[0].image):
+        prompts = encode_all(vlm, [turn.query for turn in turns], image)
     rows = []
-    for turn, prompt in zip(turns, encode_all(vlm, [turn.query for turn in turns], image), strict=True):
+    for turn, prompt in zip(turns, prompts, strict=True):
         ended = answered(vlm, prompt, turn.answer)
         names = token_level(ended)
         rows.append({name: tensor[:, :-1] if name in names else tensor for name, tensor in ended.items()})

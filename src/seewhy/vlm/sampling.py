@@ -9,7 +9,7 @@ be seen, so that `rejected_text` can refuse it.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import groupby
 
@@ -21,6 +21,7 @@ from seewhy.records import Prompt, Sampling
 from seewhy.storage import digest
 from seewhy.vlm.chat import Row, encode_all, open_image, special_token_in
 from seewhy.vlm.decoding import PlainDecoder, SharedDecoder, can_share
+from seewhy.vlm.image_sizes import of_file, refused_sizes
 from seewhy.vlm.model import VisionLanguageModel
 
 LEAVING = 0.25
@@ -51,6 +52,10 @@ class BatchSampler:
         """Why `text` may not be used as text with this model (a special token or chat marker in it), or None."""
         marker = special_token_in(self.vlm, text)
         return None if marker is None else f"holds {marker!r}, a marker of the model"
+
+    def refused_sizes(self, sizes: Iterable[tuple[int, int]]) -> Mapping[tuple[int, int], str]:
+        """Those of some image sizes (width, height) that the model's processor refuses, with what it says."""
+        return refused_sizes(self.vlm, sizes)
 
     def sample(self, prompts: Sequence[Prompt], sampling: Sampling, seed: int) -> list[list[str]]:
         """`sampling.samples` texts for each prompt, in the prompts' order.
@@ -93,7 +98,8 @@ class BatchSampler:
 
     def _rows(self, group: Sequence[Prompt], sampling: Sampling) -> list[Row]:
         image = self.opener(group[0].image) if group[0].image else None
-        rows = encode_all(self.vlm, [prompt.text for prompt in group], image)
+        with of_file(group[0].image):
+            rows = encode_all(self.vlm, [prompt.text for prompt in group], image)
         for prompt, row in zip(group, rows, strict=True):
             length = row["input_ids"].shape[1]
             if length + sampling.max_new_tokens > self.vlm.max_length:

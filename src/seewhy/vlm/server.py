@@ -11,7 +11,7 @@ stays here without weights, to tell special tokens from text.
 import base64
 import gc
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +30,7 @@ from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
 from seewhy.vlm.server_client import ChatClient
 from seewhy.vlm.server_process import ServerProcess
+from seewhy.vlm.template import switch_of
 
 
 class ServerSampler:
@@ -76,6 +77,10 @@ class ServerSampler:
     def rejected_text(self, text: str) -> str | None:
         """Why `text` may not be used as text with this model (a special token or chat marker in it), or None."""
         return self._loaded().rejected_text(text)
+
+    def refused_sizes(self, sizes: Iterable[tuple[int, int]]) -> Mapping[tuple[int, int], str]:
+        """Those of some image sizes (width, height) that the model's processor refuses, with what it says."""
+        return self._loaded().refused_sizes(sizes)
 
     def sample(self, prompts: Sequence[Prompt], sampling: Sampling, seed: int) -> list[list[str]]:
         """`sampling.samples` texts for each prompt, in the prompts' order: all of them, or SeeWhyError.
@@ -142,6 +147,7 @@ class ServerSampler:
             settings.concurrency, settings.timeout, settings.retries, end_tokens=ends,
             end_texts=tuple(str(vlm.tokenizer.convert_ids_to_tokens(end)) for end in ends),
             max_length=vlm.max_length, started=self._process is not None,
+            template_settings=switch_of(vlm.processor),
         )  # fmt: skip
 
     def _image_url(self, path: str) -> str:

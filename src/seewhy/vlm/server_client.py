@@ -11,15 +11,19 @@ vLLM seeds each request, `transformers serve` its whole process.
 import asyncio
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from types import ModuleType
 from typing import Any
 
+from seewhy.endpoint.completion import ServerFailure
 from seewhy.errors import SeeWhyError
+from seewhy.progress import say
 from seewhy.records import Prompt, Sampling
 from seewhy.storage import digest
+from seewhy.vlm.server_reply import Passing, Refused, Reply, message_of, read_reply
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 """Environment variable with the key of a server that was already running; one that the run started gets none."""
@@ -44,18 +48,6 @@ DIALECTS = tuple(
 
 
 @dataclass(frozen=True)
-class Reply:
-    """What a server answered to one request; `prompt_tokens` is None where it does not say."""
-
-    texts: tuple[str, ...]
-    prompt_tokens: int | None
-
-
-class Refused(SeeWhyError):
-    """The server does not take the request as it is (400 or 422)."""
-
-
-@dataclass(frozen=True)
 class ChatClient:
     """One model of one server. `image_url` gives the URL of the image at a path, whole in a data URL or else."""
 
@@ -73,6 +65,8 @@ class ChatClient:
     started: bool = True
     """Whether the run started the server: then on this machine, without key, proxy or certificate."""
     dialect: Dialect = DIALECTS[-1]
+    template_settings: Mapping[str, Any] = field(default_factory=dict)
+    """Variables of the chat template by which thinking is off, for servers that render prompts themselves."""
 
     def learn(self, prompt: Prompt) -> "ChatClient":
         """This client in the first dialect that the server takes and in which it samples.
@@ -111,7 +105,23 @@ class ChatClient:
                 f"The server at {self.base_url} gave fewer than the {once} answers to prompt {short.id} that it was "
                 f"asked for, which it did before: start the run again, or use another server."
             )
+        self._tell_withheld(
+            [reason for of_prompt in replies for reply in of_prompt for reason in reply.withheld], found
+        )
         return [texts * sampling.samples if once == 1 else texts for texts in found]
+
+    def _tell_withheld(self, reasons: Sequence[str], found: Sequence[Sequence[str]]) -> None:
+        """Say how many texts a refusal or a filter withheld: they are empty. Raises SeeWhyError where all are."""
+        if not reasons:
+            return
+        total, ((reason, _), *_) = sum(map(len, found)), Counter(reasons).most_common(1)
+        told = f"the server at {self.base_url} withheld {len(reasons)} of {total} texts ({reason})"
+        if not any(text for texts in found for text in texts):
+            raise SeeWhyError(
+                f"{told[0].upper()}{told[1:]}: there is nothing to go on with. Switch the filter off, reword the "
+                f"questions, or use another server."
+            )
+        say(f"{told}; they are left empty and dropped")
 
     def replies(self, prompts: Sequence[Prompt], sampling: Sampling, seed: int) -> list[list[Reply]]:
         """The replies to each prompt: one, or one for each sample where the server gives one answer a request."""
@@ -143,7 +153,7 @@ class ChatClient:
             async def one(prompt: Prompt, url: str | None, asked: Sampling, number: int) -> Reply:
                 body = self.body(prompt, url, asked, request_seed(seed, prompt, number))
                 async with slots:
-                    return self._checked(prompt, asked, await self._post(connection, prompt, body))
+                    return await self._asked(connection, prompt, asked, body)
 
             found = await _together(of_group(group) for group in groups)
         return [replies for of_group_ in found for replies in of_group_]
@@ -165,17 +175,30 @@ class ChatClient:
         }
 
     def _beyond_the_protocol(self, sampling: Sampling) -> dict[str, Any]:
+        template = {"chat_template_kwargs": dict(self.template_settings)} if self.template_settings else {}
         if self.dialect.name == "transformers serve":
             settings: dict[str, Any] = {
                 "do_sample": sampling.temperature > 0, "top_k": 0, "num_beams": 1, "repetition_penalty": 1.0,
             }  # fmt: skip
             if self.end_tokens:
                 settings["eos_token_id"] = list(self.end_tokens)
-            return {"generation_config": json.dumps(settings)}
+            return {"generation_config": json.dumps(settings), **template}
         if self.dialect.name == "plain OpenAI":
             return {}
         ends = {"stop_token_ids": list(self.end_tokens)} if self.end_tokens else {}
-        return {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "skip_special_tokens": False, **ends}
+        return {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "skip_special_tokens": False, **ends, **template}
+
+    async def _asked(self, connection: Any, prompt: Prompt, asked: Sampling, body: dict[str, Any]) -> Reply:
+        """The reply to one request, which is sent again where what went wrong inside a reply may pass."""
+        for attempt in range(self.retries + 1):
+            answer = await self._post(connection, prompt, body)
+            try:
+                return self._checked(prompt, asked, answer)
+            except Passing:
+                if attempt == self.retries:
+                    raise
+                await asyncio.sleep(min(8.0, 0.5 * 2**attempt))
+        raise AssertionError("the last attempt returns or raises")
 
     async def _post(self, connection: Any, prompt: Prompt, body: dict[str, Any]) -> str:
         openai = _import_openai()
@@ -183,7 +206,7 @@ class ChatClient:
         try:
             raw = await ask(model=self.model, messages=body["messages"], extra_body=body)
         except openai.APIStatusError as error:
-            raise self._refusal(error.status_code, error.response.text, prompt) from error
+            raise self._refusal(error.status_code, message_of(error.response.text), prompt) from error
         except openai.APITimeoutError as error:
             raise SeeWhyError(
                 f"The server at {self.base_url} did not answer prompt {prompt.id} within {self.timeout:g} seconds, "
@@ -197,7 +220,7 @@ class ChatClient:
         return raw.http_response.text
 
     def _refusal(self, status: int, said: str, prompt: Prompt) -> SeeWhyError:
-        where, said = f"The server at {self.base_url}", _message_of(said)
+        where = f"The server at {self.base_url}"
         if status in (401, 403):
             return SeeWhyError(f"{where} refuses the key ({status}: {said}): set {KEY_VARIABLE} to one that it takes.")
         if status == 404:
@@ -206,12 +229,12 @@ class ChatClient:
                 f"model, or correct model.engine.base_url, which mostly ends in /v1, and model.engine.served_name."
             )
         if status == 429:
-            return SeeWhyError(
+            return Passing(
                 f"{where} is asked too often, even after {self.retries} retries (429: {said}): lower "
                 f"model.engine.concurrency, and start the run again: it goes on where it stopped."
             )
         if status >= 500:
-            return SeeWhyError(
+            return Passing(
                 f"{where} failed at prompt {prompt.id}, even after {self.retries} retries ({status}: {said}): look at "
                 f"its log, and start the run again: it goes on where it stopped."
             )
@@ -222,30 +245,26 @@ class ChatClient:
         return Refused(f"{where} does not take prompt {prompt.id} ({status}: {said}).")
 
     def _checked(self, prompt: Prompt, asked: Sampling, answer: str) -> Reply:
-        """A reply, or SeeWhyError where it is malformed, of another model, or to a prompt that was too long."""
-        try:
-            body = json.loads(answer)
-            texts = tuple(choice["message"]["content"] for choice in body["choices"])
-            if not texts or not all(isinstance(text, str) for text in texts):
-                raise ValueError("no text in it")
-            counted = (body.get("usage") or {}).get("prompt_tokens")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        """A reply, or SeeWhyError where it is malformed, an error, a thought alone, of another model, or to a prompt
+        that was too long. `Passing` is what may not happen again."""
+        where = f"The server at {self.base_url}"
+        reply, named = read_reply(answer, where, prompt.id, lambda failure: self._failure(failure, prompt))
+        if named and named != self.model and not named.startswith(f"{self.model}@"):
             raise SeeWhyError(
-                f"The server at {self.base_url} answered prompt {prompt.id} with something that is no chat completion "
-                f"({error!r}): {answer[:300]!r}. Check model.engine.base_url, and what stands before the server."
-            ) from error
-        named = body.get("model")
-        if named and named != self.model and not str(named).startswith(f"{self.model}@"):
-            raise SeeWhyError(
-                f"The server at {self.base_url} answers as model {named!r}, not {self.model!r}: start it for that "
+                f"{where} answers as model {named!r}, not {self.model!r}: start it for that "
                 f"model, or, if it is that one under another name, set model.engine.served_name."
             )
+        counted = reply.prompt_tokens
         if self.max_length and counted and counted + asked.max_new_tokens > self.max_length:
             raise SeeWhyError(
                 f"Prompt {prompt.id} has {counted} tokens, and {asked.max_new_tokens} more do not fit into the "
                 f"{self.max_length} of model {self.model}: shorten it or lower max_new_tokens."
             )
-        return Reply(tuple(self._stripped(text) for text in texts[: asked.samples]), counted)
+        return replace(reply, texts=tuple(self._stripped(text) for text in reply.texts[: asked.samples]))
+
+    def _failure(self, failure: ServerFailure, prompt: Prompt) -> SeeWhyError:
+        """An error that came with status 200, as the error that it is."""
+        return self._refusal(failure.status or 500, failure.said, prompt)
 
     def _stripped(self, text: str) -> str:
         text = text.strip()
@@ -268,17 +287,6 @@ async def _together(work: Iterable[Any]) -> list[Any]:
         first = failed.exceptions[0]
         raise first from first.__cause__
     return [task.result() for task in tasks]
-
-
-def _message_of(said: str) -> str:
-    """What a server says in an error's body, on one line and not too long."""
-    try:
-        body = json.loads(said)
-        inner = body.get("error") or body.get("detail") or body
-        text = inner.get("message", inner) if isinstance(inner, dict) else inner
-    except (ValueError, AttributeError):
-        text = said
-    return " ".join(str(text).split())[:400] or "without a word"
 
 
 def _import_openai() -> ModuleType:

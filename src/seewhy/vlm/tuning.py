@@ -6,15 +6,16 @@ Deviations from the research code:
    marker, written last, is there and names this very plan.
 2. The adapter is merged in float32, and the merge is checked on real rows (adapter.py).
 3. Turns without an image (replay) stand in the same batches as those with one.
+4. A step is cut into micro-batches after its turns are drawn, and its loss is divided by what all of them hold, so that
+   `micro_batch_size` changes memory and time alone.
 
     tune(vlm, turns, config.tune, folder, seed)    # writes folder/adapter and folder/model
 """
 
 import json
-import math
 import shutil
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -40,10 +41,14 @@ from seewhy.vlm.learner import learner_of, load_trained, save_trained
 from seewhy.vlm.loss import answer_logits, answer_loss, answers_of
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import attend, why_not_shared
-from seewhy.vlm.schedule import Schedule
+from seewhy.vlm.saving import check_saveable
+from seewhy.vlm.schedule import MicroBatches, Schedule
 
 MARKER = "complete"
 """File that ends a checkpoint; it holds what the checkpoint hangs on, as JSON."""
+
+MICRO_BATCHES = "micro_batches"
+"""Under which a step's batches reach the trainer."""
 
 SHARING_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 5e-2}
 """Largest difference of a logit that sharing the image may make, relative to the largest logit."""
@@ -63,16 +68,17 @@ def tune(
     and returns the latter. For method "qlora" `vlm` is one that was loaded in 4 bits.
 
     Started again on the same folder it goes on from its last checkpoint. `vlm` is used up: load the result. Raises
-    SeeWhyError, naming the turn, for a text with a special token in it, and for no turns and for tuning that changed
-    nothing. Turns that are too long for the model are left out, with a warning (fitting.py).
+    SeeWhyError, naming the turn, for a text with a special token in it, for no turns, for a model that could not be
+    saved (saving.py), and for tuning that changed nothing. Turns that are too long are left out, with a warning.
 
     With `share_image` the turns of one image stand behind it in one sequence (prefix.py): the same gradients for less
     work, checked on real rows before the first step.
     """
     turns = fitting(vlm, turns, opener)
+    check_saveable(vlm.name, vlm.model, vlm.processor)
     dtype = vlm.model.dtype
     schedule = Schedule(
-        vlm, turns, pairs=_micro(config), epochs=config.epochs, changes=config.augment, seed=seed,
+        vlm, turns, pairs=config.batch_size, epochs=config.epochs, changes=config.augment, seed=seed,
         share_image=share_image, opener=opener,
     )  # fmt: skip
     rows = [attend(move(row, vlm), vlm.model) for turn in turns[:2] for row in schedule.rows([turn], None)]
@@ -87,8 +93,10 @@ def tune(
             config.loss_per,
             model=learner.model,
             args=_arguments(vlm.device, dtype, config, len(schedule), checkpoints.folder, seed),
-            train_dataset=schedule,
-            data_collator=lambda batches: collate([row for rows in batches for row in rows], vlm.pad_token_id, "right"),
+            train_dataset=MicroBatches(schedule, _micro(config)),
+            data_collator=lambda steps: {
+                MICRO_BATCHES: [collate(rows, vlm.pad_token_id, "right") for step in steps for rows in step]
+            },
             callbacks=[_ProgressCallback()],
         )
         trainer.remove_callback(PrinterCallback)
@@ -195,6 +203,25 @@ class _CheckpointedTrainer(Trainer):
         self.loss_per: Literal["token", "answer"] = loss_per
         self.model_accepts_loss_kwargs = True  # the loss is divided by all the tokens of an optimizer step, or answers
 
+    def get_batch_samples(
+        self, epoch_iterator: Iterator, num_batches: int, device: torch.device
+    ) -> tuple[list, torch.Tensor | int | None]:
+        """One step, and the tokens, or answers, in all its micro-batches."""
+        step = next(epoch_iterator)
+        return [step], self._get_num_items_in_batch(step[MICRO_BATCHES], device)
+
+    def training_step(
+        self, model: Any, inputs: Mapping[str, Any], num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
+        """Gradients accumulate over a step's micro-batches."""
+        total = torch.zeros((), device=self.args.device)
+        for batch in inputs[MICRO_BATCHES]:
+            total += super().training_step(model, batch, num_items_in_batch)
+        return total
+
+    def floating_point_ops(self, inputs: Mapping[str, Any]) -> int:
+        return sum(int(super(_CheckpointedTrainer, self).floating_point_ops(b)) for b in inputs[MICRO_BATCHES])
+
     def compute_loss(
         self,
         model: Any,
@@ -237,20 +264,17 @@ def _micro(config: TuneConfig) -> int:
 
 
 def _arguments(
-    device: torch.device, dtype: torch.dtype, config: TuneConfig, batches: int, folder: Path, seed: int
+    device: torch.device, dtype: torch.dtype, config: TuneConfig, steps: int, folder: Path, seed: int
 ) -> TrainingArguments:
     on_gpu = device.type == "cuda"
-    accumulated = config.batch_size // _micro(config)
-    steps = math.ceil(batches / accumulated)
     arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=1,  # the schedule holds them all
-        per_device_train_batch_size=1,  # an item of the schedule is a batch
-        gradient_accumulation_steps=accumulated,
+        per_device_train_batch_size=1,  # an item of the schedule is a step, with its micro-batches
         train_sampling_strategy="sequential",
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
-        lr_scheduler_type="cosine",
+        lr_scheduler_type=config.schedule,
         warmup_steps=int(steps * config.warmup),
         optim="adamw_torch",
         bf16=dtype == torch.bfloat16,

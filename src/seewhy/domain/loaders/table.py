@@ -1,6 +1,7 @@
 """A table of images: CSV, JSONL or Parquet with columns image, label, split; paths relative to the table's folder.
 
-Further columns are passed over. Labels are taken as they are written, apart from white space.
+A column `group`, where there is one, names what images have in common (a lesion, a patient, a leaf). Further columns
+are passed over. Labels are taken as they are written, apart from white space.
 """
 
 import csv
@@ -17,6 +18,7 @@ from seewhy.domain.problems import clean, nearest, path_problem
 from seewhy.errors import SeeWhyError
 
 COLUMNS = ("image", "label", "split")
+GROUP = "group"
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 
 
@@ -54,7 +56,7 @@ def read_table(path: Path) -> tuple[list[Row], list[str]]:
                 problems.append(f"{where}: image '{image}' is listed before, at {seen[image]}; keep one of the rows.")
                 continue
             seen[image] = where
-            rows.append(Row(image, clean(label), split, f"{where} ({image})"))
+            rows.append(Row(image, clean(label), split, f"{where} ({image})", _group(record.get(GROUP))))
     return rows, problems
 
 
@@ -94,9 +96,16 @@ def _read_csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    _check_columns(path, pq.read_schema(path).names)
-    for number, record in enumerate(pq.read_table(path, columns=list(COLUMNS)).to_pylist(), 1):
+    names = pq.read_schema(path).names
+    _check_columns(path, names)
+    wanted = [*COLUMNS, *([GROUP] if GROUP in names else [])]
+    for number, record in enumerate(pq.read_table(path, columns=wanted).to_pylist(), 1):
         yield f"row {number}", record
+
+
+def _group(value: Any) -> str:
+    """A group as text, whatever it is numbered or named by; empty where there is none."""
+    return "" if value is None else str(value).strip()
 
 
 def _check_columns(path: Path, found: Any) -> None:

@@ -1,0 +1,269 @@
+"""The ways in which the name of a class is written or said, and where a text does so: as in `words`, hyphens open, closed
+or none; in other words of the label; and a lone letter or number where it is no article and no quantity.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from seewhy.domain.phrases import COLOURS
+from seewhy.domain.words import NUMBERS, Tokens, name_key, other_forms, spelt, tokenise, word_set
+
+Words = tuple[str, ...]
+
+_CLOSED = 8
+"""Letters from which a word may be written as two: "bull mastiff" for bullmastiff."""
+_MOST_FORMS = 200
+_GAP = 9
+"""Words between the two halves of a label that is said in other words, at most."""
+_THING = 2
+"""Words that may follow the first half, as in "tomato LEAF is healthy" for the label "tomato healthy"."""
+
+STATES = word_set(
+    "healthy unhealthy normal abnormal diseased infected uninfected infested benign malignant ripe unripe overripe rotten "
+    "spoiled mouldy fresh stale dry wet raw cooked uncooked open closed broken unbroken damaged undamaged intact defective "
+    "faulty cracked uncracked scratched bent dented worn corroded rusty clean dirty empty full occupied vacant positive "
+    "negative parasitized parasitised parasitic dead alive mature immature inflamed blurred blurry genuine fake counterfeit "
+    "contaminated burnt burned melted frozen peeled unpeeled sliced whole"
+)
+"""Words that say how a thing is, not what: a class that starts or ends with one is also said as "<thing> is <state>"."""
+_COPULAS = word_set("is are was were looks look appears appear seems seem remains remain")
+_LINKS = word_set(
+    "with shows show showing shown has have having had is are was were be been being appears appear seems looks look to by from of "
+    "in due the a an this some clear clearly typical characteristic severe mild moderate likely probably most very visible obvious "
+    "early-stage infected affected attacked damaged diseased covered suffering suffers suffer suffered caused afflicted infested "
+    "signs sign symptoms symptom evidence exhibits exhibit exhibiting displays display displaying presents presenting contains "
+    "containing consistent indicative suggestive suggesting disease damage infection that which and acute bilateral unilateral "
+    "focal"
+)
+"""Words between the halves of "leaf with late blight": "leaf shows clear signs of late blight"."""
+_NOT_BEFORE_STATE = word_set(
+    "not no never neither nor un non hardly less than but like unlike if would could might may whether than other another "
+    "without as"
+)
+_FUNCTION = word_set(
+    "is was are were because since as due and or nor with in on at from based given but which that than by here if has "
+    "looks appears seems vs versus"
+)
+"""Words that no article and no quantity stands before."""
+_DESIGNATORS = word_set(
+    "class letter option answer type grade category label choice group digit number numeral figure stage level code model series "
+    "character symbol sign variant phase"
+)
+_ARTICLES = frozenset(["a", "an", "the", "is", "as", "called", "named"])
+_WEAK = frozenset(["a", "i", "one", "an"])
+"""Letters and numbers that are common words of English too."""
+_UNITS = word_set(
+    "feet foot ft m metres meters km kilometres kilometers miles mile mi inches inch cm mm kg g lb lbs pounds tons tonnes hours "
+    "hour minutes seconds years year days people passengers seats mph kmh kts knots pixels px percent dollars degrees"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A spelling of a label, folded. `label` is None for a phrase that holds a label's word and names nothing."""
+
+    label: str | None
+    words: Words
+    own_stops: bool = False
+    """The label itself holds a comma or bracket, so its words may stand in several clauses."""
+    alone: bool = False
+    """A lone letter, number or function word, that counts only where it can be nothing else."""
+
+
+class Forms:
+    """An index of spellings, by their letters without the spaces."""
+
+    def __init__(self) -> None:
+        self._forms: dict[str, Form] = {}
+        self._longest: dict[str, int] = {}
+
+    def __contains__(self, words: Words) -> bool:
+        return _letters(words) in self._forms
+
+    def add(self, form: Form) -> None:
+        """Add a spelling, unless another has the same letters."""
+        words = form.words
+        if words and self._forms.setdefault(_letters(words), form) is form:
+            most = len(words) + sum(len(word) >= _CLOSED for word in words)
+            starts = {words[0], _letters(words[:2]), _letters(words[:3])}
+            if words[0].isalpha():
+                starts |= {words[0][:cut] for cut in range(3, len(words[0]) - 2)}
+            for start in starts:
+                self._longest[start] = max(self._longest.get(start, 0), most)
+
+    def longest(self, words: Sequence[str], tokens: Tokens, start: int) -> tuple[int, Form] | None:
+        """The longest spelling that starts at a word: (end, form)."""
+        most = self._longest.get(words[start], 0)
+        if not most or not tokens.may_start[start]:
+            return None
+        letters, found = "", None
+        for end in range(start + 1, min(start + most, len(words)) + 1):
+            letters = _letters((letters, words[end - 1])) if letters else words[start]
+            form = self._forms.get(letters)
+            if form is not None and tokens.may_end[end - 1] and _stands(form, words, tokens, start, end):
+                found = (end, form)
+        return found
+
+
+class Frames:
+    """Labels of two halves, that may be said with other words between them: "leaf with late blight", "healthy leaf"."""
+
+    def __init__(self) -> None:
+        self._heads = Forms()
+        self._head: dict[Words, Words] = {}  # each spelling of a first half -> the first half
+        self._tails: dict[tuple[Words, bool], dict[str, str]] = defaultdict(dict)
+        self._longest: dict[tuple[Words, bool], int] = defaultdict(int)
+
+    def add(self, label: str, head: Words, tail: Words, *, state: bool) -> None:
+        """Add the frame "<head> shows <tail>", or with `state` "<head> is <tail>"."""
+        for form in (head, *other_forms(head)):
+            if self._head.setdefault(form, head) == head:
+                self._heads.add(Form("", form))
+        for form in (tail, *other_forms(tail)):
+            self._tails[head, state].setdefault(_letters(form), label)
+            self._longest[head, state] = max(self._longest[head, state], len(form) + 1)
+
+    def longest(self, words: Sequence[str], tokens: Tokens, start: int) -> tuple[int, Form] | None:
+        """The label said in other words from this word on: (end, form)."""
+        head = self._heads.longest(words, tokens, start)
+        if head is None:
+            return None
+        end, first = head[0], self._head[head[1].words]
+        found = self._linked(words, tokens, end, first) or self._stated(words, tokens, end, first)
+        return found and (found[0], Form(found[1], tuple(words[start : found[0]]), own_stops=True))
+
+    def _linked(self, words: Sequence[str], tokens: Tokens, end: int, head: Words) -> tuple[int, str] | None:
+        if not (tails := self._tails.get((head, False))):
+            return None
+        linked = next((at for at in range(end, min(end + _THING + 1, len(words))) if words[at] in _LINKS), end)
+        if (linked > end and any(tokens.marks[end : linked + 1])) or _NOT_BEFORE_STATE.intersection(words[end:linked]):
+            return None
+        for at in range(linked, min(linked + _GAP, len(words))):
+            if (tokens.marks[at] not in ("", ":", ",", "(")) or (tokens.marks[at] and at != end):
+                return None
+            if (at > end or tokens.marks[at]) and (found := self._tail(words, tokens, at, tails, (head, False))):
+                return found
+            if words[at] not in _LINKS:
+                return None
+        return None
+
+    def _stated(self, words: Sequence[str], tokens: Tokens, end: int, head: Words) -> tuple[int, str] | None:
+        if not (tails := self._tails.get((head, True))):
+            return None
+        verb = next((at for at in range(end, min(end + _THING + 1, len(words))) if words[at] in _COPULAS), None)
+        if verb is None or any(tokens.marks[end + 1 : verb + 1]):
+            return None
+        if _FUNCTION.intersection(words[end:verb]) or _NOT_BEFORE_STATE.intersection(words[end:verb]):
+            return None
+        for at in range(verb + 1, min(verb + _GAP, len(words))):
+            if tokens.marks[at] not in ("", ",") or words[at] in _NOT_BEFORE_STATE:
+                return None
+            found = self._tail(words, tokens, at, tails, (head, True))
+            if found and (found[0] == len(words) or tokens.marks[found[0]] or words[found[0]] in _FUNCTION):
+                return found
+        return None
+
+    def _tail(
+        self, words: Sequence[str], tokens: Tokens, start: int, tails: dict[str, str], key: tuple[Words, bool]
+    ) -> tuple[int, str] | None:
+        found, most = None, self._longest[key]
+        for end in range(start + 1, min(start + most, len(words)) + 1):
+            if any(tokens.marks[start + 1 : end]):
+                break
+            label = tails.get(_letters(words[start:end]))
+            if label is not None and tokens.may_end[end - 1]:
+                found = (end, label)
+        return found
+
+
+def spellings(name: str, label: str | None) -> Iterator[Form]:
+    """The name's own spelling first, then its plurals, possessives and the like."""
+    key = name_key(name)
+    stops = any(tokenise(name).marks[1:-1])
+    alone = len(key) == 1 and ((len(key[0]) == 1 and key[0].isascii()) or key[0] in NUMBERS or key[0] in _WEAK)
+    yield Form(label, key, stops, alone)
+    if alone:
+        return
+    possessive = {spelt(word) for word in re.findall(r"(\w+)['\u2019]s", name.casefold())}
+    forms = other_forms(tuple(word + "s" if word in possessive else word for word in key)) if possessive else ()
+    for number, form in enumerate((*other_forms(key), *forms)):
+        if number > _MOST_FORMS:
+            return
+        yield Form(label, form, stops)
+
+
+def said_otherwise(name: str) -> Iterator[tuple[Words, Words, bool]]:
+    """(head, tail, whether the tail is a state) of each way to part a name in halves that other words may join."""
+    key = name_key(name)
+    for at in range(1, len(key) - 1):
+        if key[at] == "with":
+            yield key[:at], key[at + 1 :], False
+    parts = [part for part in (name_key(part) for part in re.split(r"__+| - |: ", name)) if part]
+    if len(parts) == 2:
+        yield parts[0], parts[1], False
+        if parts[1][:1] == parts[0][:1] and len(parts[1]) > 1:  # "Apple___Apple_scab"
+            yield parts[0], parts[1][1:], False
+    if len(key) > 1 and key[0] in STATES:
+        yield key[1:], key[:1], True
+    if len(key) > 1 and key[-1] in STATES:
+        yield key[:-1], key[-1:], True
+
+
+def turned(name: str) -> Words | None:
+    """ "healthy tomato" for a class called "tomato healthy", "apple scab" for "Apple___Apple_scab", else None."""
+    key = name_key(name)
+    if len(key) > 2 and key[0] == key[1] and "__" in name:
+        return key[1:]
+    return (key[-1], *key[:-1]) if len(key) > 1 and key[-1] in STATES and key[0] not in STATES else None
+
+
+def counts_alone(words: Sequence[str], tokens: Tokens, at: int) -> bool:
+    """Whether a lone letter or number is a name there, and no article, pronoun or quantity."""
+    word = words[at]
+    before = words[at - 1] if at and not tokens.marks[at].strip(":(") else ""
+    after = words[at + 1] if at + 1 < len(words) and not tokens.marks[at + 1] else ""
+    if before in _DESIGNATORS:
+        return True
+    if word in _WEAK:
+        weak = word != "a" and before not in _ARTICLES and bool(before)
+        return (not after or after in _FUNCTION) and not weak and not (word == "i" and after)
+    return not after or after in _FUNCTION or after in _DESIGNATORS or before in ("a", "an") or after.endswith("ed")
+
+
+def is_measure(words: Sequence[str], end: int) -> bool:
+    """Whether a name that ends in a number is one of a measure: "737-800 feet"."""
+    return end < len(words) and words[end] in _UNITS and (words[end - 1].isdigit() or words[end - 1] in NUMBERS)
+
+
+def _letters(words: Iterable[str]) -> str:
+    """Words without the spaces, but for those between numbers."""
+    text = ""
+    for word in words:
+        text += "-" + word if text and text[-1].isdigit() and word[0].isdigit() else word
+    return text
+
+
+def _stands(form: Form, words: Sequence[str], tokens: Tokens, start: int, end: int) -> bool:
+    """Whether words that have a spelling's letters are it: in one clause, and parted where its words are, or by hyphens."""
+    if not form.own_stops:
+        for at in range(start + 1, end):
+            if tokens.marks[at] and not (tokens.marks[at] == "(" and words[at].isdigit()):  # "Coupe (2012)"
+                return False
+    if form.words == tuple(words[start:end]):
+        return not form.alone or counts_alone(words, tokens, start)
+    borders, at = {0: ""}, 0
+    for word in form.words:
+        at += len(word)
+        borders[at] = word
+    at = 0
+    for i in range(start, end - 1):
+        at += len(words[i])
+        if at in borders or tokens.joined[i + 1]:
+            continue
+        whole = next((word for place, word in sorted(borders.items()) if place > at), "")
+        pieces = (words[i], words[i + 1])
+        if len(whole) < _CLOSED or min(map(len, pieces)) < 3 or words[i] in COLOURS:
+            return False
+    return True

@@ -1,0 +1,61 @@
+"""Error rates of label matcher and concept finder on hand-written answers: ours, and those that lie beside the repository."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seewhy.domain.labels import LabelMatcher
+from seewhy.domain.sentence_check import sentence_problems
+from seewhy.proof.explanation import StatedConcepts
+from answers import ALIASES, ANSWERS, LABELS
+
+SHARED = next((p / "shared/data/answers" for p in Path(__file__).parents if (p / "shared/data/answers").is_dir()), None)
+needs_shared = pytest.mark.skipif(SHARED is None, reason="no folder shared/data/answers beside or above the repository")
+MATCHERS = {name: LabelMatcher(labels, ALIASES.get(name)) for name, labels in LABELS.items()}
+
+
+@pytest.mark.parametrize(("labels", "text", "label"), ANSWERS, ids=[text[:50] for _, text, _ in ANSWERS])
+def test_an_answer_names_what_a_reader_takes_from_it(labels: str, text: str, label: str | None):
+    matcher = MATCHERS[labels]
+    assert [name for name in LABELS[labels] if matcher.is_correct(text, name)] == ([label] if label else [])
+
+
+@pytest.mark.parametrize("labels", LABELS)
+def test_every_label_sentence_passes_its_own_matcher(labels: str):
+    assert sentence_problems(LABELS[labels], ALIASES.get(labels, {}), {}) == []
+
+
+@needs_shared
+def test_shared_answers_are_read_right():
+    sets = _read("label_sets.json")
+    matchers = {name: LabelMatcher(some["labels"], some["aliases"]) for name, some in sets.items()}
+    rows = _rows("labels.jsonl")
+    named = [matchers[row["labels"]].is_correct(row["text"], row["label"]) for row in rows]
+    false = [row["text"] for row, yes in zip(rows, named, strict=True) if yes and not row["names_it"]]
+    missed = [row["text"] for row, yes in zip(rows, named, strict=True) if row["names_it"] and not yes]
+    positives = sum(row["names_it"] for row in rows)
+    assert len(false) <= 0.03 * (len(rows) - positives), false
+    assert len(missed) <= 0.10 * positives, missed
+
+
+@needs_shared
+def test_concepts_of_shared_sentences_are_found():
+    bank, rows = _read("bank.json"), _rows("concepts.jsonl")
+    stated = StatedConcepts(bank["bank"], bank["names"])
+    found = [set(stated(row["text"])) for row in rows]
+    false = [row["text"] for row, some in zip(rows, found, strict=True) if some - set(row["states"])]
+    missed = [row["text"] for row, some in zip(rows, found, strict=True) if set(row["states"]) - some]
+    assert len(false) <= 0.03 * len(rows), false
+    assert len(missed) <= 0.15 * len(rows), missed
+
+
+def _read(name: str) -> Any:
+    assert SHARED is not None
+    return json.loads((SHARED / name).read_text(encoding="utf-8"))
+
+
+def _rows(name: str) -> list[dict[str, Any]]:
+    assert SHARED is not None
+    return [json.loads(line) for line in (SHARED / name).read_text(encoding="utf-8").splitlines()]

@@ -1,0 +1,136 @@
+"""A run folder that comes from somebody else is data: it is read, and nothing in it is obeyed."""
+
+import json
+import shlex
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from fixtures_data import image_folder, tiny_encoder
+from seewhy import explainer, loop
+from seewhy.cli import main
+from seewhy.config import (
+    DataConfig,
+    DescribeConfig,
+    EngineConfig,
+    EvaluateConfig,
+    ModelConfig,
+    RunConfig,
+    SelectConfig,
+)
+from seewhy.errors import SeeWhyError
+from seewhy.recorded import recorded_config
+from seewhy.run_folder import RunFolder
+from tiny import tiny_llava
+
+EVIL = """
+from pathlib import Path
+from transformers import LlavaConfig
+Path({sentinel!r}).touch()
+class EvilConfig(LlavaConfig):
+    pass
+"""
+
+
+@pytest.fixture
+def sentinel(tmp_path: Path) -> Path:
+    return tmp_path / "code was run"
+
+
+@pytest.fixture
+def received(tmp_path: Path, sentinel: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run without rounds whose manifest asks for all that could run code, and whose model brings some."""
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    root = image_folder(tmp_path / "data", train=1, test=1)
+    run = tmp_path / "run"
+    for folder in (root / "model", run / "stages/round-1/model/model"):
+        tiny_llava(folder)
+        (folder / "evil.py").write_text(EVIL.format(sentinel=str(sentinel)))
+        settings = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**settings, "auto_map": {"AutoConfig": "evil.EvilConfig"}}))
+    touch = f"{shlex.quote(sys.executable)} -c {shlex.quote(f'open({str(sentinel)!r}, chr(119))')} {{port}}"
+    config = RunConfig(
+        output=str(run),
+        rounds=0,
+        data=DataConfig(source=str(root / "images"), concepts=str(root / "concepts.yaml"), noun="bird"),
+        model=ModelConfig(
+            name_or_path=str(root / "model"), device="cpu", batch_size=8, trust_remote_code=True,
+            engine=EngineConfig(kind="server", command=touch, start_timeout=5),
+        ),
+        describe=DescribeConfig(prompts_per_image=1, samples_per_prompt=1, max_new_tokens=6),
+        select=SelectConfig(encoder=str(tiny_encoder(root / "encoder"))),
+        evaluate=EvaluateConfig(max_new_tokens=6, bootstrap=10, consistency=False, fluency=False),
+    )  # fmt: skip
+    folder = RunFolder(run, seed=0, shard_size=4)
+    with folder.lock():
+        folder.check([], config=asdict(config))
+    return run
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> str:
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "photo.png")
+    return str(tmp_path / "photo.png")
+
+
+def test_explain_runs_no_code_of_a_received_run(received: Path, photo: str, sentinel: Path, capsys: Any):
+    for base in (False, True):
+        explainer.explain(str(received), [photo], samples=1, base=base)
+    assert not sentinel.exists()
+    assert "add --trust_remote_code true" in " ".join(capsys.readouterr().err.split())
+
+
+def test_evaluate_starts_no_program_of_a_received_run(received: Path, sentinel: Path, capsys: Any):
+    metrics = loop.evaluate(str(received), "test")
+    assert not sentinel.exists()
+    assert metrics["base"]["n"] > 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "answer in this process now" in said
+    assert "--engine.command COMMAND" in said
+
+
+def test_who_opens_it_may_allow_it(received: Path, photo: str, sentinel: Path):
+    assert (
+        main(["explain", str(received), photo, "--samples", "1", "--trust_remote_code", "true"]) == 1
+    )  # it is no model
+    assert sentinel.exists()
+    sentinel.unlink()
+    command = recorded_command(received)
+    options = ["--engine.command", command, "--engine.start_timeout", "5"]
+    assert main(["evaluate", str(received), *options]) == 1  # it is no server
+    assert sentinel.exists()
+
+
+def recorded_command(run: Path) -> str:
+    return json.loads((run / "manifest.json").read_text())["config"]["model"]["engine"]["command"]
+
+
+def test_no_image_goes_to_a_server_that_a_run_folder_names(received: Path, monkeypatch: pytest.MonkeyPatch):
+    manifest = json.loads((received / "manifest.json").read_text())
+    manifest["config"]["model"]["engine"]["base_url"] = "http://stranger.example/v1"
+    (received / "manifest.json").write_text(json.dumps(manifest))
+    monkeypatch.setattr("seewhy.vlm.server.ChatClient", lambda *_, **__: pytest.fail("a server was asked"))
+    loop.evaluate(str(received), "test")
+    engine = EngineConfig(kind="server", base_url="http://localhost:1/v1")
+    assert recorded_config(received, engine=engine).model.engine == engine
+
+
+def test_all_else_is_as_recorded(tmp_path: Path):
+    config = RunConfig(output="elsewhere", rounds=3, model=ModelConfig(batch_size=3, dtype="bfloat16"))
+    folder = RunFolder(tmp_path, seed=0, shard_size=4)
+    with folder.lock():
+        folder.check([], config=asdict(config))
+    assert recorded_config(tmp_path) == replace(config, output=str(tmp_path))
+    with pytest.raises(SeeWhyError, match="is no run folder"):
+        recorded_config(tmp_path / "nothing")
+
+
+def test_one_module_alone_restores_the_settings_of_a_manifest():
+    """Every other would have to think of this again."""
+    source = Path(loop.__file__).parent
+    using = {p.name for p in source.rglob("*.py") if "restore_config" in p.read_text(encoding="utf-8")}
+    assert using == {"settings.py", "recorded.py"}
