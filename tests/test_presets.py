@@ -57,7 +57,7 @@ def test_a_setting_is_what_the_method_says(name: str) -> None:
 
 
 def test_the_paper_by_hand() -> None:
-    """What the issue of the paper's settings is about, written out once more."""
+    """Where the paper leaves our defaults, and its best-known values, written out once more."""
     config = preset_config("paper")
     select, synthesise, tune, sample = config.select, config.synthesise, config.tune, config.sample
     assert (config.preset, config.rounds, config.keep_going, config.start_from) == ("paper", 4, True, "previous")

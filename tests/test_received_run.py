@@ -52,7 +52,7 @@ def received(tmp_path: Path, sentinel: Path, monkeypatch: pytest.MonkeyPatch) ->
         (folder / "evil.py").write_text(EVIL.format(sentinel=str(sentinel)))
         settings = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps({**settings, "auto_map": {"AutoConfig": "evil.EvilConfig"}}))
-    touch = f"{shlex.quote(sys.executable)} -c {shlex.quote(f'open({str(sentinel)!r}, chr(119))')}"
+    touch = f"{shlex.quote(sys.executable)} -c {shlex.quote(f'open({str(sentinel)!r}, chr(119))')} {{port}}"
     config = RunConfig(
         output=str(run),
         rounds=0,

@@ -1,15 +1,19 @@
 """Outputs made with other settings are never reused silently, and never lost."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from run_folders import ITEMS, Row, chain, fill, never, opened, rows, tree
+from seewhy import storage
 from seewhy.errors import SeeWhyError
-from seewhy.run_folder import Stage, read_manifest
+from seewhy.run_folder import RunFolder, Stage, read_manifest, read_records
 
 
 def test_a_fingerprint_follows_from_name_settings_and_inputs() -> None:
@@ -66,6 +70,113 @@ def test_discarding_takes_partial_folders_and_stages_no_longer_asked_for(tmp_pat
     discarded = tmp_path / "discarded/1/stages/round-1"
     assert sorted(path.name for path in discarded.iterdir()) == ["model.partial", "predictions"]
     assert set(read_manifest(tmp_path)["stages"]) == {"describe", "round-1/model"}
+
+
+def base_chain(seed: int = 0) -> list[Stage]:
+    """As in a run: no output of `base` itself lies in its folder, but those of the stages that measure it."""
+    base = Stage("base", {"model": {"seed": seed}})
+    predictions, model = Stage("base/predictions-test", {}, (base,)), Stage("round-1/model", {}, (base,))
+    return [base, predictions, model, Stage("round-1/predictions-test", {}, (model,))]
+
+
+def fill_base(path: Path, stages: list[Stage], **options: Any) -> RunFolder:
+    folder = opened(path, *stages, **options)
+    for stage in (stages[1], stages[3]):
+        folder.records(stage, Row, ITEMS, rows)
+    folder.folder(stages[2], lambda partial: (partial / "weights").write_text("tuned"))
+    folder.write_json("metrics.json", {})
+    return folder
+
+
+@pytest.mark.parametrize("options", [{}, {"seed": 1}, {"shard_size": 4}])
+def test_a_stale_base_is_set_aside_with_all_that_lies_below_it(tmp_path: Path, options: dict[str, Any]) -> None:
+    fill_base(tmp_path, base_chain())
+    before = tree(tmp_path)
+    changed = base_chain(seed=1)
+    with pytest.raises(SeeWhyError, match=r"\nStale because of this: base/predictions-test, round-1/model, "):
+        opened(tmp_path, *changed, **options)
+    fill_base(tmp_path, changed, discard_stale=True, **options)
+    after = tree(tmp_path / "discarded/1")
+    assert after == {name: sha for name, sha in before.items() if name != "lock"}
+    assert (tmp_path / "stages/round-1/model/weights").exists()
+
+
+def test_a_discard_that_fails_moves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill_base(tmp_path, base_chain())
+    before, rename, moved = tree(tmp_path), Path.rename, []
+
+    def fails_at_the_third(path: Path, target: Any) -> Path:
+        if "discarded" in str(target) and not str(target).endswith(".partial"):
+            moved.append(path)
+            if len(moved) == 3:
+                raise PermissionError("no")
+        return rename(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", fails_at_the_third)
+        with pytest.raises(PermissionError):
+            opened(tmp_path, *base_chain(seed=1), discard_stale=True)
+    assert len(moved) == 3
+    assert tree(tmp_path) == before
+    assert list((tmp_path / "discarded").iterdir()) == []
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from test_staleness import base_chain
+from run_folders import opened
+left = int(sys.argv[2])
+def audit(kind, details):
+    global left
+    left -= kind == "os.rename" and "discarded" in str(details[1])
+    if left == 0:
+        os._exit(9)
+sys.addaudithook(audit)
+opened(Path(sys.argv[1]), *base_chain(seed=1), discard_stale=True)
+"""
+
+
+@pytest.mark.parametrize("at", range(1, 8))
+def test_a_killed_discard_is_as_if_it_had_not_begun(tmp_path: Path, at: int) -> None:
+    fill_base(tmp_path, base_chain())
+    before = tree(tmp_path)
+    paths = [str(Path(__file__).parent), str(Path(storage.__file__).parents[1])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    code = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(at)], env=environment).returncode
+    assert code == (9 if at < 7 else 0)  # four outputs and results, the list of them, and the manifest's copy
+    if code == 9:
+        opened(tmp_path, *base_chain())  # the old settings: nothing is lost
+        assert tree(tmp_path) == before
+    fill_base(tmp_path, base_chain(seed=1), discard_stale=True)
+    assert tree(tmp_path / "discarded/1") == {name: sha for name, sha in before.items() if name != "lock"}
+
+
+@pytest.mark.parametrize("name", ["../../thesis", "round-1/../../../thesis", "linked"])
+def test_a_stage_outside_of_the_run_folder_is_not_moved(tmp_path: Path, name: str) -> None:
+    """A manifest that came with a folder names a stage that is stale with `base`, at a place of the reader's."""
+    run, thesis = tmp_path / "run", tmp_path / "thesis"
+    thesis.mkdir()
+    (thesis / "chapter.tex").write_text("years")
+    fill_base(run, base_chain())
+    (run / "stages/linked").symlink_to(thesis)
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["stages"][name] = {**manifest["stages"]["round-1/model"], "fingerprint": "of their own"}
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(SeeWhyError, match=r"leads out of .*run, to .*thesis, and is not touched"):
+        opened(run, *base_chain(seed=1), discard_stale=True)
+    assert (thesis / "chapter.tex").read_text() == "years"
+    with pytest.raises(SeeWhyError, match="leads out of"):
+        read_records(run, name, Row)
+
+
+def test_nothing_is_written_through_a_link_out_of_the_run_folder(tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "run/stages").mkdir(parents=True)
+    (tmp_path / "run/stages/base").symlink_to(tmp_path / "thesis")
+    with pytest.raises(SeeWhyError, match="leads out of"):
+        fill_base(tmp_path / "run", base_chain())
+    assert list((tmp_path / "thesis").iterdir()) == []
 
 
 def test_a_changed_setting_of_a_stage_without_outputs_is_no_trouble(tmp_path: Path) -> None:

@@ -7,13 +7,14 @@ image's selection hardly depends on which others happen to be in its split, and 
 as surely as a large one. It is made once for all arms and rounds.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from seewhy.domain.images import load_image
 from seewhy.method import synthesise
-from seewhy.plan import OURS, arms
+from seewhy.plan import OURS
 from seewhy.proof import evaluate
 from seewhy.proof.compare import Counts
 from seewhy.proof.confusion import confusion
@@ -51,11 +52,12 @@ def evidence(run: Run, predictions: Mapping[str, Sequence[Prediction]]) -> dict[
 
 
 def count(run: Run) -> dict[str, Counts]:
-    """Of a finished run: model -> figure -> (hits, of), each with a number an image of `evaluate.split`."""
-    domain, stated = run.domain, StatedConcepts.of(run.domain)
+    """Of a finished run: model -> figure -> (hits, of), each with a number an image of `evaluate.split`, or a lesion,
+    patient or leaf, where the domain knows them."""
+    stated = StatedConcepts.of(run.domain)
     predictions = {model: run.predict(model, path) for model, path in run.models.items()}
     beside = evidence(run, predictions)
-    return {m: evaluate.count(domain, p, domain.matcher, stated, **beside[m]) for m, p in predictions.items()}
+    return {m: evaluate.count_units(run.domain, p, stated, **beside[m]) for m, p in predictions.items()}
 
 
 def measure(
@@ -65,7 +67,13 @@ def measure(
     taught: Mapping[str, Sequence[Answer]],
     name: str = "metrics.json",
 ) -> dict[str, Any]:
-    """The figures of the models there are so far, and the images to show; written to the run folder."""
+    """The figures of the models there are so far, and the images to show; written to the run folder.
+
+    Arms that an earlier start of the run left behind are among them, up to the last round of `models`.
+    """
+    last_round = max((round for round in range(1, run.config.rounds + 1) if OURS.model(round) in models), default=0)
+    models = {**models, **run.kept_models(last_round)}
+    before = _counted_before(run.folder.path / name)
     resamples, seed = run.config.evaluate.bootstrap, run.config.seed
     domain, stated = run.domain, StatedConcepts.of(run.domain)
     predictions = {model: run.predict(model, path) for model, path in models.items()}
@@ -76,9 +84,14 @@ def measure(
     }
     chosen = evaluate.measure_selection(domain, selections, resamples=resamples, seed=seed) if selections else {}
     metrics: dict[str, Any] = {"base": figures["base"]}
-    for arm in arms(run.config):
+    for arm in run.shown_arms:
         metrics[arm.key] = [
-            {"round": round, **figures[model], **(chosen if arm == OURS else {}), **_counts(taught.get(model))}
+            {
+                "round": round,
+                **figures[model],
+                **(chosen if arm == OURS else {}),
+                **(_counts(taught.get(model)) or before.get((arm.key, round), {})),
+            }
             for round in range(1, run.config.rounds + 1)
             if (model := arm.model(round)) in figures
         ]
@@ -96,18 +109,30 @@ def gate(run: Run, models: Mapping[str, Path]) -> Gate | None:
     """The gate after the rounds there are so far, also written to the run folder; None without validation images."""
     if not run.domain.split("val"):
         return None
-    domain, stated = run.domain, StatedConcepts.of(run.domain)
+    stated = StatedConcepts.of(run.domain)
     selected = run.shown("val") if run.config.evaluate.consistency else None
     rounds = [OURS.model(round) for round in range(1, run.config.rounds + 1) if OURS.model(round) in models]
-    counted = [
-        evaluate.count(domain, run.predict(name, models[name], "val"), domain.matcher, stated, selected=selected)
-        for name in rounds
-    ]
+    predictions = [run.predict(name, models[name], "val") for name in rounds]
+    counted = [evaluate.count_units(run.domain, p, stated, selected=selected) for p in predictions]
     found = judge_rounds(
         counted, resamples=run.config.evaluate.bootstrap, seed=run.config.seed, planned=run.config.rounds
     )
     run.folder.write_json(FILE, found.record())
     return found
+
+
+def _counted_before(path: Path) -> dict[tuple[str, int], dict[str, Any]]:
+    """(arm, round) -> the counts of its training answers, as the figures of an earlier start have them."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    keys = ("training_answers", "fallback_share")
+    return {
+        (arm, values["round"]): {key: values[key] for key in keys if key in values}
+        for arm, rounds in found.items() if isinstance(rounds, list)
+        for values in rounds
+    }  # fmt: skip
 
 
 def _counts(taught: Sequence[Answer] | None) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from seewhy.proof.pointing import mention
 from seewhy.recorded import recorded_config
 from seewhy.records import Prompt, Sampling
 from seewhy.report.overlay import overlay
-from seewhy.storage import disk
+from seewhy.storage import disk, inside
 from seewhy.vlm.attribution import can_attribute, gradient, seen_region
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
@@ -168,7 +168,7 @@ def run_model(
     if last not in paths:
         there = ", ".join(map(str, sorted(paths)))
         raise SeeWhyError(f"{run} has no model of round {last}; it has those of round {there}.")
-    return config, str(paths[last])
+    return config, str(inside(Path(run), paths[last].relative_to(run).as_posix()))
 
 
 def load_model(config: RunConfig, path: str) -> VisionLanguageModel:

@@ -32,6 +32,7 @@ from seewhy.fieldguide.world import Species, make_species
 from seewhy.method.sampler import example_random
 from seewhy.progress import progress, say
 from seewhy.proof import counterfactual
+from seewhy.proof.compare import by_cluster
 from seewhy.proof.counterfactual import fate, of_other_classes, swap_counts
 from seewhy.proof.explanation import StatedConcepts
 from seewhy.proof.gallery import spread
@@ -96,7 +97,7 @@ def faithfulness(
 
 def _figures(model: RunModel, tests: "Tests", resamples: int, seed: int) -> dict[str, Any]:
     tests.run()
-    counts = tests.tally.counts
+    counts = by_cluster(tests.tally.counts, tests.domain.clusters(e.id for e in tests.examples))
     settings = {"resamples": resamples, "seed": seed}
     controls = {"cover_gone": "cover_gone_random", "counterfactual_changes": "counterfactual_changes_control"}
     effect = {

@@ -1,7 +1,7 @@
 """What a run will do: its stages with the settings that each depends on, and the arms that learn side by side."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from seewhy.config import RunConfig
@@ -53,6 +53,18 @@ CONTROLS = {
 def arms(config: RunConfig) -> tuple[Arm, ...]:
     """The method, then the controls asked for."""
     return (OURS, *(arm for key, arm in CONTROLS.items() if key in config.controls))
+
+
+def with_arms_there(config: RunConfig, manifest: Mapping[str, Any]) -> RunConfig:
+    """The settings with the controls that a run folder has a finished model of, beside those that they ask for."""
+    stages = manifest.get("stages", {})
+
+    def is_there(arm: Arm) -> bool:
+        models = [f"{arm.model(round)}/model" for round in range(arm.parts, config.rounds + 1)]
+        return any(stages.get(name, {}).get("complete") for name in models)
+
+    wanted: Any = tuple(key for key, arm in CONTROLS.items() if key in config.controls or is_there(arm))
+    return replace(config, controls=wanted)
 
 
 class Plan(dict[str, Stage]):

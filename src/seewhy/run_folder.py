@@ -23,7 +23,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,9 +34,10 @@ from typing import Any, Protocol, TypeVar
 
 from filelock import FileLock, Timeout
 
+from seewhy import discard
 from seewhy.errors import SeeWhyError
 from seewhy.progress import progress, say
-from seewhy.storage import decode_shard, digest, disk, encode_shard, sync, write_atomically
+from seewhy.storage import decode_shard, digest, disk, encode_shard, inside, sync, write_atomically
 
 
 class Identified(Protocol):
@@ -109,10 +110,11 @@ class RunFolder:
         Recorded stages that are not among `stages` stay as they are, unless something they were made from is stale.
         Raises SeeWhyError when outputs were made with other settings; with `discard_stale` they move aside instead.
         """
+        discard.undo_half(self.path)
         manifest = read_manifest(self.path)
         recorded: dict[str, Any] = manifest.get("stages", {})
         plan = {stage.name: self._entry(stage) for stage in stages}
-        held = {name for name in [*plan, *recorded] if self._outputs(name)}
+        held = {name for name in [*plan, *recorded] if self._outputs(name, {*plan, *recorded})}
         before = {name: entry["fingerprint"] for name, entry in recorded.items()}
         changed = {n for n in before.keys() | held if n in plan and before.get(n) != plan[n]["fingerprint"]}
         while more := {n for n, entry in recorded.items() if n not in changed and changed & entry["inputs"].keys()}:
@@ -120,7 +122,7 @@ class RunFolder:
         if stale := [name for name in dict.fromkeys([*plan, *recorded]) if name in changed & held]:
             if not discard_stale:
                 raise SeeWhyError(self._staleness(stale, recorded, plan))
-            self._discard(stale)
+            self._discard({name: self._outputs(name, {*plan, *recorded}) for name in stale})
         kept = {name: entry for name, entry in recorded.items() if name in held - changed}
         versions = package_versions()
         if kept and manifest["versions"] != versions:
@@ -137,7 +139,7 @@ class RunFolder:
         `work` must be a function of its arguments and the stage's settings. `seed`, in [0, 2**32), follows from the
         run's seed, the stage's name and the shard's number. Raises SeeWhyError when a shard was made of other items.
         """
-        entry, folder = self._announced(stage), self.path / "stages" / stage.name
+        entry, folder = self._announced(stage), self._place(stage.name)
         parts = [items[start : start + self.shard_size] for start in range(0, len(items), self.shard_size)]
         paths = [folder / SHARD.format(number) for number in range(len(parts))]
         remedy = f"Move {folder} and the stages after it away and run again, or choose another output folder."
@@ -167,7 +169,7 @@ class RunFolder:
         The partial folder survives a kill, so `make` may find its own work there, finished even, and goes on with it.
         """
         self._announced(stage)
-        final = self.path / "stages" / stage.name
+        final = self._place(stage.name)
         if not final.exists():
             say(stage.name)
             unfinished = final.with_name(final.name + ".partial")
@@ -225,9 +227,14 @@ class RunFolder:
             entry.update(shards=shards, complete=True)
             self.write_json("manifest.json", self._manifest)
 
-    def _outputs(self, name: str) -> list[Path]:
-        places = [self.path / "stages" / name, self.path / "stages" / f"{name}.partial"]
-        return [path for path in places if path.exists()]
+    def _place(self, name: str) -> Path:
+        return inside(self.path, f"stages/{name}")
+
+    def _outputs(self, name: str, stages: Collection[str]) -> list[Path]:
+        """What a stage has left, whole or in part: not a folder that is there for other stages' sake alone."""
+        others = {self._place(other) for other in stages if other.startswith(f"{name}/")}
+        places = [path for path in (self._place(name), self._place(f"{name}.partial")) if path.exists()]
+        return [path for path in places if path.is_file() or not discard.only_leads_to(path, others)]
 
     def _staleness(self, stale: Sequence[str], recorded: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
         known = [name for name in stale if name in recorded and name in plan]
@@ -240,20 +247,12 @@ class RunFolder:
             f"(the old files move to {self.path / 'discarded'})."
         )
 
-    def _discard(self, stale: Sequence[str]) -> None:
+    def _discard(self, stale: Mapping[str, Sequence[Path]]) -> None:
         """Set stale outputs aside, with the results drawn from them and a copy of the manifest that explains them."""
-        used = [int(path.name) for path in (self.path / "discarded").glob("[0-9]*")]
-        target = self.path / "discarded" / str(max(used, default=0) + 1)
         manifest = self.path / "manifest.json"
         results = {path for path in self.path.iterdir() if path.suffix in {".json", ".html"}} - {manifest}
-        with disk(target):
-            target.mkdir(parents=True)
-            if manifest.exists():
-                write_atomically(target / manifest.name, manifest.read_bytes())
-            for path in [path for name in stale for path in self._outputs(name)] + sorted(results):
-                there = target / path.relative_to(self.path)
-                there.parent.mkdir(parents=True, exist_ok=True)
-                path.rename(there)
+        outputs = {path for paths in stale.values() for path in paths}
+        target = discard.set_aside(self.path, [*outputs, *results], manifest)
         self.note("discarded", stages=list(stale), to=str(target))
 
 
@@ -272,7 +271,8 @@ def read_records(path: Path, name: str, record: type[R]) -> list[R]:
     entry = read_manifest(path).get("stages", {}).get(name)
     if entry is None or not entry["complete"]:
         raise SeeWhyError(f"{path} has no finished stage {name!r}. Start the run again: it goes on where it stopped.")
-    shards = [path / "stages" / name / SHARD.format(number) for number in range(entry["shards"])]
+    place = inside(path, f"stages/{name}")
+    shards = [place / SHARD.format(number) for number in range(entry["shards"])]
     return [row for shard in shards for row in decode_shard(shard, record)[0]]
 
 

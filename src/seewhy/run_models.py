@@ -21,7 +21,7 @@ from seewhy.plan import OURS, Arm, arms
 from seewhy.progress import progress
 from seewhy.proof import gate
 from seewhy.records import Prompt, Sampling
-from seewhy.storage import weights_digest
+from seewhy.storage import inside, weights_digest
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
 
@@ -97,7 +97,7 @@ def _named(run: str, arm: str, path: Path) -> RunModel:
 
 
 def _model(run: str, arm: Arm, round: int) -> RunModel | None:
-    path = Path(run) / "stages" / arm.model(round) / "model" / "model"
+    path = inside(Path(run), f"stages/{arm.model(round)}/model/model")
     return RunModel(arm.key, arm.model(round), str(path)) if path.is_dir() else None
 
 

@@ -27,13 +27,13 @@ from seewhy.loaded import Loaded
 from seewhy.method import describe, rejection, select, synthesise
 from seewhy.method.encoder import Encoder, embed_to_file
 from seewhy.method.sampler import Sampler, example_random
-from seewhy.plan import Arm, Plan, arms
+from seewhy.plan import Arm, Plan, arms, with_arms_there
 from seewhy.progress import say
 from seewhy.proof import gate, losses, support
 from seewhy.proof.explanation import StatedConcepts
 from seewhy.records import Answer, Candidate, Description, Example, Prediction, Prompt, Sampling, Selection, Turn
-from seewhy.run_folder import RunFolder
-from seewhy.storage import weights_digest
+from seewhy.run_folder import RunFolder, read_manifest
+from seewhy.storage import inside, weights_digest
 from seewhy.vlm.tuning import tune
 
 
@@ -68,13 +68,14 @@ class Run:
         the settings and, with `record`, write these down."""
         _refuse_several_processes()
         domain = load_domain(with_guide(config.data, folder.path / "fieldguide"))
-        measured = domain if elsewhere is None else load_domain(with_guide(elsewhere, folder.path / "fieldguide"))
+        measured = domain if elsewhere is None else _to_measure(elsewhere, folder.path, config.evaluate)
         if not measured.split(split := config.evaluate.split):
             raise SeeWhyError(f"{measured.name} has no {split} images to measure on: add some, or set evaluate.split.")
         base, encoder = _shipped(config.model.name_or_path, BASE), _shipped(config.select.encoder, ENCODER)
         replay = Replay.read(config.tune.replay) if record and config.tune.replay else None
         replayed = replay_digest(config.tune.replay) if config.tune.replay else ""
-        own = Plan.of(config, domain.fingerprint, weights_digest(base), weights_digest(encoder), replayed)
+        shown = with_arms_there(config, read_manifest(folder.path))
+        own = Plan.of(shown, domain.fingerprint, weights_digest(base), weights_digest(encoder), replayed)
         plan = own if measured is domain else own.elsewhere(measured.name, measured.fingerprint)
         settings = asdict(config) if record else None
         folder.check([*own.values(), *plan.values()], config=settings, discard_stale=discard_stale)
@@ -202,13 +203,27 @@ class Run:
     def models(self) -> dict[str, Path]:
         """All models of a finished run, by name."""
         stopped = gate.read(self.folder.path).get("stopped_after")
-        rounds = range(1, (stopped or self.config.rounds) + 1)
+        last = stopped or self.config.rounds
+        rounds = range(1, last + 1)
         tuned = {arm.model(round): self.tuned(arm.model(round)) for round in rounds for arm in arms(self.config)}
-        return {"base": self.base, **tuned}
+        return {"base": self.base, **tuned, **self.kept_models(last)}
+
+    @property
+    def shown_arms(self) -> tuple[Arm, ...]:
+        """The arms that the settings ask for, and those that the folder has from an earlier start."""
+        return arms(with_arms_there(self.config, read_manifest(self.folder.path)))
+
+    def kept_models(self, last: int) -> dict[str, Path]:
+        """The finished models, up to round `last`, of arms that the settings no longer ask for."""
+        stages = read_manifest(self.folder.path).get("stages", {})
+        kept = [arm for arm in self.shown_arms if arm not in arms(self.config)]
+        names = [arm.model(round) for round in range(1, last + 1) for arm in kept if round >= arm.parts]
+        done = [name for name in names if stages.get(f"{name}/model", {}).get("complete")]
+        return {name: self.tuned(name) for name in done}
 
     def tuned(self, name: str) -> Path:
         """The model that a finished run left after a round. Raises SeeWhyError where it is missing."""
-        path = self.folder.path / "stages" / name / "model" / "model"
+        path = inside(self.folder.path, f"stages/{name}/model/model")
         if not path.exists():
             raise SeeWhyError(
                 f"{self.folder.path} has no model {name} yet; start its run again: it goes on where it stopped."
@@ -293,6 +308,17 @@ class Run:
     def concepts_CE(self) -> np.ndarray:
         """Embeddings of all concepts of the bank, (C, E)."""
         return self.encoder.embed_concepts(self.domain.concepts.all_concepts)
+
+
+def _to_measure(data: DataConfig, folder: Path, settings: EvaluateConfig) -> Domain:
+    """Another data set than the run's own, which needs no train images unless CS selects concepts among them."""
+    measured = load_domain(with_guide(data, folder / "fieldguide"), to_train=False)
+    if settings.consistency and not measured.split("train"):
+        raise SeeWhyError(
+            f"{measured.name} has no train images, among which CS selects the concepts of the {settings.split} images: "
+            "leave out --consistency, or add some."
+        )
+    return measured
 
 
 _FELL_BACK = "answers are the bare label sentence, for want of a usable one"

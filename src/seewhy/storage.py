@@ -112,6 +112,18 @@ def disk(path: Path) -> Iterator[None]:
         raise SeeWhyError(f"{path} cannot be written: {reason}. {remedy}") from error
 
 
+def inside(folder: Path, name: str) -> Path:
+    """The path below `folder` that a name stands for which was read from a file. Raises SeeWhyError for one that leads
+    out of the folder, by `..`, from the root, or by a link in it."""
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise SeeWhyError(
+            f"{name!r} leads out of {folder}, to {path.resolve()}, and is not touched. Remove the link or the entry if "
+            "it is yours; do not use the folder if it came from somebody else."
+        )
+    return path
+
+
 def sync(path: Path) -> None:
     """Flush a file, or the names in a folder, to disk; folders only where the file system can do that."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -1,11 +1,14 @@
 """`seewhy data check`: every kind of finding, and that it scales."""
 
+import csv
 import json
 import shutil
 import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -13,6 +16,7 @@ from published_sets import PUBLISHED, draw
 from seewhy.cli import main
 from seewhy.config import DataConfig
 from seewhy.domain.check import DataCheck, Finding, check_data
+from seewhy.domain.domain import load_domain
 from seewhy.domain.duplicates import close_pairs, near_duplicates, signature
 
 
@@ -245,3 +249,34 @@ def test_hashes_alone_are_not_believed() -> None:
     hash_N = np.array([phash, phash], dtype=np.uint64)
     assert near_duplicates(hash_N, np.stack([thumbnail_SS, other_SS])) == []
     assert near_duplicates(hash_N, np.stack([thumbnail_SS, thumbnail_SS])) == [(0, 1)]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_tables_groups(root: Path, suffix: str) -> None:
+    """Photos of one subject: told where they lie in two splits, kept whole by `val_share`, and known to the domain."""
+    images = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.png"))
+    rows = [{"image": i, "label": i.split("/")[1], "split": i.split("/")[0], "group": None} for i in images]
+    for row in rows:
+        if row["image"] in ("train/Crow/1.png", "train/Crow/2.png", "test/Crow/0.png"):
+            row["group"] = "7"
+        elif row["image"] in ("train/Fish Crow/1.png", "train/Fish Crow/2.png"):
+            row["group"] = "8"
+    table = root / f"table{suffix}"
+    if suffix == ".csv":
+        with table.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    elif suffix == ".jsonl":
+        numbered = [{**row, "group": row["group"] and int(row["group"])} for row in rows]
+        table.write_text("\n".join(map(json.dumps, numbered)))
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), table)
+    leaks = found(check(table, concepts=str(root.parent / "c.yaml")), "groups across splits")
+    assert (leaks.level, leaks.items) == ("warning", ("7: train, test",))
+    domain = load_domain(DataConfig(str(table), concepts=str(root.parent / "c.yaml")))
+    assert domain.groups == {
+        "train/Crow/1": "7", "train/Crow/2": "7", "test/Crow/0": "7",
+        "train/Fish Crow/1": "8", "train/Fish Crow/2": "8",
+    }  # fmt: skip
+    assert domain.clusters(["train/Crow/1", "train/Crow/3", "train/Crow/2"]) == ["7", "train/Crow/3", "7"]

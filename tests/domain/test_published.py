@@ -116,6 +116,15 @@ def test_val_is_taken_from_train_alone_and_always_the_same(data: DataConfig, tmp
     ]
 
 
+@pytest.mark.parametrize("data", ["ham10000", "chest_xray"], indirect=True)
+def test_intervals_are_over_lesions_and_patients(data: DataConfig) -> None:
+    domain = load_domain(data)
+    ids = [example.id for example in domain.split("test")]
+    clusters = domain.clusters(ids)
+    assert clusters is not None
+    assert len(set(clusters)) < len(ids)
+
+
 @pytest.mark.parametrize("data", ["ham10000", "chest_xray", "pld"], indirect=True)
 def test_no_lesion_patient_or_leaf_is_in_two_splits(data: DataConfig) -> None:
     splits: dict[str, set[str]] = defaultdict(set)

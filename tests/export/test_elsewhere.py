@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ from seewhy.cli import main
 from seewhy.errors import SeeWhyError
 from seewhy.plan import Plan
 from seewhy.records import Prediction
+from seewhy.report.page import write_page
 from seewhy.run_folder import read_manifest, read_records
 from seewhy.settings import restore_config
+from seewhy.vlm.model import VisionLanguageModel
 
 
 @pytest.fixture
@@ -80,3 +83,27 @@ def test_no_stage_of_a_run_is_named_as_one_elsewhere(run: Path) -> None:
         assert stage.name == (f"elsewhere/animals-12345678/{key}" if measures else key)
         if key.endswith("/model") or key.endswith("/answers"):
             assert stage.fingerprint == plan[key].fingerprint
+
+
+def test_a_set_with_a_test_split_alone_is_enough(run: Path, animals: Path) -> None:
+    shutil.rmtree(animals.parent / "images" / "train")
+    metrics = loop.evaluate(str(run), "test", data=str(animals))
+    assert metrics["base"]["n"] == 3
+    assert len(metrics["rounds"]) == 2
+    with pytest.raises(SeeWhyError, match=r"has no train images, among which CS selects .* leave out --consistency"):
+        loop.evaluate(str(run), "test", data=str(animals), consistency=True)
+
+
+def test_a_run_started_again_without_its_controls_keeps_showing_them(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    before = json.loads((copy / "metrics.json").read_text())
+    config = replace(restore_config(read_manifest(copy)["config"]), output=str(copy), controls=())
+    monkeypatch.setattr(VisionLanguageModel, "load", lambda *_args, **_kwargs: pytest.fail("work was done again"))
+    assert loop.run(config) == before
+    assert [r["round"] for r in before["nl"]] == [1, 2]
+    assert before["nl"][0]["training_answers"]
+    assert json.loads((copy / "metrics.json").read_text()) == before
+    assert "NL, round 2" in write_page(str(copy)).read_text(encoding="utf-8")

@@ -11,13 +11,14 @@ import pytest
 import torch
 import yaml
 
+from run_folders import tree
 from seewhy.cli import main
 from seewhy.domain.images import image_sha256, load_image
 from seewhy.domain.loaders.replay import load_replay
 from seewhy.errors import SeeWhyError
 from seewhy.explainer import run_model
 from seewhy.export import card
-from seewhy.export.build import export_run
+from seewhy.export.build import RECORD, export_run
 from seewhy.export.finished import open_run
 from seewhy.export.model import AdapterCheck
 from seewhy.records import Answer, Prediction, Prompt, Sampling
@@ -247,6 +248,53 @@ def test_an_export_is_replaced_and_nothing_else_is(run: Path, tmp_path: Path) ->
     with pytest.raises(SeeWhyError, match=r"data/notes\.txt, which is none of it"):
         export_run(str(run), str(output), model=(), data=("trl",))
     assert (output / "data" / "notes.txt").read_text() == "mine"
+
+
+def test_folders_beside_an_export_are_left_alone(run: Path, tmp_path: Path) -> None:
+    for name in ("out.partial", "out.replaced", "out.partial/deep"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "chapter.tex").write_text("years")
+    for _ in range(2):
+        export_run(str(run), str(tmp_path / "out"), model=(), data=("trl",))
+    assert len(list(tmp_path.rglob("chapter.tex"))) == 3
+    assert {p.name for p in tmp_path.iterdir()} == {"out", "out.partial", "out.replaced"}
+
+
+def test_an_export_into_the_current_folder_and_through_a_link(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, linked = tmp_path / "here", tmp_path / "linked"
+    here.mkdir()
+    linked.symlink_to(here)
+    monkeypatch.chdir(here)
+    for output in (".", str(linked), "../linked", "."):
+        export_run(str(run), output, model=(), data=("trl",))
+        assert {p.name for p in here.iterdir()} == {"export.json", "data"}
+    assert linked.is_symlink()
+    assert Path.cwd() == here
+
+
+def test_an_export_that_fails_leaves_the_earlier_one(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out"
+    export_run(str(run), str(output), model=(), data=("trl",))
+    before, rename, moved = tree(output), Path.rename, []
+
+    def fails_at_the_third(path: Path, target: Path) -> Path:
+        if ".seewhy-export-" in f"{path}{target}" and not str(target).endswith(f"new/{RECORD}"):
+            moved.append(path)
+            if len(moved) == 3:
+                raise PermissionError("no")
+        return rename(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", fails_at_the_third)
+        with pytest.raises(PermissionError):
+            export_run(str(run), str(output), round="1", model=(), data=("llava",))
+    assert len(moved) > 3  # and what was moved went back
+    assert tree(output) == before
+    assert {p.name for p in output.iterdir()} == {"export.json", "data"}
 
 
 def test_best_is_chosen_on_val_images(run: Path, tmp_path: Path) -> None:

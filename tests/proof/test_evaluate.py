@@ -10,7 +10,7 @@ from seewhy.domain.domain import Domain
 from seewhy.domain.questions import Questions
 from seewhy.errors import SeeWhyError
 from seewhy.proof.accuracy import correct, leniently_correct
-from seewhy.proof.evaluate import measure, measure_selection
+from seewhy.proof.evaluate import count_units, measure, measure_selection
 from seewhy.proof.explanation import StatedConcepts
 from seewhy.proof.faithfulness import verdict
 from seewhy.proof.gallery import gallery, spread
@@ -224,3 +224,28 @@ def test_gallery_is_spread_over_the_classes_whatever_the_order():
     assert {sum(e.label == label for e in shown) for label in "ABCDEFGH"} == {2, 3}
     assert spread(examples[::-1], 20) == shown
     assert [e.label for e in spread(examples, 4)] == ["A", "C", "E", "G"]
+
+
+def test_images_of_one_lesion_are_one_unit():
+    """Eight pictures of each of twelve lesions, of which a model is right about all or none."""
+    ids = [f"{lesion}/{view}" for lesion in range(12) for view in range(8)]
+    every = (*(example(i, CROW) for i in ids), example("another", FISH_CROW))
+    alone = Domain("lesions", Path("/data"), every, BANK, Questions.for_noun("bird"))
+    grouped = replace(alone, groups={i: f"lesion {i.split('/')[0]}" for i in ids})
+    texts = {i: f"This is a {CROW if int(i.split('/')[0]) % 3 else FISH_CROW}." for i in ids}
+    by_image, by_lesion = measured(alone, texts), measured(grouped, texts)
+    assert by_image["accuracy"] == by_lesion["accuracy"] == pytest.approx(2 / 3)
+    assert (by_lesion["n"], by_lesion["accuracy_n"], by_lesion["accuracy_clusters"]) == (96, 96, 12)
+    assert "accuracy_clusters" not in by_image
+    (low, high), (lower, higher) = by_image["accuracy_interval"], by_lesion["accuracy_interval"]
+    assert higher - lower > 2.5 * (high - low)
+    assert (lower, higher) == pytest.approx((0.349, 0.901), abs=1e-3)  # 8 of 12, Clopper and Pearson
+    assert count_units(grouped, predictions(texts), STATED)["accuracy"] == ([0.0, 8.0, 8.0] * 4, [8.0] * 12)
+    assert len(count_units(alone, predictions(texts), STATED)["accuracy"][0]) == 96
+    assert grouped.fingerprint == alone.fingerprint  # no stage is made again for it
+
+
+def test_an_image_without_a_group_is_a_unit_of_its_own():
+    grouped = replace(DOMAIN, groups={"a": "one", "b": "one"})
+    assert grouped.clusters(["a", "c", "b", "d"]) == ["one", "c", "one", "d"]
+    assert grouped.clusters(["c", "d"]) is None

@@ -52,6 +52,21 @@ def test_figures_are_over_the_judged_answers_alone() -> None:
     assert found["cost"] == pytest.approx(0.0009)
 
 
+def test_answers_about_one_patient_are_one_unit() -> None:
+    names = [f"{patient}{view}" for patient in "abcdef" for view in range(10)]
+    replies = {name: verdict(10, explains=name[0] in "abcd") for name in names}
+    settings: Any = {"resamples": 100, "seed": 0}
+    alone = figures(predicted(*names), replies, of_a, lambda p: 1.0, **settings)
+    together = figures(
+        predicted(*names), replies, of_a, lambda p: 1.0, **settings, groups={name: name[0] for name in names}
+    )
+    assert alone["ee"] == together["ee"] == pytest.approx(2 / 3)
+    assert (together["ee_n"], together["ee_clusters"]) == (60, 6)
+    low, high = together["ee_interval"]
+    assert high - low > 2 * (alone["ee_interval"][1] - alone["ee_interval"][0])
+    assert together["judge_free"]["cs_clusters"] == 6
+
+
 def test_a_model_of_which_nothing_was_judged_has_no_figure() -> None:
     found = measured({"a": Missing("timed out"), "b": Missing("not asked")}, lambda p: 0.5)
     assert found["missing"] == {"not asked": 1, "timed out": 1}

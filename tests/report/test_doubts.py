@@ -49,3 +49,44 @@ def test_a_lead_beyond_chance_is_not_doubted():
     ours, *others = lines(metrics())
     minus = {"nl": {"accuracy": [0.03, 0.01, 0.06]}}
     assert not [line for line in doubts(Evidence(ours, tuple(others), ours_minus=minus)) if "NL" in line]
+
+
+def near(values: dict[str, Any], key: str, value: float) -> None:
+    values |= {key: value, f"{key}_interval": [value - 0.02, value + 0.02]}
+
+
+def test_noise_is_no_doubt():
+    figures = metrics()
+    near(figures["nl"][-1], "accuracy", 0.931 + 1 / 480)  # one image more
+    near(figures["rounds"][1], "accuracy", 0.931 + 1 / 480)
+    near(figures["base"], "stated_true", 0.967 + 0.002)
+    ours, *others = lines(figures)
+    told = " ".join(doubts(Evidence(ours, tuple(others))))
+    for words in ("NL", "Round 2 was better", "The untuned model states fewer"):
+        assert words not in told
+    minus = {"nl": {"accuracy": [-0.001, -0.01, 0.008]}}
+    assert "NL" not in " ".join(doubts(Evidence(ours, tuple(others), ours_minus=minus)))
+
+
+def test_doubts_are_ranked_by_what_they_do_to_a_decision():
+    figures = metrics()
+    near(figures["nl"][-1], "accuracy", 0.97)
+    near(figures["rounds"][1], "accuracy", 0.98)
+    figures["rounds"][-1] |= {"stated_true_n": 12, "stated_true_images": 7, "stated_unverified": 0.8, "ee": 0.75}
+    ours, *others = lines(figures)
+    told = doubts(Evidence(ours, tuple(others), planned=4, losses=[("Yes or no", 0.9, 0.5)]))
+    order = [
+        "The run is not finished", "Of the 12 reasons checked", "Only 12 reasons in 7 images could be checked",
+        "80.0 % are of phrases that nobody has marked", "Tuning has cost reasons: 75.0 %", "the method is behind NL",
+        "Round 2 was better in accuracy", "Tuning has cost other abilities", "One seed",
+    ]  # fmt: skip
+    places = [next(i for i, line in enumerate(told) if words in line) for words in order]
+    assert places == sorted(places)
+
+
+def test_reasons_in_other_words_than_the_banks_are_a_doubt():
+    figures = metrics()
+    figures["base"]["ee"] = 0.2
+    figures["rounds"][-1] |= {"ee": 0.3, "any_reason": 0.97}
+    told = doubts(Evidence(*(lambda ours, *others: (ours, tuple(others)))(*lines(figures))))
+    assert any("Only 30.0 % of the answers state a phrase of the bank, while 97.0 %" in line for line in told)

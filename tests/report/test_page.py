@@ -122,7 +122,7 @@ def test_every_figure_shows_what_was_counted_and_ee_what_it_leaves_out(image: st
     figures["rounds"][-1] |= {"any_reason": 0.962, "ee_n": 480, **few}
     marked = item(image, "Wren", verdicts=("true", "unverified", "unverified"))
     page = Page(build_page(figures, [marked], title="few"))
-    assert page.text.count("n 5 4 images") == 2  # in the headline and in the table
+    assert page.text.count("n 5 4 images") == 3  # in the headline, in the table and in that of all rounds
     assert "unmarked 60.0 %" in page.text
     assert "EE counts only phrases of the concept bank; any reason, in whatever words: 96.2 %." in page.text
     assert "any 96.2 %" in page.text

@@ -44,7 +44,8 @@ def test_the_page_of_a_comparison(tmp_path: Path, image: str):
     page = Page(write_page(str(tmp_path)).read_text(encoding="utf-8"))
     assert (tmp_path / "report.html").exists()
     for words in ("report of a comparison", "92.1\u201394.1", "95 % interval over seeds and images",
-                  "+20.0", "+18.0 to +22.0", "seewhy compare config.yaml --seeds '[3, 4]'", "drawn from the run with seed 3"):  # fmt: skip
+                  "+20.0", "+18.0 to +22.0",
+                  "seewhy compare config.yaml --seeds '[3, 4]'", "drawn from the run with seed 3"):  # fmt: skip
         assert words in page.text
     assert "One seed" not in page.text
 

@@ -92,12 +92,14 @@ def run_and_show(config: RunConfig, *, discard_stale: bool) -> None:
     """The loop, then its results: the table, the page, and what it took."""
     start = time.monotonic()
     from seewhy import loop
+    from seewhy.report.collapse import of_run, print_collapses
     from seewhy.report.page import write_page
     from seewhy.report.table import print_results
 
     metrics = loop.run(config, discard_stale=discard_stale)
     console = Console()
     print_results(metrics, console)
+    print_collapses(of_run(Path(config.output), metrics), console)
     page = write_page(config.output)
     minutes = (time.monotonic() - start) / 60
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -114,6 +114,7 @@ def check_data(
     found, bank = _text_findings(data, reading)
     findings += found
     findings += copy_findings(rows, looks, published=reading.is_published)
+    findings += group_findings(rows)
     findings += mode_findings(rows, looks)
     if refused_sizes is not None:
         findings += size_findings(rows, looks, refused_sizes)
@@ -221,6 +222,17 @@ def copy_findings(rows: Sequence[Row], looks: Sequence[Look | None], *, publishe
         kind = f"{'copies' if same else 'near-copies'}{f' across {where}' if where else ''}"
         what = "the same file twice, " if same else "images that look alike, "
         yield Finding(level, kind, what + remedy[where], tuple(items))
+
+
+def group_findings(rows: Sequence[Row]) -> Iterator[Finding]:
+    """Groups (lesions, patients, leaves) of which images lie in more than one split."""
+    splits: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if row.group:
+            splits[row.group].add(row.split)
+    if leaks := [f"{group}: {', '.join(s for s in SPLITS if s in of)}" for group, of in splits.items() if len(of) > 1]:
+        message = "images of one lesion, patient or leaf in several splits: what is measured was in part trained on"
+        yield Finding("warning", "groups across splits", message, tuple(leaks))
 
 
 def mode_findings(rows: Sequence[Row], looks: Sequence[Look | None]) -> Iterator[Finding]:

@@ -54,6 +54,9 @@ class Domain:
     truth: Mapping[str, Truth] | None = None
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Example id -> width and height of its image as `load_image` gives it."""
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """Example id -> the lesion, patient or leaf that its image shows, where that is known (`Row.group`). It is what
+    intervals are drawn from, and no part of what a run depends on."""
 
     def split(self, name: str) -> tuple[Example, ...]:
         """The examples of 'train', 'val' or 'test'."""
@@ -62,6 +65,11 @@ class Domain:
     def path(self, example: Example) -> str:
         """The absolute path of the example's image."""
         return str(self.root / example.image)
+
+    def clusters(self, ids: Iterable[str]) -> list[str] | None:
+        """The group of each of these examples, an image without one being its own; None where none has a group."""
+        ids = list(ids)
+        return [self.groups.get(name, name) for name in ids] if any(name in self.groups for name in ids) else None
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -85,10 +93,11 @@ class Domain:
         return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def load_domain(data: DataConfig, cache: Path | None = None) -> Domain:
+def load_domain(data: DataConfig, cache: Path | None = None, *, to_train: bool = True) -> Domain:
     """The user's data, checked. `SeeWhyError` lists every problem of images, labels, splits and concepts at once.
 
-    `cache` takes the images of a Hugging Face data set; by default a folder in the user's cache.
+    `cache` takes the images of a Hugging Face data set; by default a folder in the user's cache. Where nothing is to be
+    trained on the data (`to_train`), a class needs no train image.
     """
     questions = Questions.for_noun(data.noun, data.questions)
     reading = read_data(data, cache)
@@ -102,7 +111,7 @@ def load_domain(data: DataConfig, cache: Path | None = None) -> Domain:
     problems = [
         f"{row.where}{image}" for row, image in zip(reading.rows, images, strict=True) if isinstance(image, str)
     ]
-    problems = reading.problems + problems + class_problems(reading.rows, bank)
+    problems = reading.problems + problems + class_problems(reading.rows, bank, to_train=to_train)
     copies = double_images(reading.rows, ["" if isinstance(image, str) else image.sha256 for image in images])
     problems += [] if reading.is_published else [f"{copy}; remove one." for copy in copies]
     raise_problems(data.source, problems + bank_problems + fit_problems)
@@ -125,7 +134,8 @@ def load_domain(data: DataConfig, cache: Path | None = None) -> Domain:
     root = reading.root
     name = reading.name or (root.name if Path(data.source).expanduser().is_dir() else Path(data.source).stem)
     sizes = {example_id: image.size for example_id, (_, image) in whole.items()}
-    return Domain(name, root, examples, bank, questions, truth, sizes)
+    groups = {i: row.group for i, row in zip(example_ids(reading.rows), reading.rows, strict=True) if row.group}
+    return Domain(name, root, examples, bank, questions, truth, sizes, groups)
 
 
 def list_examples(data: DataConfig, cache: Path | None = None) -> tuple[Path, dict[str, Row]]:
@@ -223,7 +233,7 @@ def each_image(look: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[T]:
             yield result
 
 
-def class_problems(rows: Sequence[Row], bank: ConceptBank) -> list[str]:
+def class_problems(rows: Sequence[Row], bank: ConceptBank, *, to_train: bool = True) -> list[str]:
     """Labels that cannot be said or told apart, and classes that cannot be learnt."""
     labels = sorted({row.label for row in rows})
     problems = label_problems(labels) + name_problems(labels, bank.aliases)
@@ -232,7 +242,9 @@ def class_problems(rows: Sequence[Row], bank: ConceptBank) -> list[str]:
     if len(labels) == 1:
         problems.append(f"'{shorten(labels[0])}' is the only class; the method tells classes apart, so add another.")
     trained = {row.label for row in rows if row.split == "train"}
-    for label in labels:
+    if to_train and not trained:
+        return [*problems, "there is no train image at all; a run learns from train/<class>/*.jpg, or split 'train'."]
+    for label in labels if to_train else ():
         if label not in trained:
             problems.append(f"class '{shorten(label)}' has no train image; add some or remove its other images.")
     return problems

@@ -12,7 +12,9 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -51,18 +53,12 @@ def export_run(
     _check_forms(model, data, images=images)
     if hub_name:
         hub.check_name(hub_name)
-    target = Path(output)
+    target = Path(output).expanduser().resolve()
     check_target(target, run)
     finished = open_run(run, round, trust_remote_code=trust_remote_code)
-    unfinished = target.with_name(target.name + ".partial")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    with disk(target):
-        try:
-            record = _write(finished, unfinished, model, data, images=images, hub_name=hub_name)
-            _replace(target, unfinished)
-        except BaseException:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            raise
+    with disk(target), _unfinished(target) as unfinished:
+        record = _write(finished, unfinished / "new", model, data, images=images, hub_name=hub_name)
+        _replace(target, unfinished)
     parts = {"model": "merged" in model, "adapter": "adapter" in model, "data": bool(data)}
     pushed = {part: target / part for part, written in parts.items() if written} if hub_name else {}
     return {**record, "pushed": hub.push(pushed, hub_name, private=private) if hub_name else []}
@@ -126,11 +122,39 @@ def _write(
     return record
 
 
+@contextmanager
+def _unfinished(target: Path) -> Iterator[Path]:
+    """A folder of ours on the disk of `target`, under a name that nobody else's can have, which is removed in the end;
+    but for what could not be put back from `old` in it."""
+    place = target if target.is_dir() else target.parent
+    place.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=".seewhy-export-", dir=place))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder / "new", ignore_errors=True)
+        with suppress(OSError):
+            folder.rmdir()
+
+
 def _replace(target: Path, unfinished: Path) -> None:
-    """Give the finished folder its name; an earlier export goes only once it has none."""
-    old = target.with_name(target.name + ".replaced")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        target.rename(old)
-    unfinished.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
+    """Give what `unfinished` holds as `new` its place: as the folder, or in one that is there in place of the export
+    that it holds, which goes only once the new one is there. The record, which makes it an export, comes last."""
+    new, old = unfinished / "new", unfinished / "old"
+    if not target.is_dir():
+        new.rename(target)
+        return
+    moves = [(path, old / path.name) for path in target.iterdir() if path != unfinished]
+    moves += [(path, target / path.name) for path in sorted(new.iterdir(), key=lambda path: path.name == RECORD)]
+    old.mkdir()
+    moved: list[tuple[Path, Path]] = []
+    try:
+        for path, there in moves:
+            path.rename(there)
+            moved.append((path, there))
+    except BaseException:
+        for path, there in reversed(moved):
+            there.rename(path)
+        old.rmdir()
+        raise
+    shutil.rmtree(old)

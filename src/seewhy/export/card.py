@@ -20,6 +20,7 @@ from seewhy.export.dataset import Taught, holds_placeholder
 from seewhy.export.finished import FinishedRun
 from seewhy.export.model import AdapterCheck
 from seewhy.method.synthesise import fallback_share
+from seewhy.report.collapse import of_run
 from seewhy.report.table import COLUMNS, percent, rows, selection_cells, told
 
 _SPECIAL = re.compile(r"[\\`*_{}\[\]<>|~$&]|^[#+=-]|(?<=^\d)[.)](?=\s)")
@@ -157,6 +158,7 @@ def _values(run: FinishedRun) -> dict[str, Any]:
         "classes": [(label, trained[label], domain.concepts[label]) for label in domain.labels[:MOST_CLASSES]],
         "more_classes": len(domain.labels[MOST_CLASSES:]), "concepts": len(domain.concepts.all_concepts),
         "columns": columns, "rows": body, "split": run.metrics["base"]["split"], "n": run.metrics["base"]["n"],
+        "warnings": [(c.head, f"{c.why} {c.remedy}") for c in of_run(run.path, run.metrics, run.round)],
         "selection": selection_cells(run.metrics), "figures": run.figures, "titles": COLUMNS,
         "taught": [_trained(of_round[r]) for r in sorted(of_round) if r <= run.round],
         "starving": list(audited[run.round].starving) if run.round in audited else [],

@@ -16,6 +16,7 @@ from seewhy.recorded import recorded_config
 from seewhy.records import Answer, Selection
 from seewhy.report.run_records import RunRecords
 from seewhy.run_folder import read_manifest, read_records
+from seewhy.storage import inside
 
 _AGAIN = "Start the run again: it goes on where it stopped."
 
@@ -62,7 +63,7 @@ class FinishedRun:
         return read_records(self.path, "select", Selection)
 
     def _tuned(self, round: int) -> Path:
-        return self.path / "stages" / f"round-{round}" / "model"
+        return inside(self.path, f"stages/round-{round}/model")
 
 
 def open_run(run: str, round: str | None, *, trust_remote_code: bool | None = None) -> FinishedRun:
@@ -77,7 +78,7 @@ def open_run(run: str, round: str | None, *, trust_remote_code: bool | None = No
     if metrics is None:
         raise SeeWhyError(f"{run} has not been measured yet. {_AGAIN}")
     chosen = choose_round(path, metrics, round)
-    if not (path / "stages" / f"round-{chosen}" / "model" / "model").is_dir():
+    if not inside(path, f"stages/round-{chosen}/model/model").is_dir():
         raise SeeWhyError(f"{run} has no model of round {chosen}. {_AGAIN}")
     domain = load_domain(with_guide(config.data, path / "fieldguide"))
     learnt = manifest["stages"].get("domain", {}).get("settings", {}).get("data", {}).get("fingerprint")

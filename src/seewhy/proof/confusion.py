@@ -30,7 +30,8 @@ def confusion(
 ) -> dict[str, Any]:
     """One model's wrong answers, as they stand in confusion.json.
 
-    answers, wrong, names_none, names_several, names_other (answers each); own_reasons, how many of the last state a
+    answers, wrong, names_none, names_several, names_other (answers each); never_named, the labels that no answer names,
+    whichever image it is about: [{label, of (answers about the label)}]; own_reasons, how many of the last state a
     concept that stands in the list of the image's label and not of the one they name; pairs_in_all; and `pairs`, the
     commonest first: [{label, named, count, of (answers about the label), only_label, only_named (concepts), shared (how
     many both lists have), and of one of the images: id, image (absolute path), text, stated: [{concept, verdict}]}].
@@ -38,9 +39,11 @@ def confusion(
     examples, truth = {e.id: e for e in domain.examples}, domain.truth or {}
     told = Counter(examples[p.example_id].label for p in predictions)
     kinds: Counter[str] = Counter()
+    ever: set[str] = set()
     pairs: defaultdict[tuple[str, str], list[Prediction]] = defaultdict(list)
     for prediction in predictions:
         label, named = examples[prediction.example_id].label, matcher.names(prediction.text)
+        ever |= named
         if named == {label}:
             continue
         kinds["none" if not named else "other" if len(named) == 1 else "several"] += 1
@@ -77,6 +80,7 @@ def confusion(
         "names_none": kinds["none"],
         "names_several": kinds["several"],
         "names_other": kinds["other"],
+        "never_named": [{"label": label, "of": told[label]} for label in sorted(told.keys() - ever)],
         "own_reasons": sum(own_reason(p.text, pair) for pair, given in pairs.items() for p in given),
         "pairs_in_all": len(commonest),
         "pairs": [shown(pair) for pair in commonest[:most]],

@@ -15,6 +15,7 @@ from seewhy.domain.labels import LabelMatcher
 from seewhy.errors import SeeWhyError
 from seewhy.proof.accuracy import correct, leniently_correct
 from seewhy.proof.bootstrap import estimate
+from seewhy.proof.compare import Counts, by_cluster
 from seewhy.proof.consistency import consistency
 from seewhy.proof.explanation import StatedConcepts, explains
 from seewhy.proof.faithfulness import count_selected, count_verdicts
@@ -41,11 +42,13 @@ def measure(
     id -> the concepts that its image shows) cs; with `likelihoods` (of each answer, under the untuned base) fs; and
     with truth stated_true, stated_false, the latter split in stated_hidden (true, but not to be seen) and stated_wrong:
     shares of the stated concepts of which it is known, not means of shares; stated_verified says how many these are,
-    and stated_unverified what share of all stated concepts is not among them. Intervals are over images. Raises
-    SeeWhyError where there is nothing to measure, or an answer is about an image that the domain does not have.
+    and stated_unverified what share of all stated concepts is not among them. Intervals are over images, or over the
+    lesions, patients or leaves that they show, where the domain knows them. Raises SeeWhyError where there is nothing
+    to measure, or an answer is about an image that the domain does not have.
     """
     counted = count(domain, predictions, matcher, stated, selected=selected, likelihoods=likelihoods)
     first = _examples(domain, [predictions[0].example_id])[0]
+    clusters = domain.clusters(dict.fromkeys(p.example_id for p in predictions))
     hits_N, of_N = counted["stated_per_answer"]
     metrics: dict[str, Any] = {"split": first.split, "n": len(hits_N), "answers": len(predictions)}
     metrics |= {"stated_per_answer": sum(hits_N) / sum(of_N)}
@@ -53,7 +56,8 @@ def measure(
         metrics |= {"stated_verified": int(sum(counted["stated_true"][1]))}
     for name, (hits_N, of_N) in counted.items():
         if name != "stated_per_answer":
-            metrics |= in_figures(name, estimate(name, hits_N, of_N, resamples=resamples, seed=seed))
+            found = estimate(name, hits_N, of_N, resamples=resamples, seed=seed, clusters=clusters)
+            metrics |= in_figures(name, found)
     return metrics
 
 
@@ -114,6 +118,12 @@ def count(
     return counted
 
 
+def count_units(domain: Domain, predictions: Sequence[Prediction], stated: StatedConcepts, **beside: Any) -> Counts:
+    """As `count`, with a number a lesion, patient or leaf in place of one an image, where the domain knows them."""
+    counts = count(domain, predictions, domain.matcher, stated, **beside)
+    return by_cluster(counts, domain.clusters(dict.fromkeys(p.example_id for p in predictions)))
+
+
 def measure_selection(
     domain: Domain, selections: Sequence[Selection], *, resamples: int, seed: int
 ) -> dict[str, float | list[float]]:
@@ -133,14 +143,15 @@ def measure_selection(
     }
     if domain.truth is None:
         return metrics
-    counts = [count_selected(group, domain.truth[i]) for i, group in by_image.items() if i in domain.truth]
+    judged = [i for i in by_image if i in domain.truth]
+    counts = [count_selected(by_image[i], domain.truth[i]) for i in judged]
     both, selected, visible, listed = zip(*counts, strict=True) if counts else ((), (), (), ())
     for name, hits, of in (
         ("selection_precision", both, selected),
         ("selection_recall", both, visible),
         ("selection_precision_whole_list", visible, listed),
     ):
-        metrics |= estimate(name, hits, of, resamples=resamples, seed=seed)
+        metrics |= estimate(name, hits, of, resamples=resamples, seed=seed, clusters=domain.clusters(judged))
     return metrics
 
 

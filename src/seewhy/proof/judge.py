@@ -74,8 +74,10 @@ def figures(
     resamples: int,
     seed: int,
     prices: Prices | None = None,
+    groups: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The figures of one model. `replies`: example id -> what came back.
+    """The figures of one model. `replies`: example id -> what came back; `groups`: example id -> the lesion, patient or
+    leaf that its image shows, where that is known, over which the intervals then are.
 
     n (judged), missing (reason -> answers); ee, cs and cs_explained with intervals over images; judge_free, ee and cs
     of the same answers without a judge; agreement; tokens, and cost where there are prices. A figure of which nothing
@@ -88,17 +90,19 @@ def figures(
     verdicts = list(judged.values())
     explained = [float(v.ee) for v in verdicts]
     scores = [v.cs for v in verdicts]
-    settings: Any = {"resamples": resamples, "seed": seed}
+    ones = [1.0] * len(verdicts)
+    clusters = [groups.get(name, name) for name in judged] if groups else None
+    settings: Any = {"resamples": resamples, "seed": seed, "clusters": clusters}
     found: dict[str, Any] = {"n": len(judged), "missing": dict(sorted(missing.items()))}
-    found |= estimate("ee", explained, [1.0] * len(verdicts), **settings)
-    found |= estimate("cs", scores, [1.0] * len(verdicts), **settings)
+    found |= estimate("ee", explained, ones, **settings)
+    found |= estimate("cs", scores, ones, **settings)
     found |= estimate("cs_explained", scores, explained, **settings)
     answers = [p for p in predictions if p.example_id in judged]
-    own = {"ee": [float(ee(p)) for p in answers]}
+    found["judge_free"] = estimate("ee", [float(ee(p)) for p in answers], ones, **settings)
     if cs is not None:
-        own["cs"] = [value for p in answers if (value := cs(p)) is not None]
-    free = (estimate(name, values, [1.0] * len(values), **settings) for name, values in own.items())
-    found["judge_free"] = {key: value for of in free for key, value in of.items()}
+        own = [cs(p) for p in answers]
+        there = [float(value is not None) for value in own]
+        found["judge_free"] |= estimate("cs", [value or 0.0 for value in own], there, **settings)
     found["agreement"] = agreement(answers, judged, ee, cs)
     found["tokens"] = usage.as_dict()
     found["cost"] = None if prices is None else prices.cost(usage)

@@ -1,14 +1,21 @@
 """What a sceptic should know before believing a run, in plain words, each drawn from its figures.
 
-The gravest come first. Nothing here is a warning that a good run would not get: a run with one seed has one seed.
+Ranked by what they do to a decision: whether the figures are final; whether the reasons may be used; which model to
+take; what it costs; how sure the figures are. Within each the largest comes first. What chance alone explains, a
+difference of less than its standard error, is no doubt and is not listed. What forbids a use altogether heads the page
+(collapse.py) and is not said here again. Beyond that, nothing here is a warning that a good run would not get: a run
+with one seed has one seed.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from seewhy.proof.audit import Audit
+from seewhy.proof.support import Support
 from seewhy.report.arms import Line, title
+from seewhy.report.collapse import GONE, REASONS, Collapse, collapses
 from seewhy.report.table import Metrics, percent
 
 CLINGING = 0.1
@@ -19,7 +26,15 @@ PRECISE = 0.95
 """Selection precision below which it is worth a word."""
 WIDE = 0.02
 """Half an interval, as a share, from which on it is worth a word."""
+FEW_REASONS = 30
+"""Checked reasons below which their share says little."""
+MANY_UNMARKED = 0.5
+"""Share of the stated reasons of which nobody has marked whether they are true, from which on it is worth a word."""
+FEWER = 0.1
+"""By how much the share of answers with a reason falls under the untuned model's before it is worth a word."""
 _NAMED = 3
+_REACH = 1.96
+"""Standard errors in half a 95 % interval."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +54,29 @@ class Evidence:
     """Arm -> figure -> (difference, low, high), paired by image, of a comparison."""
     tested: Metrics | None = None
     """Of the method's model, what faithfulness.json has."""
+    support: Support | None = None
+    """What support.json says of the bank's phrases."""
     losses: Sequence[tuple[str, float, float]] = ()
     """(ability, the base's share, the last model's) of what general.json says is clearly lost, the greatest first."""
 
 
 def doubts(evidence: Evidence) -> list[str]:
-    """One or two sentences each."""
+    """One or two sentences each, the weightiest for a decision first."""
     checks = (
-        _unfinished, _untrue, _no_better, _clinging, _forgotten, _falling, _taught_names, _copies, _selection,
-        _inseparable, _chance,
+        _unfinished, _untrue, _few_checked, _fewer_reasons, _clinging, _no_better, _falling, _forgotten, _taught_names,
+        _copies, _selection, _inseparable, _chance,
     )  # fmt: skip
     return [line for check in checks for line in check(evidence)]
+
+
+def _is_noise(difference: float, *intervals: Sequence[float]) -> bool:
+    """Whether chance explains a difference: it is smaller than its standard error. Without intervals nothing is."""
+    halves = [(high - low) / 2 for low, high in intervals]
+    return bool(halves) and abs(difference) < math.hypot(*halves) / _REACH
+
+
+def _interval(values: Metrics, key: str) -> Sequence[float]:
+    return values.get(f"{key}_interval", (values[key], values[key]))
 
 
 def _unfinished(evidence: Evidence) -> list[str]:
@@ -71,11 +98,55 @@ def _untrue(evidence: Evidence) -> list[str]:
         return ["What these images show is not recorded, so no reason was checked: one may sound right and be false."]
     parts = {"false": last.get("stated_wrong"), "true of the subject but hidden": last.get("stated_hidden")}
     told = " and ".join(f"{percent(share)} {kind}" for kind, share in parts.items() if share is not None)
-    line = f"Of the reasons stated, {percent(1 - last['stated_true'])} cannot be seen in their image"
+    counted = f"{last['stated_true_n']:,} reasons checked" if "stated_true_n" in last else "reasons stated"
+    line = f"Of the {counted}, {percent(1 - last['stated_true'])} cannot be seen in their image"
     line += f": {told}." if told else "."
-    if evidence.ours.rounds and base.get("stated_true", 0) > last["stated_true"]:
+    lost = base.get("stated_true", 0) - last["stated_true"]
+    if evidence.ours.rounds and lost > 0 and not _is_noise(lost, *(_interval(v, "stated_true") for v in (base, last))):
         line += f" The untuned model states fewer such: {percent(1 - base['stated_true'])}."
     return [line]
+
+
+def _few_checked(evidence: Evidence) -> list[str]:
+    """Where the share of true reasons rests on little."""
+    last, found = evidence.ours.last, []
+    count = last.get("stated_true_n")
+    if count is not None and count < FEW_REASONS:
+        images = last.get("stated_true_images", count)
+        found.append(
+            f"Only {count} reason{'s' * (count != 1)} in {images} image{'s' * (images != 1)} could be checked: what"
+            " share of them is true says little. Mark more images (data.truth)."
+        )
+    if last.get("stated_unverified", 0.0) > MANY_UNMARKED:
+        found.append(
+            f"Of all reasons stated, {percent(last['stated_unverified'])} are of phrases that nobody has marked for"
+            " that image, and are in no share of true or false ones."
+        )
+    return found
+
+
+def _fewer_reasons(evidence: Evidence) -> list[str]:
+    """EE, where it falls and is not gone, and where reasons are given in other words than the bank's."""
+    last, base = evidence.ours.last, evidence.ours.base
+    if not evidence.ours.rounds or "ee" not in last or any(c.head == REASONS for c in alarms(evidence)):
+        return []
+    if base.get("ee", 0.0) - last["ee"] >= FEWER:
+        return [
+            f"Tuning has cost reasons: {percent(last['ee'])} of the answers give one, of the untuned model's"
+            f" {percent(base['ee'])}."
+        ]
+    if last["ee"] < GONE <= last.get("any_reason", 0.0):
+        return [
+            f"Only {percent(last['ee'])} of the answers state a phrase of the bank, while {percent(last['any_reason'])}"
+            " say something besides a name: reasons in other words than the bank's are checked nowhere here."
+        ]
+    return []
+
+
+def alarms(evidence: Evidence) -> list[Collapse]:
+    """What forbids a use of the model."""
+    known = {"support": evidence.support, "confusion": evidence.confusion, "audit": evidence.audit}
+    return collapses(evidence.ours, **known, best=(evidence.gate or {}).get("best"))
 
 
 def _no_better(evidence: Evidence) -> list[str]:
@@ -89,6 +160,9 @@ def _no_better(evidence: Evidence) -> list[str]:
         others = [other for other in evidence.others if key in evidence.ours.last and other.has(key)]
         better = [other for other in others if _lead(evidence, other, key)[1] < 0]
         level = [other for other in others if _lead(evidence, other, key)[0] <= 0 and other not in better]
+        better, level = (
+            [other for other in group if not _is_chance(evidence, other, key)] for group in (better, level)
+        )
         if better:
             found.append(f"In {title(key).lower()}, the method is behind {_told(evidence, better, key)}.")
         if level:
@@ -106,6 +180,14 @@ def _lead(evidence: Evidence, other: Line, key: str) -> tuple[float, float]:
     ours, theirs = evidence.ours.last, other.last
     low, high = ours.get(f"{key}_interval", (ours[key],))[0], theirs.get(f"{key}_interval", (theirs[key],))[-1]
     return low - high, ours[key] - theirs[key]
+
+
+def _is_chance(evidence: Evidence, other: Line, key: str) -> bool:
+    """Whether the method and an alternative differ by less than the difference's standard error."""
+    if paired := (evidence.ours_minus or {}).get(other.key, {}).get(key):
+        return _is_noise(paired[0], paired[1:])
+    ours, theirs = evidence.ours.last, other.last
+    return _is_noise(ours[key] - theirs[key], _interval(ours, key), _interval(theirs, key))
 
 
 def _told(evidence: Evidence, others: Sequence[Line], key: str) -> str:
@@ -158,14 +240,15 @@ def _falling(evidence: Evidence) -> list[str]:
             f" run hands out, is round {best_round}."
         )
     for key in ("accuracy", "stated_true"):
-        steps = [(round, values[key]) for round, values in evidence.ours.steps(key) if round]
+        steps = [values for round, values in evidence.ours.steps(key) if round]
         if not steps:
             continue
-        best, last = max(steps, key=lambda step: step[1]), steps[-1]
-        if best[1] > last[1]:
+        best, last = max(steps, key=lambda values: values[key]), steps[-1]
+        lost = best[key] - last[key]
+        if lost > 0 and not _is_noise(lost, _interval(best, key), _interval(last, key)):
             found.append(
-                f"Round {best[0]} was better in {title(key).lower()}: {percent(best[1])}, and {percent(last[1])} after"
-                f" round {last[0]}."
+                f"Round {best['round']} was better in {title(key).lower()}: {percent(best[key])}, and"
+                f" {percent(last[key])} after round {last['round']}."
             )
     return found
 

@@ -23,7 +23,7 @@ from seewhy.proof.pointing import mention, peak
 from seewhy.recorded import recorded_config
 from seewhy.report.overlay import Region
 from seewhy.run_folder import read_manifest
-from seewhy.storage import digest, write_atomically
+from seewhy.storage import digest, inside, write_atomically
 
 MOST = 8
 """Concepts of one answer that are looked for; the rest have no picture."""
@@ -82,7 +82,7 @@ def _make(
     from seewhy.loaded import load_model
     from seewhy.vlm.attribution import can_attribute, gradient, seen_region
 
-    path = run / "stages" / model.replace(" ", "-") / "model" / "model"
+    path = inside(run, f"stages/{model.replace(' ', '-')}/model/model")
     if not path.exists():
         raise SeeWhyError(f"{path} is gone, so where the model looks cannot be found.")
     made: dict[str, Heat] = {}

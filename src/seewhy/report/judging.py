@@ -66,6 +66,7 @@ class Judging:
             raise SeeWhyError(f"There is nothing to judge: {run} has no image of {self.split}, or --limit is 0.")
         bank = _bank(self.config, self.path)
         self.concepts = _lists(chosen, records.labels, bank)
+        self._groups = records.groups
         stated = StatedConcepts(bank.all_concepts, (*bank, *(a for group in bank.aliases.values() for a in group)))
         self._stated = stated
         self._selected: Mapping[str, Sequence[str]] | None = None
@@ -97,8 +98,9 @@ class Judging:
         replies = {m: endpoint.ask(questions, f"judging {m}") for m, questions in self.requests.items()}
         cs = None if self._selected is None else self.consistent
         measured = partial(
-            judge.figures, resamples=self.config.evaluate.bootstrap, seed=self.config.seed, prices=prices
-        )
+            judge.figures, resamples=self.config.evaluate.bootstrap, seed=self.config.seed, prices=prices,
+            groups=self._groups,
+        )  # fmt: skip
         models = {m: measured(self.predictions[m], replies[m], self.explains, cs) for m in self.models}
         if not any(figures["n"] for figures in models.values()):
             reason = next(str(reply) for of in replies.values() for reply in of.values())

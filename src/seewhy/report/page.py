@@ -18,15 +18,16 @@ from typing import Any
 from markupsafe import Markup
 
 from seewhy.errors import SeeWhyError
-from seewhy.proof import gate
+from seewhy.proof import gate, support
 from seewhy.proof.audit import Audit
+from seewhy.proof.support import Support
 from seewhy.report import chart
 from seewhy.report.arms import TAUGHT, as_metrics, lines
 from seewhy.report.audit_section import audit_values
 from seewhy.report.cards import cards, confused, last_model, models
 from seewhy.report.definitions import CONFUSED, LOOKS, TRAINING, definitions
 from seewhy.report.document import asset, environment, policy
-from seewhy.report.doubts import Evidence, doubts
+from seewhy.report.doubts import Evidence, alarms, doubts
 from seewhy.report.heatmaps import Heat, find_heats
 from seewhy.report.later import Later, find_later
 from seewhy.report.pictures import Pictures
@@ -55,6 +56,8 @@ class Extras:
     manifest: Mapping[str, Any] = field(default_factory=dict)
     gate: Mapping[str, Any] = field(default_factory=dict)
     """gate.json's value."""
+    support: Support | None = None
+    """What support.json says of the bank's phrases."""
     train: int = 0
     """Training images, and `classes` of all images; 0 where that is not known."""
     classes: int = 0
@@ -86,7 +89,7 @@ def write_page(run: str, *, heatmaps: bool = False, trust_remote_code: bool | No
     )
     extras = Extras(
         mistakes, heats, no_heats, read_manifest(source), gate.read(source), compared=compared, output=run,
-        later=find_later(folder, compared["seeds"] if compared else None),
+        support=support.read(source), later=find_later(folder, compared["seeds"] if compared else None),
     )  # fmt: skip
     audit, fault, extras = _with_records(source, extras)
     if compared:
@@ -127,6 +130,7 @@ def build_page(
         gate=None if compared else extras.gate,
         ours_minus=compared.get("ours_minus"),
         tested=(later.tested.values or {}).get("own", {}),
+        support=extras.support,
         losses=(later.forgotten.values or {}).get("losses", ()),
     )
     told, panels = doubts(evidence), chart.panels(arms)
@@ -148,6 +152,7 @@ def build_page(
         seeds=seeds,
         spread=spread(seeds),
         headlines=headlines(arms),
+        alarms=alarms(evidence),
         doubts=told[:DOUBTS],
         more_doubts=told[DOUBTS:],
         arms=arms,

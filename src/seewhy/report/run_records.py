@@ -12,7 +12,7 @@ from seewhy.proof.audit import Audit, audit_run
 from seewhy.recorded import recorded_config
 from seewhy.records import Answer, Candidate, Selection
 from seewhy.run_folder import read_manifest
-from seewhy.storage import decode_shard
+from seewhy.storage import decode_shard, inside
 
 R = TypeVar("R")
 
@@ -40,9 +40,14 @@ class RunRecords:
         """Example id -> label."""
         return {name: row.label for name, row in self.examples.items()}
 
+    @property
+    def groups(self) -> dict[str, str]:
+        """Example id -> the lesion, patient or leaf that its image shows, where that is known."""
+        return {name: row.group for name, row in self.examples.items() if row.group}
+
     def read(self, stage: str, record: type[R]) -> list[R]:
         """The records of a stage in order, as far as it has come."""
-        shards = sorted((self.path / "stages" / stage).glob("shard-*.parquet"))
+        shards = sorted(inside(self.path, f"stages/{stage}").glob("shard-*.parquet"))
         return [row for shard in shards for row in decode_shard(shard, record)[0]]
 
     def audit(self) -> Audit:
