@@ -1,3 +1,4 @@
+# ruff: noqa: E501, RUF001
 """Answers of many kinds and domains, with the label that a careful reader takes from each (None: no one label).
 
 Written for the tests, before the matcher was tried on them; a hedged answer that commits itself ("this is likely a ...")

@@ -12,6 +12,8 @@ from fixtures_data import image_folder
 from seewhy import explainer
 from seewhy.cli import main
 from seewhy.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig
+from seewhy.domain.concepts import ConceptBank
+from seewhy.domain.vocabulary import FILE, Vocabulary
 from seewhy.errors import SeeWhyError
 from seewhy.report.overlay import overlay
 from seewhy.run_folder import RunFolder
@@ -111,6 +113,24 @@ def test_clear_errors(run: Path, photo: Path, arguments: list[str], message: str
     places = {"RUN": str(run), "PHOTO": str(photo), "EMPTY": str(empty)}
     assert main(["explain", *(places.get(a, a) for a in arguments)]) == 1
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("talkative")
+def test_a_run_is_read_with_its_own_words(run: Path, photo: Path, request: pytest.FixtureRequest):
+    """Labels, aliases and concepts are those of the run, not of a bank that has changed since, nor without aliases."""
+    words = Vocabulary(
+        ("Corvus", "Pica"),
+        ConceptBank({"Corvus": ("black wings",), "Pica": ("long tail",)}, {"Corvus": ("fish crow",)}),
+    )
+    (run / FILE).write_text(json.dumps(words.record()))
+    request.addfinalizer((run / FILE).unlink)
+    [told] = explainer.explain(str(run), [str(photo)], round=1, samples=4)
+    assert (told.label, told.confidence) == ("Corvus", 0.75)
+    assert [reason.concept for reason in told.reasons] == ["black wings"]
+
+    (run / FILE).write_text("{")
+    with pytest.raises(SeeWhyError, match=r"vocabulary.json cannot be read"):
+        explainer.explain(str(run), [str(photo)], round=1, samples=4)
 
 
 def test_a_run_without_models(photo: Path, tmp_path: Path):

@@ -7,6 +7,10 @@
     seewhy.evaluate(config.output, "val")     # measure the same models on another split
     seewhy.write_page(config.output)          # RUN/report.html
 
+    matcher = seewhy.LabelMatcher(["Crow", "Raven"], {"Raven": ["Corvus corax"]})
+    matcher.is_correct("This is a raven, not a crow.", "Raven")                      # True
+    seewhy.StatedConcepts(["red crown"], names=["Crow"])("Its crown is bright red.")  # ("red crown",)
+
 Names are imported when they are first used, so that `import seewhy` does not wait for torch.
 """
 
@@ -17,20 +21,34 @@ from seewhy.errors import SeeWhyError
 
 if TYPE_CHECKING:
     from seewhy.domain.domain import Domain, load_domain
+    from seewhy.domain.labels import LabelMatcher
     from seewhy.loop import evaluate, run
+    from seewhy.proof.explanation import StatedConcepts
     from seewhy.report.page import write_page
     from seewhy.settings import load_config
 
 _PLACES = {
     "Domain": "seewhy.domain.domain",
     "load_domain": "seewhy.domain.domain",
+    "LabelMatcher": "seewhy.domain.labels",
+    "StatedConcepts": "seewhy.proof.explanation",
     "run": "seewhy.loop",
     "evaluate": "seewhy.loop",
     "write_page": "seewhy.report.page",
     "load_config": "seewhy.settings",
 }
 
-__all__ = ["Domain", "SeeWhyError", "evaluate", "load_config", "load_domain", "run", "write_page"]
+__all__ = [
+    "Domain",
+    "LabelMatcher",
+    "SeeWhyError",
+    "StatedConcepts",
+    "evaluate",
+    "load_config",
+    "load_domain",
+    "run",
+    "write_page",
+]
 
 
 def __getattr__(name: str) -> Any:

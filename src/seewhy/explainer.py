@@ -23,10 +23,9 @@ from rich.text import Text
 
 from seewhy import loaded
 from seewhy.config import RunConfig
-from seewhy.domain.concepts import load_concepts
 from seewhy.domain.images import load_image
-from seewhy.domain.labels import LabelMatcher
 from seewhy.domain.questions import Questions
+from seewhy.domain.vocabulary import Vocabulary
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import BASE, with_guide
 from seewhy.progress import progress
@@ -94,11 +93,8 @@ def explain(
     for image in images:
         load_image(image)
     data = with_guide(config.data, Path(run) / "fieldguide")
-    if data.concepts is None:
-        raise SeeWhyError(f"{run} was made without a concept bank, so its labels are not known.")
-    bank = load_concepts(data.concepts)
-    matcher = LabelMatcher(bank, bank.aliases, bank)
-    stated = StatedConcepts(bank.all_concepts, (*bank, *(name for names in bank.aliases.values() for name in names)))
+    words = Vocabulary.of_run(Path(run), data)
+    matcher, stated = words.matcher, StatedConcepts(words.bank.all_concepts, words.names)
     question = Questions.for_noun(data.noun, data.questions).evaluation
     vlm = load_model(config, path)
     sampler = BatchSampler(vlm, config.model.batch_size, load_image, share_image=config.model.share_image)

@@ -16,6 +16,7 @@ import numpy as np
 import yaml
 
 from seewhy.config import DataConfig, EvaluateConfig, RunConfig
+from seewhy.domain import vocabulary
 from seewhy.domain.domain import Domain, load_domain
 from seewhy.domain.images import load_image
 from seewhy.domain.loaders.replay import Replay, replay_digest
@@ -80,6 +81,7 @@ class Run:
         folder.check([*own.values(), *plan.values()], config=settings, discard_stale=discard_stale)
         if settings:
             folder.write_text("config.yaml", yaml.safe_dump(_plain(settings), sort_keys=False))
+            folder.write_json(vocabulary.FILE, vocabulary.Vocabulary.of(domain).record())
         return cls(config, measured, folder, plan, replay)
 
     def describe(self, split: str = "train") -> list[Description]:

@@ -1,4 +1,4 @@
-"""Error rates of label matcher and concept finder on hand-written answers: ours, and those that lie beside the repository."""
+"""Label matcher and concept finder on hand-written answers: ours, and those that lie beside the repository."""
 
 import json
 from pathlib import Path
@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from answers import ALIASES, ANSWERS, LABELS
 from seewhy.domain.labels import LabelMatcher
 from seewhy.domain.sentence_check import sentence_problems
 from seewhy.proof.explanation import StatedConcepts
-from answers import ALIASES, ANSWERS, LABELS
 
 SHARED = next((p / "shared/data/answers" for p in Path(__file__).parents if (p / "shared/data/answers").is_dir()), None)
 needs_shared = pytest.mark.skipif(SHARED is None, reason="no folder shared/data/answers beside or above the repository")

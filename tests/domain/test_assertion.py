@@ -8,7 +8,7 @@ import pytest
 from seewhy.domain.assertion import Reading, Status
 from seewhy.domain.words import tokenise
 
-D, O, H, U, A = Status.DENIED, Status.OTHER, Status.HYPOTHETICAL, Status.UNCERTAIN, Status.ASSERTED
+D, X, H, U, A = Status.DENIED, Status.OTHER, Status.HYPOTHETICAL, Status.UNCERTAIN, Status.ASSERTED
 CASES: list[tuple[str, list[Status]]] = [
     # plain, and hedges that commit themselves
     ("It has a <crest>.", [A]),
@@ -81,21 +81,21 @@ CASES: list[tuple[str, list[Status]]] = [
     ("I would say it is a <crow>.", [A]),
     ("a risk of <melanoma>", [H]),
     # another subject
-    ("similar to a <crow> but larger", [O]),
-    ("It is larger than the <crow>.", [O]),
-    ("as large as a <raven>", [O]),
-    ("unlike the <crow>, the <raven> is large", [O, A]),
-    ("Unlike the male, which has a <crest>, this one has a <tail>.", [O, A]),
+    ("similar to a <crow> but larger", [X]),
+    ("It is larger than the <crow>.", [X]),
+    ("as large as a <raven>", [X]),
+    ("unlike the <crow>, the <raven> is large", [X, A]),
+    ("Unlike the male, which has a <crest>, this one has a <tail>.", [X, A]),
     ("not to be confused with the <raven>", [D]),
-    ("often confused with the <raven>", [O]),
-    ("This is a <crow>, as opposed to the <raven>.", [A, O]),
-    ("It is red, whereas a <jay> is blue.", [O]),
-    ("The <jay>, by contrast, has a crest.", [O]),
-    ("Crows have a <crest>, but this one has a <tail>.", [O, A]),
-    ("One might think it is a <raven>, but it is a <crow>.", [O, A]),
-    ("It looks like a <raven>, but it is a <crow>.", [O, A]),
-    ("Similar species: <crow>, <raven>", [O, O]),
-    ("The marks tell it apart from the <raven>.", [O]),
+    ("often confused with the <raven>", [X]),
+    ("This is a <crow>, as opposed to the <raven>.", [A, X]),
+    ("It is red, whereas a <jay> is blue.", [X]),
+    ("The <jay>, by contrast, has a crest.", [X]),
+    ("Crows have a <crest>, but this one has a <tail>.", [X, A]),
+    ("One might think it is a <raven>, but it is a <crow>.", [X, A]),
+    ("It looks like a <raven>, but it is a <crow>.", [X, A]),
+    ("Similar species: <crow>, <raven>", [X, X]),
+    ("The marks tell it apart from the <raven>.", [X]),
 ]
 
 

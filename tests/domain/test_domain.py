@@ -17,6 +17,7 @@ from seewhy.domain import domain as domain_module
 from seewhy.domain import load_domain
 from seewhy.domain.check import check_data
 from seewhy.domain.loaders.folder import label_of
+from seewhy.domain.vocabulary import FILE, Vocabulary
 from seewhy.errors import SeeWhyError
 
 CLASSES = ("Crow", "Fish_Crow", "Raven")
@@ -147,6 +148,19 @@ def test_classes_whose_own_sentence_does_not_name_them_are_refused(data: DataCon
     assert '"This is a Crow?." is not taken for naming it' in message
     assert "rename the class, for instance to 'Crow'" in message
     assert '"This is a Raven?!."' in message
+
+
+def test_the_words_of_a_run_are_written_and_read(data: DataConfig, tmp_path: Path) -> None:
+    birds = load_domain(data)
+    words = Vocabulary.of(birds)
+    assert (
+        Vocabulary.of_run(tmp_path, data).record() == words.record()
+    )  # a run that has not written them: from its data
+    (tmp_path / FILE).write_text(json.dumps(words.record()))
+    shutil.rmtree(birds.root)
+    again = Vocabulary.of_run(tmp_path, data)
+    assert again.record() == words.record()
+    assert again.matcher.names("a Corvus") == {"Fish Crow"}
 
 
 def test_letters_and_digits_are_classes(data: DataConfig, tmp_path: Path) -> None:

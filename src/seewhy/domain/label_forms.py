@@ -1,5 +1,7 @@
-"""The ways in which the name of a class is written or said, and where a text does so: as in `words`, hyphens open, closed
-or none; in other words of the label; and a lone letter or number where it is no article and no quantity.
+"""The ways in which the name of a class is written or said, and where a text does so.
+
+Hyphens may be open, closed or missing; a label may be said in other words of its own ("the leaf is healthy"); and a
+lone letter or number counts where it is no article and no quantity.
 """
 
 import re
@@ -21,42 +23,44 @@ _THING = 2
 """Words that may follow the first half, as in "tomato LEAF is healthy" for the label "tomato healthy"."""
 
 STATES = word_set(
-    "healthy unhealthy normal abnormal diseased infected uninfected infested benign malignant ripe unripe overripe rotten "
-    "spoiled mouldy fresh stale dry wet raw cooked uncooked open closed broken unbroken damaged undamaged intact defective "
-    "faulty cracked uncracked scratched bent dented worn corroded rusty clean dirty empty full occupied vacant positive "
-    "negative parasitized parasitised parasitic dead alive mature immature inflamed blurred blurry genuine fake counterfeit "
-    "contaminated burnt burned melted frozen peeled unpeeled sliced whole"
+    "healthy unhealthy normal abnormal diseased infected uninfected infested benign malignant ripe unripe "
+    "overripe rotten spoiled mouldy fresh stale dry wet raw cooked uncooked open closed broken unbroken damaged "
+    "undamaged intact defective faulty cracked uncracked scratched bent dented worn corroded rusty clean dirty "
+    "empty full occupied vacant positive negative parasitized parasitised parasitic dead alive mature immature "
+    "inflamed blurred blurry genuine fake counterfeit contaminated burnt burned melted frozen peeled unpeeled "
+    "sliced whole"
 )
-"""Words that say how a thing is, not what: a class that starts or ends with one is also said as "<thing> is <state>"."""
+"""Words that say how a thing is, not what: a class that starts or ends with one is also said as "<thing> is <it>"."""
 _COPULAS = word_set("is are was were looks look appears appear seems seem remains remain")
 _LINKS = word_set(
-    "with shows show showing shown has have having had is are was were be been being appears appear seems looks look to by from of "
-    "in due the a an this some clear clearly typical characteristic severe mild moderate likely probably most very visible obvious "
-    "early-stage infected affected attacked damaged diseased covered suffering suffers suffer suffered caused afflicted infested "
-    "signs sign symptoms symptom evidence exhibits exhibit exhibiting displays display displaying presents presenting contains "
-    "containing consistent indicative suggestive suggesting disease damage infection that which and acute bilateral unilateral "
-    "focal"
+    "with shows show showing shown has have having had is are was were be been being appears appear seems looks "
+    "look to by from of in due the a an this some clear clearly typical characteristic severe mild moderate "
+    "likely probably most very visible obvious early-stage infected affected attacked damaged diseased covered "
+    "suffering suffers suffer suffered caused afflicted infested signs sign symptoms symptom evidence exhibits "
+    "exhibit exhibiting displays display displaying presents presenting contains containing consistent indicative "
+    "suggestive suggesting disease damage infection that which and acute bilateral unilateral focal"
 )
 """Words between the halves of "leaf with late blight": "leaf shows clear signs of late blight"."""
 _NOT_BEFORE_STATE = word_set(
-    "not no never neither nor un non hardly less than but like unlike if would could might may whether than other another "
-    "without as"
+    "not no never neither nor un non hardly less than but like unlike if would could might may whether other "
+    "another without as"
 )
 _FUNCTION = word_set(
-    "is was are were because since as due and or nor with in on at from based given but which that than by here if has "
-    "looks appears seems vs versus"
+    "is was are were because since as due and or nor with in on at from based given but which that than by here "
+    "if has looks appears seems vs versus"
 )
 """Words that no article and no quantity stands before."""
 _DESIGNATORS = word_set(
-    "class letter option answer type grade category label choice group digit number numeral figure stage level code model series "
-    "character symbol sign variant phase"
+    "class letter option answer type grade category label choice group digit number numeral figure stage level "
+    "code model series character symbol sign variant phase"
 )
 _ARTICLES = frozenset(["a", "an", "the", "is", "as", "called", "named"])
 _WEAK = frozenset(["a", "i", "one", "an"])
 """Letters and numbers that are common words of English too."""
 _UNITS = word_set(
-    "feet foot ft m metres meters km kilometres kilometers miles mile mi inches inch cm mm kg g lb lbs pounds tons tonnes hours "
-    "hour minutes seconds years year days people passengers seats mph kmh kts knots pixels px percent dollars degrees"
+    "feet foot ft m metres meters km kilometres kilometers miles mile mi inches inch cm mm kg g lb lbs pounds "
+    "tons tonnes hours hour minutes seconds years year days people passengers seats mph kmh kts knots pixels px "
+    "percent dollars degrees"
 )
 
 
@@ -246,7 +250,7 @@ def _letters(words: Iterable[str]) -> str:
 
 
 def _stands(form: Form, words: Sequence[str], tokens: Tokens, start: int, end: int) -> bool:
-    """Whether words that have a spelling's letters are it: in one clause, and parted where its words are, or by hyphens."""
+    """Whether words with a spelling's letters are it: in one clause, and parted where its words are, or by hyphens."""
     if not form.own_stops:
         for at in range(start + 1, end):
             if tokens.marks[at] and not (tokens.marks[at] == "(" and words[at].isdigit()):  # "Coupe (2012)"

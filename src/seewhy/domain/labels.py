@@ -3,16 +3,17 @@
 Deviations from the research code, whose rule is a plain substring:
 1. A label counts at word boundaries only, and the longest one wins: "Fish Crow" does not name "Crow".
 2. Digits are kept: "737-300" is not "737-400".
-3. Only what is asserted is named (`assertion`): "not a crow", "unlike the crow" and "is it a crow?" name nothing. An answer
-   that names two labels is wrong, and so is one that leaves another label open ("a crow, possibly a raven").
+3. Only what is asserted is named (`assertion`): "not a crow", "unlike the crow" and "is it a crow?" name nothing. An
+   answer that names two labels is wrong, and so is one that leaves another open ("a crow, possibly a raven").
 4. Where a label's word is also a word of the concept bank ("orange rind"), such a phrase names nothing.
-5. A class may be said in other words of its label: as a predicate ("the tomato leaf is healthy"), with another verb ("the
-   leaf shows late blight" for "leaf with late blight"), or by its kind after its name ("a Fish Crow, which is a crow").
-6. A label that is an article, a letter or a number counts only where it can be nothing else: "it is an A", not "a bird".
+5. A class may be said in other words of its label: as a predicate ("the tomato leaf is healthy"), with another verb
+   ("the leaf shows late blight" for "leaf with late blight"). Its kind is no other class ("a Fish Crow, a small crow"),
+   and a sentence on another class in general ("crows are larger") names none where one is named plainly.
+6. A label that is a letter or a number counts only where it can be nothing else: "it is an A", not "a bird".
 
-Case, punctuation, hyphens (open, closed or none), possessives, plurals, British and American spelling, "&" and number words
-are folded, accents are not; any script works. In scripts without spaces (Chinese, Japanese, Thai, ...) a label may start and
-end anywhere; a Korean label may be followed by a particle. Other spellings are what aliases are for.
+Case, punctuation, hyphens (open, closed or none), possessives, plurals, British and American spelling, "&" and number
+words are folded, accents are not; any script works. In scripts without spaces (Chinese, Japanese, Thai, ...) a label
+may start and end anywhere; a Korean label may be followed by a particle. Other spellings are what aliases are for.
 
     matcher = LabelMatcher(domain.labels, domain.concepts.aliases, domain.concepts)
     matcher.is_correct("This is a Fish Crow, not a Raven.", "Fish Crow")  # True
@@ -164,7 +165,7 @@ class LabelMatcher:
         return sorted(kept, key=lambda span: span[0])
 
     def _is_kind(self, mention: Mention, others: Sequence[Mention], words: Sequence[str]) -> bool:
-        """Whether a mention is the kind of what is named: "crow" in "the Fish Crow is a small crow", no choice of two."""
+        """Whether a mention is but the kind of what is named: "crow" in "the Fish Crow is a small crow"."""
         if _CHOICES.intersection(
             [*words[max(0, mention.start - 3) : mention.start], *words[mention.end : mention.end + 3]]
         ):
@@ -232,7 +233,7 @@ def _identifies(mention: Mention, words: Sequence[str], tokens: Tokens) -> bool:
 
 
 def _is_of_a_class(mention: Mention, words: Sequence[str], tokens: Tokens) -> bool:
-    """Whether a mention is the subject of a sentence on a class, not on what is shown: "a crow has ...", "crows are ..."."""
+    """Whether a mention is the subject of a sentence on a class in general: "a crow has ...", "crows are ..."."""
     start = mention.start
     if start and words[start - 1] in ("a", "an") and not tokens.marks[start]:
         start -= 1

@@ -91,8 +91,8 @@ def _second(pattern: Pattern) -> frozenset[str] | None:
 
 
 Triggers = tuple[list[Rule], frozenset[str] | None, list[tuple[frozenset[str] | None, Pattern, Rule]]]
-"""The triggers with one first word: those of that word alone; the words that may follow (None: any); the longer ones, each
-with its own."""
+"""The triggers with one first word: those of that word alone; the words that may follow (None: any); the longer ones,
+each with its own."""
 
 
 def _index() -> dict[str, Triggers]:

@@ -1,8 +1,8 @@
 """A text as folded words and the marks between them: what label matcher, concept finder and `assertion` read.
 
 NFKC and case folding; hyphens, underscores and most punctuation part words; an English possessive 's is dropped,
-contractions are written out ("isn't" is "is not", "it's" is "it is"); digits part from letters but are one word's parts.
-Scripts without spaces give one word a character. `spelt` folds what English spells in two ways.
+contractions are written out ("isn't" is "is not", "it's" is "it is"); digits part from letters but are one word's
+parts. Scripts without spaces give one word a character. `spelt` folds what English spells in two ways.
 """
 
 import re
@@ -51,7 +51,8 @@ _CONTRACTIONS = tuple(
     ]
 )
 _ABBREVIATIONS = re.compile(
-    r"\b(st|mt|ft|dr|mr|mrs|ms|prof|vs|cf|sp|spp|ssp|var|subsp|fig|ca|approx|etc|e\.g|i\.e|no(?=\. ?\d)|[^\W\d_])\.(?=\s*\S)"
+    r"\b(st|mt|ft|dr|mr|mrs|ms|prof|vs|cf|sp|spp|ssp|var|subsp|fig|ca|approx|etc|e\.g|i\.e|no(?=\. ?\d)|[^\W\d_])"
+    r"\.(?=\s*\S)"
 )
 _NO_STOP = re.compile(r"\.(?=[^\s\"'*)\]\u201d_])|(?<![^\s*])\.")
 _DASH = re.compile(r"(?<=\S) +[-\u2013]+ +")
@@ -72,7 +73,8 @@ _SPELT = {
     "sulfur": "sulphur", "aluminum": "aluminium", "tire": "tyre", "tires": "tyres", "plow": "plough",
     "mustache": "moustache", "mustached": "moustached", "ax": "axe", "donut": "doughnut", "donuts": "doughnuts",
     "yogurt": "yoghurt", "omelet": "omelette", "chili": "chilli", "chile": "chilli", "jeweled": "jewelled",
-    "pajamas": "pyjamas", "airplane": "aeroplane", "airplanes": "aeroplanes", "maneuver": "manoeuvre", "edema": "oedema",
+    "pajamas": "pyjamas", "airplane": "aeroplane", "airplanes": "aeroplanes", "maneuver": "manoeuvre",
+    "edema": "oedema",
     "fetus": "foetus", "esophagus": "oesophagus", "barbeque": "barbecue", "whisky": "whiskey", "racoon": "raccoon",
     "&": "and",
 } | {str(number): word for number, word in enumerate(NUMBERS)}  # fmt: skip

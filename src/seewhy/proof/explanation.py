@@ -7,13 +7,13 @@ Deviations:
 2. What is stated is decided for precision. A concept counts
    - when its words stand together and in order ("short, conical bill"; "a short, thick and yellow bill"
      is a short thick bill and a yellow bill), case, hyphens, plurals and spelling folded;
-   - turned round, as "<noun> is <adjectives>": "its bill is short and conical", "the crown is bright red", "a crest of red
-     feathers", "a white ring around the eye"; with an adjective or a verb shared: "a yellow breast and bill";
+   - turned round, as "<noun> is <adjectives>": "its bill is short and conical", "the crown is bright red", "a crest of
+     red feathers", "a white ring around the eye"; with an adjective or a verb shared: "a yellow breast and bill";
    - if it has four words or more, also when each of its parts (cut at prepositions: "green skin showing",
      "russet patches") stands so, in any order, close together in one sentence.
    It does not count
-   - where the text does not assert it (`domain.assertion`): "no eye ring", "the crest is not visible", "it may have a crest",
-     "a male would have a crest", "unlike the male, which has a crest";
+   - where the text does not assert it (`domain.assertion`): "no eye ring", "the crest is not visible", "it may have a
+     crest", "a male would have a crest", "unlike the male, which has a crest";
    - where its words belong to a longer concept ("dark green skin" is not "green skin") or to a label
      ("Red-crowned Crane" is not "red crown");
    - where the noun is only the first half of another of the bank ("black wing bar" is not "black wings").
@@ -25,6 +25,7 @@ Deviations:
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import pairwise
 
 from seewhy.domain.domain import Domain
 from seewhy.domain.phrases import COLOURS
@@ -59,7 +60,7 @@ class StatedConcepts:
         }
         self._modifiers = {w for words in self._phrases for w in words[:-1]} - {words[-1] for words in self._phrases}
         self._compounds = {words[-2:] for words in self._phrases if len(words) > 1}
-        pairs = {pair for words in self._phrases for pair in zip(words, words[1:], strict=False)}
+        pairs = {pair for words in self._phrases for pair in pairwise(words)}
         self._open = {"".join(pair): pair for pair in pairs if min(map(len, pair)) > 2 and pair[0] not in COLOURS}
         self._nouns |= {first for first, second in pairs if second in self._nouns} - COLOURS - CUTS
         self._closed = {word for word in self._vocabulary if len(word) >= _CLOSED}
@@ -119,7 +120,7 @@ def _key(phrase: str) -> Words:
 
 def _before_cuts(words: Words) -> list[str]:
     """The words before prepositions: nouns, like the last."""
-    return [word for word, following in zip(words, words[1:], strict=False) if following in CUTS]
+    return [word for word, following in pairwise(words) if following in CUTS]
 
 
 def explains(text: str, stated: StatedConcepts) -> bool:

@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import permutations
 
 from seewhy.domain.assertion import Reading, Status
-from seewhy.domain.words import Tokens
+from seewhy.domain.words import Tokens, word_set
 from seewhy.proof.wording import ARTICLES, CUTS, NEGATORS
 
 Words = tuple[str, ...]
@@ -34,40 +34,15 @@ _MATERIALS = frozenset(["feather", "plumage", "fur", "hair", "scale", "skin", "c
 """What may end a predicate and says nothing: "a crest of red feathers"."""
 _PARTICLES = frozenset(["back", "up", "forward", "backward", "upward", "outward", "inward"])
 _CONTRADICTED = ([",", "it", "is"], [",", "they", "are"])
-_HELD = frozenset([
-    "mounted", "hung", "hanging", "located", "placed", "slung", "set", "positioned", "situated", "attached", "fitted", "found", "seen",
-    "visible", "that", "which", "are", "is", "lying", "just", "right", "directly", "arranged", "running", "showing",
-])  # fmt: skip
+_HELD = word_set(
+    "mounted hung hanging located placed slung set positioned situated attached fitted found seen visible that which are "
+    "is lying just right directly arranged running showing"
+)
 """What may stand before a preposition: "engines mounted under the wings"."""
 _AFTER_DENIAL = ARTICLES | {"any", "visible", "obvious"}
 _PLURAL = frozenset(["are", "were", "look", "appear", "seem", "remain", "have"])
 _BETWEEN = (
-    _COPULAS
-    | CUTS
-    | NEGATORS
-    | frozenset(
-        [
-            ".",
-            ",",
-            ":",
-            "and",
-            "or",
-            "nor",
-            "but",
-            "has",
-            "have",
-            "show",
-            "not",
-            "it",
-            "this",
-            "that",
-            "which",
-            "a",
-            "an",
-            "the",
-            "its",
-        ]
-    )
+    _COPULAS | CUTS | NEGATORS | word_set(". , : and or nor but has have show not it this that which a an the its")
 )
 """What is no adjective."""
 _TURNED_PREPOSITIONS = frozenset(["around", "on", "of", "in", "over", "at", "across", "along", "near", "under"])
@@ -185,7 +160,7 @@ class Line:
         return at
 
     def _after_more_adjectives(self, start: int, at: int, noun: str) -> int:
-        """Past one or two more adjectives, or a noun that shares them: 'red and yellow breast', 'yellow breast and bill'.
+        """Past one or two more adjectives, or a noun that shares them: 'red and yellow breast', 'red breast and bill'.
 
         Not in 'is yellow and red crown feathers show'.
         """
@@ -256,7 +231,7 @@ class Line:
         return conjunct[kept:]
 
     def _predicate(self, noun: int) -> list[list[int]]:
-        """What is said of the noun at this token with 'is', 'are', 'looks', 'of', a colon or a comma: tokens, by conjunct."""
+        """What is said of the noun at this token with 'is', 'looks', 'of', a colon or a comma: tokens, by conjunct."""
         at = noun + 1
         if self.tokens[noun] in _ENDS or self.tokens[noun] in (",", "and"):
             return []

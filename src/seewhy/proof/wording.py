@@ -1,7 +1,7 @@
 """One canonical form for phrases and texts.
 
-A text becomes a line of folded words and marks: "Its bill's short, conical!" is `its bill short , conical .`. The marks are
-"." (the end of a sentence or line), "," and ":". What of it is denied or open, `domain.assertion` decides.
+A text becomes a line of folded words and marks: "Its bill's short, conical!" is `its bill short , conical .`. The marks
+are "." (the end of a sentence or line), "," and ":". What of it is denied or open, `domain.assertion` decides.
 """
 
 from collections.abc import Collection
@@ -27,7 +27,8 @@ _EMPTY = (
 )  # fmt: skip
 """Words that a line leaves out."""
 _WITHOUT = (
-    ("lack", "of"), ("lack",), ("lacks",), ("lacking",), ("lacked",), ("free", "of"), ("devoid", "of"), ("absence", "of"),
+    ("lack", "of"), ("lack",), ("lacks",), ("lacking",), ("lacked",), ("free", "of"), ("devoid", "of"),
+    ("absence", "of"),
 )  # fmt: skip
 _FOLDED = {
     "leaves": "leaf", "feet": "foot", "colours": "colour", "beak": "bill", "beaks": "bill", "twin": "two",

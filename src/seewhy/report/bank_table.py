@@ -1,7 +1,7 @@
 """`seewhy concepts`: reads the bank and what a run made of it, and shows what was found or drafted."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from seewhy.config import DataConfig, RunConfig
 from seewhy.domain.bank_check import Finding, check_bank, ordered, unused
-from seewhy.domain.concepts import fit_concepts
+from seewhy.domain.concepts import ConceptBank, fit_concepts
 from seewhy.domain.domain import read_bank, with_aliases
 from seewhy.domain.drafting import Draft, sources_of
 from seewhy.domain.loaders import Reading
@@ -79,7 +79,7 @@ def _reading(data: DataConfig, output: str) -> tuple[DataConfig, Reading]:
     return data, reading
 
 
-def _unused(run: str, bank: Mapping[str, Sequence[str]]) -> list[Finding]:
+def _unused(run: str, bank: ConceptBank) -> list[Finding]:
     """Concepts of the bank that a run's descriptions never state, or that it never selected."""
     records = RunRecords(run)
     selections, labels = records.read("select", Selection), records.labels
@@ -94,9 +94,10 @@ def _unused(run: str, bank: Mapping[str, Sequence[str]]) -> list[Finding]:
     for description in records.read("describe", Description):
         by_label[labels[description.example_id]].append(description.text)
     said: Counter[tuple[str, str]] = Counter()
+    names = (*bank, *(name for names in bank.aliases.values() for name in names))
     with progress("reading the descriptions", total=sum(map(len, by_label.values())), done=0) as advance:
         for label, texts in by_label.items():
-            stated = StatedConcepts(concept for concept in bank.get(label, ()) if words_of(concept))
+            stated = StatedConcepts((concept for concept in bank.get(label, ()) if words_of(concept)), names)
             for text in texts:
                 said.update((label, concept) for concept in stated(text))
                 advance(1)
