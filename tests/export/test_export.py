@@ -124,6 +124,16 @@ def test_our_own_sampler_reads_the_merged_model(run: Path, exported: Path, photo
     assert {text for (text,) in said} <= set(measured_answers(run, "round-2").values())
 
 
+def test_the_cards_say_first_what_the_models_are_not_to_be_used_for(run: Path, exported: Path) -> None:
+    """Random weights name nothing, so that the run taught bare label sentences alone."""
+    assert json.loads((run / "metrics.json").read_text())["rounds"][0]["fallback_share"] > 0.5
+    for kind in ("model", "adapter"):
+        _, body = card_of(exported / kind)
+        warning = body.index("> **Do not use the reasons of this model.** ")
+        assert body.index("# ") < warning < body.index("## Intended use")
+        assert "`seewhy audit`" in body[warning : body.index("## Intended use")].replace("\\", "")
+
+
 def test_the_model_card(run: Path, exported: Path) -> None:
     metadata, body = card_of(exported / "model")
     assert metadata["library_name"] == "transformers"
