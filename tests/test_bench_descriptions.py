@@ -32,7 +32,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
 def described_run(root: Path, *, truth: bool = True) -> RunConfig:
     image_folder(root)
     lines = [
-        json.dumps({"image": f"{split}/{label}/{number}.png", "visible": VISIBLE[label]})
+        json.dumps({"image": f"{split}/{label}/{number}.png", "visible": VISIBLE[label], "complete": True})
         for split, count in (("train", 4), ("test", 2))
         for label in CONCEPTS
         for number in range(count)

@@ -269,8 +269,8 @@ class RunConfig:
     """Tune each round's model from the round before, as in the paper, or from the untuned base anew."""
     keep_going: bool = False
     """Run all rounds whatever the validation images say, and whatever share of the bank the model has words for. Else a
-    run stops after a round that is worse on them than the best so far, beyond the 95 % interval, in accuracy or CS;
-    without validation images it runs all."""
+    run stops after a round that is worse on them than the best so far, in accuracy or CS, by more than chance makes of
+    equal rounds in 5 % of runs; without validation images it runs all."""
     minimum_support: float = 0.33
     """Stop after the descriptions where less than this share of the concept bank's phrases is in words that the
     descriptions use; `keep_going` goes on regardless."""

@@ -123,7 +123,7 @@ def run_with_selections(config: Path) -> Path:
     stages = {name: Stage(name, {}) for name in ("describe", "select")}
     folder = RunFolder(root / "run", seed=0, shard_size=4)
     with folder.lock():
-        folder.check(list(stages.values()), config=asdict(RunConfig(str(root / "run"), data=data)))
+        folder.check(list(stages.values()), config=asdict(RunConfig(output=str(root / "run"), data=data)))
         folder.records(
             stages["describe"], Description, ids,
             lambda items, seed: [Description(i, "?", 0, f"I see its {CONCEPTS[i.split('/')[1]][1]}.") for i in items],

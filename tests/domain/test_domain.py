@@ -212,6 +212,30 @@ def test_a_link_inside_the_folder_is_followed(data: DataConfig) -> None:
     assert any(example.id == "train/Crow/9" for example in load_domain(data).examples)
 
 
+def test_a_linked_split_is_read(data: DataConfig, tmp_path: Path) -> None:
+    root = Path(data.source)
+    expected = load_domain(data)
+    for split, target in (("train", tmp_path / "disk/photos"), ("test", root / "testing")):
+        target.parent.mkdir(exist_ok=True)
+        (root / split).rename(target)
+        (root / split).symlink_to(target)
+    domain = load_domain(data)
+    assert domain.examples == expected.examples
+    assert domain.fingerprint == expected.fingerprint
+    (tmp_path / "disk/photos/Crow/out.png").symlink_to(draw(tmp_path / "outside/secret.png"))
+    assert "'train/Crow/out.png' leads out of the data folder" in refused(data)
+
+
+def test_a_split_that_links_to_nothing_is_named(data: DataConfig, tmp_path: Path) -> None:
+    root = Path(data.source)
+    for split in ("test", "train"):
+        shutil.rmtree(root / split)
+        (root / split).symlink_to(tmp_path / "gone")
+        assert f"{split} is a link to {tmp_path / 'gone'}, which is no folder that is there" in refused(data)
+        (root / split).unlink()
+        draw(root / f"{split}/Crow/1.png")
+
+
 def test_lost_images_of_a_folder_are_named(data: DataConfig) -> None:
     root = Path(data.source)
     draw(root / "train/loose.png")
@@ -311,6 +335,32 @@ def test_bad_rows_are_named(data: DataConfig, suffix: str, where: str, row: dict
     else:
         assert f"{where.format(last)}: " in told
         assert message.format(first=where.format(first)) in told
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "; ", ","])
+def test_a_csv_may_be_parted_otherwise(data: DataConfig, delimiter: str) -> None:
+    root = Path(data.source)
+    expected = load_domain(data)
+    header, rows = (
+        ["image", "note", "label", "split"],
+        [[example.image, "a, b", example.label, example.split] for example in expected.examples],
+    )
+    quoted = [[f'"{cell}"' if "," in cell else cell for cell in row] for row in [header, *rows]]
+    (root / "t.csv").write_text("\n".join(map(delimiter.join, quoted)))
+    if delimiter == "; ":  # a space belongs to what stands behind it, but for names of columns and labels
+        (root / "t.csv").write_text((root / "t.csv").read_text().replace("; train/", ";train/"))
+    assert load_domain(replace(data, source=str(root / "t.csv"))).fingerprint == expected.fingerprint
+
+
+def test_parquet_with_the_images_inside_is_told_how_to_be_read(data: DataConfig, tmp_path: Path) -> None:
+    struct = pa.array([{"bytes": b"x", "path": "a.png"}], pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    for columns in ({"image": struct, "label": [0]}, {"picture": struct, "label": ["a"], "split": ["train"]}):
+        pq.write_table(pa.table(columns), tmp_path / "train-00000-of-00001.parquet")
+        message = refused(replace(data, source=str(tmp_path / "train-00000-of-00001.parquet")))
+        assert f"column '{next(iter(columns))}' of bytes and path" in message
+        assert f"Set data.layout to 'hub' and data.source to the folder of the Parquet files ({tmp_path})" in message
+    assert "Set data.layout to 'hub'" in refused(replace(data, source=str(tmp_path)))
+    assert "Set data.layout to 'hub'" not in refused(replace(data, source=str(tmp_path / "birds/test")))
 
 
 def test_tables_that_are_none_are_refused(data: DataConfig) -> None:

@@ -193,3 +193,30 @@ def test_configuration_and_revision_on_the_hub(
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     reading = read_data(DataConfig(source, layout="hub"))
     assert (reading.name, len(reading.rows)) == ("owner/birds", 4)
+
+
+def test_a_data_set_that_is_a_script_is_told_in_our_words(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "cub").mkdir()
+    (tmp_path / "cub/cub.py").write_text("import datasets\nclass Cub(datasets.GeneratorBasedBuilder): pass\n")
+    with pytest.raises(SeeWhyError, match=r"cub is read by a script of its own .*refs/convert/parquet.*save_to_disk"):
+        read_data(DataConfig(str(tmp_path / "cub"), layout="hub"))
+    with pytest.raises(SeeWhyError, match=r"no folder 'train'.* Set data\.layout to 'hub' if it is a Hugging Face"):
+        read_data(DataConfig(str(tmp_path / "cub")))
+
+
+def test_a_broken_card_is_told_in_our_words(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "card").mkdir()
+    (tmp_path / "card/README.md").write_text("---\nconfigs: [a, : b\n---\n")
+    (tmp_path / "card/train.csv").write_text("a\n1\n")
+    with pytest.raises(SeeWhyError, match=r"card cannot be loaded \(while parsing"):
+        read_data(DataConfig(str(tmp_path / "card"), layout="hub"))
+
+
+def test_the_folder_that_the_hint_names_is_read(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "data").mkdir()
+    part(range(6)).to_parquet(tmp_path / "data/train-00000-of-00001.parquet")
+    part(range(6, 8)).to_parquet(tmp_path / "data/test-00000-of-00001.parquet")
+    with pytest.raises(SeeWhyError, match=r"Set data\.layout to 'hub'"):
+        read_data(DataConfig(str(tmp_path / "data/train-00000-of-00001.parquet")))
+    rows = read_data(DataConfig(str(tmp_path / "data"), layout="hub")).rows
+    assert Counter(row.split for row in rows) == {"train": 6, "test": 2}

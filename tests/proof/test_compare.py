@@ -69,6 +69,11 @@ def test_what_was_never_counted_has_no_difference():
     assert difference("stated_true", [counts([1, 0])], [counts([0, 0])], resamples=10, seed=0) is None
 
 
+def test_the_perplexity_of_one_image_has_no_difference():
+    one, other = ([{"fs": ([nats], [1.0])}] for nats in (1.0, 2.0))
+    assert difference("fs", one, other, resamples=10, seed=0) is None
+
+
 def test_other_images_cannot_be_compared():
     with pytest.raises(ValueError, match="3 and 2 images"):
         difference("accuracy", [counts([1, 0, 1])], [counts([0, 0])], resamples=10, seed=0)

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from seewhy.domain.problems import Names, clean, nearest, raise_problems, reserved_marker, shorten
+from seewhy.domain.problems import JSON_ERRORS, Names, clean, nearest, raise_problems, reserved_marker, shorten
 from seewhy.domain.words import name_key
 from seewhy.errors import SeeWhyError
 
@@ -197,7 +197,7 @@ def _parse(path: Path) -> list[tuple[str, Any]]:
             content = json.loads(text, object_pairs_hook=_Pairs)
         else:
             content = yaml.load(text, _TextLoader)  # a subclass of BaseLoader: builds text, lists and pairs only
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, yaml.YAMLError) as error:
+    except (OSError, *JSON_ERRORS, yaml.YAMLError) as error:
         raise SeeWhyError(f"{path}: the concepts cannot be read ({error}); {_FORM}.") from error
     if not isinstance(content, _Pairs) or not content:
         raise SeeWhyError(f"{path} is no mapping of classes to concepts; {_FORM}.")

@@ -18,6 +18,10 @@ from seewhy.errors import SeeWhyError
 SHOWN = 20
 """Problems that one message spells out; the rest are counted."""
 
+JSON_ERRORS = (ValueError, RecursionError)
+"""What the JSON reader raises: for bad syntax, text that is not UTF-8 or a number of thousands of digits (ValueError),
+and for brackets in brackets without end."""
+
 Size = tuple[int, int]
 """Width and height in pixels."""
 
@@ -110,6 +114,7 @@ def path_problem(root: Path, image: str) -> str | None:
     try:
         image.encode()
         target = (root / image).resolve()
+        is_file = target.is_file()
     except UnicodeEncodeError:
         return "has a file name that is not UTF-8; rename it"
     except (OSError, RuntimeError, ValueError) as error:
@@ -118,7 +123,7 @@ def path_problem(root: Path, image: str) -> str | None:
         return f"is an absolute path; give it relative to {root}"
     if not target.is_relative_to(root):
         return "leads out of the data folder (by '..' or a link); put the file inside it"
-    if not target.is_file():
+    if not is_file:
         return "is not there; correct the path or remove the entry"
     return None
 

@@ -165,7 +165,7 @@ def _read_extra(path: str | Path | None) -> dict[str, list[str]]:
     remedy = f"Write a mapping of {', '.join(kinds)} to lists of questions in which {{noun}} stands for the noun."
     try:
         extra = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise SeeWhyError(f"{path}: the questions cannot be read ({error}). {remedy}") from error
     if not isinstance(extra, dict):
         raise SeeWhyError(f"{path}: this is not a mapping. {remedy}")

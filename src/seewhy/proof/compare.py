@@ -93,7 +93,8 @@ def difference(
 ) -> tuple[float, float, float] | None:
     """`ours` minus `other` in a figure, mean over seeds, with its 95 % interval over seeds and images.
 
-    None where either counted nothing. Both have the same images in the same order, and the same seeds.
+    None where either counted nothing, and for the perplexity of one image, of which nothing is known. Both have the
+    same images in the same order, and the same seeds.
     """
     found = contrast(name, ours, other, resamples=resamples, seed=seed)
     if found is None:
@@ -114,6 +115,8 @@ def contrast(
         return None
     counted_N = (ours_S2N[:, 1] + other_S2N[:, 1]).any(0)
     ours_S2N, other_S2N = ours_S2N[..., counted_N], other_S2N[..., counted_N]
+    if name == FLUENCY and ours_S2N.shape[2] < 2:
+        return None
     found = paired.apart(name, list(ours_S2N), list(other_S2N))
     seeds = tuple((_figures(name, ours_S2N) - _figures(name, other_S2N)).tolist())
     if found.few:

@@ -48,8 +48,6 @@ class Apart:
         if self.share and self.few:
             return self._exact(level)
         units = len(self.residuals_U)
-        if units < 2:
-            return -np.inf, np.inf
         error = np.sqrt(np.square(self.residuals_U).sum() * units / (units - 1))
         reach = float(stats.t.ppf((1 + level) / 2, units - 1) * error)
         return self.value - reach, self.value + reach

@@ -219,7 +219,8 @@ def read_attributes(published: Published, base: Path, image_of: Mapping[str, str
                 f"{base}: {where} of class_attribute_labels_continuous.txt has {len(words)} shares for {len(names)} "
                 f"attributes. {published.remedy}; unpack it again."
             )
-        share = {attribute: float(word) for attribute, word in zip(names, words, strict=True)}
+        with published.reading(base, "attributes/class_attribute_labels_continuous.txt"):
+            share = {attribute: float(word) for attribute, word in zip(names, words, strict=True)}
         most = sorted(share, key=lambda a: -share[a])[:_LEAST]
         common[str(number)] = tuple(a for a in share if share[a] >= CLASS_SHARE or a in most)
     return Attributes(published, base, image_of, names, common)

@@ -38,7 +38,7 @@ def read_fgvc(source: Path) -> Reading:
             variant = " ".join(words)
             if not variant:
                 listing.wrong(where, f"image {image} has no variant; {FGVC.remedy}")
-            elif image not in makers:
+            elif not makers.get(image):
                 listing.wrong(where, f"image {image} is not in images_manufacturer_{part}.txt; {FGVC.remedy}")
             else:
                 label = aircraft_label(makers[image], variant)
@@ -53,5 +53,5 @@ def aircraft_label(manufacturer: str, variant: str) -> str:
     """The manufacturer's short name before the variant, unless the variant's first word says it: 'Boeing 737-300'."""
     maker = _COMPANY.sub("", manufacturer)
     first = re.split(r"[ -]", variant, maxsplit=1)[0]
-    says_it = first.casefold() == maker.split()[0].casefold() or (maker, first) == ("British Aerospace", "BAE")
-    return variant if says_it else f"{maker} {variant}"
+    says_it = [first.casefold()] == maker.casefold().split()[:1] or (maker, first) == ("British Aerospace", "BAE")
+    return variant if says_it or not maker else f"{maker} {variant}"

@@ -16,9 +16,14 @@ split are one image; under two labels, the first stays and the rest are told.
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+
+import httpx
+import pyarrow as pa
+import yaml
 
 from seewhy.domain.loaders import Reading, Row, Split, as_split
 from seewhy.domain.loaders.folder import label_of
@@ -32,6 +37,13 @@ _SPLIT_OF: Mapping[str, Split] = {
     "training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test",
 }  # fmt: skip
 _SUFFIX = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif"}
+
+
+_LIBRARY_ERRORS = (
+    OSError, ValueError, TypeError, LookupError, AttributeError, AssertionError, RuntimeError, ImportError,
+    pa.ArrowException, yaml.YAMLError, httpx.HTTPError,
+)  # fmt: skip
+"""What the datasets library raises, from its own code and from the libraries below it, for data that it cannot read."""
 
 
 def default_cache() -> Path:
@@ -56,7 +68,8 @@ def read_hub(source: str, label_column: str | None, cache: Path) -> Reading:
     folder = cache / "hub" / f"{_name(source).replace('/', '--')}-{digest(made_of)[:16]}"
     index = folder / "index.jsonl"
     if not index.is_file():
-        _materialise(folder, parts, columns, splits)
+        with _named(source):
+            _materialise(folder, parts, columns, splits)
     return _read_index(folder, index, _name(source))
 
 
@@ -70,7 +83,7 @@ def _load(source: str) -> dict[str, Any]:
             "Reading a Hugging Face data set needs the datasets library: pip install 'seewhy[data]'."
         ) from error
     folder = Path(source).expanduser()
-    try:
+    with _named(source, DatasetsError):
         if is_saved(folder):
             loaded = datasets.load_from_disk(str(folder))
         elif folder.is_dir():
@@ -79,12 +92,25 @@ def _load(source: str) -> dict[str, Any]:
             name, _, revision = source.partition("@")
             name, _, configuration = name.partition(":")
             loaded = datasets.load_dataset(name, configuration or None, revision=revision or None)
-    except (OSError, ValueError, KeyError, DatasetsError) as error:
-        remedy = "set data.source to a data set on the Hub (owner/name) or to a folder saved by save_to_disk"
-        raise SeeWhyError(f"{source} cannot be loaded ({error}); {remedy}.") from error
     if isinstance(loaded, datasets.Dataset):
         return {"train": loaded}
     return {str(name): part for name, part in loaded.items()}
+
+
+@contextmanager
+def _named(source: str, *further: type[Exception]) -> Iterator[None]:
+    """Say in our words why a data set cannot be loaded. Broken files and cards fail wherever the library meets them."""
+    try:
+        yield
+    except (*_LIBRARY_ERRORS, *further) as error:
+        if "scripts are no longer supported" in str(error):
+            raise SeeWhyError(
+                f"{source} is read by a script of its own ({error}), and the datasets library runs none any more. Take "
+                "its Parquet files: on the Hub most data sets have them as owner/name@refs/convert/parquet. Or read it "
+                "where an older datasets runs the script, and save it there by save_to_disk."
+            ) from error
+        remedy = "set data.source to a data set on the Hub (owner/name) or to a folder saved by save_to_disk"
+        raise SeeWhyError(f"{source} cannot be loaded ({error}); {remedy}.") from error
 
 
 def _columns(source: str, features: Mapping[str, Any], label_column: str | None) -> tuple[str, str]:

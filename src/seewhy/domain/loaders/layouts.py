@@ -53,14 +53,12 @@ def read_data(data: DataConfig, cache: Path | None = None) -> Reading:
         reading = read_hub(data.source, data.label_column, cache or default_cache())
     elif not source.exists():
         raise SeeWhyError(_missing(data.source))
-    elif layout in ("folder", "table"):
-        reading = _own(source, layout)
     else:
-        if layout != "research" and not source.is_dir():
-            raise SeeWhyError(
-                f"{source} is no folder; layout '{layout}' reads the folder that the data is unpacked in."
-            )
-        reading = _PUBLISHED[layout](source.resolve())
+        try:
+            reading = _on_disk(source, layout)
+        except OSError as error:
+            at, why = error.filename or source, error.strerror or error
+            raise SeeWhyError(f"{at} cannot be read ({why}); check its permissions, and the disk.") from error
     if not data.val_share:
         return reading
     rows = hold_out(reading.rows, data.val_share)
@@ -83,6 +81,14 @@ def layout_of(source: Path) -> str:
         if is_research_folder(source):
             return "research"
     return "folder"
+
+
+def _on_disk(source: Path, layout: str) -> Reading:
+    if layout in ("folder", "table"):
+        return _own(source, layout)
+    if layout != "research" and not source.is_dir():
+        raise SeeWhyError(f"{source} is no folder; layout '{layout}' reads the folder that the data is unpacked in.")
+    return _PUBLISHED[layout](source.resolve())
 
 
 def _own(source: Path, layout: str) -> Reading:

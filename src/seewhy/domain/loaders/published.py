@@ -5,7 +5,8 @@ An index file or a listed image that is not there is an error that names the arc
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,6 +40,14 @@ class Published:
         raise SeeWhyError(
             f"{self.name}: {base / names[0]} is not there. {self.remedy}; unpack it again, or correct data.source."
         )
+
+    @contextmanager
+    def reading(self, base: Path, name: str) -> Iterator[None]:
+        """Say what to do where an index file does not hold what its lines should: a number, a word, a known id."""
+        try:
+            yield
+        except (ValueError, LookupError) as error:
+            raise SeeWhyError(f"{base / name} is damaged ({error}). {self.remedy}; unpack it again.") from error
 
     def lines(self, base: Path, *names: str) -> list[tuple[str, list[str]]]:
         """(how errors name it, its words) for each line of an index file that is not empty."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from seewhy.domain.problems import path_problem, raise_problems
+from seewhy.domain.problems import JSON_ERRORS, path_problem, raise_problems
 from seewhy.errors import SeeWhyError
 from seewhy.progress import progress, say
 from seewhy.records import Turn
@@ -72,7 +72,7 @@ def load_replay(path: str | Path) -> list[Turn]:
     path = Path(path).resolve()
     try:
         rows = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, *JSON_ERRORS) as error:
         raise _unreadable(path, error) from error
     if not isinstance(rows, list) or not rows:
         raise SeeWhyError(f"{path} is no list of conversations; set tune.replay to a LLaVA-Instruct JSON file.")

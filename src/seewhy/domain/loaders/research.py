@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from seewhy.domain.loaders import SPLITS, Reading, Row, Split, as_split
-from seewhy.domain.problems import clean, nearest, path_problem
+from seewhy.domain.problems import JSON_ERRORS, clean, nearest, path_problem
 from seewhy.errors import SeeWhyError
 
 _NAME = re.compile(rf"^(?P<name>.*?)[-_]?(?P<split>{'|'.join(SPLITS)})$")
@@ -80,7 +80,7 @@ def _files(source: Path) -> list[Path]:
 def _parse(path: Path) -> list[Any]:
     try:
         rows = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, *JSON_ERRORS) as error:
         raise SeeWhyError(f"{path} cannot be read ({error}); {_FORM}.") from error
     if not isinstance(rows, list) or not rows:
         raise SeeWhyError(f"{path} is no list of rows, or an empty one; {_FORM}.")
@@ -95,7 +95,7 @@ def _image_of(record: Any) -> str:
 
 def _root(folder: Path, images: list[str]) -> Path:
     """The folder that the paths are relative to: that of the file or the one above, whichever has more of them."""
-    return max((folder, folder.parent), key=lambda root: sum((root / image).is_file() for image in images))
+    return max((folder, folder.parent), key=lambda root: sum(path_problem(root, image) is None for image in images))
 
 
 def _read(root: Path, record: Any, split: Split | None, where: str) -> Row | str:

@@ -1,7 +1,8 @@
 """A table of images: CSV, JSONL or Parquet with columns image, label, split; paths relative to the table's folder.
 
-A column `group`, where there is one, names what images have in common (a lesion, a patient, a leaf). Further columns
-are passed over. Labels are taken as they are written, apart from white space.
+A column `group`, where there is one, names what images have in common (a lesion, a patient, a leaf). A CSV's columns are
+parted by commas, semicolons (as spreadsheets of many countries write them) or tabs, whichever its first line has.
+Further columns are passed over. Labels are taken as they are written, apart from white space.
 """
 
 import csv
@@ -14,12 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from seewhy.domain.loaders import SPLITS, Row, as_split
-from seewhy.domain.problems import clean, nearest, path_problem
+from seewhy.domain.problems import JSON_ERRORS, clean, nearest, path_problem
 from seewhy.errors import SeeWhyError
 
 COLUMNS = ("image", "label", "split")
 GROUP = "group"
 SUFFIXES = (".csv", ".jsonl", ".parquet")
+_DELIMITERS = (",", ";", "\t")
 
 
 def read_table(path: Path) -> tuple[list[Row], list[str]]:
@@ -68,7 +70,7 @@ def read_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise SeeWhyError(f"{path}: a table is one of {', '.join(SUFFIXES)}; an image folder is a folder.")
     try:
         yield from reader(path)
-    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowInvalid) as error:
+    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
         raise SeeWhyError(f"{path} cannot be read ({error}); is it a {path.suffix} file in UTF-8?") from error
 
 
@@ -80,8 +82,8 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 continue
             try:
                 record = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise SeeWhyError(f"{path}: line {number} is not JSON ({error.msg}); correct it.") from error
+            except JSON_ERRORS as error:
+                raise SeeWhyError(f"{path}: line {number} is not JSON ({error}); correct it.") from error
             if not isinstance(record, dict):
                 raise SeeWhyError(f"{path}: line {number} is not a JSON object; write one {{...}} a line.")
             yield f"line {number}", record
@@ -89,16 +91,34 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _read_csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        _check_columns(path, reader.fieldnames or [])
+        delimiter = _delimiter(file.readline())
+        file.seek(0)
+        reader = csv.DictReader(file, delimiter=delimiter)
+        reader.fieldnames = [str(name).strip() for name in reader.fieldnames or []]
+        _check_columns(path, reader.fieldnames)
         for record in reader:
             yield f"line {reader.line_num}", record
 
 
+def _delimiter(header: str) -> str:
+    """What parts the columns of a CSV's first line: the first of comma, semicolon and tab that gives all of them."""
+    for delimiter in _DELIMITERS:
+        if set(COLUMNS) <= {name.strip().strip('"') for name in header.split(delimiter)}:
+            return delimiter
+    return max(_DELIMITERS, key=header.count)
+
+
 def _read_parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    names = pq.read_schema(path).names
-    _check_columns(path, names)
-    wanted = [*COLUMNS, *([GROUP] if GROUP in names else [])]
+    schema = pq.read_schema(path)
+    for field in schema:
+        if pa.types.is_struct(field.type) and {"bytes", "path"} <= {part.name for part in field.type}:
+            raise SeeWhyError(
+                f"{path} holds the images themselves (column '{field.name}' of bytes and path), as a Hugging Face "
+                f"data set does, and a table holds their paths. Set data.layout to 'hub' and data.source to the folder "
+                f"of the Parquet files ({path.parent}), or to its name on the Hub."
+            )
+    _check_columns(path, schema.names)
+    wanted = [*COLUMNS, *([GROUP] if GROUP in schema.names else [])]
     for number, record in enumerate(pq.read_table(path, columns=wanted).to_pylist(), 1):
         yield f"row {number}", record
 
