@@ -258,11 +258,11 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
+    output: str = "runs/fieldguide"
+    """The run folder. Started again with the same settings, a run goes on where it stopped."""
     preset: Literal["ours", "paper"] = "ours"
     """What settings are that are given neither in the file nor on the command line: 'ours', the defaults shown here, or
     'paper', those of Shi et al. and their research code (`seewhy/presets.py`, docs/paper_map.md)."""
-    output: str = "runs/fieldguide"
-    """The run folder. Started again with the same settings, a run goes on where it stopped."""
     rounds: int = 4
     """Rounds of tuning; all but the first learn from the model's own filtered answers."""
     start_from: Literal["previous", "base"] = "previous"

@@ -271,7 +271,7 @@ def test_a_verb_that_measures_writes_the_page_anew(
         return FILES[verb]
 
     monkeypatch.setattr(module, verb, measured)
-    options = dict.fromkeys(("split", "images", "round", "arms", "reasons", "tasks"))
+    options = dict.fromkeys(("split", "images", "round", "arms", "reasons", "tasks", "trust_remote_code"))
     getattr(verbs, verb)(Namespace(run=str(run), json=as_json, **options))
     told = capsys.readouterr()
     for folder in (run, tmp_path):
