@@ -249,27 +249,33 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
     # --- further phrases
     ("other", BEFORE, LINE, "alternatives : ; alternatively : ; alternative species/answer/label/class/option :"),
     (PSEUDO, BEFORE, CLAUSE, """
-        such as ; whereas/while this/it ; if i had to guess/choose/decide/pick/bet ; if forced to choose/guess ; if pressed ; no other _ here ;
+        such as ; whereas/while this/it ; if i had to guess/choose/decide/pick/bet ; if forced to choose/guess ; if
+        pressed ; no other _ here ;
         more than likely ; would have to say ; not the least doubt ; not wrong to
     """),
     ("denied", BEFORE, CLAUSE, """
         wrong/incorrect for ; nothing points/point/pointing to/at/towards ; nothing indicates/suggests/supports/says ;
-        nobody ; no one would/could/should ; few would/people would ; no/low/little/minimal suspicion/likelihood/probability/concern of/for/that ;
-        rules/ruled/ruling a/an/the/this/any/out ; would not ; decide/decided/argue/argues/inclined/leaning/lean against
+        nobody ; no one would/could/should ; few would/people would ; no/low/little/minimal
+        suspicion/likelihood/probability/concern of/for/that ;
+        rules/ruled/ruling a/an/the/this/any/out ; would not ; decide/decided/argue/argues/inclined/leaning/lean
+        against
     """),
     ("denied", AFTER, CLAUSE, """
-        can/could not be {adv}? right/correct/true/it/the/what ; can/could not be . ; {be} off the table ; {be} not {adv}? suspected ;
+        can/could not be {adv}? right/correct/true/it/the/what ; can/could not be . ; {be} off the table ; {be} not
+        {adv}? suspected ;
         does not seem/appear right/likely/correct/plausible ; {be} ruled-out
     """),
     ("denied", AFTER, SENTENCE, """
-        , but that/this/it is/was {adv}? wrong/incorrect/false/impossible/mistaken ; , but that/this/it is/was not {adv}? right/correct/true/it/possible/the ;
+        , but that/this/it is/was {adv}? wrong/incorrect/false/impossible/mistaken ; , but that/this/it is/was not
+        {adv}? right/correct/true/it/possible/the ;
         but no . ; , which is/was {adv}? wrong/incorrect/false
     """),
     ("other", BEFORE, CLAUSE, """
         first/initial/immediate idea/guess/thought/impression/instinct/reaction was/is ; @ over
     """),
     ("other", AFTER, CLAUSE, """
-        do/does not {adv}? have/show/share/possess/exhibit . ; never have/has/show/shows/shares . ; lacks/lack . ; do not .
+        do/does not {adv}? have/show/share/possess/exhibit . ; never have/has/show/shows/shares . ; lacks/lack . ;
+        do not .
     """),
     ("uncertain", BEFORE, CLAUSE, "chance/chances/possibility/likelihood/probability that/of"),
     ("other", BEFORE, PHRASE, "remind/reminds/reminded me/us/one of ; reminds of"),
@@ -277,7 +283,8 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
     (SEEMS, BEFORE, PHRASE, "has/have/had the _ of a/an ; has/have/had the _ and _ of a/an"),
     ("hypothetical", BEFORE, PHRASE, "resolved/resolving/prior/previous/former/past/healed"),
     ("uncertain", AFTER, CLAUSE, """
-        should/must/needs be? to? be? considered/excluded/ruled/investigated ; should/must still? be considered/excluded/ruled/investigated ;
+        should/must/needs be? to? be? considered/excluded/ruled/investigated ; should/must still? be
+        considered/excluded/ruled/investigated ;
         remains open/unclear/uncertain/possible/unconfirmed/unknown
     """),
     ("uncertain", BOTH, PHRASE, "vs ; versus"),

@@ -42,12 +42,12 @@ _LINKS = word_set(
 )
 """Words between the halves of "leaf with late blight": "leaf shows clear signs of late blight"."""
 _NOT_BEFORE_STATE = word_set(
-    "not no never neither nor un non hardly far anything barely scarcely almost nearly less than but like unlike if would could might may whether other "
-    "another without as"
+    "not no never neither nor un non hardly far anything barely scarcely almost nearly less than but like unlike "
+    "if would could might may whether other another without as"
 )
 _FUNCTION = word_set(
-    "is was are were because since as due to and or nor with in on at from based given but which that than by here "
-    "if has looks appears seems vs versus"
+    "is was are were because since as due to and or nor with in on at from based given but which that than by "
+    "here if has looks appears seems vs versus"
 )
 """Words that no article and no quantity stands before."""
 _DESIGNATORS = word_set(

@@ -65,8 +65,9 @@ _OF_A_CLASS = frozenset(
     }
 )
 _COMPARATIVES = word_set(
-    "bigger larger smaller longer shorter darker lighter paler brighter thicker thinner heavier slimmer stouter taller wider "
-    "narrower rounder browner greyer redder blacker whiter duller stockier slenderer higher lower deeper more less"
+    "bigger larger smaller longer shorter darker lighter paler brighter thicker thinner heavier slimmer stouter "
+    "taller wider narrower rounder browner greyer redder blacker whiter duller stockier slenderer higher lower "
+    "deeper more less"
 )
 _ENDS = ("", ".", "?", "\n")
 
