@@ -204,8 +204,10 @@ def figures(counts_3N: np.ndarray, resamples: int) -> dict[str, float]:
             raise SeeWhyError(
                 "Nothing is selected, or nothing that is listed can be seen: there is nothing to measure."
             )
-        low, high = estimated[f"{name}_interval"]  # pyright: ignore[reportGeneralTypeIssues]
-        shares |= {name: float(estimated[name]), f"{name}_low": low, f"{name}_high": high}  # pyright: ignore[reportArgumentType]
+        shares[name] = float(estimated[name])  # pyright: ignore[reportArgumentType]
+        if interval := estimated.get(f"{name}_interval"):  # too few images have none
+            low, high = interval  # pyright: ignore[reportGeneralTypeIssues]
+            shares |= {f"{name}_low": low, f"{name}_high": high}
     return shares
 
 
@@ -301,6 +303,8 @@ def show_losses(described: Described, encoders: Mapping[str, TextEncoder], given
 
 
 def cell(values: Mapping[str, float], name: str) -> str:
+    if f"{name}_low" not in values:
+        return f"{values[name]:.3f}"
     return f"{values[name]:.3f} ({values[f'{name}_low']:.3f}-{values[f'{name}_high']:.3f})"
 
 

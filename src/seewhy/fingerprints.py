@@ -37,6 +37,25 @@ THROUGHPUT = frozenset(
 """Settings that say where, how fast and in how much memory something is computed, and what may be run for it. A server
 must answer as the model in this process does before anything is sampled from it (vlm/parity.py)."""
 
+ADDED: Mapping[str, Any] = {
+    "select.prefixes": True,
+    "synthesise.explain_share": 0.5,
+    "tune.schedule": "cosine",
+    "tune.augment.at_most": 0,
+    "tune.augment.upside_down": 0.0,
+    "tune.augment.rotate_share": 1.0,
+    "tune.augment.affine": 0.0,
+    "tune.augment.affine_turn": 20.0,
+    "tune.augment.affine_shift": 0.1,
+    "tune.augment.affine_zoom": 0.2,
+    "tune.augment.colour_share": 1.0,
+    "tune.augment.perspective_share": 1.0,
+    "sample.negatives": "once",
+    "sample.label_first": True,
+}
+"""Settings that came when there were runs already, each with the value under which all is done as before. At that value
+they are left out, so that a new version makes no run stale that was begun without them."""
+
 
 def decisive(group: str, settings: "DataclassInstance") -> dict[str, Any]:
     """Return the settings of a group, such as "tune", that change an output, nested as they are in the configuration;
@@ -45,6 +64,10 @@ def decisive(group: str, settings: "DataclassInstance") -> dict[str, Any]:
 
 
 def _without(settings: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    kept = {key: value for key, value in settings.items() if prefix + key not in THROUGHPUT}
+    kept = {
+        key: value
+        for key, value in settings.items()
+        if prefix + key not in THROUGHPUT and not (prefix + key in ADDED and value == ADDED[prefix + key])
+    }
     nested = {key: _without(value, f"{prefix}{key}.") for key, value in kept.items() if isinstance(value, Mapping)}
     return {key: nested.get(key, value) for key, value in kept.items() if nested.get(key) != {}}

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,24 @@ def test_our_own_sampler_reads_the_merged_model(run: Path, exported: Path, photo
         [Prompt(str(p), str(p), prompt) for p in photos], Sampling(max_new_tokens=24), 0
     )
     assert {text for (text,) in said} <= set(measured_answers(run, "round-2").values())
+
+
+def test_the_card_says_first_what_the_model_is_not_to_be_used_for(run: Path) -> None:
+    finished = open_run(str(run), "2")
+
+    def written(**last: float) -> str:
+        metrics = json.loads(json.dumps(finished.metrics))
+        metrics["base"]["ee"] = 0.82
+        for figures in metrics["rounds"]:
+            figures |= {"ee": 0.9, "fallback_share": 0.1}
+        metrics["rounds"][1] |= last
+        return card.model_card(replace(finished, metrics=metrics), hub_name=None, hub_data=None)
+
+    collapsed = written(ee=0.02, fallback_share=0.96)
+    warning = collapsed.index("> **Do not use the reasons of this model.** It gives a reason in 2.0 % of its answers")
+    assert collapsed.index("\n# ") < warning < collapsed.index("## Intended use")
+    assert "more sample.samples" in collapsed
+    assert "Do not use the reasons" not in written(ee=0.9)
 
 
 def test_the_model_card(run: Path, exported: Path) -> None:

@@ -43,8 +43,8 @@ def test_what_stops_a_run_names_phrases_causes_and_remedies():
     told = why_stopped(found, example=TEXTS[0], shipped_base=True, folder=Path("runs/veg"))
     for words in (
         "1 of 28 phrases (4 %)", "At least 33 %", "leek xx stalk (never said: leek, xx, stalk)", "and 15 more",
-        TEXTS[0], "no words for this domain", "birds and of fruit", "model.name_or_path", "not said as one would describe",
-        "--keep_going true",
+        TEXTS[0], "no words for this domain", "birds and of fruit", "model.name_or_path",
+        "not said as one would describe", "--keep_going true",
     ):  # fmt: skip
         assert words in told
     assert "birds" not in why_stopped(found, example="", shipped_base=False, folder=Path("runs/veg"))

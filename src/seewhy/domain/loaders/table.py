@@ -1,7 +1,7 @@
 """A table of images: CSV, JSONL or Parquet with columns image, label, split; paths relative to the table's folder.
 
-A column `group`, where there is one, names what images have in common (a lesion, a patient, a leaf). A CSV's columns are
-parted by commas, semicolons (as spreadsheets of many countries write them) or tabs, whichever its first line has.
+A column `group`, where there is one, names what images have in common (a lesion, a patient, a leaf). A CSV's columns
+are parted by commas, semicolons (as spreadsheets of many countries write them) or tabs, whichever its first line has.
 Further columns are passed over. Labels are taken as they are written, apart from white space.
 """
 
