@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from answers import ALIASES, ANSWERS, LABELS
+from answers import ALIASES, ANSWERS, HARD, LABELS, PHRASES, SENTENCES
 from seewhy.domain.labels import LabelMatcher
 from seewhy.domain.sentence_check import sentence_problems
 from seewhy.proof.explanation import StatedConcepts
 
 SHARED = next((p / "shared/data/answers" for p in Path(__file__).parents if (p / "shared/data/answers").is_dir()), None)
 needs_shared = pytest.mark.skipif(SHARED is None, reason="no folder shared/data/answers beside or above the repository")
+STATED = StatedConcepts(PHRASES, ["Fish Crow", "Blue-headed Vireo"])
 MATCHERS = {name: LabelMatcher(labels, ALIASES.get(name)) for name, labels in LABELS.items()}
 
 
@@ -20,6 +21,18 @@ MATCHERS = {name: LabelMatcher(labels, ALIASES.get(name)) for name, labels in LA
 def test_an_answer_names_what_a_reader_takes_from_it(labels: str, text: str, label: str | None):
     matcher = MATCHERS[labels]
     assert [name for name in LABELS[labels] if matcher.is_correct(text, name)] == ([label] if label else [])
+
+
+@pytest.mark.parametrize(("labels", "text", "label"), HARD, ids=[text[:50] for _, text, _ in HARD])
+@pytest.mark.xfail(strict=True, reason="known limit: the sentence holds no word that tells")
+def test_an_answer_that_is_not_read_right(labels: str, text: str, label: str | None):
+    assert label is not None
+    assert MATCHERS[labels].is_correct(text, label)
+
+
+@pytest.mark.parametrize(("text", "concepts"), SENTENCES, ids=[text[:50] for text, _ in SENTENCES])
+def test_a_sentence_states_what_a_reader_takes_from_it(text: str, concepts: set[str]):
+    assert set(STATED(text)) == concepts
 
 
 @pytest.mark.parametrize("labels", LABELS)

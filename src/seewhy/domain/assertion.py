@@ -126,6 +126,9 @@ class Reading:
                 continue
             behind = at + 1
             for rule, end in triggers_at(self._tokens, at):
+                expletive = self._tokens[at - 1] in ("it", "there") and self._tokens[end - 1] not in lexicon.MARKS
+                if rule.side == lexicon.AFTER and expletive:
+                    continue  # "it is not clear that": the subject comes behind
                 if rule.side != lexicon.AFTER:
                     while found and found[-1][0].side == lexicon.AFTER and found[-1][2] > at and end > found[-1][2]:
                         found.pop()  # "is impossible" in "is impossible that"
@@ -134,7 +137,7 @@ class Reading:
                     behind = max(behind, end)
                 while rule.side == lexicon.AFTER and end > at + 1 and self._tokens[end - 1] in lexicon.MARKS:
                     end -= 1
-                if lexicon.CONJUNCTIONS.isdisjoint(self._tokens[at : at + 2]):
+                if rule.status == lexicon.PSEUDO or lexicon.CONJUNCTIONS.isdisjoint(self._tokens[at : at + 2]):
                     self._inside.update(range(at, end))
                 found.append((rule, at, end))
             at = behind
@@ -209,7 +212,7 @@ class Reading:
                     if token == "and" and not plural and tokens[at + 1] in lexicon.DETERMINERS:
                         break
             at -= 1
-        if rule.reach == lexicon.SENTENCE and tokens[at + 1] in lexicon.SUBJECTS:
+        if rule.reach == lexicon.SENTENCE and rule.status == "other" and tokens[at + 1] in lexicon.SUBJECTS:
             return trigger  # "this is a crow, but this one ..." is not about others
         return at + 1
 

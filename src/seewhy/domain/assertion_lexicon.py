@@ -163,9 +163,9 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
         assuming ; supposedly ; allegedly ; said to be ; maybe even ; chances are
     """),
     ("uncertain", BEFORE, LINE, """
-        differential diagnosis/diagnoses? : ; alternatives : ; alternatively : ; other
+        differential diagnosis/diagnoses? : ; other
         possibilities/options/candidates/diagnoses : ; possibilities : ; candidates : ; options : ; unsure : ;
-        uncertain : ; alternative diagnosis/diagnoses/species/answer/label : ; possible
+        uncertain : ; possible
         answers/labels/species/diagnoses/classes/options : ; choices : ; classes : ; to consider :
     """),
     ("uncertain", AFTER, CLAUSE, """
@@ -246,6 +246,49 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
         much/more/most/exactly/just/a? lot? like ; looks/look/seems/seem/appears/appear to be ;
         looks/look/seems/seem/appears/appear
     """),
+    # --- further phrases
+    ("other", BEFORE, LINE, "alternatives : ; alternatively : ; alternative species/answer/label/class/option :"),
+    (PSEUDO, BEFORE, CLAUSE, """
+        such as ; whereas/while this/it ; if i had to guess/choose/decide/pick/bet ; if forced to choose/guess ; if
+        pressed ; no other _ here ;
+        more than likely ; would have to say ; not the least doubt ; not wrong to
+    """),
+    ("denied", BEFORE, CLAUSE, """
+        wrong/incorrect for ; nothing points/point/pointing to/at/towards ; nothing indicates/suggests/supports/says ;
+        nobody ; no one would/could/should ; few would/people would ; no/low/little/minimal
+        suspicion/likelihood/probability/concern of/for/that ;
+        rules/ruled/ruling a/an/the/this/any/out ; would not ; decide/decided/argue/argues/inclined/leaning/lean
+        against
+    """),
+    ("denied", AFTER, CLAUSE, """
+        can/could not be {adv}? right/correct/true/it/the/what ; can/could not be . ; {be} off the table ; {be} not
+        {adv}? suspected ;
+        does not seem/appear right/likely/correct/plausible ; {be} ruled-out
+    """),
+    ("denied", AFTER, SENTENCE, """
+        , but that/this/it is/was {adv}? wrong/incorrect/false/impossible/mistaken ; , but that/this/it is/was not
+        {adv}? right/correct/true/it/possible/the ;
+        but no . ; , which is/was {adv}? wrong/incorrect/false
+    """),
+    ("other", BEFORE, CLAUSE, """
+        first/initial/immediate idea/guess/thought/impression/instinct/reaction was/is ; @ over
+    """),
+    ("other", AFTER, CLAUSE, """
+        do/does not {adv}? have/show/share/possess/exhibit . ; never have/has/show/shows/shares . ; lacks/lack . ;
+        do not .
+    """),
+    ("uncertain", BEFORE, CLAUSE, "chance/chances/possibility/likelihood/probability that/of"),
+    ("other", BEFORE, PHRASE, "remind/reminds/reminded me/us/one of ; reminds of"),
+    ("other", BEFORE, PHRASE, "has/have/had the size/length/build/shape of a/an"),
+    (SEEMS, BEFORE, PHRASE, "has/have/had the _ of a/an ; has/have/had the _ and _ of a/an"),
+    ("hypothetical", BEFORE, PHRASE, "resolved/resolving/prior/previous/former/past/healed"),
+    ("uncertain", AFTER, CLAUSE, """
+        should/must/needs be? to? be? considered/excluded/ruled/investigated ; should/must still? be
+        considered/excluded/ruled/investigated ;
+        remains open/unclear/uncertain/possible/unconfirmed/unknown
+    """),
+    ("uncertain", BOTH, PHRASE, "vs ; versus"),
+    # --- other languages
     ("denied", BEFORE, CLAUSE, """
         nicht ; kein/keine/keinen/keiner ; niet ; geen ; pas un/une/le/la/de/du ; no es/e/est/son ; n est pas ; ne
         sont pas ; non e/est ; nao e ; inte ; ikke ; 不 是 ; 并 非 ; 没 有 ; 不 像 ; 非 ; не ; нет ; без
@@ -257,7 +300,7 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
 
 
 def _phrases(text: str) -> tuple[tuple[str, ...], ...]:
-    return tuple(tuple(phrase.split()) for phrase in text.split(";"))
+    return tuple(tuple(phrase.split()) for phrase in text.split(";") if phrase.strip())
 
 
 MARKS = word_set(". ? , : ( )")
@@ -301,10 +344,10 @@ TAKEN_FOR_GRANTED = _phrases(
 )
 YES = _phrases(
     """
+    most likely . ; probably . ; likely . ; very likely . ;
     yes ; yeah ; yep ; indeed ; correct ; right ; certainly ; absolutely ; definitely ; exactly ; sure ; of
-    course ; true ; it is . ; it does ; it certainly ; it is , ; most likely ; probably ; it has . ; i think so
-    ; i believe so ; it is indeed ; there is . ; positive ; affirmative ; likely
-    """
+    course ; true ; it is . ; it does ; it certainly ; it is , ; it has . ; i think so
+    ; i believe so ; it is indeed ; there is . ; positive ; affirmative ; """
 )
 NO = _phrases(
     """

@@ -42,12 +42,12 @@ _LINKS = word_set(
 )
 """Words between the halves of "leaf with late blight": "leaf shows clear signs of late blight"."""
 _NOT_BEFORE_STATE = word_set(
-    "not no never neither nor un non hardly less than but like unlike if would could might may whether other "
-    "another without as"
+    "not no never neither nor un non hardly far anything barely scarcely almost nearly less than but like unlike "
+    "if would could might may whether other another without as"
 )
 _FUNCTION = word_set(
-    "is was are were because since as due and or nor with in on at from based given but which that than by here "
-    "if has looks appears seems vs versus"
+    "is was are were because since as due to and or nor with in on at from based given but which that than by "
+    "here if has looks appears seems vs versus"
 )
 """Words that no article and no quantity stands before."""
 _DESIGNATORS = word_set(
@@ -156,6 +156,8 @@ class Frames:
     def _stated(self, words: Sequence[str], tokens: Tokens, end: int, head: Words) -> tuple[int, str] | None:
         if not (tails := self._tails.get((head, True))):
             return None
+        if end < len(words) and words[end] in ("which", "that") and tokens.marks[end] in ("", ","):
+            end += 1  # "the leaf, which is healthy"
         verb = next((at for at in range(end, min(end + _THING + 1, len(words))) if words[at] in _COPULAS), None)
         if verb is None or any(tokens.marks[end + 1 : verb + 1]):
             return None

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from seewhy.domain.assertion import Reading, Status
 from seewhy.domain.label_forms import Form, Forms, Frames, is_measure, said_otherwise, spellings, turned
 from seewhy.domain.problems import raise_problems
-from seewhy.domain.words import Tokens, name_key, plurals, spelt, tokenise
+from seewhy.domain.words import Tokens, name_key, plurals, spelt, tokenise, word_set
 
 _FUNCTION_WORDS = frozenset(
     re.findall(
@@ -38,6 +38,7 @@ _FUNCTION_WORDS = frozenset(
     )
 )
 _COMPARED = frozenset({"like", "sized", "shaped", "coloured", "esque", "family"})
+_ONE_LIKE = ([], ["this"], ["that"], ["these"], ["the"], ["a"], ["an"])
 _COPULAS = frozenset({"is", "are", "was", "were", "looks", "look", "appears", "appear"})
 _CHOICES = frozenset({"or", "nor", "versus", "vs"})
 
@@ -62,6 +63,11 @@ _OF_A_CLASS = frozenset(
         "do",
         "show",
     }
+)
+_COMPARATIVES = word_set(
+    "bigger larger smaller longer shorter darker lighter paler brighter thicker thinner heavier slimmer stouter "
+    "taller wider narrower rounder browner greyer redder blacker whiter duller stockier slenderer higher lower "
+    "deeper more less"
 )
 _ENDS = ("", ".", "?", "\n")
 
@@ -144,6 +150,8 @@ class LabelMatcher:
             if form.label and not self._describes(words, tokens, start, end, form.label)
         ]
         found = [mention for mention in found if not self._is_kind(mention, found, words)]
+        last = max((m.start for m in found if m.status is Status.ASSERTED), default=-1)
+        found = [m for m in found if not (m.status is Status.UNCERTAIN and m.start < last and _is_asked(m, tokens))]
         if len({mention.label for mention in found if mention.status is Status.ASSERTED}) < 2:
             return found
         identified = {m.label for m in found if m.status is Status.ASSERTED and _identifies(m, words, tokens)}
@@ -185,7 +193,7 @@ class LabelMatcher:
         subject = words[start - 2] if before and start > 1 else ""
         described = self._after.get(label, ())
         return (
-            after in _COMPARED
+            (after in _COMPARED and not (after == "like" and words[end + 1 : end + 2] in _ONE_LIKE))
             or after in described
             or before in self._before.get(label, ())
             or (before in _COPULAS and subject in described)
@@ -232,9 +240,16 @@ def _identifies(mention: Mention, words: Sequence[str], tokens: Tokens) -> bool:
     return bool(_IDENTIFYING.intersection(before)) or ":" in mark or (mark + "." in _ENDS and after[:1] in _ENDS)
 
 
+def _is_asked(mention: Mention, tokens: Tokens) -> bool:
+    """Whether a mention stands in a question."""
+    return next((mark for mark in "".join(tokens.marks[mention.end :]) if mark in _ENDS[1:]), "") == "?"
+
+
 def _is_of_a_class(mention: Mention, words: Sequence[str], tokens: Tokens) -> bool:
     """Whether a mention is the subject of a sentence on a class in general: "a crow has ...", "crows are ..."."""
-    start = mention.start
+    start, said = mention.start, words[mention.end : mention.end + 4]
+    if said and said[0] in _OF_A_CLASS and _COMPARATIVES.intersection(said):
+        return True
     if start and words[start - 1] in ("a", "an") and not tokens.marks[start]:
         start -= 1
     elif not words[mention.end - 1].endswith("s") or tokens.marks[start][-1:] not in _ENDS:

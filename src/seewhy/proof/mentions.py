@@ -35,8 +35,8 @@ _MATERIALS = frozenset(["feather", "plumage", "fur", "hair", "scale", "skin", "c
 _PARTICLES = frozenset(["back", "up", "forward", "backward", "upward", "outward", "inward"])
 _CONTRADICTED = ([",", "it", "is"], [",", "they", "are"])
 _HELD = word_set(
-    "mounted hung hanging located placed slung set positioned situated attached fitted found seen visible that which are "
-    "is lying just right directly arranged running showing"
+    "mounted hung hanging located placed slung set positioned situated attached fitted found seen visible that which "
+    "are is lying just right directly arranged running showing"
 )
 """What may stand before a preposition: "engines mounted under the wings"."""
 _AFTER_DENIAL = ARTICLES | {"any", "visible", "obvious"}
