@@ -33,7 +33,7 @@ def small_run(root: Path) -> Path:
         synthesise=SynthesiseConfig(answers_per_image=3, max_new_tokens=24),
         tune=TuneConfig(
             epochs=1, learning_rate=3e-3, batch_size=4, micro_batch_size=4, lora_rank=4, lora_alpha=8,
-            lora_dropout=0.0, augment=AugmentConfig(flip=0.0, rotate=0.0, colour=0.0, blur=0.0, perspective=0.0),
+            lora_dropout=0.0, augment=AugmentConfig(flip=0, rotate=0, colour=0, blur=0, perspective=0),
         ),
         sample=SampleConfig(queries_per_image=2, samples_per_query=2, max_new_tokens=24),
         evaluate=EvaluateConfig(max_new_tokens=24, bootstrap=50, consistency=False, fluency=False),

@@ -185,11 +185,10 @@ class Checkpoints:
 
 
 def _made_of(turns: Sequence[Turn], config: TuneConfig, seed: int, *, shared: bool) -> dict[str, Any]:
-    """What the weights of a checkpoint hang on. Replay data are among the turns; pairs that are computed together stand
-    in the order of training together, so that another micro_batch_size has another order."""
+    """What the weights of a checkpoint hang on. Replay data are among the turns."""
     settings = {key: value for key, value in decisive("tune", config).items() if key not in ("replay", "replay_ratio")}
     return {
-        "tune": {**settings, "micro_batch_size": _micro(config)},
+        "tune": settings,
         "turns": digest([asdict(turn) for turn in turns]),
         "seed": seed,
         "image shared": shared,
