@@ -7,7 +7,6 @@ image's selection hardly depends on which others happen to be in its split, and 
 as surely as a large one. It is made once for all arms and rounds.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,7 +72,7 @@ def measure(
     """
     last_round = max((round for round in range(1, run.config.rounds + 1) if OURS.model(round) in models), default=0)
     models = {**models, **run.kept_models(last_round)}
-    before = _counted_before(run.folder.path / name)
+    before = _counted_before(run.figures_before) if name == "metrics.json" else {}
     resamples, seed = run.config.evaluate.bootstrap, run.config.seed
     domain, stated = run.domain, StatedConcepts.of(run.domain)
     predictions = {model: run.predict(model, path) for model, path in models.items()}
@@ -121,12 +120,8 @@ def gate(run: Run, models: Mapping[str, Path]) -> Gate | None:
     return found
 
 
-def _counted_before(path: Path) -> dict[tuple[str, int], dict[str, Any]]:
+def _counted_before(found: Mapping[str, Any]) -> dict[tuple[str, int], dict[str, Any]]:
     """(arm, round) -> the counts of its training answers, as the figures of an earlier start have them."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
     keys = ("training_answers", "fallback_share")
     return {
         (arm, values["round"]): {key: values[key] for key in keys if key in values}

@@ -3,6 +3,7 @@
 Which settings are part of a stage's fingerprint, and which may change in the midst of a run: fingerprints.py.
 """
 
+import json
 import os
 import shutil
 from collections import Counter
@@ -212,6 +213,14 @@ class Run:
     def shown_arms(self) -> tuple[Arm, ...]:
         """The arms that the settings ask for, and those that the folder has from an earlier start."""
         return arms(with_arms_there(self.config, read_manifest(self.folder.path)))
+
+    @cached_property
+    def figures_before(self) -> Mapping[str, Any]:
+        """What metrics.json held before this start of the run wrote any; {} where it cannot be read."""
+        try:
+            return json.loads((self.folder.path / "metrics.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
 
     def kept_models(self, last: int) -> dict[str, Path]:
         """The finished models, up to round `last`, of arms that the settings no longer ask for."""
