@@ -14,7 +14,8 @@ fruit: $(INSTALLED)  ## the loop on real photos, see configs/grocery_fruit.yaml
 
 results: $(INSTALLED)  ## the paper's claims, on the field guide and on fruit: docs/results.md (a night on two cores)
 	$(BIN)/seewhy compare configs/fieldguide.yaml --rounds 3 --output runs/compare
-	$(BIN)/seewhy compare configs/grocery_fruit.yaml --seeds '[0]' --output runs/compare_fruit
+	$(BIN)/seewhy compare configs/grocery_fruit.yaml --seeds '[0]' \
+	  --controls '[nl, lge, unfiltered, class_level]' --output runs/compare_fruit
 	$(BIN)/python -m bench.descriptions runs/compare/seed-0 --json runs/compare/descriptions.json
 	$(BIN)/python -m bench.results --fieldguide runs/compare --fruit runs/compare_fruit \
 	  --descriptions runs/compare/descriptions.json --output docs

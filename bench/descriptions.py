@@ -39,9 +39,9 @@ from seewhy.method.select import select
 from seewhy.progress import progress
 from seewhy.proof.bootstrap import estimate
 from seewhy.proof.faithfulness import count_selected
+from seewhy.recorded import recorded_config
 from seewhy.records import Description, Selection
-from seewhy.run_folder import read_manifest, read_records
-from seewhy.settings import restore_config
+from seewhy.run_folder import read_records
 
 RULES = get_args(get_type_hints(SelectConfig)["rule"])
 FIGURES = ("precision", "recall")
@@ -73,10 +73,7 @@ class Described:
     @classmethod
     def of(cls, run: str) -> "Described":
         """Raises SeeWhyError for a run that has no descriptions yet, or data without ground truth."""
-        recorded = read_manifest(Path(run)).get("config")
-        if recorded is None:
-            raise SeeWhyError(f"{run} is no run folder: it has no manifest.")
-        config = restore_config(recorded)
+        config = recorded_config(run, quiet=True)
         descriptions = read_records(Path(run), "describe", Description)
         domain = load_domain(with_guide(config.data, Path(run) / "fieldguide"))
         if domain.truth is None:

@@ -12,7 +12,7 @@ import json
 import re
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,8 @@ from seewhy.plan import CONTROLS
 from seewhy.plan import OURS as METHOD
 from seewhy.proof.claims import OURS, PAPER, Difference, apart, judge_all, mean_bounds
 from seewhy.proof.compare import Counts, contrast, mean_estimate, with_seeds
+from seewhy.recorded import recorded_config
 from seewhy.run_folder import read_manifest
-from seewhy.settings import restore_config
 from seewhy.storage import write_atomically
 
 NOTES = Path(__file__).with_name("results_notes.yaml")
@@ -91,10 +91,9 @@ def read(folder: str, images: int, drawings: int) -> Measured:
 
 def config_of(run: str) -> RunConfig:
     """The settings of a finished run."""
-    recorded = read_manifest(Path(run)).get("config")
-    if recorded is None or not (Path(run) / "metrics.json").exists():
+    if not read_manifest(Path(run)).get("config") or not (Path(run) / "metrics.json").exists():
         raise SeeWhyError(f"{run} holds neither a comparison nor a finished run: make it with `seewhy compare CONFIG`.")
-    return replace(restore_config(recorded), output=run)
+    return recorded_config(run, quiet=True)
 
 
 def names_of(config: RunConfig) -> dict[str, str]:
@@ -174,7 +173,8 @@ def flat(of: Measured) -> dict[str, float]:
             seeds = [found[name] for found in rounds]
             mean = sum(seeds) / len(seeds)
             bounds = mean_bounds([found[f"{name}_interval"] for found in rounds if f"{name}_interval" in found])
-            put(name, (mean, *(with_seeds(mean, bounds, seeds) if bounds else ())))
+            whole = with_seeds(mean, bounds, seeds) if bounds else ()
+            put(name, (mean, *(min(max(bound, 0.0), 1.0) for bound in whole)))
     return figures
 
 

@@ -132,5 +132,6 @@ def test_all_else_is_as_recorded(tmp_path: Path):
 def test_one_module_alone_restores_the_settings_of_a_manifest():
     """Every other would have to think of this again."""
     source = Path(loop.__file__).parent
-    using = {p.name for p in source.rglob("*.py") if "restore_config" in p.read_text(encoding="utf-8")}
+    files = [*source.rglob("*.py"), *(source.parents[1] / "bench").glob("*.py")]
+    using = {p.name for p in files if "restore_config" in p.read_text(encoding="utf-8")}
     assert using == {"settings.py", "recorded.py"}

@@ -117,9 +117,10 @@ class Run:
         found = support.support(self.domain.concepts.all_concepts, texts, minimum)
         self.folder.write_json(support.FILE, found.record())
         if found.too_low:
-            told = support.why_stopped(
-                found, example=texts[0] if texts else "", shipped_base=self.base == BASE, folder=self.folder.path
-            )
+            told = support.too_few(
+                found, stops=stop, example=texts[0] if texts else "", shipped_base=self.base == BASE,
+                folder=self.folder.path,
+            )  # fmt: skip
             if stop:
                 raise SeeWhyError(told)
             say(told)

@@ -15,6 +15,7 @@ from llm_server import Act, Body, fails, free_port, says, serving
 from made_up_runs import metrics, write_run
 from seewhy.cli import main
 from seewhy.config import DataConfig, EvaluateConfig, RunConfig
+from seewhy.domain import vocabulary
 from seewhy.errors import SeeWhyError
 from seewhy.records import Prediction, Selection
 from seewhy.report.judging import Judging, print_judged, wanted
@@ -180,6 +181,13 @@ def test_nonsense_about_one_answer_is_one_missing_verdict(run: Path) -> None:
         assert judged(run, server.url, "--round", "1") == 1
     ours = read(run)["models"]["round-1"]
     assert (ours["n"], ours["missing"], ours["cs"]) == (11, {"the answer has another form": 1}, 0.9)
+
+
+def test_answers_are_read_with_the_words_that_the_run_had(run: Path) -> None:
+    words = {"labels": list(CONCEPTS), "concepts": CONCEPTS, "aliases": {}}
+    (run / vocabulary.FILE).write_text(json.dumps(words))
+    (run.parent / "concepts.yaml").unlink()
+    assert set(Judging(str(run)).concepts.values()) == set(map(tuple, CONCEPTS.values()))
 
 
 def test_a_judge_that_is_down_leaves_the_last_figures(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,6 +61,11 @@ def test_every_figure_shows_what_was_counted():
         assert words in text
 
 
+def test_no_reason_at_all_is_said_beside_ee_and_nothing_unmarked_is_not():
+    assert cell({"ee": 0.0, "any_reason": 0.0}, "ee").beside == "any 0.0 %"
+    assert cell({"stated_true": 0.9, "stated_unverified": 0.0}, "stated_true").beside == ""
+
+
 def test_a_figure_that_was_not_measured_is_empty():
     assert cell({"cs": 0.5}, "fs") == Cell("", "")
 

@@ -36,9 +36,9 @@ examples:
 """
 
 COMPARE = """\
-The method beside every control (label sentence, label with the whole list, random candidates, class-level concepts):
-the same images and queries, as many answers and steps, several seeds; one table, with intervals over seeds
-and images, these in pairs.
+The method beside its controls (label sentence, label with the whole list, random candidates, class-level concepts):
+the same images and queries, as many answers and steps, several seeds; one table, with intervals over seeds and
+images, these in pairs.
 
 examples:
   seewhy compare configs/fieldguide.yaml --output runs/compare
@@ -46,8 +46,8 @@ examples:
   seewhy compare configs/fieldguide.yaml --controls '[nl, lge]' --output runs/compare
 
 Each seed is a run in OUTPUT/seed-N; stopped, it goes on where it was when the same command is given again. The figures
-are written to OUTPUT/comparison.json. With all controls it takes about five times as long as a run, for
-each seed; `--controls` takes some of them, and others can be added later.
+are written to OUTPUT/comparison.json. The controls are those of the settings (`controls`), or all four where these name
+none; others can be added later. With all of them it takes about five times as long as a run, for each seed.
 """
 
 

@@ -90,15 +90,21 @@ def verdict(found: Support) -> str:
     )
 
 
-def why_stopped(found: Support, *, example: str, shipped_base: bool, folder: Path) -> str:
+def too_few(found: Support, *, stops: bool, example: str, shipped_base: bool, folder: Path) -> str:
     """What is wrong where too few phrases are supported, the likely causes, and what to do about each.
 
-    `example` is one description, `shipped_base` whether the model is the small one that comes with the package.
+    `stops` says whether the run ends here, `example` is one description, and `shipped_base` whether the model is the
+    small one that comes with the package.
     """
     phrases = [f"  {phrase} (never said: {', '.join(words)})" for phrase, words in list(found.unsaid.items())[:SHOWN]]
     if more := len(found.unsaid) - len(phrases):
         phrases.append(f"  and {more} more, in {folder / FILE}")
     said = f"  What it does say, for instance: {' '.join(example.split())[:200]!r}"
+    end = (
+        "- To go on all the same: --keep_going true, or a lower --minimum_support. The descriptions are kept."
+        if stops
+        else "The run goes on all the same, as keep_going is set: stop it (Ctrl-C) if that is not what you want."
+    )
     speaks = ": the base that comes with SeeWhy speaks of birds and of fruit, and of nothing else" * shipped_base
     return "\n".join(
         [
@@ -111,8 +117,7 @@ def why_stopped(found: Support, *, example: str, shipped_base: bool, folder: Pat
             "describes such images in these terms.",
             "- The phrases are not said as one would describe a picture. Reword them in data.concepts: one part and "
             "its look, in plain words ('brown spots with a yellow edge').",
-            "- To go on all the same: --keep_going true, or a lower --minimum_support. The descriptions are kept. "
-            "After a change of the model or the bank give another --output, or --discard_stale true.",
+            f"{end} After a change of the model or the bank give another --output, or --discard_stale true.",
         ]
     )
 

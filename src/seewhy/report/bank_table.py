@@ -12,12 +12,11 @@ from rich.text import Text
 
 from seewhy.config import DataConfig, RunConfig
 from seewhy.domain.bank_check import Finding, check_bank, ordered, unused
-from seewhy.domain.concepts import ConceptBank, fit_concepts
+from seewhy.domain.concepts import ConceptBank, fit_concepts, unused_classes
 from seewhy.domain.domain import read_bank, with_aliases
 from seewhy.domain.drafting import Draft, sources_of
 from seewhy.domain.loaders import Reading
 from seewhy.domain.loaders.layouts import read_data
-from seewhy.domain.words import name_key
 from seewhy.endpoint import Endpoint, Prices
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import with_guide
@@ -57,8 +56,7 @@ def checked(config: RunConfig, run: str | None) -> Checked:
     written, problems = read_bank(data, reading)
     labels = sorted({row.label for row in reading.rows})
     bank, fit_problems = fit_concepts(written, labels)
-    keys = {name_key(label) for label in labels}
-    strange = {label: concepts for label, concepts in written.items() if name_key(label) not in keys}
+    strange = {label: written[label] for label in unused_classes(written, labels)}
     bank = with_aliases(bank, reading.aliases)
     found = check_bank({**bank, **strange}, data.noun, [*problems, *fit_problems], bank.aliases)
     what = "no image of that class: a run passes its concepts over"

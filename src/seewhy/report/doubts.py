@@ -1,10 +1,10 @@
 """What a sceptic should know before believing a run, in plain words, each drawn from its figures.
 
-Ranked by what they do to a decision: whether the figures are final; whether the reasons may be used; which model to
-take; what it costs; how sure the figures are. Within each the largest comes first. What chance alone explains, a
-difference of less than its standard error, is no doubt and is not listed. What forbids a use altogether heads the page
-(collapse.py) and is not said here again. Beyond that, nothing here is a warning that a good run would not get: a run
-with one seed has one seed.
+Ranked by what they do to a decision, in the order of `doubts`: whether the figures are final; whether the reasons may
+be used; which model to take; what else tuning cost; what it was taught; how sure the figures are. What chance alone
+explains, a difference of less than its standard error, is no doubt and is not listed. What forbids a use altogether
+heads the page (collapse.py). Beyond that, nothing here is a warning that a good run would not get: a run with one seed
+has one seed.
 """
 
 import math

@@ -16,9 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from seewhy.config import RunConfig
-from seewhy.domain.concepts import ConceptBank, fit_concepts
-from seewhy.domain.domain import read_bank, with_aliases
-from seewhy.domain.loaders.layouts import read_data
+from seewhy.domain.concepts import ConceptBank
+from seewhy.domain.vocabulary import Vocabulary
 from seewhy.endpoint import Endpoint, Missing, Prices, Reply, Request
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import with_guide
@@ -160,10 +159,7 @@ def wanted(finished: Sequence[str], round: str) -> list[str]:
 
 def _bank(config: RunConfig, run: Path) -> ConceptBank:
     """The concepts that a run was made with, of its labels."""
-    data = with_guide(config.data, run / "fieldguide")
-    reading = read_data(data)
-    bank, _ = fit_concepts(read_bank(data, reading)[0], sorted({row.label for row in reading.rows}))
-    return with_aliases(bank, reading.aliases)
+    return Vocabulary.of_run(run, with_guide(config.data, run / "fieldguide")).bank
 
 
 def _lists(ids: set[str], labels: Mapping[str, str], bank: ConceptBank) -> dict[str, tuple[str, ...]]:

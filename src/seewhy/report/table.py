@@ -94,7 +94,8 @@ def cell(values: Metrics, key: str) -> Cell:
     else:
         interval = "\u2013".join(f"{100 * bound:.1f}".replace("100.0", "100") for bound in bounds)
     other, word = BESIDE.get(key, ("", ""))
-    beside = f"{word} {percent(values[other])}" if values.get(other) else ""
+    is_told = other in values and (key == "ee" or values[other] > 0)  # nothing unmarked is nothing to tell
+    beside = f"{word} {percent(values[other])}" if is_told else ""
     return Cell(written(key, values[key]), interval, beside, _counted(values, key))
 
 

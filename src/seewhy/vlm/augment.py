@@ -89,7 +89,8 @@ def _happens(share: float, rng: random.Random) -> bool:
 
 
 def _shift_corners(image: Image.Image, share: float, fill: tuple[int, ...], rng: random.Random) -> Image.Image:
-    """A perspective view: each corner of the result is taken from up to `share` of the side beside the image's own."""
+    """A perspective view: each corner of the result is taken from beside the image's own, by at most `share` of half a
+    side."""
     width, height = image.size
     corners = ((0, 0), (0, height), (width, height), (width, 0))  # the order of Image.Transform.QUAD
     moved = [
