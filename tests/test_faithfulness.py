@@ -146,7 +146,9 @@ def test_photos_without_truth_are_covered_and_swapped(
 ) -> None:
     """Random images and a model that always says the same: nothing follows, and every test says so."""
     monkeypatch.setattr(BatchSampler, "sample", lambda self, prompts, sampling, seed: [[TALKATIVE] for _ in prompts])
-    given = Namespace(run=str(photo_run), split=None, images=6, round=None, arms=None, reasons=2, json=True)
+    given = Namespace(
+        run=str(photo_run), split=None, images=6, round=None, arms=None, reasons=2, json=True, trust_remote_code=None
+    )
     verbs.faithfulness(given)
     found = json.loads(capsys.readouterr().out)
     figures = found["models"]["rounds"]["figures"]

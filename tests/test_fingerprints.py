@@ -1,5 +1,6 @@
 """What may be changed in the midst of a run, and what makes which stages stale."""
 
+import json
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -80,3 +81,10 @@ def test_a_setting_that_came_later_makes_no_run_stale_that_was_begun_without_it(
         assert setting not in held
         assert setting not in held.get("augment", {})
     assert decisive("tune", replace(RunConfig().tune, schedule="linear"))["schedule"] == "linear"
+
+
+def test_a_whole_number_is_the_float_that_a_manifest_gives_back() -> None:
+    """`AugmentConfig(flip=0)` in Python is read again as 0.0."""
+    tune = RunConfig().tune
+    whole, read_again = (replace(tune, augment=replace(tune.augment, flip=zero)) for zero in (0, 0.0))
+    assert json.dumps(decisive("tune", whole)) == json.dumps(decisive("tune", read_again))

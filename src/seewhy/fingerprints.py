@@ -6,8 +6,8 @@ A setting that is not in `THROUGHPUT` counts. One that is may be changed in the 
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -59,15 +59,13 @@ they are left out, so that a new version makes no run stale that was begun witho
 
 def decisive(group: str, settings: "DataclassInstance") -> dict[str, Any]:
     """Return the settings of a group, such as "tune", that change an output, nested as they are in the configuration;
-    a group within it of which nothing is left is left out."""
-    return _without(asdict(settings), f"{group}.")
-
-
-def _without(settings: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    kept = {
-        key: value
-        for key, value in settings.items()
-        if prefix + key not in THROUGHPUT and not (prefix + key in ADDED and value == ADDED[prefix + key])
-    }
-    nested = {key: _without(value, f"{prefix}{key}.") for key, value in kept.items() if isinstance(value, Mapping)}
-    return {key: nested.get(key, value) for key, value in kept.items() if nested.get(key) != {}}
+    a group within it of which nothing is left is left out. A whole number given for a float is that float."""
+    types, kept = get_type_hints(type(settings)), {}
+    for field in fields(settings):
+        name, value = f"{group}.{field.name}", getattr(settings, field.name)
+        if is_dataclass(value) and not isinstance(value, type):
+            if nested := decisive(name, value):
+                kept[field.name] = nested
+        elif name not in THROUGHPUT and not (name in ADDED and value == ADDED[name]):
+            kept[field.name] = float(value) if types[field.name] is float else value
+    return kept

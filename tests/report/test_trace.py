@@ -201,6 +201,7 @@ def test_commands(unfinished: Path, capsys: pytest.CaptureFixture[str]):
     assert {"label": "Red-crested Finch", "concept": "eye ring", "images": 3, "selected": 0} in printed["never"]
     assert [(u["label"], u["concept"]) for u in printed["always"]] == [
         ("Crow", "black wings"),
+        ("Fish Crow", "black wings"),
         ("Red-crested Finch", "red crest"),
     ]
 
