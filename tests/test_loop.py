@@ -234,9 +234,9 @@ def test_a_split_without_images_is_refused_before_any_work(config: RunConfig, tm
 def gate_after(stop: int, best: int):
     """A gate that stops after round `stop`."""
 
-    def judged(rounds: list, *, resamples: int, seed: int) -> Gate:
+    def judged(rounds: list, *, resamples: int, seed: int, planned: int) -> Gate:
         worse = ("accuracy",) if len(rounds) == stop else ()
-        return Gate((Judgement(len(rounds), 0.5, None, {}, worse),), min(best, len(rounds)))
+        return Gate((Judgement(len(rounds), 0.5, None, worse_in=worse),), min(best, len(rounds)))
 
     return judged
 

@@ -3,8 +3,6 @@
 Which settings are part of a stage's fingerprint, and which may change in the midst of a run: fingerprints.py.
 """
 
-import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -28,30 +26,30 @@ from seewhy.loaded import Loaded
 from seewhy.method import describe, rejection, select, synthesise
 from seewhy.method.encoder import Encoder, embed_to_file
 from seewhy.method.sampler import Sampler, example_random
-from seewhy.plan import Arm, Plan, arms, with_arms_there
+from seewhy.models import Models
+from seewhy.opening import data_to_measure, refuse_several_processes, shipped
+from seewhy.plan import Arm, Plan, with_arms_there
 from seewhy.progress import say
-from seewhy.proof import gate, losses, support
+from seewhy.proof import losses, support
 from seewhy.proof.explanation import StatedConcepts
 from seewhy.records import Answer, Candidate, Description, Example, Prediction, Prompt, Sampling, Selection, Turn
 from seewhy.run_folder import RunFolder, read_manifest
-from seewhy.storage import inside, weights_digest
+from seewhy.storage import weights_digest
 from seewhy.vlm.tuning import tune
 
 
-class Run:
+class Run(Models):
     """The steps of one run, each bound to its stage."""
 
     def __init__(
         self, config: RunConfig, domain: Domain, folder: RunFolder, plan: Plan, replay: Replay | None = None
     ) -> None:
-        self.config = config
+        super().__init__(config, folder, shipped(config.model.name_or_path, BASE))
         self.domain = domain
-        self.folder = folder
         self.plan = plan
         self.replay = replay or Replay()
         self.train = domain.split("train")
         self.labels: Mapping[str, str] = {e.id: e.label for e in domain.examples}
-        self.base = _shipped(config.model.name_or_path, BASE)
         self.loaded = Loaded(config.model, self.base, folder.path / "server" / "log.txt")
         self._unchecked = domain.sizes
 
@@ -67,12 +65,12 @@ class Run:
     ) -> "Run":
         """Read the data (or another data set, `elsewhere`, to measure the models on), hold the folder's stages against
         the settings and, with `record`, write these down."""
-        _refuse_several_processes()
+        refuse_several_processes()
         domain = load_domain(with_guide(config.data, folder.path / "fieldguide"))
-        measured = domain if elsewhere is None else _to_measure(elsewhere, folder.path, config.evaluate)
+        measured = domain if elsewhere is None else data_to_measure(elsewhere, folder.path, config.evaluate)
         if not measured.split(split := config.evaluate.split):
             raise SeeWhyError(f"{measured.name} has no {split} images to measure on: add some, or set evaluate.split.")
-        base, encoder = _shipped(config.model.name_or_path, BASE), _shipped(config.select.encoder, ENCODER)
+        base, encoder = shipped(config.model.name_or_path, BASE), shipped(config.select.encoder, ENCODER)
         replay = Replay.read(config.tune.replay) if record and config.tune.replay else None
         replayed = replay_digest(config.tune.replay) if config.tune.replay else ""
         shown = with_arms_there(config, read_manifest(folder.path))
@@ -201,45 +199,6 @@ class Run:
 
         return self.folder.folder(self.plan[f"{name}/model"], make) / "model"
 
-    @property
-    def models(self) -> dict[str, Path]:
-        """All models of a finished run, by name."""
-        stopped = gate.read(self.folder.path).get("stopped_after")
-        last = stopped or self.config.rounds
-        rounds = range(1, last + 1)
-        tuned = {arm.model(round): self.tuned(arm.model(round)) for round in rounds for arm in arms(self.config)}
-        return {"base": self.base, **tuned, **self.kept_models(last)}
-
-    @property
-    def shown_arms(self) -> tuple[Arm, ...]:
-        """The arms that the settings ask for, and those that the folder has from an earlier start."""
-        return arms(with_arms_there(self.config, read_manifest(self.folder.path)))
-
-    @cached_property
-    def figures_before(self) -> Mapping[str, Any]:
-        """What metrics.json held before this start of the run wrote any; {} where it cannot be read."""
-        try:
-            return json.loads((self.folder.path / "metrics.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-
-    def kept_models(self, last: int) -> dict[str, Path]:
-        """The finished models, up to round `last`, of arms that the settings no longer ask for."""
-        stages = read_manifest(self.folder.path).get("stages", {})
-        kept = [arm for arm in self.shown_arms if arm not in arms(self.config)]
-        names = [arm.model(round) for round in range(1, last + 1) for arm in kept if round >= arm.parts]
-        done = [name for name in names if stages.get(f"{name}/model", {}).get("complete")]
-        return {name: self.tuned(name) for name in done}
-
-    def tuned(self, name: str) -> Path:
-        """The model that a finished run left after a round. Raises SeeWhyError where it is missing."""
-        path = inside(self.folder.path, f"stages/{name}/model/model")
-        if not path.exists():
-            raise SeeWhyError(
-                f"{self.folder.path} has no model {name} yet; start its run again: it goes on where it stopped."
-            )
-        return path
-
     def sample(self, arm: Arm, round: int, model: Path, selections: Sequence[Selection]) -> list[Candidate]:
         """Steps 5 and 6: what the tuned model answers, judged."""
         visible = self.visible(arm, selections)
@@ -312,23 +271,12 @@ class Run:
     @cached_property
     def encoder(self) -> Encoder:
         settings = self.config.select
-        return Encoder(str(_shipped(settings.encoder, ENCODER)), self.config.model.device, prefixes=settings.prefixes)
+        return Encoder(str(shipped(settings.encoder, ENCODER)), self.config.model.device, prefixes=settings.prefixes)
 
     @cached_property
     def concepts_CE(self) -> np.ndarray:
         """Embeddings of all concepts of the bank, (C, E)."""
         return self.encoder.embed_concepts(self.domain.concepts.all_concepts)
-
-
-def _to_measure(data: DataConfig, folder: Path, settings: EvaluateConfig) -> Domain:
-    """Another data set than the run's own, which needs no train images unless CS selects concepts among them."""
-    measured = load_domain(with_guide(data, folder / "fieldguide"), to_train=False)
-    if settings.consistency and not measured.split("train"):
-        raise SeeWhyError(
-            f"{measured.name} has no train images, among which CS selects the concepts of the {settings.split} images: "
-            "leave out --consistency, or add some."
-        )
-    return measured
 
 
 _FELL_BACK = "answers are the bare label sentence, for want of a usable one"
@@ -337,19 +285,6 @@ _FELL_BACK = "answers are the bare label sentence, for want of a usable one"
 def _warn(told: str | None) -> None:
     if told:
         say(told)
-
-
-def _shipped(name: str, built_in: Path) -> Path:
-    """The folder of the model that comes with the package, or what the user names."""
-    return built_in if name == "fieldguide" else Path(name).expanduser()
-
-
-def _refuse_several_processes() -> None:
-    if (processes := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
-        raise SeeWhyError(
-            f"This is one of {processes} processes, but a run is one process on one device: start it without torchrun "
-            "and accelerate launch. To sample on more, give model.engine a server that spreads over them."
-        )
 
 
 def _plain(value: Any) -> Any:
