@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import yaml
@@ -119,3 +120,13 @@ def test_fruit_on_photos_is_not_stopped_and_vegetables_are(tmp_path: Path):
     other = replace(data, concepts=str(tmp_path / "vegetables.yaml"))
     with pytest.raises(SeeWhyError, match=r"2 of 12 phrases"):
         loop.run(replace(settings(tmp_path, other), output=str(tmp_path / "other")))
+
+
+@pytest.mark.parametrize(
+    ("preset", "keep_going", "stops"),
+    [("ours", False, True), ("ours", True, False), ("paper", True, True), ("paper", False, True)],
+)
+def test_that_the_paper_has_no_gate_is_not_the_users_word(
+    preset: Literal["ours", "paper"], *, keep_going: bool, stops: bool
+):
+    assert loop.stops_without_words(RunConfig(preset=preset, keep_going=keep_going)) is stops

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from seewhy.loop import evaluate, run
     from seewhy.proof.explanation import StatedConcepts
     from seewhy.report.page import write_page
-    from seewhy.settings import load_config
+    from seewhy.settings import load_config, preset_config
 
 _PLACES = {
     "Domain": "seewhy.domain.domain",
@@ -36,6 +36,7 @@ _PLACES = {
     "evaluate": "seewhy.loop",
     "write_page": "seewhy.report.page",
     "load_config": "seewhy.settings",
+    "preset_config": "seewhy.settings",
 }
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "evaluate",
     "load_config",
     "load_domain",
+    "preset_config",
     "run",
     "write_page",
 ]

@@ -28,7 +28,7 @@ def compare(config: RunConfig, seeds: Sequence[int]) -> dict[str, Any]:
     every_arm: Any = {"controls": config.controls or tuple(CONTROLS), "keep_going": True}  # as many rounds for all
     runs = [replace(config, output=str(Path(config.output) / f"seed-{seed}"), seed=seed, **every_arm) for seed in seeds]
     for run in runs:
-        loop.run(run, judge_support=not config.keep_going)
+        loop.run(run, stop_without_words=loop.stops_without_words(config))
     counts = [loop.count(run) for run in runs]
     last = config.rounds
     settings: Any = {"resamples": config.evaluate.bootstrap, "seed": config.seed}

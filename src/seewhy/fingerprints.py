@@ -60,10 +60,11 @@ they are left out, so that a new version makes no run stale that was begun witho
 def decisive(group: str, settings: "DataclassInstance") -> dict[str, Any]:
     """Return the settings of a group, such as "tune", that change an output, nested as they are in the configuration;
     a group within it of which nothing is left is left out. A whole number given for a float is that float."""
-    types, kept = get_type_hints(type(settings)), {}
+    types, kept = get_type_hints(type(settings)), dict[str, Any]()
     for field in fields(settings):
-        name, value = f"{group}.{field.name}", getattr(settings, field.name)
-        if is_dataclass(value) and not isinstance(value, type):
+        name = f"{group}.{field.name}"
+        value: Any = getattr(settings, field.name)
+        if is_dataclass(types[field.name]):
             if nested := decisive(name, value):
                 kept[field.name] = nested
         elif name not in THROUGHPUT and not (name in ADDED and value == ADDED[name]):

@@ -9,6 +9,7 @@ from seewhy.config import EngineConfig, RunConfig
 from seewhy.evaluation import count as count_models
 from seewhy.evaluation import gate, measure
 from seewhy.plan import OURS, arms
+from seewhy.presets import PRESETS
 from seewhy.progress import say
 from seewhy.proof.compare import Counts
 from seewhy.proof.gate import FILE as GATE
@@ -19,16 +20,25 @@ from seewhy.settings import load_config
 from seewhy.steps import Run
 
 
-def run(config: RunConfig, *, discard_stale: bool = False, judge_support: bool | None = None) -> dict[str, Any]:
+def stops_without_words(config: RunConfig) -> bool:
+    """Whether a run stops where its model has no words for the concept bank: unless its user said `keep_going`.
+
+    The paper's preset says it too, but for the round gate, which the paper does not have.
+    """
+    return not config.keep_going or bool(PRESETS[config.preset].get("keep_going"))
+
+
+def run(config: RunConfig, *, discard_stale: bool = False, stop_without_words: bool | None = None) -> dict[str, Any]:
     """Run all rounds, or go on where a killed run stopped. Returns what metrics.json then holds.
 
     Raises SeeWhyError after the descriptions where the model has no words for the concept bank (`minimum_support`),
-    unless `judge_support` is False; None: unless `keep_going` is set.
+    where `stop_without_words` says so; None: as `stops_without_words` has it.
     """
     folder = RunFolder(config.output, seed=config.seed, shard_size=config.shard_size)
     with folder.lock(), Run.open(folder, config, discard_stale=discard_stale) as this:
         descriptions = this.describe()
-        this.check_support(descriptions, stop=not config.keep_going if judge_support is None else judge_support)
+        stop = stops_without_words(config) if stop_without_words is None else stop_without_words
+        this.check_support(descriptions, stop=stop)
         selections = this.select(descriptions)
         models = {"base": this.base}
         taught: dict[str, Sequence[Answer]] = {}

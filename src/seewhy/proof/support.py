@@ -101,7 +101,7 @@ def too_few(found: Support, *, stops: bool, example: str, shipped_base: bool, fo
         phrases.append(f"  and {more} more, in {folder / FILE}")
     said = f"  What it does say, for instance: {' '.join(example.split())[:200]!r}"
     end = (
-        "- To go on all the same: --keep_going true, or a lower --minimum_support. The descriptions are kept."
+        "- To go on all the same: --minimum_support 0 (with our preset also --keep_going true). The descriptions stay."
         if stops
         else "The run goes on all the same, as keep_going is set: stop it (Ctrl-C) if that is not what you want."
     )

@@ -92,6 +92,8 @@ def _unfinished(evidence: Evidence) -> list[str]:
 
 def _untrue(evidence: Evidence) -> list[str]:
     last, base = evidence.ours.last, evidence.ours.base
+    if any(collapse.head == REASONS for collapse in alarms(evidence)):
+        return []
     if "stated_true" not in last:
         if not last.get("ee"):
             return []
