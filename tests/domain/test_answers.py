@@ -43,6 +43,7 @@ def test_every_label_sentence_passes_its_own_matcher(labels: str):
 
 MORE = {name: LabelMatcher(labels) for name, labels in more.LABELS.items()}
 MORE_STATED = StatedConcepts(more.PHRASES, more.NAMES)
+SECOND_STATED = StatedConcepts(more.MORE_PHRASES, more.MORE_NAMES)
 
 
 @pytest.mark.parametrize(("labels", "text", "label"), more.ANSWERS, ids=[text[:50] for _, text, _ in more.ANSWERS])
@@ -53,6 +54,17 @@ def test_an_answer_of_another_domain(labels: str, text: str, label: str | None):
 @pytest.mark.parametrize(("text", "concepts"), more.SENTENCES, ids=[text[:50] for text, _ in more.SENTENCES])
 def test_a_sentence_of_another_domain(text: str, concepts: set[str]):
     assert set(MORE_STATED(text)) == concepts
+
+
+@pytest.mark.parametrize(("text", "concepts"), more.MORE_SENTENCES, ids=[text[:50] for text, _ in more.MORE_SENTENCES])
+def test_a_sentence_of_the_second_lot(text: str, concepts: set[str]):
+    assert set(SECOND_STATED(text)) == concepts
+
+
+@pytest.mark.parametrize(("text", "concepts"), more.MORE_HARD_SENTENCES)
+@pytest.mark.xfail(strict=True, reason="known limit")
+def test_a_sentence_of_the_second_lot_that_is_not_read_right(text: str, concepts: set[str]):
+    assert set(SECOND_STATED(text)) == concepts
 
 
 @pytest.mark.parametrize(("labels", "text", "label"), more.HARD)

@@ -24,7 +24,7 @@ SETS = {
         "largely definitely certainly probably likely safely easily actually therefore thus always usually "
         "often simply readily obviously immediately directly reliably confidently effectively essentially "
         "virtually currently still now here just further even necessarily particularly especially at all "
-        "notably conspicuously apparently yet"
+        "notably conspicuously apparently yet themselves itself"
     ),
     "modal": "can could may might must should will would",
     "end": ". , ) ; ?",
@@ -128,7 +128,8 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
         not a trace of
     """),
     ("denied", BEFORE, LINE, """
-        not {seen}/visible {end}? : ; absent/missing/hidden/lacking features/concepts/signs/marks/findings/parts? :
+        . not {seen}/visible {end}? : ; features/signs/findings/marks/parts not {seen}/visible {end}? : ;
+        absent/missing/hidden/lacking features/concepts/signs/marks/findings/parts? :
         ; negative features/findings/signs? : ; not : ; {gone} : ; ruled out : ; excluded : ; no : ; not shown : ;
         negatives : ; pertinent negatives : ; what is missing/absent : ; incorrect/wrong answer/answers/options? : ;
         not {seen} in this/the image/photo/picture/bird : ; features not {seen} :
@@ -337,7 +338,21 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
         against ; against a/an/the/its _? background/sky/backdrop/wall ; i would be tempted
     """),
     ("other", BEFORE, PHRASE, "contrast/contrasts/contrasting with the/a/an _? @"),
+    ("other", BEFORE, CLAUSE, """
+        . compare with? ; , compare with? ; ( cf ; {mix} these/those/them/one/this/some with/for ; {mix} _ _? with
+    """),
+    ("other", AFTER, CLAUSE, """
+        {be} my/the/a/another second/third/next/other/alternative choice/guess/option/candidate/pick/best ; {be}
+        second/third best? ; a close second
+    """),
+    ("hypothetical", BEFORE, CLAUSE, """
+        about to ; going to be/turn/become/develop/get ; will soon/become/turn/develop ; soon be
+    """),
     # --- what was, and is no more
+    ("hypothetical", AFTER, CLAUSE, """
+        ,? that/which? has/have/had since {adv}? been? _
+    """),
+    ("denied", AFTER, CLAUSE, ",? that/which/now? {be} not {adv}? {adv}? be? {seen}"),
     ("hypothetical", BEFORE, PHRASE, """
         previously/formerly/initially/originally/earlier/once
         {seen}/described/reported/classified/labelled/labeled/known/considered/called/treated/resected/removed/listed

@@ -80,12 +80,12 @@ def is_generic(words: Sequence[str], marks: Sequence[str], start: int, end: int,
             return often and words[end] in _FREQUENCY
         return loose or often or (said in ("has", "lacks", "does") and not _is_done(behind)) or _compares(said, behind)
     if said in _PLURAL_VERBS:
-        plain = said in ("have", "lack", "do") and not _is_done(behind)
+        plain = said in ("have", "lack", "do", "carry", "bear", "possess", "exhibit") and not _is_done(behind)
         return loose or often or plain or _compares(said, behind)
     if not loose:
         return False
     if said in _SINGULAR_VERBS:  # "A has curved edges"
-        return True
+        return said != "is" or _compares(said, behind)
     return words[end - 1].endswith("s") and not (said in _NOT_A_VERB or said.endswith(("ed", "ing", "s")))
 
 

@@ -16,6 +16,8 @@ Words = tuple[str, ...]
 
 _CLOSED = 8
 """Letters from which a word may be written as two: "bull mastiff" for bullmastiff."""
+_HYPHENED = 6
+"""Letters from which a word may be written with a hyphen: "pick-up" for pickup."""
 _MOST_FORMS = 200
 _GAP = 9
 """Words between the two halves of a label that is said in other words, at most."""
@@ -28,7 +30,8 @@ STATES = word_set(
     "undamaged intact defective faulty cracked uncracked scratched bent dented worn corroded rusty clean dirty "
     "empty full occupied vacant positive negative parasitized parasitised parasitic dead alive mature immature "
     "inflamed blurred blurry genuine fake counterfeit contaminated burnt burned melted frozen peeled unpeeled "
-    "sliced whole missing loose misaligned torn leaking bruised wilted blooming flowering"
+    "sliced whole missing loose misaligned torn leaking bruised wilted blooming flowering good bad "
+    "correct incorrect acceptable poor"
 )
 """Words that say how a thing is, not what: a class that starts or ends with one is also said as "<thing> is <it>"."""
 _DEGREES = word_set(
@@ -101,10 +104,10 @@ class Forms:
         """Add a spelling, unless another has the same letters."""
         words = form.words
         if words and self._forms.setdefault(_letters(words), form) is form:
-            most = len(words) + sum(len(word) >= _CLOSED for word in words)
+            most = len(words) + sum(len(word) >= _HYPHENED for word in words)
             starts = {words[0], _letters(words[:2]), _letters(words[:3])}
             if words[0].isalpha():
-                starts |= {words[0][:cut] for cut in range(3, len(words[0]) - 2)}
+                starts |= {words[0][:cut] for cut in range(3, len(words[0]) - 1)}
             for start in starts:
                 self._longest[start] = max(self._longest.get(start, 0), most)
 
@@ -177,9 +180,16 @@ class Frames:
             ",",
         ):  # "the leaf, which is healthy", "..., and it is healthy"
             end += words[end] in ("which", "that") or 2 * (tuple(words[end : end + 2]) in _AND_IT)
-        verb = next((at for at in range(end, min(end + _THING + 1, len(words))) if words[at] in _COPULAS), None)
+        near = range(end, min(end + _THING + 1, len(words)))
+        verb = next((at for at in near if words[at] in _COPULAS), None)
         if verb is None or any(tokens.marks[end + 1 : verb + 1]):
-            return None
+            it = next((at for at in near if tokens.marks[at]), None)  # "this is a peach leaf. It looks healthy"
+            if it is None or tokens.marks[it] not in (".", ",") or words[it] != "it":
+                return None
+            verb = it + 1
+            if verb >= len(words) or words[verb] not in _COPULAS or any(tokens.marks[end:it]):
+                return None
+            end = verb
         if _FUNCTION.intersection(words[end:verb]) or _NOT_BEFORE_STATE.intersection(words[end:verb]):
             return None
         for at in range(verb + 1, min(verb + _GAP, len(words))):

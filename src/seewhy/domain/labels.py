@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from seewhy.domain.assertion import Reading, Status
 from seewhy.domain.generic import is_generic
 from seewhy.domain.label_forms import Form, Forms, Frames, is_measure, said_otherwise, shared, spellings, turned
+from seewhy.domain.phrases import COLOURS
 from seewhy.domain.problems import raise_problems
 from seewhy.domain.words import (
     Tokens,
@@ -217,6 +218,10 @@ class LabelMatcher:
             or before in self._before.get(label, ())
             or (before in _COPULAS and subject in described)
             or is_measure(words, end)
+            or (
+                after in COLOURS
+                and (end + 1 == len(words) or bool(tokens.marks[end + 1]) or words[end + 1] in _COPULAS)
+            )
         )
 
     def _learn_description(self, own: str, phrase: str) -> tuple[str, ...]:

@@ -75,7 +75,12 @@ _SPELT = {
     "mustache": "moustache", "mustached": "moustached", "ax": "axe", "donut": "doughnut", "donuts": "doughnuts",
     "yogurt": "yoghurt", "omelet": "omelette", "chili": "chilli", "chile": "chilli", "jeweled": "jewelled",
     "pajamas": "pyjamas", "airplane": "aeroplane", "airplanes": "aeroplanes", "maneuver": "manoeuvre",
-    "edema": "oedema",
+    "edema": "oedema", "luster": "lustre", "lusters": "lustres", "ocher": "ochre", "somber": "sombre",
+    "theater": "theatre", "theaters": "theatres", "saber": "sabre", "sabers": "sabres", "liter": "litre",
+    "artifact": "artefact", "artifacts": "artefacts", "diarrhea": "diarrhoea", "celiac": "coeliac", "fetal": "foetal",
+    "ameba": "amoeba", "disk": "disc", "disks": "discs", "woolen": "woollen", "jewelry": "jewellery",
+    "paneled": "panelled", "labeled": "labelled", "modeled": "modelled", "channeled": "channelled",
+    "enameled": "enamelled", "program": "programme", "programs": "programmes", "sulfate": "sulphate",
     "fetus": "foetus", "esophagus": "oesophagus", "barbeque": "barbecue", "whisky": "whiskey", "racoon": "raccoon",
     "&": "and",
 } | {str(number): word for number, word in enumerate(NUMBERS)}  # fmt: skip

@@ -122,7 +122,12 @@ def _general_clauses(line: Line, names: list[Mention]) -> Iterator[range]:
     """The words of statements on a class in general ("crows have black wings"), unless the text shows that class."""
     words, marks = line.source.words, line.source.marks
     spans = [(line.words_of(m), tuple(line.tokens[i] for i in sorted(m.tokens))) for m in names]
-    general = [(at, name) for at, name in spans if is_generic(words, marks, at[0], at[-1] + 1)]
+    general = []
+    for at, name in spans:
+        end = clause_end(words, marks, at[-1])
+        loose = not {"this", "here"}.isdisjoint((*words[: at[0]], *words[end:]))
+        if is_generic(words, marks, at[0], at[-1] + 1, loose=loose):
+            general.append((at, name))
     shown = {name for at, name in spans if (at, name) not in general}
     for at, name in general:
         if name not in shown:

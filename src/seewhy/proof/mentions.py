@@ -48,11 +48,13 @@ _NO_ADVERBS = word_set(
 """Words that end like adverbs and are none, or take back what they stand before."""
 _MATTER = word_set(
     "wooden metal metallic plastic leather glass rice wheat egg cotton woollen woolen silk paper steel iron stone "
-    "brick concrete rubber fabric outer inner upper lower left right front rear hind main side small little large big long "
-    "thick thin short broad wide narrow slender"
+    "brick concrete rubber fabric outer inner upper lower left right front rear hind main side small little large big "
+    "long thick thin short broad wide narrow slender"
 )
 """Words that may stand between an adjective and its noun and change nothing: "curved WOODEN runners"."""
 _HAVE = word_set("have has with show shows carry bear display feature")
+_PLACES = frozenset(["of", "on", "in", "at", "around", "along"])
+_DETERMINERS = ARTICLES | {"this", "that", "these", "each", "both"}
 _INSERTS = word_set("although though while if unlike despite usually often however in who when")
 _OTHERS = word_set("male female adult juvenile other another others latter former parent most all some many")
 _AFTER_DENIAL = ARTICLES | {"any", "visible", "obvious"}
@@ -179,7 +181,8 @@ class Line:
             at += self.tokens[at] == "and" and words[i] != "and"
             at += _is_adverb(self.tokens[at]) and not self._same(at, words[i])
         elif i == len(words) - 1 and words[i] not in NEGATORS and before not in _FILLERS:
-            after = next((j for j in range(at, at + 3) if j >= len(self.tokens) or self.tokens[j] not in _MATTER), at)
+            between = _MATTER if before.rpartition("-")[2] in COLOURS else _MATTER | COLOURS
+            after = next((j for j in range(at, at + 3) if j >= len(self.tokens) or self.tokens[j] not in between), at)
             if after < len(self.tokens) and self._same(after, words[i]):
                 return after
         return at
@@ -266,26 +269,28 @@ class Line:
         orders = set(permutations(adjectives)) if anyhow else {adjectives}
         for first in range(len(conjuncts)):
             for end in range(first + 1, len(conjuncts) + 1):
-                for drop in (False, True):
-                    said = [i for c in conjuncts[first:end] for i in (self._without_fillers(c) if drop else c)]
+                for drop in (frozenset[str](), ARTICLES, _FILLERS):
+                    said = [i for c in conjuncts[first:end] for i in self._without(drop, c)]
                     if tuple(self.tokens[i] for i in said) in orders:
                         yield said
 
-    def _without_fillers(self, conjunct: Sequence[int]) -> Sequence[int]:
+    def _without(self, left_out: Collection[str], conjunct: Sequence[int]) -> Sequence[int]:
         kept = 0
-        while kept < len(conjunct) - 1 and self.tokens[conjunct[kept]] in _FILLERS:
+        while kept < len(conjunct) - 1 and self.tokens[conjunct[kept]] in left_out:
             kept += 1
         return conjunct[kept:]
 
     def _past_insertion(self, at: int) -> int:
         """Past what stands between a noun and its verb: ', which', ', although dark,', 'of this bird'."""
+        if self.tokens[at] != "," and self.tokens[at] not in _PLACES:
+            return at
         behind = self.tokens[at + 1 : at + 8]
         if self.tokens[at] == "," and behind[:1] in (["which"], ["that"]):
             return at + 1
         if self.tokens[at] == "," and behind[:1] and behind[0] in _INSERTS and "," in behind[:-1]:
             close = behind.index(",")
             return at + close + 2 if behind[close + 1] in _COPULAS else at
-        if self.tokens[at] == "of" and len(behind) > 2 and behind[0] in ("the", "this", "that", "these"):
+        if self.tokens[at] in _PLACES and len(behind) > 2 and behind[0] in _DETERMINERS:
             verb = next((i for i, token in enumerate(behind[:4]) if token in _COPULAS), 0)
             between = behind[1:verb]
             if between and not _OTHERS.intersection(between) and not _ENDS.intersection(between):
