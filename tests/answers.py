@@ -225,7 +225,7 @@ ANSWERS: tuple[tuple[str, str, str | None], ...] = (
     ("dogs", "The breed cannot be determined; maybe a German shepherd.", None),
     ("cars", "This car is an Audi TT Coupe (2012).", "Audi TT Coupe 2012"),
     ("cars", "The car is a Ford F150 Regular Cab 2007.", "Ford F-150 Regular Cab 2007"),
-    ("cars", "BMW M3 coupé 2012", None),
+    ("cars", "BMW M3 coupé 2012", "BMW M3 Coupe 2012"),
     ("cars", "It is not the RS: this is the Audi TT Coupe 2012.", "Audi TT Coupe 2012"),
     ("foods", "This dish is macaroni & cheese.", "macaroni and cheese"),
     ("foods", "a doughnut with pink icing", "donuts"),

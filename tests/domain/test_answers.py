@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import more_answers as more
 from answers import ALIASES, ANSWERS, HARD, LABELS, PHRASES, SENTENCES
 from seewhy.domain.labels import LabelMatcher
 from seewhy.domain.sentence_check import sentence_problems
@@ -38,6 +39,45 @@ def test_a_sentence_states_what_a_reader_takes_from_it(text: str, concepts: set[
 @pytest.mark.parametrize("labels", LABELS)
 def test_every_label_sentence_passes_its_own_matcher(labels: str):
     assert sentence_problems(LABELS[labels], ALIASES.get(labels, {}), {}) == []
+
+
+MORE = {name: LabelMatcher(labels) for name, labels in more.LABELS.items()}
+MORE_STATED = StatedConcepts(more.PHRASES, more.NAMES)
+SECOND_STATED = StatedConcepts(more.MORE_PHRASES, more.MORE_NAMES)
+
+
+@pytest.mark.parametrize(("labels", "text", "label"), more.ANSWERS, ids=[text[:50] for _, text, _ in more.ANSWERS])
+def test_an_answer_of_another_domain(labels: str, text: str, label: str | None):
+    assert [name for name in more.LABELS[labels] if MORE[labels].is_correct(text, name)] == ([label] if label else [])
+
+
+@pytest.mark.parametrize(("text", "concepts"), more.SENTENCES, ids=[text[:50] for text, _ in more.SENTENCES])
+def test_a_sentence_of_another_domain(text: str, concepts: set[str]):
+    assert set(MORE_STATED(text)) == concepts
+
+
+@pytest.mark.parametrize(("text", "concepts"), more.MORE_SENTENCES, ids=[text[:50] for text, _ in more.MORE_SENTENCES])
+def test_a_sentence_of_the_second_lot(text: str, concepts: set[str]):
+    assert set(SECOND_STATED(text)) == concepts
+
+
+@pytest.mark.parametrize(("text", "concepts"), more.MORE_HARD_SENTENCES)
+@pytest.mark.xfail(strict=True, reason="known limit")
+def test_a_sentence_of_the_second_lot_that_is_not_read_right(text: str, concepts: set[str]):
+    assert set(SECOND_STATED(text)) == concepts
+
+
+@pytest.mark.parametrize(("labels", "text", "label"), more.HARD)
+@pytest.mark.xfail(strict=True, reason="known limit")
+def test_an_answer_of_another_domain_that_is_not_read_right(labels: str, text: str, label: str | None):
+    assert label is not None
+    assert MORE[labels].is_correct(text, label)
+
+
+@pytest.mark.parametrize(("text", "concepts"), more.HARD_SENTENCES)
+@pytest.mark.xfail(strict=True, reason="known limit")
+def test_a_sentence_of_another_domain_that_is_not_read_right(text: str, concepts: set[str]):
+    assert set(MORE_STATED(text)) == concepts
 
 
 @needs_shared

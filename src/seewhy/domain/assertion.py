@@ -29,6 +29,7 @@ from seewhy.domain.words import Tokens
 
 MENTION = "@"
 """What stands for a mention among the tokens that triggers are looked for in: its own words are no triggers."""
+_HYPHENED = lexicon.PREFIXES | lexicon.SUFFIXES
 _REACH = 40
 """Tokens that a scope may hold, so that reading stays linear."""
 _LIST_ITEM = 6
@@ -63,7 +64,7 @@ class Reading:
         self._tokens: list[str] = ["."]
         self._at: list[int] = []  # word -> token
         self._lines: set[int] = {0}  # tokens that are the end of a line
-        ends = dict(mentions)
+        ends, words = dict(mentions), tokens.words
         until = 0
         for word in range(len(tokens.words)):
             if word < until:  # inside a mention
@@ -72,7 +73,9 @@ class Reading:
             self._add_marks(tokens.marks[word])
             self._at.append(len(self._tokens))
             until = ends.get(word, 0)
-            self._tokens.append(MENTION if until else tokens.words[word])
+            self._tokens.append(
+                MENTION if until else words[word] if words[word] not in _HYPHENED else _token(tokens, word)
+            )
         self._add_marks(tokens.marks[len(tokens.words)])
         self._tokens.append(".")
         self._lines.add(len(self._tokens) - 1)
@@ -144,6 +147,8 @@ class Reading:
         return [self._scope(*trigger) for trigger in found if trigger[0].status != lexicon.PSEUDO]
 
     def _scope(self, rule: Rule, first: int, last: int) -> _Scope:
+        if rule.side == lexicon.AFTER and self._tokens[first] == MENTION:
+            return _Scope(rule.status, first + 1, last, first, first + 1)
         if rule.side == lexicon.AFTER:
             return _Scope(rule.status, first, last, self._start_behind(first, rule), first)
         start = self._start_behind(first, rule) if rule.side == lexicon.BOTH else last
@@ -272,6 +277,8 @@ class Reading:
 
     def _conceded(self, scope: _Scope) -> str:
         """The status that a trigger gives; what is open or seems so, and then contrasted, is another subject's."""
+        if scope.kind == lexicon.ASIDE:
+            return (Status.OTHER if self._tokens.count(MENTION) > 1 else Status.ASSERTED).value
         if scope.kind not in (lexicon.SEEMS, Status.UNCERTAIN.value):
             return scope.kind
         at = scope.end + (scope.end < len(self._tokens) and self._tokens[scope.end] == ",")
@@ -303,3 +310,11 @@ class Reading:
         if starts_with(following, lexicon.NO):
             return Status.DENIED
         return Status.ASSERTED if starts_with(following, lexicon.YES) else Status.UNCERTAIN
+
+
+def _token(tokens: Tokens, word: int) -> str:
+    """A word with its hyphen, which changes what it does: "non-melanoma", "needle-like"."""
+    text = tokens.words[word]
+    if text in lexicon.PREFIXES and word + 1 < len(tokens.words) and tokens.joined[word + 1]:
+        return text + "-"
+    return "-" + text if text in lexicon.SUFFIXES and tokens.joined[word] else text

@@ -6,15 +6,16 @@ Reach. CLAUSE: to the end of the clause; PHRASE: also to the verb or the new sub
 a heading, and the list below it; CONDITION: what hangs on it too ("if it were, I would say"); or a number of words.
 "+" behind a reach: a list joined by "and" is all of it ("lacks wing bars and a crest").
 A phrase is words and marks: `a/b` are alternatives, `{be}` a set of words below, `?` makes optional, `_` is any word,
-`@` a mention, `.` the end of a sentence or line.
+`@` a mention, `.` the end of a sentence or line. A phrase that looks back and starts with `@` is of that mention alone.
 """
 
 from seewhy.domain.words import word_set
 
 BEFORE, AFTER, BOTH = "before", "after", "both"
 CLAUSE, PHRASE, SENTENCE, LINE, CONDITION = "clause", "phrase", "sentence", "line", "condition"
-PSEUDO, SEEMS = "pseudo", "seems"
-"""PSEUDO triggers do nothing; SEEMS asserts, unless a contrast with another mention follows."""
+PSEUDO, SEEMS, ASIDE = "pseudo", "seems", "aside"
+"""PSEUDO triggers do nothing; SEEMS asserts, unless a contrast with another mention follows; ASIDE is another subject's
+where the text mentions another one too."""
 
 SETS = {
     "be": "is are was were be been being seems seem appears appear looks look remains remain",
@@ -23,7 +24,7 @@ SETS = {
         "largely definitely certainly probably likely safely easily actually therefore thus always usually "
         "often simply readily obviously immediately directly reliably confidently effectively essentially "
         "virtually currently still now here just further even necessarily particularly especially at all "
-        "notably conspicuously apparently yet"
+        "notably conspicuously apparently yet themselves itself"
     ),
     "modal": "can could may might must should will would",
     "end": ". , ) ; ?",
@@ -57,6 +58,9 @@ SETS = {
         "sets setting discriminate discriminated discriminates discriminating"
     ),
     "mix": ("confuse confused confusing mistake mistaken mistook mistaking confusable confuses confounded conflated"),
+    "place": "background distance foreground rear",
+    "to": "to",
+    "nearly": "almost nearly first initially",
     "belief": "think believe suspect feel consider say find see observe notice know assume suppose detect call",
 }
 """Words that phrases name in braces."""
@@ -107,7 +111,7 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
         anything other than ; far too _ to/for ; insufficient/inadequate for/to
     """),
     ("denied", BEFORE, "1", """
-        non ; un
+        non- ; un-
     """),
     ("denied", BEFORE, PHRASE, """
         no ; hidden/invisible/missing/absent ; against ; argue/argues/arguing/speak/speaks/speaking/evidence against
@@ -124,7 +128,8 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
         not a trace of
     """),
     ("denied", BEFORE, LINE, """
-        not {seen}/visible {end}? : ; absent/missing/hidden/lacking features/concepts/signs/marks/findings/parts? :
+        . not {seen}/visible {end}? : ; features/signs/findings/marks/parts not {seen}/visible {end}? : ;
+        absent/missing/hidden/lacking features/concepts/signs/marks/findings/parts? :
         ; negative features/findings/signs? : ; not : ; {gone} : ; ruled out : ; excluded : ; no : ; not shown : ;
         negatives : ; pertinent negatives : ; what is missing/absent : ; incorrect/wrong answer/answers/options? : ;
         not {seen} in this/the image/photo/picture/bird : ; features not {seen} :
@@ -164,9 +169,9 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
     """),
     ("uncertain", BEFORE, LINE, """
         differential diagnosis/diagnoses? : ; other
-        possibilities/options/candidates/diagnoses : ; possibilities : ; candidates : ; options : ; unsure : ;
+        possibilities/options/candidates/diagnoses : ; possibilities : ; candidates : ; unsure : ;
         uncertain : ; possible
-        answers/labels/species/diagnoses/classes/options : ; choices : ; classes : ; to consider :
+        answers/labels/species/diagnoses/classes/options : ; to consider :
     """),
     ("uncertain", AFTER, CLAUSE, """
         {be} {adv}? possible ; {be} a possibility ; {be} {adv}? questionable/uncertain/unclear/debatable/undecided ;
@@ -220,6 +225,7 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
         once thought ; used to be called/classified/considered ; formerly ; sometimes/often/commonly/easily
         called/mistaken/confused ; seems at first ; . males/females/adults/juveniles/immatures/others ;
         in/unlike/only/among other? males/females/adults/juveniles/immatures ; . most/some/many/other/all/typical
+       
         birds/species/dogs/males/females/adults/individuals/breeds/leaves/plants/lesions/crows/planes/aircraft/cars/dishes
         ; . adult/young/juvenile/breeding/immature males/females/birds/adults ; ,
         males/females/adults/juveniles/others ; preys/preying/feeds/feeding on
@@ -235,8 +241,9 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
         comparison ; by/in contrast , ; , for instance , have/has ; do/does {end}
     """),
     ("other", AFTER, SENTENCE, """
-        , but/whereas/while/yet this one ; but/whereas/while/yet this
-        one/bird/individual/specimen/dog/leaf/lesion/plane/plant/aircraft/car/fruit/image/x
+        ,? but/whereas/while/yet this
+       
+        one/butterfly/fish/cell/animal/instrument/vessel/ship/tree/flower/mushroom/object/part/item/insect/vehicle/dish/cloud/stone/bird/individual/specimen/dog/leaf/lesion/plane/plant/aircraft/car/fruit/image/x
     """),
     (PSEUDO, BEFORE, CLAUSE, """
         it {adv}? do/does . ; this {adv}? do/does . ; too small/large/big to miss
@@ -288,13 +295,117 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
         remains open/unclear/uncertain/possible/unconfirmed/unknown
     """),
     ("uncertain", BOTH, PHRASE, "vs ; versus"),
-    # --- other languages
-    ("denied", BEFORE, CLAUSE, """
-        nicht ; kein/keine/keinen/keiner ; niet ; geen ; pas un/une/le/la/de/du ; no es/e/est/son ; n est pas ; ne
-        sont pas ; non e/est ; nao e ; inte ; ikke ; 不 是 ; 并 非 ; 没 有 ; 不 像 ; 非 ; не ; нет ; без
+    # --- what else is in the picture, and what was asked
+    (ASIDE, AFTER, CLAUSE, """
+        @ that/which? {be}? in the {place} ; @ that/which? {be}? {adv}? {seen} in the {place} ;
+        @ can/could be {adv}? {seen}
+        in the {place} ; @ that/which? {be}? {adv}? {seen}? behind/beside/near/next {to}? it/him/her/them/this ;
+        @ can/could
+        be {adv}? {seen} behind/beside/near/next {to}? it/him/her/them ; @ {be}? to the/its left/right of
+        it/him/her/them
+    """),
+    ("other", BEFORE, CLAUSE, """
+        in the {place} has/have/is/are/shows/show/with/displays/looks/appears
+    """),
+    (ASIDE, BEFORE, CLAUSE, """
+        . in the {place} ; , in the {place} ; and/but in the {place} ; behind/beside/near it/him/her/them ,?
+        there/a/an/is/are/you/one/i/we/some/two/several ; next to it/him/her/them ,?
+        there/a/an/is/are/you/one/i/we/some/two/several
+    """),
+    ("other", BEFORE, CLAUSE + "+", """
+        the? possible? options/choices/classes/labels/categories/candidates/alternatives {be}/include/were/included ;
+        . out of ; , out of ; . between ; . among ; . from among ; of the
+        options/choices/classes/labels/candidates/alternatives ; choose/choosing/chosen/pick/select/decide
+        from/among/between ; asked to choose/decide/distinguish between
+    """),
+    ("other", BEFORE, LINE, "options : ; choices : ; classes : ; labels : ; categories : ; answer options/choices :"),
+    ("other", BEFORE, CLAUSE, """
+        i/we {be} {adv}? going/about/ready to say/call/guess/answer/write/name/identify/pick/go ; tempted/tempting to
+        say/call/think/guess/answer/name/identify/label/classify/see/read/take/mistake/assume/conclude ; i/we
+        {nearly} said/called/thought/wrote/guessed/took/picked/chose/answered/went ; i/we could have sworn ; i/we
+        would have said/guessed/called/expected/thought ; i/we had expected/assumed/thought ; i/we
+        expected/assumed ; i/we initially/first leaned/leant ; the caption/file/filename/title/sign
+        says/said/claims/reads ; allegedly/supposedly/reputedly ; so-called ; pretending/pretends/pose/poses/posing
+        to/as
+    """),
+    (ASIDE, AFTER, CLAUSE, "@ i/we expected/assumed/suspected/feared/hoped"),
+    (PSEUDO, BEFORE, CLAUSE, """
+        , while/whereas this/it/these/here ; partly/partially/slightly/somewhat/half
+        hidden/obscured/covered/concealed/occluded/invisible by? ; {be}
+        partly/partially/slightly/somewhat/half hidden/obscured/covered/concealed/occluded/invisible by? ; no ) ;
+        stand/stands/standing/stood/stick/sticks/sticking out {adv}? against ; contrast/contrasts/contrasting _?
+        with/against the/its/their/a/an ; {seen}/set/pop/pops/popping/silhouetted/placed/clear/held/leaning/pressed
+        against ; against a/an/the/its _? background/sky/backdrop/wall ; i would be tempted
+    """),
+    ("other", BEFORE, PHRASE, "contrast/contrasts/contrasting with the/a/an _? @"),
+    ("other", BEFORE, CLAUSE, """
+        . compare with? ; , compare with? ; ( cf ; {mix} these/those/them/one/this/some with/for ; {mix} _ _? with
+    """),
+    ("other", AFTER, CLAUSE, """
+        {be} my/the/a/another second/third/next/other/alternative choice/guess/option/candidate/pick/best ; {be}
+        second/third best? ; a close second
+    """),
+    ("hypothetical", BEFORE, CLAUSE, """
+        about to ; going to be/turn/become/develop/get ; will soon/become/turn/develop ; soon be
+    """),
+    # --- what was, and is no more
+    ("hypothetical", AFTER, CLAUSE, """
+        ,? that/which? has/have/had since {adv}? been? _
+    """),
+    ("denied", AFTER, CLAUSE, ",? that/which/now? {be} not {adv}? {adv}? be? {seen}"),
+    ("hypothetical", BEFORE, PHRASE, """
+        previously/formerly/initially/originally/earlier/once
+        {seen}/described/reported/classified/labelled/labeled/known/considered/called/treated/resected/removed/listed
+        as? ; resolution/regression/resection/removal/excision/repair/disappearance/clearance/clearing of ; status
+        post ; s / p ; used to be/have/show/contain/hold ; was/were
+        once/formerly/previously/originally a/an/the/@ ; was/were once/formerly/previously/originally
+        thought/considered/believed/said/held to? be? a/an/the/@ ; once had ;
+        had been a/an/the ; in place of ; recovered from ; survivor/survivors of ; scars/scar from ; after/following
+        treatment/resection/removal/surgery of/for ; years/months/weeks/days after ; remission from/of ; cured of
+    """),
+    ("hypothetical", AFTER, CLAUSE, """
+        has/have {adv}? been?
+        resolved/cleared/disappeared/healed/vanished/gone/regressed/subsided/resected/removed/cured ;
+        {be} {adv}? resolved/healed/resected/cured/gone ; has/have/had since {adv}? been? _ ; , now/since
+        resolved/healed/cleared/resected/removed ; ( resolved ) ; ( healed ) ; : resolved ; in the past/remission ;
+        was/were {adv}? {seen}? previously/formerly/before/earlier ; until/till last/recently ; @ before
+        it/this/they/the/being
     """),
     ("denied", AFTER, CLAUSE, """
-        で は な い ; で は あ り ま せ ん ; じ ゃ な い ; 이/가 아 닙 니 다 ; 이/가 아 니 ; नहीं
+        {be}/does/do/has/have/can no longer be? {seen}/appreciable/seem/have/exist/be/a/an/the/what ; {be} no more
+    """),
+    # --- inverted conditions
+    ("hypothetical", BEFORE, CONDITION, """
+        . were/had the/its/this/that/these/those/there/a/an/any/you/i/we/he/she/they/it/@ ; , were/had
+        the/its/there/it/they ; but/and were/had the/its/there/it/they
+    """),
+    ("hypothetical", BEFORE, LINE, ". should the/its/this/that/these/there/a/an/any/you/it/@"),
+    # --- other languages
+    ("denied", BEFORE, CLAUSE, """
+        nicht ; kein/keine/keinen/keiner/keinem/keines ; weder ; keineswegs ; niet ; geen ; noch een ; pas ;
+        aucun/aucune
+        ; jamais ; ni ; no es/e/est/son/se/hay/tiene/parece/veo ; ningún/ninguna/ningun ; tampoco ; non ; né ;
+        nessun/nessuna/nessuno
+        ; nao ; não ; nem ; nenhum/nenhuma ; inte ; ikke ; ingen/inget ; nie jest ; není ; değil ; nu este ;
+        不 是 ; 并 非 ; 没 有 ; 不 像 ; 非 ; 未 见 ; 无 ; 不 属 于 ; 排 除 ; не ; нет ; без ; ни
+    """),
+    ("denied", BEFORE, PHRASE, """
+        ohne ; sin ; senza ; sem ; zonder ; utan ; uden ; statt ; anstatt ; plutôt que ; au lieu d/de/du ; en lugar de
+    """),
+    ("denied", AFTER, CLAUSE, """
+        で は な い ; で は あ り ま せ ん ; じ ゃ な い ; 이/가 아 닙 니 다 ; 이/가 아 니 ; नहीं ; nicht {end} ; ist
+        es/das/dies nicht ; ist/wird/kann {adv}? ausgeschlossen ; est/sont exclu/exclue/exclus/exclues ;
+        está/esta descartado/descartada
+    """),
+    ("uncertain", BEFORE, CLAUSE, """
+        vielleicht ; möglicherweise ; eventuell ; könnte/könnten ; ob ; peut être ; pourrait ; possiblement ; quizá ;
+        quizás ; tal vez ; podría ; forse ; potrebbe ; talvez ; poderia ; misschien ; может ; возможно ; 可 能 ;
+        也 许 ; 或 许
+    """),
+    ("other", BEFORE, PHRASE, """
+        ähnlich wie ; anders als ; im gegensatz zu/zum/zur ; im unterschied zu/zum/zur ; größer/kleiner als ;
+        contrairement à/au/aux ; comme le/la/un/une ; a diferencia de/del ; a differenza di/del/della/dello ; más
+        grande/pequeño que ; 不 同 于 ; 类 似 ; в отличие от
     """),
 )  # fmt: skip
 
@@ -307,9 +418,13 @@ MARKS = word_set(". ? , : ( )")
 SENTENCE_ENDS = word_set(". ?")
 CONJUNCTIONS = word_set(
     "but however although though whereas while yet because since so therefore thus hence consequently "
-    "nevertheless nonetheless otherwise as rather which whose who despite"
+    "nevertheless nonetheless otherwise as rather which whose who despite instead "
+    "sondern aber mais sino pero ma bensì maar \u0430 но"
 )
 """What ends every scope, unless a trigger holds it."""
+PREFIXES = frozenset(["non", "un"])
+SUFFIXES = frozenset(["like", "free", "less", "as"])
+"""Words that, joined by a hyphen to the one behind or before, are other tokens: "non-", "-like"."""
 CONDITIONALS = frozenset(["would", "could", "might"])
 CONTRASTS = frozenset(["but", "yet", "however", "although", "though"])
 OPEN = word_set("sure certain could might may possibly maybe perhaps also unclear or whether not uncertain tell")

@@ -16,6 +16,8 @@ Words = tuple[str, ...]
 
 _CLOSED = 8
 """Letters from which a word may be written as two: "bull mastiff" for bullmastiff."""
+_HYPHENED = 6
+"""Letters from which a word may be written with a hyphen: "pick-up" for pickup."""
 _MOST_FORMS = 200
 _GAP = 9
 """Words between the two halves of a label that is said in other words, at most."""
@@ -28,9 +30,17 @@ STATES = word_set(
     "undamaged intact defective faulty cracked uncracked scratched bent dented worn corroded rusty clean dirty "
     "empty full occupied vacant positive negative parasitized parasitised parasitic dead alive mature immature "
     "inflamed blurred blurry genuine fake counterfeit contaminated burnt burned melted frozen peeled unpeeled "
-    "sliced whole"
+    "sliced whole missing loose misaligned torn leaking bruised wilted blooming flowering good bad "
+    "correct incorrect acceptable poor"
 )
 """Words that say how a thing is, not what: a class that starts or ends with one is also said as "<thing> is <it>"."""
+_DEGREES = word_set(
+    "mild moderate severe slight minimal advanced early late acute chronic heavy light proliferative "
+    "nonproliferative small large low high medium"
+)
+"""Words that say how much of it there is: where several classes share the rest, "the retinopathy is severe"."""
+_ROMAN = ("", "i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii")
+_NOT_BEFORE_NUMBER = word_set("between either from at above below over under than to least most about up")
 _COPULAS = word_set("is are was were looks look appears appear seems seem remains remain")
 _LINKS = word_set(
     "with shows show showing shown has have having had is are was were be been being appears appear seems looks "
@@ -43,11 +53,11 @@ _LINKS = word_set(
 """Words between the halves of "leaf with late blight": "leaf shows clear signs of late blight"."""
 _NOT_BEFORE_STATE = word_set(
     "not no never neither nor un non hardly far anything barely scarcely almost nearly less than but like unlike "
-    "if would could might may whether other another without as"
+    "if would could might may whether other another without as none nothing nobody"
 )
 _FUNCTION = word_set(
     "is was are were because since as due to and or nor with in on at from based given but which that than by "
-    "here if has looks appears seems vs versus"
+    "here if has looks appears seems vs versus it have"
 )
 """Words that no article and no quantity stands before."""
 _DESIGNATORS = word_set(
@@ -62,6 +72,10 @@ _UNITS = word_set(
     "tons tonnes hours hour minutes seconds years year days people passengers seats mph kmh kts knots pixels px "
     "percent dollars degrees"
 )
+
+
+_AND_IT = frozenset({("and", "it"), ("and", "they"), ("and", "this")})
+_RANGES = (["or"], ["to"], ["and"], ["versus"], ["vs"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +104,10 @@ class Forms:
         """Add a spelling, unless another has the same letters."""
         words = form.words
         if words and self._forms.setdefault(_letters(words), form) is form:
-            most = len(words) + sum(len(word) >= _CLOSED for word in words)
+            most = len(words) + sum(len(word) >= _HYPHENED for word in words)
             starts = {words[0], _letters(words[:2]), _letters(words[:3])}
             if words[0].isalpha():
-                starts |= {words[0][:cut] for cut in range(3, len(words[0]) - 2)}
+                starts |= {words[0][:cut] for cut in range(3, len(words[0]) - 1)}
             for start in starts:
                 self._longest[start] = max(self._longest.get(start, 0), most)
 
@@ -156,17 +170,34 @@ class Frames:
     def _stated(self, words: Sequence[str], tokens: Tokens, end: int, head: Words) -> tuple[int, str] | None:
         if not (tails := self._tails.get((head, True))):
             return None
-        if end < len(words) and words[end] in ("which", "that") and tokens.marks[end] in ("", ","):
-            end += 1  # "the leaf, which is healthy"
-        verb = next((at for at in range(end, min(end + _THING + 1, len(words))) if words[at] in _COPULAS), None)
+        number = all(len(tail) == 1 or tail.isdigit() or tail in NUMBERS for tail in tails)
+        if end < len(words) and tokens.marks[end] in (":", ",") and not (number and tokens.marks[end] == ","):
+            found = self._tail(words, tokens, end, tails, (head, True))  # "tomato leaf: healthy"
+            if found and (found[0] == len(words) or tokens.marks[found[0]]):
+                return found
+        if end < len(words) and tokens.marks[end] in (
+            "",
+            ",",
+        ):  # "the leaf, which is healthy", "..., and it is healthy"
+            end += words[end] in ("which", "that") or 2 * (tuple(words[end : end + 2]) in _AND_IT)
+        near = range(end, min(end + _THING + 1, len(words)))
+        verb = next((at for at in near if words[at] in _COPULAS), None)
         if verb is None or any(tokens.marks[end + 1 : verb + 1]):
-            return None
+            it = next((at for at in near if tokens.marks[at]), None)  # "this is a peach leaf. It looks healthy"
+            if it is None or tokens.marks[it] not in (".", ",") or words[it] != "it":
+                return None
+            verb = it + 1
+            if verb >= len(words) or words[verb] not in _COPULAS or any(tokens.marks[end:it]):
+                return None
+            end = verb
         if _FUNCTION.intersection(words[end:verb]) or _NOT_BEFORE_STATE.intersection(words[end:verb]):
             return None
         for at in range(verb + 1, min(verb + _GAP, len(words))):
             if tokens.marks[at] not in ("", ",") or words[at] in _NOT_BEFORE_STATE:
                 return None
             found = self._tail(words, tokens, at, tails, (head, True))
+            if number and (words[at] in _NOT_BEFORE_NUMBER or (found and words[found[0] : found[0] + 1] in _RANGES)):
+                return None
             if found and (found[0] == len(words) or tokens.marks[found[0]] or words[found[0]] in _FUNCTION):
                 return found
         return None
@@ -192,6 +223,8 @@ def spellings(name: str, label: str | None) -> Iterator[Form]:
     yield Form(label, key, stops, alone)
     if alone:
         return
+    if roman := _in_roman(key):
+        yield Form(label, roman, stops)
     possessive = {spelt(word) for word in re.findall(r"(\w+)['\u2019]s", name.casefold())}
     forms = other_forms(tuple(word + "s" if word in possessive else word for word in key)) if possessive else ()
     for number, form in enumerate((*other_forms(key), *forms)):
@@ -211,10 +244,42 @@ def said_otherwise(name: str) -> Iterator[tuple[Words, Words, bool]]:
         yield parts[0], parts[1], False
         if parts[1][:1] == parts[0][:1] and len(parts[1]) > 1:  # "Apple___Apple_scab"
             yield parts[0], parts[1][1:], False
+    if len(key) > 1 and key[-2] in _DESIGNATORS and (key[-1] in NUMBERS or key[-1].isdigit() or len(key[-1]) == 1):
+        yield key[:-1], key[-1:], True  # "grade: 4"
     if len(key) > 1 and key[0] in STATES:
         yield key[1:], key[:1], True
     if len(key) > 1 and key[-1] in STATES:
         yield key[:-1], key[-1:], True
+
+
+def shared(names: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Words, Words, bool]]:
+    """(label, head, tail, whether the tail is a state) of names whose halves other labels have too.
+
+    A thing that may be healthy may also show a disease ("potato healthy", "potato early blight": "the potato plant
+    shows early blight"); and what there is in several degrees is of one of them ("the retinopathy is severe").
+    """
+    keys = [(name_key(name), label) for name, label in names]
+    things = {key[:-1] for key, _ in keys if len(key) > 1 and key[-1] in STATES}
+    things |= {key[1:] for key, _ in keys if len(key) > 1 and key[0] in STATES}
+    graded: dict[Words, set[str]] = defaultdict(set)
+    for key, label in keys:
+        if len(key) > 1 and key[0] in _DEGREES:
+            graded[key[1:]].add(label)
+    for key, label in keys:
+        for at in range(1, len(key)):
+            if key[:at] in things and key[at] not in STATES and key[at] != "with":
+                yield label, key[:at], key[at:], False
+        if key[0] in _DEGREES and len(graded[key[1:]]) > 1:
+            yield label, key[1:], key[:1], True
+
+
+def _in_roman(key: Words) -> Words | None:
+    """ "Stage II" for "stage 2", and the other way round."""
+    if len(key) < 2 or key[-2] not in _DESIGNATORS:
+        return None
+    if key[-1] in NUMBERS[1:]:
+        return (*key[:-1], _ROMAN[NUMBERS.index(key[-1])])
+    return (*key[:-1], NUMBERS[_ROMAN.index(key[-1])]) if key[-1] in _ROMAN[1:] else None
 
 
 def turned(name: str) -> Words | None:

@@ -12,8 +12,9 @@ Deviations from the research code, whose rule is a plain substring:
 6. A label that is a letter or a number counts only where it can be nothing else: "it is an A", not "a bird".
 
 Case, punctuation, hyphens (open, closed or none), possessives, plurals, British and American spelling, "&" and number
-words are folded, accents are not; any script works. In scripts without spaces (Chinese, Japanese, Thai, ...) a label
-may start and end anywhere; a Korean label may be followed by a particle. Other spellings are what aliases are for.
+words are folded; accents too, where that makes no two labels equal ("Gruyere", "Gruenfink"). Any script works. In
+scripts without spaces (Chinese, Japanese, Thai, ...) a label may start and end anywhere; a Korean label may be followed
+by a particle. Other spellings are what aliases are for.
 
     matcher = LabelMatcher(domain.labels, domain.concepts.aliases, domain.concepts)
     matcher.is_correct("This is a Fish Crow, not a Raven.", "Fish Crow")  # True
@@ -26,9 +27,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from seewhy.domain.assertion import Reading, Status
-from seewhy.domain.label_forms import Form, Forms, Frames, is_measure, said_otherwise, spellings, turned
+from seewhy.domain.generic import is_generic
+from seewhy.domain.label_forms import Form, Forms, Frames, is_measure, said_otherwise, shared, spellings, turned
+from seewhy.domain.phrases import COLOURS
 from seewhy.domain.problems import raise_problems
-from seewhy.domain.words import Tokens, name_key, plurals, spelt, tokenise, word_set
+from seewhy.domain.words import (
+    Tokens,
+    name_key,
+    plainly,
+    plurals,
+    spelt,
+    tokenise,
+    umlauts_closed,
+    umlauts_written_out,
+    unaccented,
+)
 
 _FUNCTION_WORDS = frozenset(
     re.findall(
@@ -45,29 +58,6 @@ _CHOICES = frozenset({"or", "nor", "versus", "vs"})
 
 _IDENTIFYING = frozenset(
     {"is", "be", "as", "called", "named", "show", "shows", "identify", "say", "says", "think", "believe"}
-)
-_OF_A_CLASS = frozenset(
-    {
-        "has",
-        "have",
-        "is",
-        "are",
-        "lacks",
-        "lack",
-        "usually",
-        "typically",
-        "often",
-        "generally",
-        "normally",
-        "does",
-        "do",
-        "show",
-    }
-)
-_COMPARATIVES = word_set(
-    "bigger larger smaller longer shorter darker lighter paler brighter thicker thinner heavier slimmer stouter "
-    "taller wider narrower rounder browner greyer redder blacker whiter duller stockier slenderer higher lower "
-    "deeper more less"
 )
 _ENDS = ("", ".", "?", "\n")
 
@@ -98,8 +88,8 @@ class LabelMatcher:
     ) -> None:
         labels, aliases = list(labels), aliases or {}
         raise_problems("labels", name_problems(labels, aliases))
-        self._keys = {label: name_key(label) for label in labels}
-        names = _names(labels, aliases)
+        names, self._accented = _plain_names(_names(labels, aliases))
+        self._keys = {label: name_key(name) for name, label in reversed(names)}
         self._forms, self._frames = Forms(), Frames()
         for rank in (True, False):  # every name as it is before the other spellings of any
             for name, label in names:
@@ -107,6 +97,10 @@ class LabelMatcher:
                 for form in [own] if rank else others:
                     self._forms.add(form)
         self._add_other_words(names)
+        for name, label in _names(labels, aliases):
+            for other in {umlauts_written_out(name), umlauts_closed(unaccented(name))} - {name}:
+                for form in spellings(other, label):
+                    self._forms.add(form)
         self._after: dict[str, set[str]] = defaultdict(set)
         self._before: dict[str, set[str]] = defaultdict(set)
         describing = [
@@ -139,7 +133,7 @@ class LabelMatcher:
     def mentions(self, text: str) -> list[Mention]:
         """Every mention of a label in `text`, in order; words of description are none."""
         tokens = tokenise(text)
-        words = [spelt(word) for word in tokens.words]
+        words = self._folded(tokens)
         spans = self._spans(words, tokens)
         if not any(form.label for *_, form in spans):
             return []
@@ -152,10 +146,36 @@ class LabelMatcher:
         found = [mention for mention in found if not self._is_kind(mention, found, words)]
         last = max((m.start for m in found if m.status is Status.ASSERTED), default=-1)
         found = [m for m in found if not (m.status is Status.UNCERTAIN and m.start < last and _is_asked(m, tokens))]
-        if len({mention.label for mention in found if mention.status is Status.ASSERTED}) < 2:
-            return found
-        identified = {m.label for m in found if m.status is Status.ASSERTED and _identifies(m, words, tokens)}
-        return [m for m in found if not (identified - {m.label} and _is_of_a_class(m, words, tokens))]
+        return self._shown(found, words, tokens)
+
+    def _shown(self, found: list[Mention], words: Sequence[str], tokens: Tokens) -> list[Mention]:
+        """The mentions without the subjects of statements on a class in general, and those of an echoed list."""
+        asserted = [mention for mention in found if mention.status is Status.ASSERTED]
+        general = {m for m in asserted if self._is_general(m, words, tokens, loose=False)}
+        listed = {m for m in asserted if _is_choice(m, words, tokens)}
+        if len({m.label for m in listed}) > 1 and any(m not in listed for m in asserted):
+            general |= listed
+        shown = {m.label for m in asserted if m not in general}
+        if len({m.label for m in asserted if m not in general}) > 1:
+            loose = {m for m in asserted if self._is_general(m, words, tokens, loose=True)}
+            loose |= {m for m in asserted if (n := _joined_with(m, asserted, words)) is not None and n in loose}
+            identified = {m.label for m in asserted if _identifies(m, words, tokens)} or shown - {
+                m.label for m in loose
+            }
+            general |= {m for m in loose if identified - {m.label}}
+        return [m for m in found if m not in general]
+
+    def _is_general(self, mention: Mention, words: Sequence[str], tokens: Tokens, *, loose: bool) -> bool:
+        start, end = mention.start, mention.end
+        if not loose and tuple(words[start:end]) == self._keys[mention.label] and words[end - 1].endswith("s"):
+            return False  # a class that is called in the plural: "waffles have ..."
+        return is_generic(words, tokens.marks, start, end, loose=loose)
+
+    def _folded(self, tokens: Tokens) -> list[str]:
+        """The words in the one spelling that stands for all, without accents but for those that tell labels apart."""
+        if kept := self._accented:
+            return [spelt(word) if word in kept else plainly(word) for word in tokens.words]
+        return [plainly(word) for word in tokens.words]
 
     def _spans(self, words: Sequence[str], tokens: Tokens) -> list[tuple[int, int, Form]]:
         """(start, end, form) of the spellings in a text, in order; of two that overlap the longer."""
@@ -198,6 +218,10 @@ class LabelMatcher:
             or before in self._before.get(label, ())
             or (before in _COPULAS and subject in described)
             or is_measure(words, end)
+            or (
+                after in COLOURS
+                and (end + 1 == len(words) or bool(tokens.marks[end + 1]) or words[end + 1] in _COPULAS)
+            )
         )
 
     def _learn_description(self, own: str, phrase: str) -> tuple[str, ...]:
@@ -206,7 +230,7 @@ class LabelMatcher:
         At the end of its own class's concept ("sweet orange") a label still names.
         """
         tokens, describes = tokenise(phrase), False
-        words = [spelt(word) for word in tokens.words]
+        words = self._folded(tokens)
         for start, end, form in self._spans(words, tokens):
             last = end == len(words)
             if form.label is None or end - start == len(words) or (last and form.label == own):
@@ -227,6 +251,8 @@ class LabelMatcher:
                 heads.add(head)
             if words := turned(name):
                 self._forms.add(Form(label, words))
+        for label, head, tail, state in shared(names):
+            self._frames.add(label, head, tail, state=state)
         for name, label in names:
             key = name_key(name)
             if len(key) > 1 and key[1:] in heads:  # the rest is a thing that other labels say something of
@@ -240,22 +266,25 @@ def _identifies(mention: Mention, words: Sequence[str], tokens: Tokens) -> bool:
     return bool(_IDENTIFYING.intersection(before)) or ":" in mark or (mark + "." in _ENDS and after[:1] in _ENDS)
 
 
+def _joined_with(mention: Mention, others: Sequence[Mention], words: Sequence[str]) -> Mention | None:
+    """The mention that an "and" joins to this one: "neutrophils and eosinophils"."""
+    return next((m for m in others if m.start == mention.end + 1 and words[mention.end] in ("and", "or")), None)
+
+
+def _is_choice(mention: Mention, words: Sequence[str], tokens: Tokens) -> bool:
+    """Whether a mention is an item of an echoed list: "A) river B) lake", "A. river"."""
+    start, end = mention.start, mention.end
+    opens = start == 0 or tokens.marks[start - (start > 0 and len(words[start - 1]) == 1)][-1:] not in (":",)
+    if len(words[start]) == 1 and end == start + 1 and end < len(words):
+        mark, opening = tokens.marks[end], tokens.marks[start][-1:]
+        return mark in (")", ".)") or (mark[:1] in (".", ":") and mark == "." and opening in ("", "\n") and start > 0)
+    letter = start > 0 and len(words[start - 1]) == 1 and tokens.marks[start] in (")", ".")
+    return letter and opens
+
+
 def _is_asked(mention: Mention, tokens: Tokens) -> bool:
     """Whether a mention stands in a question."""
     return next((mark for mark in "".join(tokens.marks[mention.end :]) if mark in _ENDS[1:]), "") == "?"
-
-
-def _is_of_a_class(mention: Mention, words: Sequence[str], tokens: Tokens) -> bool:
-    """Whether a mention is the subject of a sentence on a class in general: "a crow has ...", "crows are ..."."""
-    start, said = mention.start, words[mention.end : mention.end + 4]
-    if said and said[0] in _OF_A_CLASS and _COMPARATIVES.intersection(said):
-        return True
-    if start and words[start - 1] in ("a", "an") and not tokens.marks[start]:
-        start -= 1
-    elif not words[mention.end - 1].endswith("s") or tokens.marks[start][-1:] not in _ENDS:
-        return False
-    opens = start == 0 or tokens.marks[start][-1:] in (".", "?", "\n")
-    return opens and words[mention.end : mention.end + 1] != [] and words[mention.end] in _OF_A_CLASS
 
 
 def name_problems(labels: Iterable[str], aliases: Mapping[str, Sequence[str]]) -> list[str]:
@@ -277,6 +306,16 @@ def name_problems(labels: Iterable[str], aliases: Mapping[str, Sequence[str]]) -
 def _names(labels: Iterable[str], aliases: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
     """(name, label) of every label and alias."""
     return [(name, label) for label in labels for name in (label, *aliases.get(label, ()))]
+
+
+def _plain_names(names: Sequence[tuple[str, str]]) -> tuple[list[tuple[str, str]], frozenset[str]]:
+    """The names without accents, but where that makes names of two labels equal; and the words that keep theirs."""
+    owners: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for name, label in names:
+        owners[name_key(unaccented(name))].add(label)
+    kept = {name for name, _ in names if len(owners[name_key(unaccented(name))]) > 1}
+    words = frozenset(word for name in kept for word in tokenise(name).words if not word.isascii())
+    return [(name if name in kept else unaccented(name), label) for name, label in names], words
 
 
 def lenient_match(text: str, label: str) -> bool:

@@ -2,7 +2,8 @@
 
 NFKC and case folding; hyphens, underscores and most punctuation part words; an English possessive 's is dropped,
 contractions are written out ("isn't" is "is not", "it's" is "it is"); digits part from letters but are one word's
-parts. Scripts without spaces give one word a character. `spelt` folds what English spells in two ways.
+parts. Scripts without spaces give one word a character. `spelt` folds what English spells in two ways, `unaccented`
+what is written without accents.
 """
 
 import re
@@ -54,7 +55,7 @@ _ABBREVIATIONS = re.compile(
     r"\b(st|mt|ft|dr|mr|mrs|ms|prof|vs|cf|sp|spp|ssp|var|subsp|fig|ca|approx|etc|e\.g|i\.e|no(?=\. ?\d)|[^\W\d_])"
     r"\.(?=\s*\S)"
 )
-_NO_STOP = re.compile(r"\.(?=[^\s\"'*)\]\u201d_])|(?<![^\s*])\.")
+_NO_STOP = re.compile(r"\.(?=[^\s\"'*)\]\u201d_])|(?<!\S)\.")
 _DASH = re.compile(r"(?<=\S) +[-\u2013]+ +")
 
 _IRREGULAR = (
@@ -74,7 +75,12 @@ _SPELT = {
     "mustache": "moustache", "mustached": "moustached", "ax": "axe", "donut": "doughnut", "donuts": "doughnuts",
     "yogurt": "yoghurt", "omelet": "omelette", "chili": "chilli", "chile": "chilli", "jeweled": "jewelled",
     "pajamas": "pyjamas", "airplane": "aeroplane", "airplanes": "aeroplanes", "maneuver": "manoeuvre",
-    "edema": "oedema",
+    "edema": "oedema", "luster": "lustre", "lusters": "lustres", "ocher": "ochre", "somber": "sombre",
+    "theater": "theatre", "theaters": "theatres", "saber": "sabre", "sabers": "sabres", "liter": "litre",
+    "artifact": "artefact", "artifacts": "artefacts", "diarrhea": "diarrhoea", "celiac": "coeliac", "fetal": "foetal",
+    "ameba": "amoeba", "disk": "disc", "disks": "discs", "woolen": "woollen", "jewelry": "jewellery",
+    "paneled": "panelled", "labeled": "labelled", "modeled": "modelled", "channeled": "channelled",
+    "enameled": "enamelled", "program": "programme", "programs": "programmes", "sulfate": "sulphate",
     "fetus": "foetus", "esophagus": "oesophagus", "barbeque": "barbecue", "whisky": "whiskey", "racoon": "raccoon",
     "&": "and",
 } | {str(number): word for number, word in enumerate(NUMBERS)}  # fmt: skip
@@ -82,6 +88,15 @@ _OR = re.compile(
     r"^((?:un|dis|multi|bi|tri|two|many)?(?:col|fav|flav|harb|hum|lab|neighb|od|parl|rum|sav|tum|vap|behavi|arm|hon|vig|"
     r"splend|endeav|glam))or"
 )
+_ISE = re.compile(r"(?<=[a-z]{3})is(?=(?:e|es|ed|er|ers|ing|ation|ations)$)")
+_UNDECOMPOSED = str.maketrans(
+    {"\u0153": "oe", "\u00e6": "ae", "\u00f8": "o", "\u0142": "l", "\u0111": "d", "\u0131": "i", "\u00f0": "d",
+     "\u0152": "Oe", "\u00c6": "Ae", "\u00d8": "O", "\u0141": "L", "\u0110": "D"}
+)  # fmt: skip
+_UMLAUTS = str.maketrans(
+    {"\u00e4": "ae", "\u00f6": "oe", "\u00fc": "ue", "\u00c4": "Ae", "\u00d6": "Oe", "\u00dc": "Ue"}
+)
+_ACCENT = re.compile(r"(?<=[A-Za-z])[\u0300-\u036f]+")
 
 
 class _Separators(dict[int, int]):
@@ -140,12 +155,39 @@ def tokenise(text: str) -> Tokens:
 
 @cache
 def spelt(word: str) -> str:
-    """A word in the one spelling that stands for all: grey, colour, mould, nevus, 'three' for 3."""
+    """A word in the one spelling that stands for all: grey, colour, mould, nevus, organize, 'three' for 3."""
     if (known := _SPELT.get(word)) is not None:
         return known
     if "ae" in word[:-2] and len(word) > 4 and word.isascii() and not word.startswith(("aer", "israel", "michael")):
         word = word[:-2].replace("ae", "e") + word[-2:]
+    if "is" in word:
+        word = _ISE.sub("iz", word)
     return _OR.sub(r"\1our", word) if "or" in word else word
+
+
+@cache
+def unaccented(text: str) -> str:
+    """`text` in plain Latin letters, "Gruyere" for "Gruy\u00e8re"; other scripts keep their marks."""
+    if text.isascii():
+        return text
+    bare = _ACCENT.sub("", unicodedata.normalize("NFD", text.translate(_UNDECOMPOSED)))
+    return unicodedata.normalize("NFC", bare)
+
+
+@cache
+def plainly(word: str) -> str:
+    """A word in the one spelling that stands for all, without accents."""
+    return spelt(unaccented(word))
+
+
+def umlauts_written_out(name: str) -> str:
+    """A name as German writes it without umlauts: "Gruenfink" for "Gr\u00fcnfink"; otherwise as it is."""
+    return unicodedata.normalize("NFC", name).translate(_UMLAUTS)
+
+
+def umlauts_closed(name: str) -> str:
+    """The plain letters of the umlauts that may be written out in a name: "Grunfink" for "Gruenfink"."""
+    return re.sub(r"(?i)\b(?=\w{6})(\w*?[^\Waeiouq])([aou])e(?=[^\Waeiou])", r"\1\2", name)
 
 
 def word_set(words: str) -> frozenset[str]:

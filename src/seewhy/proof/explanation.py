@@ -13,7 +13,8 @@ Deviations:
      "russet patches") stands so, in any order, close together in one sentence.
    It does not count
    - where the text does not assert it (`domain.assertion`): "no eye ring", "the crest is not visible", "it may have a
-     crest", "a male would have a crest", "unlike the male, which has a crest";
+     crest", "a male would have a crest", "unlike the male, which has a crest"; "crows have black wings", of another
+     class than the one that the text names;
    - where its words belong to a longer concept ("dark green skin" is not "green skin") or to a label
      ("Red-crowned Crane" is not "red crown");
    - where the noun is only the first half of another of the bank ("black wing bar" is not "black wings").
@@ -28,10 +29,11 @@ from functools import lru_cache
 from itertools import pairwise
 
 from seewhy.domain.domain import Domain
+from seewhy.domain.generic import clause_end, is_generic
 from seewhy.domain.phrases import COLOURS
 from seewhy.domain.words import tokenise
 from seewhy.errors import SeeWhyError
-from seewhy.proof.mentions import Line, Words
+from seewhy.proof.mentions import Line, Mention, Words
 from seewhy.proof.wording import CUTS, NEGATORS, closed_up, joined_colours, line_of, words_of
 
 _CLOSED = 6
@@ -89,6 +91,8 @@ class StatedConcepts:
         ]
         taken = [n.tokens for n in names if not any(n.tokens < m.tokens for m, _ in found)]
         found = [(m, words) for m, words in found if not any(m.tokens & tokens for tokens in taken)]
+        if found and (clauses := list(_general_clauses(line, names))):
+            found = [(m, words) for m, words in found if not any(line.words_of(m)[0] in clause for clause in clauses)]
         longest = [(m, words) for m, words in found if not any(m.tokens < other.tokens for other, _ in found)]
         longest.sort(key=lambda pair: (pair[0].first, pair[1]))
         return tuple(dict.fromkeys(self._phrases[words] for _, words in longest))
@@ -112,6 +116,22 @@ class StatedConcepts:
             return word
         stems = (word[:-2], word[:-1], word[:-3], word[:-3] + "y")
         return next((stem for stem in stems if stem in self._vocabulary), word)
+
+
+def _general_clauses(line: Line, names: list[Mention]) -> Iterator[range]:
+    """The words of statements on a class in general ("crows have black wings"), unless the text shows that class."""
+    words, marks = line.source.words, line.source.marks
+    spans = [(line.words_of(m), tuple(line.tokens[i] for i in sorted(m.tokens))) for m in names]
+    general = []
+    for at, name in spans:
+        end = clause_end(words, marks, at[-1])
+        loose = not {"this", "here"}.isdisjoint((*words[: at[0]], *words[end:]))
+        if is_generic(words, marks, at[0], at[-1] + 1, loose=loose):
+            general.append((at, name))
+    shown = {name for at, name in spans if (at, name) not in general}
+    for at, name in general:
+        if name not in shown:
+            yield range(at[0], clause_end(words, marks, at[-1]))
 
 
 def _key(phrase: str) -> Words:

@@ -10,6 +10,7 @@ from functools import cached_property
 from itertools import permutations
 
 from seewhy.domain.assertion import Reading, Status
+from seewhy.domain.phrases import COLOURS
 from seewhy.domain.words import Tokens, word_set
 from seewhy.proof.wording import ARTICLES, CUTS, NEGATORS
 
@@ -25,7 +26,8 @@ _COPULAS = frozenset(["is", "are", "was", "were", "look", "appear", "seem", "rem
 _FILLERS = frozenset([
     "a", "an", "to", "be", "very", "quite", "rather", "also", "often", "clearly", "distinctly", "mostly", "mainly",
     "visibly", "noticeably", "all", "both", "slightly", "strongly", "bright", "brightly", "dark", "deep", "deeply",
-    "pale", "light", "dull", "vivid", "plain",
+    "pale", "light", "dull", "vivid", "plain", "mounted", "set", "placed", "positioned", "located", "still",
+    "completely", "entirely", "somewhat", "heavily", "uniformly", "predominantly",
 ])  # fmt: skip
 """What may stand before the adjectives of a predicate."""
 _ENDS = CUTS | {".", ":", "but", "while", "which", "that", "as", "like", "for"}
@@ -36,9 +38,25 @@ _PARTICLES = frozenset(["back", "up", "forward", "backward", "upward", "outward"
 _CONTRADICTED = ([",", "it", "is"], [",", "they", "are"])
 _HELD = word_set(
     "mounted hung hanging located placed slung set positioned situated attached fitted found seen visible that which "
-    "are is lying just right directly arranged running showing"
+    "are is lying just right directly arranged running showing can be"
 )
 """What may stand before a preposition: "engines mounted under the wings"."""
+_ADVERBS = word_set("very quite rather slightly heavily somewhat so more most fairly extremely")
+_NO_ADVERBS = word_set(
+    "hardly barely scarcely nearly unlikely supposedly allegedly only partly fly curly scaly wooly woolly early"
+)
+"""Words that end like adverbs and are none, or take back what they stand before."""
+_MATTER = word_set(
+    "wooden metal metallic plastic leather glass rice wheat egg cotton woollen woolen silk paper steel iron stone "
+    "brick concrete rubber fabric outer inner upper lower left right front rear hind main side small little large big "
+    "long thick thin short broad wide narrow slender"
+)
+"""Words that may stand between an adjective and its noun and change nothing: "curved WOODEN runners"."""
+_HAVE = word_set("have has with show shows carry bear display feature")
+_PLACES = frozenset(["of", "on", "in", "at", "around", "along"])
+_DETERMINERS = ARTICLES | {"this", "that", "these", "each", "both"}
+_INSERTS = word_set("although though while if unlike despite usually often however in who when")
+_OTHERS = word_set("male female adult juvenile other another others latter former parent most all some many")
 _AFTER_DENIAL = ARTICLES | {"any", "visible", "obvious"}
 _PLURAL = frozenset(["are", "were", "look", "appear", "seem", "remain", "have"])
 _BETWEEN = (
@@ -75,16 +93,20 @@ class Line:
     ) -> None:  # fmt: skip
         self.tokens = [*tokens, "."]
         self.bag = {"no" if token in NEGATORS else token for token in tokens}
-        self._origins, self._source = origins, source
+        self._origins, self.source = origins, source
         self._modifiers, self._nouns = modifiers, nouns
         self._at: dict[str, list[int]] = defaultdict(list)
         for i, token in enumerate(self.tokens):
             self._at["no" if token in NEGATORS else token].append(i)
 
+    def words_of(self, m: Mention) -> list[int]:
+        """The text's words that a mention consists of."""
+        return sorted({self._origins[i] for i in m.tokens if self._origins[i] >= 0})
+
     @cached_property
     def reading(self) -> Reading:
         """What the text says of what it mentions."""
-        return Reading(self._source)
+        return Reading(self.source)
 
     @cached_property
     def _predicates(self) -> list[tuple[int, list[list[int]]]]:
@@ -157,6 +179,12 @@ class Line:
         elif i < len(words) - 1 and words[i] not in NEGATORS:
             at += self.tokens[at] == "," and words[i] != ","
             at += self.tokens[at] == "and" and words[i] != "and"
+            at += _is_adverb(self.tokens[at]) and not self._same(at, words[i])
+        elif i == len(words) - 1 and words[i] not in NEGATORS and before not in _FILLERS:
+            between = _MATTER if before.rpartition("-")[2] in COLOURS else _MATTER | COLOURS
+            after = next((j for j in range(at, at + 3) if j >= len(self.tokens) or self.tokens[j] not in between), at)
+            if after < len(self.tokens) and self._same(after, words[i]):
+                return after
         return at
 
     def _after_more_adjectives(self, start: int, at: int, noun: str) -> int:
@@ -183,9 +211,10 @@ class Line:
         return at
 
     def _reversed(self, words: Words) -> Iterator[list[int]]:
-        """'white ring around the eye' for 'white eye ring'; 'wings swept back' for 'swept wings'."""
+        """'white ring around the eye' for 'white eye ring'; 'wings swept back' for 'swept wings'; and the like."""
         if len(words) < 2 or (CUTS | NEGATORS).intersection(words):
             return
+        yield from self._colour_of(words)
         *adjectives, modifier, noun = words
         for at in self._at.get(noun, ()):
             first = at - len(adjectives)
@@ -195,12 +224,33 @@ class Line:
             if not adjectives and modifier.endswith(("ed", "en", "pt", "nt")) and self.tokens[behind] == modifier:
                 if self.tokens[behind + 1] in _ENDS or self.tokens[behind + 1] in (",", "and", "back", "up", "forward"):
                     yield [at, behind]
-            elif self.tokens[behind] in _TURNED_PREPOSITIONS and modifier in self._nouns:
+            elif adjectives and modifier in self._nouns and self.tokens[self._owner(first)] == modifier:
+                yield [self._owner(first), *range(first, at + 1)]
+            if self.tokens[behind] in _TURNED_PREPOSITIONS and modifier in self._nouns:
                 behind += 1
                 while self.tokens[behind] in ARTICLES or self.tokens[behind] in ("each", "both"):
                     behind += 1
                 if self.tokens[behind] == modifier:
                     yield [*range(first, at + 1), behind]
+
+    def _owner(self, first: int) -> int:
+        """The noun that has what stands from here on, 'the WINGS have white bars'; the end of the text if none has."""
+        at = first - 1
+        while at > 0 and (self.tokens[at] in ARTICLES or self.tokens[at] in _FILLERS or self.tokens[at] == "two"):
+            at -= 1
+        return at - 1 if at > 0 and self.tokens[at] in _HAVE else -1
+
+    def _colour_of(self, words: Words) -> Iterator[list[int]]:
+        """'the red of the breast' for 'red breast'."""
+        if words[0].rpartition("-")[2] not in COLOURS:
+            return
+        for at in self._at.get(words[0], ()):
+            due = at + 2 + (self.tokens[min(at + 2, len(self.tokens) - 1)] in ARTICLES)
+            if (
+                self.tokens[min(at + 1, len(self.tokens) - 1)] == "of"
+                and tuple(self.tokens[due : due + len(words) - 1]) == words[1:]
+            ):
+                yield [at, *range(due, due + len(words) - 1)]
 
     def _turned(self, words: Words) -> Iterator[list[int]]:
         """'<noun> is <adjectives>': whole conjuncts of the predicate, in any order of the adjectives."""
@@ -219,22 +269,40 @@ class Line:
         orders = set(permutations(adjectives)) if anyhow else {adjectives}
         for first in range(len(conjuncts)):
             for end in range(first + 1, len(conjuncts) + 1):
-                for drop in (False, True):
-                    said = [i for c in conjuncts[first:end] for i in (self._without_fillers(c) if drop else c)]
+                for drop in (frozenset[str](), ARTICLES, _FILLERS):
+                    said = [i for c in conjuncts[first:end] for i in self._without(drop, c)]
                     if tuple(self.tokens[i] for i in said) in orders:
                         yield said
 
-    def _without_fillers(self, conjunct: Sequence[int]) -> Sequence[int]:
+    def _without(self, left_out: Collection[str], conjunct: Sequence[int]) -> Sequence[int]:
         kept = 0
-        while kept < len(conjunct) - 1 and self.tokens[conjunct[kept]] in _FILLERS:
+        while kept < len(conjunct) - 1 and self.tokens[conjunct[kept]] in left_out:
             kept += 1
         return conjunct[kept:]
+
+    def _past_insertion(self, at: int) -> int:
+        """Past what stands between a noun and its verb: ', which', ', although dark,', 'of this bird'."""
+        if self.tokens[at] != "," and self.tokens[at] not in _PLACES:
+            return at
+        behind = self.tokens[at + 1 : at + 8]
+        if self.tokens[at] == "," and behind[:1] in (["which"], ["that"]):
+            return at + 1
+        if self.tokens[at] == "," and behind[:1] and behind[0] in _INSERTS and "," in behind[:-1]:
+            close = behind.index(",")
+            return at + close + 2 if behind[close + 1] in _COPULAS else at
+        if self.tokens[at] in _PLACES and len(behind) > 2 and behind[0] in _DETERMINERS:
+            verb = next((i for i, token in enumerate(behind[:4]) if token in _COPULAS), 0)
+            between = behind[1:verb]
+            if between and not _OTHERS.intersection(between) and not _ENDS.intersection(between):
+                return at + 1 + verb
+        return at
 
     def _predicate(self, noun: int) -> list[list[int]]:
         """What is said of the noun at this token with 'is', 'looks', 'of', a colon or a comma: tokens, by conjunct."""
         at = noun + 1
         if self.tokens[noun] in _ENDS or self.tokens[noun] in (",", "and"):
             return []
+        at = self._past_insertion(at)
         at += self.tokens[at] in ("that", "which")
         if self.tokens[at] == "and":  # "the head and back are brown"
             verb = at + 2 + (self.tokens[at + 1] in ARTICLES)
@@ -262,6 +330,10 @@ class Line:
             if len(conjunct) > 1 and self.tokens[conjunct[-1]] in ends:
                 conjunct.pop()
         return [c for c in conjuncts if c][:_MOST_ADJECTIVES]
+
+
+def _is_adverb(token: str) -> bool:
+    return token in _ADVERBS or (token.endswith("ly") and len(token) > 4 and token not in _NO_ADVERBS)
 
 
 def _parts(words: Words) -> list[Words]:

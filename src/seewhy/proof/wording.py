@@ -8,7 +8,7 @@ from collections.abc import Collection
 from functools import cache
 
 from seewhy.domain.phrases import COLOURS
-from seewhy.domain.words import Tokens, singulars, spelt, tokenise
+from seewhy.domain.words import Tokens, plainly, singulars, tokenise
 
 NEGATORS = frozenset(["no", "without"])
 """The words that negate from within a phrase ('no stem'); 'lacks' and 'free of' are folded into 'without'."""
@@ -40,7 +40,7 @@ _UNFOLDED = frozenset(["does", "this", "always", "perhaps"])
 
 def line_of(tokens: Tokens) -> tuple[list[str], list[int]]:
     """The line of a text, and for each of its tokens the word it comes from, or -1 for a mark."""
-    words = [spelt(word) for word in tokens.words]
+    words = [plainly(word) for word in tokens.words]
     line, origins, at = [], [], 0
     for at_word in range(len(words) + 1):
         for mark in tokens.marks[at_word]:
