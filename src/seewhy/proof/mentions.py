@@ -267,9 +267,11 @@ class Line:
     def _said(self, adjectives: Words, conjuncts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
         anyhow = 1 < len(adjectives) <= _MOST_ADJECTIVES and "to" not in adjectives
         orders = set(permutations(adjectives)) if anyhow else {adjectives}
+        filled = any(self.tokens[c[0]] in _FILLERS or self.tokens[c[0]] in ARTICLES for c in conjuncts)
+        drops = (frozenset[str](), ARTICLES, _FILLERS) if filled else (frozenset[str](),)
         for first in range(len(conjuncts)):
             for end in range(first + 1, len(conjuncts) + 1):
-                for drop in (frozenset[str](), ARTICLES, _FILLERS):
+                for drop in drops:
                     said = [i for c in conjuncts[first:end] for i in self._without(drop, c)]
                     if tuple(self.tokens[i] for i in said) in orders:
                         yield said
