@@ -151,3 +151,13 @@ def test_few_flips_have_the_p_value_of_the_exact_test() -> None:
     apart_by = contrast("accuracy", [{"accuracy": (ours, ones)}], [{"accuracy": (other, ones)}], resamples=50, seed=0)
     assert apart_by is not None
     assert p_values(BETTER, Difference.of(apart_by))[0] == pytest.approx(2 * 0.5**8, rel=1e-3)
+
+
+def test_no_difference_of_shares_is_said_to_be_more_than_all():
+    """Student's t over three seeds that differ much reaches beyond what a share can be."""
+    ours = [{"accuracy": ([0.0] * 40, [1.0] * 40)} for _ in range(3)]
+    theirs = [{"accuracy": ([1.0] * right + [0.0] * (40 - right), [1.0] * 40)} for right in (15, 30, 40)]
+    found = contrast("accuracy", ours, theirs, resamples=100, seed=0)
+    assert found is not None
+    assert found.interval()[0] < -1
+    assert Difference.of(found).low == -1

@@ -48,7 +48,9 @@ class Difference:
 
     @classmethod
     def of(cls, found: Contrast) -> "Difference":
-        return cls(found.value, *found.interval(), found.seeds, found.over_images)
+        """A claim's figures are all shares, so that no difference of them lies outside -1 to 1."""
+        low, high = found.interval()
+        return cls(found.value, max(-1.0, low), min(1.0, high), found.seeds, found.over_images)
 
     def interval(self, level: float) -> tuple[float, float]:
         """The interval over seeds and images at any level."""
