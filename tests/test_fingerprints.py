@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 
 from seewhy.config import RunConfig, TuneConfig
-from seewhy.fingerprints import ADDED, THROUGHPUT, decisive
+from seewhy.fingerprints import THROUGHPUT, decisive
 from seewhy.plan import Plan
 from seewhy.settings import Setting, known_settings
 
@@ -70,17 +70,6 @@ def test_settings_keep_their_nesting() -> None:
     assert found["augment"]["flip"] == 0.5
     assert not {"checkpoint_steps", "trackers", "micro_batch_size", "gradient_checkpointing"} & found.keys()
     assert decisive("model", RunConfig().model) == {"name_or_path": "fieldguide", "revision": None, "dtype": "auto"}
-
-
-def test_a_setting_that_came_later_makes_no_run_stale_that_was_begun_without_it() -> None:
-    """Under its default a run does as it did before, so its stages are held against the settings of then."""
-    assert {name: known_settings()[name].default for name in ADDED} == ADDED
-    for name in ADDED:
-        group, *_, setting = name.split(".")
-        held = decisive(group, getattr(RunConfig(), group))
-        assert setting not in held
-        assert setting not in held.get("augment", {})
-    assert decisive("tune", replace(RunConfig().tune, schedule="linear"))["schedule"] == "linear"
 
 
 def test_a_whole_number_is_the_float_that_a_manifest_gives_back() -> None:

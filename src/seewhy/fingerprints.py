@@ -5,7 +5,6 @@
 A setting that is not in `THROUGHPUT` counts. One that is may be changed in the midst of a run: what is finished stays.
 """
 
-from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -37,25 +36,6 @@ THROUGHPUT = frozenset(
 """Settings that say where, how fast and in how much memory something is computed, and what may be run for it. A server
 must answer as the model in this process does before anything is sampled from it (vlm/parity.py)."""
 
-ADDED: Mapping[str, Any] = {
-    "select.prefixes": True,
-    "synthesise.explain_share": 0.5,
-    "tune.schedule": "cosine",
-    "tune.augment.at_most": 0,
-    "tune.augment.upside_down": 0.0,
-    "tune.augment.rotate_share": 1.0,
-    "tune.augment.affine": 0.0,
-    "tune.augment.affine_turn": 20.0,
-    "tune.augment.affine_shift": 0.1,
-    "tune.augment.affine_zoom": 0.2,
-    "tune.augment.colour_share": 1.0,
-    "tune.augment.perspective_share": 1.0,
-    "sample.negatives": "once",
-    "sample.label_first": True,
-}
-"""Settings that came when there were runs already, each with the value under which all is done as before. At that value
-they are left out, so that a new version makes no run stale that was begun without them."""
-
 
 def decisive(group: str, settings: "DataclassInstance") -> dict[str, Any]:
     """Return the settings of a group, such as "tune", that change an output, nested as they are in the configuration;
@@ -67,6 +47,6 @@ def decisive(group: str, settings: "DataclassInstance") -> dict[str, Any]:
         if is_dataclass(types[field.name]):
             if nested := decisive(name, value):
                 kept[field.name] = nested
-        elif name not in THROUGHPUT and not (name in ADDED and value == ADDED[name]):
+        elif name not in THROUGHPUT:
             kept[field.name] = float(value) if types[field.name] is float else value
     return kept

@@ -81,8 +81,7 @@ class Plan(dict[str, Stage]):
         settings = {group: decisive(group, getattr(config, group)) for group in groups}
         settings["tune"]["replay"] = replay or None
         settings["select"]["encoder_weights"] = encoder_weights
-        of_scores = {"encoder", "encoder_weights", "prefixes", "temperature"}
-        scoring = {key: value for key, value in settings["select"].items() if key in of_scores}
+        scoring = {key: settings["select"][key] for key in ("encoder", "encoder_weights", "prefixes", "temperature")}
         evaluation = {key: getattr(config.evaluate, key) for key in ("split", "max_new_tokens")}
         domain = plan.add("domain", {"data": {"fingerprint": domain_fingerprint}})
         base = plan.add("base", {"model": {**settings["model"], "weights": base_weights}})

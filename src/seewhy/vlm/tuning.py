@@ -12,8 +12,6 @@ Deviations from the research code:
     tune(vlm, turns, config.tune, folder, seed)    # writes folder/adapter and folder/model
 """
 
-import json
-import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -30,12 +28,11 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from seewhy.config import TuneConfig
 from seewhy.errors import SeeWhyError
 from seewhy.fingerprints import decisive
-from seewhy.progress import say
 from seewhy.records import Turn
-from seewhy.run_folder import changes
 from seewhy.storage import digest
 from seewhy.vlm.branches import branch_attention
 from seewhy.vlm.chat import collate, move, open_image
+from seewhy.vlm.checkpoints import Checkpoints
 from seewhy.vlm.fitting import fitting
 from seewhy.vlm.learner import learner_of, load_trained, save_trained
 from seewhy.vlm.loss import answer_logits, answer_loss, answers_of
@@ -43,9 +40,6 @@ from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import attend, why_not_shared
 from seewhy.vlm.saving import check_saveable
 from seewhy.vlm.schedule import MicroBatches, Schedule
-
-MARKER = "complete"
-"""File that ends a checkpoint; it holds what the checkpoint hangs on, as JSON."""
 
 MICRO_BATCHES = "micro_batches"
 """Under which a step's batches reach the trainer."""
@@ -135,53 +129,6 @@ def _why_not(vlm: VisionLanguageModel, schedule: Schedule, turns: Sequence[Turn]
     difference = float((shared - separate).abs().max() / separate.abs().max())
     same = difference <= SHARING_TOLERANCE[vlm.model.dtype]
     return None if same else f"with it, logits differ by {difference:.2g} of the largest"
-
-
-class Checkpoints:
-    """The checkpoints of one tuning, of which only complete ones count and only the newest is kept. `made_of`: all that
-    their weights hang on, nested and JSON-able."""
-
-    def __init__(self, folder: Path, made_of: Mapping[str, Any]) -> None:
-        self.folder = folder
-        self.made_of: Mapping[str, Any] = json.loads(json.dumps(made_of))
-
-    def newest(self) -> str | None:
-        """Folder of the newest complete checkpoint of this tuning, or None; all others are removed. Says so where the
-        newest of all is one of another tuning, which then begins anew."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        found = {path: marked for path in self.folder.iterdir() if (marked := self._marked(path)) is not None}
-        newest = max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
-        if newest is not None and found[newest] != self.made_of:
-            what = "; ".join(changes(found[newest], self.made_of))
-            say(f"tuning begins anew, without {newest.name} in {self.folder}, which was made otherwise ({what})")
-            newest = None
-        for path in self.folder.iterdir():
-            if path != newest:
-                self._remove(path)
-        return None if newest is None else str(newest)
-
-    def complete(self, step: int) -> None:
-        """Marks the checkpoint of `step` as complete and removes the older ones."""
-        (self.folder / f"checkpoint-{step}" / MARKER).write_text(json.dumps(self.made_of))
-        self.newest()
-
-    def remove(self) -> None:
-        """Removes them all."""
-        for path in self.folder.iterdir():
-            self._remove(path)
-        self.folder.rmdir()
-
-    def _remove(self, path: Path) -> None:
-        (path / MARKER).unlink(missing_ok=True)  # first, so that half a checkpoint never counts
-        shutil.rmtree(path)
-
-    def _marked(self, path: Path) -> Mapping[str, Any] | None:
-        """What a complete checkpoint was made of; None for half a one."""
-        try:
-            marked = json.loads((path / MARKER).read_text())
-        except (OSError, ValueError):
-            return None
-        return marked if isinstance(marked, dict) else None
 
 
 def _made_of(turns: Sequence[Turn], config: TuneConfig, seed: int, *, shared: bool) -> dict[str, Any]:
