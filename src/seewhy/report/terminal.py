@@ -40,6 +40,7 @@ from seewhy.records import Description, Selection
 from seewhy.report.table import percent
 from seewhy.run.finished import RunRecords
 from seewhy.run.progress import progress
+from seewhy.run.stages import StageKey
 from seewhy.run.storage import write_atomically
 
 COLUMNS = ("Answers", "Label only", "Queries won", "Candidates kept", "Margin", "Near copies", "Repeat")
@@ -216,7 +217,7 @@ def _reading(data: DataConfig, output: str) -> tuple[DataConfig, Reading]:
 def _unused(run: str, bank: ConceptBank) -> list[Finding]:
     """Concepts of the bank that a run's descriptions never state, or that it never selected."""
     records = RunRecords(run)
-    selections, labels = records.read("select", Selection), records.labels
+    selections, labels = records.read(StageKey("select"), Selection), records.labels
     if not selections:
         raise SeeWhyError(f"{run} has not selected any concept yet; start its run again, or leave --run out.")
     use = {
@@ -225,7 +226,7 @@ def _unused(run: str, bank: ConceptBank) -> list[Finding]:
         if u.concept in bank.get(u.label, ())
     }
     by_label: dict[str, list[str]] = defaultdict(list)
-    for description in records.read("describe", Description):
+    for description in records.read(StageKey("describe"), Description):
         by_label[labels[description.example_id]].append(description.text)
     said: Counter[tuple[str, str]] = Counter()
     names = (*bank, *(name for names in bank.aliases.values() for name in names))
@@ -375,7 +376,7 @@ def _stages(cost: RunCost) -> Table:
         column.justify = "left" if column is table.columns[0] else "right"
     kinds: dict[str, list[StageCost]] = {}
     for stage in cost.stages:
-        kinds.setdefault(stage.tokens.name.rpartition("/")[2], []).append(stage)
+        kinds.setdefault(str(replace(stage.tokens.key, model=None)), []).append(stage)
     for kind, alike in kinds.items():
         table.add_row(*_row(kind, alike, timed=cost.gpu is not None))
     return table
