@@ -12,7 +12,7 @@ from seewhy.config import DataConfig, DescribeConfig, EvaluateConfig, ModelConfi
 from seewhy.records import Description, Likelihood, Prediction, Selection
 from seewhy.run import loop
 from seewhy.run.folder import read_records
-from seewhy.run.stages import Stages
+from seewhy.run.stages import BASE, Stages
 from seewhy.vlm.model import VisionLanguageModel
 from tiny import tiny_llava
 
@@ -91,7 +91,7 @@ def test_what_was_made_for_them_is_used_again(
     again = loop.run(wanted)
     assert again["base"] == measured["base"]
     assert bytes_of(wanted) == before
-    counts = loop.count(wanted)["base"]
+    counts = loop.count(wanted)[BASE]
     assert {"cs", "fs"} <= counts.keys()
     assert len(counts["cs"][0]) == len(counts["fs"][0]) == 6
 
