@@ -4,7 +4,7 @@ After ConText (Harkema et al., "ConText: an algorithm for determining negation, 
 2009), NegEx (Chapman et al., 2001) and the lexicon of pyConText. A *trigger* has a status and a scope, before or
 behind it, in its own sentence; a mention in its scope has its status. Longer triggers come first, and a
 *pseudo-trigger* ("no doubt") holds the words of a trigger and does nothing. Triggers and the words that end scopes are
-data, in `assertion_lexicon`.
+data, in `triggers` and assertion.yaml.
 
 Deviations from ConText:
 1. Scopes end at conjunctions, new clauses, and commas that are not those of a list, not at the sentence alone; that of
