@@ -35,10 +35,11 @@ from seewhy.endpoint import Endpoint, Prices, Usage
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import with_guide
 from seewhy.proof.audit import FEWEST_IMAGES, Audit, ConceptUse, RoundAudit, Teaching, concept_use
+from seewhy.proof.audit import audit as audit_of
 from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Description, Selection
 from seewhy.report.table import percent
-from seewhy.run.finished import RunRecords
+from seewhy.run.finished import FinishedRun
 from seewhy.run.progress import progress
 from seewhy.run.stages import StageKey
 from seewhy.run.storage import write_atomically
@@ -121,7 +122,7 @@ def print_audit(audit: Audit, console: Console) -> None:
 
 def write_audit(run: str) -> Audit:
     """The audit of a run, which is also written to RUN/audit.json, atomically."""
-    audit = RunRecords(run).audit()
+    audit = audit_of(FinishedRun.open(run))
     write_atomically(Path(run) / "audit.json", (audit_json(audit) + "\n").encode())
     return audit
 
@@ -216,8 +217,8 @@ def _reading(data: DataConfig, output: str) -> tuple[DataConfig, Dataset]:
 
 def _unused(run: str, bank: ConceptBank) -> list[Finding]:
     """Concepts of the bank that a run's descriptions never state, or that it never selected."""
-    records = RunRecords(run)
-    selections, labels = records.read(StageKey("select"), Selection), records.labels
+    opened = FinishedRun.open(run)
+    selections, labels = opened.records(StageKey("select"), Selection), opened.labels
     if not selections:
         raise SeeWhyError(f"{run} has not selected any concept yet; start its run again, or leave --run out.")
     use = {
@@ -226,7 +227,7 @@ def _unused(run: str, bank: ConceptBank) -> list[Finding]:
         if u.concept in bank.get(u.label, ())
     }
     by_label: dict[str, list[str]] = defaultdict(list)
-    for description in records.read(StageKey("describe"), Description):
+    for description in opened.records(StageKey("describe"), Description):
         by_label[labels[description.example_id]].append(description.text)
     said: Counter[tuple[str, str]] = Counter()
     names = (*bank, *(name for names in bank.aliases.values() for name in names))
