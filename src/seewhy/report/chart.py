@@ -7,8 +7,8 @@ and mark, so that none has to be told by colour alone.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from seewhy.report.figures import HEADLINES, OURS, Line, title
-from seewhy.report.table import Metrics, percent
+from seewhy.report.figures import HEADLINES, OURS, title
+from seewhy.report.table import Line, Metrics, percent
 
 WIDTH, HEIGHT = 360, 216
 LEFT, RIGHT, TOP, BOTTOM = 40, 112, 12, 28
