@@ -31,7 +31,7 @@ from seewhy.cost.tokens import Assumed, Lengths, StageTokens, Workload, stages
 from seewhy.domain.drafting import requests as draft_requests
 from seewhy.domain.problems import raise_problems, size_problems
 from seewhy.endpoint import Request
-from seewhy.endpoint.replies import about_tokens
+from seewhy.endpoint.replies import estimate_tokens
 from seewhy.fieldguide.guide import BASE
 from seewhy.run.progress import progress
 from seewhy.vlm.chat import refused_sizes
@@ -351,7 +351,7 @@ def whatever_the_batch(tune: TuneConfig) -> TuneConfig:
 
 
 def _calls(requests: Sequence[Request]) -> dict[str, int]:
-    tokens = sum(about_tokens(str(message["content"])) for request in requests for message in request.messages)
+    tokens = sum(estimate_tokens(str(message["content"])) for request in requests for message in request.messages)
     return {
         "requests": len(requests),
         "tokens_in": tokens,

@@ -9,9 +9,9 @@ from seewhy.config import DataConfig, RunConfig
 from seewhy.domain.bank_check import Finding, check_bank, ordered, unused
 from seewhy.domain.concepts import ConceptBank, fit_concepts, unused_classes
 from seewhy.domain.domain import read_bank, with_aliases
-from seewhy.domain.loaders import Reading
+from seewhy.domain.loaders import Dataset
 from seewhy.domain.loaders.layouts import read_data
-from seewhy.domain.phrases import words_of
+from seewhy.domain.text import canonical_words
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import with_guide
 from seewhy.proof.audit import FEWEST_IMAGES, concept_use
@@ -61,7 +61,7 @@ def check_config_bank(config: RunConfig, run: str | None) -> BankCheck:
     return BankCheck(len(written), sum(map(len, written.values())), tuple(findings), counts)
 
 
-def _read_rows(data: DataConfig, output: str) -> tuple[DataConfig, Reading]:
+def _read_rows(data: DataConfig, output: str) -> tuple[DataConfig, Dataset]:
     data = with_guide(data, Path(output) / "fieldguide")
     reading = read_data(data)
     if not reading.rows:
@@ -87,7 +87,7 @@ def _never_used(run: str, bank: ConceptBank) -> list[Finding]:
     names = (*bank, *(name for names in bank.aliases.values() for name in names))
     with progress("reading the descriptions", total=sum(map(len, by_label.values())), done=0) as advance:
         for label, texts in by_label.items():
-            stated = StatedConcepts((concept for concept in bank.get(label, ()) if words_of(concept)), names)
+            stated = StatedConcepts((concept for concept in bank.get(label, ()) if canonical_words(concept)), names)
             for text in texts:
                 said.update((label, concept) for concept in stated(text))
                 advance(1)

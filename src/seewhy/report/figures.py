@@ -17,7 +17,7 @@ Unit = Literal["share", "perplexity", "count", "number"]
 
 
 @dataclass(frozen=True)
-class Figure:
+class FigureInfo:
     """One figure. `key` is its name in the JSON files; judge figures have `judge_` before theirs."""
 
     key: str
@@ -54,46 +54,46 @@ NOTE = (
 """The note below a table of results."""
 
 _ANSWERS = (
-    Figure("accuracy", "answers", "Accuracy",
+    FigureInfo("accuracy", "answers", "Accuracy",
            "Share of the answers that name the image's label and no other. Words must match whole, and the longest "
            "label counts: \u201cFish Crow\u201d does not name \u201cCrow\u201d.", direction="higher", of="answers"),
-    Figure("accuracy_lenient", "answers", "Lenient accuracy",
+    FigureInfo("accuracy_lenient", "answers", "Lenient accuracy",
            "Share of the answers that contain the label's letters anywhere: the rule of the method's research code, "
            "for comparison.", direction="higher", of="answers"),
-    Figure("ee", "answers", "Gives a reason (EE)",
+    FigureInfo("ee", "answers", "Gives a reason (EE)",
            "Share of the answers that state at least one concept of the bank besides a label's name, found by matching "
            "words, without a judge. Only phrases of the bank count, so a reason in other words is missed: a lower "
            "bound.", direction="higher", of="answers", beside=("any_reason", "any")),
-    Figure("any_reason", "answers", "Any reason",
+    FigureInfo("any_reason", "answers", "Any reason",
            "Share of the answers that say anything besides a class's name, in any words, true or not; a name that "
            "breaks off says nothing. An upper bound of EE. Where it is far above EE, the model gives reasons that the "
            "bank has no words for.", direction="higher", of="answers"),
-    Figure("cs", "answers", "Consistent (CS)",
+    FigureInfo("cs", "answers", "Consistent (CS)",
            "Of the concepts that an answer states, the share that the concepts selected for its image entail; 0 for "
            "an answer that states none. Decided by words, without a judge.", direction="higher", of="answers"),
-    Figure("fs", "answers", "Perplexity (FS)",
+    FigureInfo("fs", "answers", "Perplexity (FS)",
            "Perplexity of the answers under the untuned base model, weighted by tokens. Lower is more fluent.",
            unit="perplexity", direction="lower", of="tokens"),
-    Figure("stated_true", "answers", "Reasons true",
+    FigureInfo("stated_true", "answers", "Reasons true",
            "Of all concepts that the answers state, the share that can be seen in their image, by what is recorded of "
            "the image.", direction="higher", of="reasons", beside=("stated_unverified", "unmarked")),
-    Figure("stated_hidden", "answers", "Reasons hidden",
+    FigureInfo("stated_hidden", "answers", "Reasons hidden",
            "Of the same concepts, the share that are true of the subject but cannot be seen in this image.",
            direction="lower", of="reasons"),
-    Figure("stated_wrong", "answers", "Reasons false",
+    FigureInfo("stated_wrong", "answers", "Reasons false",
            "Of the same concepts, the share that are not true of the subject.", direction="lower", of="reasons"),
-    Figure("stated_false", "answers", "Reasons false or hidden", "The two before together.", direction="lower",
+    FigureInfo("stated_false", "answers", "Reasons false or hidden", "The two before together.", direction="lower",
            of="reasons", detail=True),
-    Figure("stated_unverified", "answers", "Reasons unmarked",
+    FigureInfo("stated_unverified", "answers", "Reasons unmarked",
            "Share of the stated concepts that nobody has marked for their image; the shares above leave these out.",
            of="reasons", detail=True),
-    Figure("selection_precision", "selection", "precision",
+    FigureInfo("selection_precision", "selection", "precision",
            "Concept selection, precision: share of the selected concepts that can be seen in their image.",
            direction="higher", of="concepts"),
-    Figure("selection_recall", "selection", "recall",
+    FigureInfo("selection_recall", "selection", "recall",
            "Concept selection, recall: share of the class's concepts that can be seen in the image and were selected.",
            direction="higher", of="concepts"),
-    Figure("selection_precision_whole_list", "selection", "precision of the whole list",
+    FigureInfo("selection_precision_whole_list", "selection", "precision of the whole list",
            "The precision if every concept of the class's list were taken for every image.", of="concepts"),
 )  # fmt: skip
 
@@ -105,8 +105,8 @@ _GONE, _STAYS, _LABEL = "the old reason disappears", "the reason is still stated
 
 
 def _test(key: str, text: str, short: str, direction: Literal["higher", "lower", ""] = "", *, control: bool = False,
-          detail: bool = False, definition: str = "") -> Figure:  # fmt: skip
-    return Figure(key, "faithfulness", text, definition, short, direction=direction, of="reasons", control=control,
+          detail: bool = False, definition: str = "") -> FigureInfo:  # fmt: skip
+    return FigureInfo(key, "faithfulness", text, definition, short, direction=direction, of="reasons", control=control,
                   detail=detail)  # fmt: skip
 
 
@@ -152,40 +152,42 @@ _ABILITY = (
     ("described_recall", "Visible attributes that are described", "description: complete", "attributes"),
 )  # fmt: skip
 _ABILITIES = tuple(
-    Figure(f"{key}{ending}", "ability", f"{title}, {subject}", short=f"{short}, {subject}", direction="higher", of=unit)
+    FigureInfo(
+        f"{key}{ending}", "ability", f"{title}, {subject}", short=f"{short}, {subject}", direction="higher", of=unit
+    )
     for ending, subject in SUBJECTS.items()
     for key, title, short, unit in _ABILITY
 )
 
 _JUDGE = (
-    Figure("judge_n", "judge", "Judged", unit="count"),
-    Figure("judge_missing", "judge", "Missing", "Answers without a verdict; they are in no figure.", unit="count"),
-    Figure("judge_ee", "judge", "Gives a reason (EE), judge", short="Explains (EE)", direction="higher"),
-    Figure("judge_free_ee", "judge", "EE without judge", direction="higher", detail=True),
-    Figure("judge_agreement_ee_raw", "judge", "EE: the two agree", short="EE agrees", direction="higher"),
-    Figure("judge_agreement_ee_kappa", "judge", "EE: kappa", "Cohen's kappa: agreement beyond chance.", "kappa",
+    FigureInfo("judge_n", "judge", "Judged", unit="count"),
+    FigureInfo("judge_missing", "judge", "Missing", "Answers without a verdict; they are in no figure.", unit="count"),
+    FigureInfo("judge_ee", "judge", "Gives a reason (EE), judge", short="Explains (EE)", direction="higher"),
+    FigureInfo("judge_free_ee", "judge", "EE without judge", direction="higher", detail=True),
+    FigureInfo("judge_agreement_ee_raw", "judge", "EE: the two agree", short="EE agrees", direction="higher"),
+    FigureInfo("judge_agreement_ee_kappa", "judge", "EE: kappa", "Cohen's kappa: agreement beyond chance.", "kappa",
            unit="number", direction="higher"),
-    Figure("judge_cs", "judge", "Consistent (CS), judge", short="Consistent (CS)", direction="higher"),
-    Figure("judge_free_cs", "judge", "CS without judge", direction="higher", detail=True),
-    Figure("judge_agreement_cs_spearman", "judge", "CS: rank correlation", "Spearman's rank correlation.",
+    FigureInfo("judge_cs", "judge", "Consistent (CS), judge", short="Consistent (CS)", direction="higher"),
+    FigureInfo("judge_free_cs", "judge", "CS without judge", direction="higher", detail=True),
+    FigureInfo("judge_agreement_cs_spearman", "judge", "CS: rank correlation", "Spearman's rank correlation.",
            "CS rank corr.", unit="number", direction="higher"),
 )  # fmt: skip
 
 _TRAINING = (
-    Figure("answers", "training", "Answers", "Answers that the round's model is tuned on.", unit="count"),
-    Figure("fallback_share", "training", "Label only",
+    FigureInfo("answers", "training", "Answers", "Answers that the round's model is tuned on.", unit="count"),
+    FigureInfo("fallback_share", "training", "Label only",
            "Share of a round's training answers that are the bare label sentence, because no other was usable.",
            direction="lower", of="answers"),
-    Figure("accepted_share", "training", "Queries won",
+    FigureInfo("accepted_share", "training", "Queries won",
            "Share of the queries with an accepted candidate. Round 1 samples no candidates.", of="queries"),
-    Figure("kept_share", "training", "Candidates kept", "Share of the candidates that were accepted.",
+    FigureInfo("kept_share", "training", "Candidates kept", "Share of the candidates that were accepted.",
            of="candidates"),
-    Figure("margin", "training", "Margin",
+    FigureInfo("margin", "training", "Margin",
            "Median score of the accepted candidate less the next best that names the label, in nats.", unit="number"),
-    Figure("near_duplicate_share", "training", "Near copies",
+    FigureInfo("near_duplicate_share", "training", "Near copies",
            "Share of the answers with reasons that equal another of their class but for case, punctuation and numbers, "
            "or share 80 % of their five-word sequences with it.", direction="lower", of="answers"),
-    Figure("repeating_share", "training", "Repeat",
+    FigureInfo("repeating_share", "training", "Repeat",
            f"Share of the answers with reasons that say {PHRASE} words or more twice.", direction="lower",
            of="answers"),
 )  # fmt: skip
@@ -234,7 +236,7 @@ def title(key: str) -> str:
     return FIGURES[key].title if key in FIGURES else key
 
 
-def of_group(group: Group, *, detail: bool = True) -> list[Figure]:
+def of_group(group: Group, *, detail: bool = True) -> list[FigureInfo]:
     """Return the figures of a group in order, without the detailed ones if not `detail`."""
     return [f for f in FIGURES.values() if f.group == group and (detail or not f.detail)]
 

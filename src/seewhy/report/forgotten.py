@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from seewhy.errors import SeeWhyError
-from seewhy.report.figures import Figure, model_name, of_group
+from seewhy.report.figures import FigureInfo, model_name, of_group
 from seewhy.report.sections import (
     Model,
     mapping,
@@ -90,7 +90,7 @@ def _lost(model: Model, base: Model | None, figure: str) -> bool:
     return model.figures[f"{figure}_interval"][1] < base.figures[f"{figure}_interval"][0]
 
 
-def _there(models: Mapping[str, Model]) -> list[Figure]:
+def _there(models: Mapping[str, Model]) -> list[FigureInfo]:
     return [f for f in of_group("ability") if any(f.key in of.figures for of in models.values())]
 
 

@@ -27,7 +27,7 @@ from seewhy.errors import SeeWhyError
 from seewhy.proof.audit import FEWEST_IMAGES, STARVING, Audit, list_use, starving
 from seewhy.proof.comparison import Counts, mean_estimate
 from seewhy.report.chart import Strip, strip
-from seewhy.report.figures import EE_COUNTS, HEADLINES, Figure, arm_name, model_name, title
+from seewhy.report.figures import EE_COUNTS, HEADLINES, FigureInfo, arm_name, model_name, title
 from seewhy.report.table import Cell, Line, Metrics, Row, cell, percent, points, rows
 from seewhy.report.terminal import AUDITED, audit_cells, rejections, repeats
 
@@ -49,7 +49,7 @@ class Model:
 class FigureRow:
     """A row of figures, a cell a model. `of` says what was counted: '96 reasons'."""
 
-    figure: Figure
+    figure: FigureInfo
     of: str
     cells: tuple[Cell, ...]
 
@@ -102,7 +102,7 @@ def over_seeds(seeds: Sequence[Mapping[str, Model]], resamples: int) -> dict[str
     return found
 
 
-def table(figures: Sequence[Figure], models: Mapping[str, Model]) -> dict[str, Any] | None:
+def table(figures: Sequence[FigureInfo], models: Mapping[str, Model]) -> dict[str, Any] | None:
     """A row for each figure that a model has, a column a model; None where there is no figure."""
     shown = [
         FigureRow(figure, _counted(figure, models), tuple(cell(of.figures, figure.key) for of in models.values()))
@@ -149,7 +149,7 @@ def _joined(counts: Sequence[tuple[Sequence[float], Sequence[float]]]) -> tuple[
     return [n for hits, _ in counts for n in hits], [n for _, of in counts for n in of]
 
 
-def _counted(figure: Figure, models: Mapping[str, Model]) -> str:
+def _counted(figure: FigureInfo, models: Mapping[str, Model]) -> str:
     """'96 reasons', or '82 to 94 reasons' where the models differ."""
     every = sorted({round(sum(of.counts[figure.key][1])) for of in models.values() if figure.key in of.counts})
     if not every:

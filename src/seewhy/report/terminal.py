@@ -18,7 +18,7 @@ from rich.text import Text
 
 from seewhy.proof.audit import Audit, Teaching, list_use, starving
 from seewhy.report.collapse import Collapse
-from seewhy.report.figures import COLUMNS, FIGURES, NOTE, OURS, Figure, arm_name, of_group, title
+from seewhy.report.figures import COLUMNS, FIGURES, NOTE, OURS, FigureInfo, arm_name, of_group, title
 from seewhy.report.table import Metrics, cell, percent, points, rows, selection_cells, written
 from seewhy.run.progress import say
 
@@ -83,7 +83,7 @@ def print_abilities(found: Mapping[str, Any], console: Console) -> None:
         console.print(benchmark_table(found["lmms_eval"]["models"]))
 
 
-def figure_table(heading: str, figures: Sequence[Figure], models: Mapping[str, Metrics]) -> Table:
+def figure_table(heading: str, figures: Sequence[FigureInfo], models: Mapping[str, Metrics]) -> Table:
     """Return a table with a row per figure that any model has, and a column per model."""
 
     def shown(values: Metrics, key: str) -> Text:
@@ -137,7 +137,7 @@ def print_judged(found: Mapping[str, Any], console: Console) -> None:
         _say(console, f"{tokens['unmetered']} replies came without a count of tokens.")
 
 
-def _judged_cells(of: Mapping[str, Any], columns: Sequence[Figure]) -> list[str]:
+def _judged_cells(of: Mapping[str, Any], columns: Sequence[FigureInfo]) -> list[str]:
     agreement = of["agreement"]
     values = {f"judge_{key}": value for key, value in of.items()} | {
         "judge_missing": sum(of.get("missing", {}).values()) or None,

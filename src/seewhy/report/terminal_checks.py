@@ -17,7 +17,7 @@ from seewhy.cost.estimate import RunCost, StageCost, smallest_gpu
 from seewhy.cost.hardware import USABLE, UTILISATION
 from seewhy.doctor import Check, broken
 from seewhy.domain.check import DataCheck
-from seewhy.domain.drafting import Draft, sources_of
+from seewhy.domain.drafting import Draft, sources_path
 from seewhy.endpoint import Endpoint, Prices, Usage
 from seewhy.proof.bank import BankCheck
 from seewhy.report.terminal import plain_table
@@ -73,7 +73,7 @@ def print_draft(
 ) -> None:
     """Print how many drafted concepts were kept, why the rest were dropped, what is missing, and what it took."""
     concepts = sum(map(len, found.bank.values()))
-    where = f"{len(found.bank)} of {classes} classes ({sources_of(bank)} has sources)"
+    where = f"{len(found.bank)} of {classes} classes ({sources_path(bank)} has sources)"
     _say(console, f"Wrote {bank}: {concepts} concepts of {where}.")
     if found.dropped:
         dropped = ", ".join(f"{reason} ({count})" for reason, count in found.dropped.most_common())

@@ -20,7 +20,7 @@ import yaml
 from seewhy.config import DataConfig, EvaluateConfig, RunConfig
 from seewhy.domain.domain import VOCABULARY_FILE, Domain, Vocabulary, load_domain
 from seewhy.domain.images import load_image
-from seewhy.domain.loaders.replay import Replay, replay_digest
+from seewhy.domain.loaders.llava import Replay, replay_digest
 from seewhy.domain.problems import raise_problems, size_problems
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import BASE, ENCODER, with_guide
