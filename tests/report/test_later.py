@@ -112,10 +112,8 @@ def test_an_example_shows_the_drawing_that_was_tested_and_no_other(tmp_path: Pat
 
 def test_abilities_stand_with_the_base_first_and_say_what_is_lost(tmp_path: Path):
     page = page_of(tmp_path, general=general_file())
-    assert (
-        "Ability Untuned Round 1 Round 3 L+GE, round 3 Names a visible attribute, birds ↑ , higher is better 36 questions"
-        in page.text
-    )
+    assert f"Ability Untuned Round 1 Round 3 L+GE, round 3 {FIGURES['attribute_accuracy'].title}" in page.text
+    assert "36 questions" in cells(page, "attribute_accuracy")
     lost = "100.0 % 73.5\u2013100 100.0 % 73.5\u2013100 ▼ 11.1 % , below the untuned model"
     assert lost in cells(page, "attribute_accuracy")
     assert "▼" not in cells(page, "yes_no_accuracy_produce")[:110]

@@ -153,10 +153,10 @@ _ABILITY = (
 )  # fmt: skip
 _ABILITIES = tuple(
     FigureInfo(
-        f"{key}{ending}", "ability", f"{title}, {subject}", short=f"{short}, {subject}", direction="higher", of=unit
+        f"{key}{ending}", "ability", f"{text}, {subject}", short=f"{short}, {subject}", direction="higher", of=of
     )
     for ending, subject in SUBJECTS.items()
-    for key, title, short, unit in _ABILITY
+    for key, text, short, of in _ABILITY
 )
 
 _JUDGE = (
