@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.claims import OURS, PAPER, Claim, Difference, Judged, Part, part_verdict
-from seewhy.report.figures import ARMS, COLUMNS, of_group
+from seewhy.report.figures import ARM_NAMES, COLUMNS, of_group
 from seewhy.report.figures import FIGURES as REGISTRY
 
 Key = tuple[str, str, str]
 
 NAMES = {
-    "base": "Base, untuned", "ours": ARMS["rounds"].name, "nl": ARMS["nl"].name, "lge": ARMS["lge"].name,
-    "nofilter": ARMS["unfiltered"].name, "class_level": ARMS["class_level"].name,
+    "base": "Base, untuned", "ours": ARM_NAMES["rounds"].name, "nl": ARM_NAMES["nl"].name, "lge": ARM_NAMES["lge"].name,
+    "nofilter": ARM_NAMES["unfiltered"].name, "class_level": ARM_NAMES["class_level"].name,
 }  # fmt: skip
 FIGURES = {key: REGISTRY[key].title for key in COLUMNS if key != "accuracy_lenient"}
 TESTS = {f.key: f"{'- ' * f.control}{f.title}" for f in of_group("faithfulness")}

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from seewhy.report.figures import model_name
+from seewhy.report.figures import is_controls, model_name
 from seewhy.report.heatmaps import Heat, where
 from seewhy.report.pictures import Picture, Pictures, veil
 
@@ -63,7 +63,7 @@ class Card:
 
 def last_model(gallery: Sequence[Item]) -> str:
     """The name, in the gallery, of the method's last model; empty where there is none."""
-    models = [answer["model"] for item in gallery for answer in item["answers"] if "/" not in answer["model"]]
+    models = [answer["model"] for item in gallery for answer in item["answers"] if not is_controls(answer["model"])]
     return models[-1] if models else ""
 
 
@@ -82,8 +82,8 @@ def models(found: Sequence[Card]) -> dict[str, str]:
 
 
 def _card(item: Item, last: str, heat: Heat | None, photo: Picture, pictures: Pictures) -> Card:
-    own = [answer for answer in item["answers"] if "/" not in answer["model"]]
-    others = [answer for answer in item["answers"] if "/" in answer["model"]]
+    own = [answer for answer in item["answers"] if not is_controls(answer["model"])]
+    others = [answer for answer in item["answers"] if is_controls(answer["model"])]
 
     def said(answer: Item) -> Said:
         shown = heat if answer["model"] == last and photo.uri else None

@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from seewhy.errors import SeeWhyError
 from seewhy.proof.audit import PHRASE
+from seewhy.run.stages import BASE, METHOD, ModelKey
 
 Group = Literal["answers", "selection", "faithfulness", "ability", "judge", "training"]
 Unit = Literal["share", "perplexity", "count", "number"]
@@ -220,9 +222,8 @@ class ArmName:
     learns_from: str
 
 
-OURS = "rounds"
-ARMS = {
-    OURS: ArmName("SeeWhy", "concepts selected for each image, then its own best answers"),
+ARM_NAMES = {
+    METHOD: ArmName("SeeWhy", "concepts selected for each image, then its own best answers"),
     "nl": ArmName("NL", "the label sentence alone"),
     "lge": ArmName("L+GE", "the label and its class's whole list"),
     "unfiltered": ArmName("Unfiltered", "a random candidate instead of the best"),
@@ -243,15 +244,29 @@ def of_group(group: Group, *, detail: bool = True) -> list[FigureInfo]:
 
 def arm_name(arm: str) -> str:
     """Return the name of an arm, or the key itself where it is unknown."""
-    return ARMS[arm].name if arm in ARMS else arm
+    return ARM_NAMES[arm].name if arm in ARM_NAMES else arm
 
 
 def model_name(model: str) -> str:
-    """Return a model's name for readers: 'Untuned' of 'base', 'Round 3' of 'round-3', 'NL, round 3' of 'nl/round 3'."""
-    arm, _, own = model.replace("round-", "round ").rpartition("/")
-    if arm:
-        return f"{arm_name(arm)}, {own}"
-    return "Untuned" if model == "base" else own[:1].upper() + own[1:]
+    """Return a model's name for readers: 'Untuned' of 'base', 'Round 3' of 'round-3', 'NL, round 3' of 'nl/round-3'."""
+    key = model_key(model)
+    if key is None or key == BASE:
+        return "Untuned" if key else model
+    return f"Round {key.round}" if key.is_methods else f"{arm_name(key.arm)}, round {key.round}"
+
+
+def model_key(model: str) -> ModelKey | None:
+    """Return the key of a model that a results file names; None for a name that no run gives."""
+    try:
+        return ModelKey.parse(model)
+    except SeeWhyError:
+        return None
+
+
+def is_controls(model: str) -> bool:
+    """Return whether a model that a results file names is neither the base nor the method's."""
+    key = model_key(model)
+    return key is None or not (key == BASE or key.is_methods)
 
 
 def definitions(keys: Iterable[str]) -> list[tuple[str, str]]:

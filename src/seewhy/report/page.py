@@ -32,7 +32,7 @@ from seewhy.proof.support import Support
 from seewhy.report import chart
 from seewhy.report.cards import cards, confused, last_model, models
 from seewhy.report.doubts import Evidence, alarms, doubts
-from seewhy.report.figures import ARMS, CONFUSED, LOOKS, definitions, of_group
+from seewhy.report.figures import ARM_NAMES, CONFUSED, LOOKS, definitions, of_group
 from seewhy.report.heatmaps import Heat, find_heats
 from seewhy.report.later import Later, find_later
 from seewhy.report.pictures import Pictures
@@ -189,7 +189,7 @@ def build_page(
         doubts=told[:DOUBTS],
         more_doubts=told[DOUBTS:],
         arms=arms,
-        arm_names=ARMS,
+        arm_names=ARM_NAMES,
         table=results({**metrics, **{arm.key: arm.rounds[-1:] for arm in arms[1:]}}),
         counted=any(key.endswith("_n") for key in keys),
         every_round=results(metrics) if any(len(arm.rounds) > 1 for arm in arms[1:]) else None,

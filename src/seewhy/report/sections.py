@@ -27,9 +27,10 @@ from seewhy.errors import SeeWhyError
 from seewhy.proof.audit import FEWEST_IMAGES, STARVING, Audit, list_use, starving
 from seewhy.proof.comparison import Counts, mean_estimate
 from seewhy.report.chart import Strip, strip
-from seewhy.report.figures import EE_COUNTS, HEADLINES, FigureInfo, arm_name, model_name, title
+from seewhy.report.figures import EE_COUNTS, HEADLINES, FigureInfo, arm_name, model_key, model_name, title
 from seewhy.report.table import Cell, Line, Metrics, Row, cell, percent, points, rows
 from seewhy.report.terminal import AUDITED, audit_cells, rejections, repeats
+from seewhy.run.stages import BASE
 
 SHOWN = 12
 """Rows of a table on the training data; the rest are counted."""
@@ -158,9 +159,9 @@ def _counted(figure: FigureInfo, models: Mapping[str, Model]) -> str:
 
 
 def _place(name: str) -> tuple[int, str, int]:
-    arm, _, model = name.rpartition("/")
-    last = model.rpartition("-")[2]
-    return (0 if name == "base" else 2 if arm else 1, arm, int(last) if last.isdecimal() else 0)
+    if (key := model_key(name)) is None:
+        return (3, name, 0)
+    return (0 if key == BASE else 1 if key.is_methods else 2, key.arm, key.round)
 
 
 def results(metrics: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from seewhy.report.figures import ARMS, COLUMNS, FIGURES, OURS, arm_name, of_group, title
+from seewhy.report.figures import ARM_NAMES, COLUMNS, FIGURES, arm_name, of_group, title
+from seewhy.run.stages import METHOD
 
 Metrics = Mapping[str, Any]
 
@@ -77,8 +78,8 @@ class Line:
 
 def lines(metrics: Metrics) -> list[Line]:
     """Return the method, then the other arms that have a model, of the value of metrics.json or of `as_metrics`."""
-    arms = [Line(key, metrics.get("base", {}), _rounds(metrics, key)) for key in ARMS]
-    return [arm for arm in arms if arm.key == OURS or arm.rounds]
+    arms = [Line(key, metrics.get("base", {}), _rounds(metrics, key)) for key in ARM_NAMES]
+    return [arm for arm in arms if arm.key == METHOD or arm.rounds]
 
 
 def as_metrics(compared: Metrics) -> dict[str, Any]:
@@ -93,9 +94,9 @@ def as_metrics(compared: Metrics) -> dict[str, Any]:
 def rows(metrics: Metrics) -> tuple[list[str], list[Row]]:
     """Return the titles of the columns for which a model has a figure, and a row per model: base, rounds, controls."""
     models = [("Base, untuned", False, metrics["base"])]
-    for key in ARMS:
-        prefix = "Round" if key == OURS else f"{arm_name(key)}, round"
-        models += [(f"{prefix} {values['round']}", key != OURS, values) for values in metrics.get(key, ())]
+    for key in ARM_NAMES:
+        prefix = "Round" if key == METHOD else f"{arm_name(key)}, round"
+        models += [(f"{prefix} {values['round']}", key != METHOD, values) for values in metrics.get(key, ())]
     keys = [key for key in COLUMNS if any(key in values for _, _, values in models)]
     return [title(key) for key in keys], [
         Row(name, control, tuple(cell(values, key) for key in keys)) for name, control, values in models
@@ -104,7 +105,7 @@ def rows(metrics: Metrics) -> tuple[list[str], list[Row]]:
 
 def selection_cells(metrics: Metrics) -> dict[str, Cell]:
     """Return title -> cell of the concept selection, of the first round that has it; empty without ground truth."""
-    chosen = next((r for r in metrics.get(OURS, ()) if "selection_precision" in r), {})
+    chosen = next((r for r in metrics.get(METHOD, ()) if "selection_precision" in r), {})
     return {f.title: cell(chosen, f.key) for f in of_group("selection") if f.key in chosen}
 
 

@@ -18,9 +18,10 @@ from rich.text import Text
 
 from seewhy.proof.audit import Audit, Teaching, list_use, starving
 from seewhy.report.collapse import Collapse
-from seewhy.report.figures import COLUMNS, FIGURES, NOTE, OURS, FigureInfo, arm_name, of_group, title
+from seewhy.report.figures import COLUMNS, FIGURES, NOTE, FigureInfo, arm_name, of_group, title
 from seewhy.report.table import Metrics, cell, percent, points, rows, selection_cells, written
 from seewhy.run.progress import say
+from seewhy.run.stages import METHOD
 
 
 def print_results(metrics: Metrics, console: Console) -> None:
@@ -40,7 +41,7 @@ def print_comparison(compared: Metrics, console: Console) -> None:
     """Print one row per arm after its last round; below each figure, SeeWhy's difference to it, paired by image."""
     seeds, last = len(compared["seeds"]), compared["rounds"]
     heading = f"After round {last} on {compared['split']} images, mean of {seeds} seed{'s' * (seeds > 1)}"
-    ours, arms = compared["rounds_of"][OURS][-1], compared["rounds_of"]
+    ours, arms = compared["rounds_of"][METHOD][-1], compared["rounds_of"]
     keys = [key for key in COLUMNS if key in ours]
     lines = [("Base, untuned", _compared_cells(keys, compared["base"], {}), False)]
     for arm, rounds in arms.items():

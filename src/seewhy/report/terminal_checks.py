@@ -4,6 +4,7 @@ Texts from data or from a model are printed as they stand, never as markup.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +190,7 @@ def _stages(cost: RunCost) -> Table:
         column.justify = "left" if column is table.columns[0] else "right"
     kinds: dict[str, list[StageCost]] = {}
     for stage in cost.stages:
-        kinds.setdefault(stage.tokens.name.rpartition("/")[2], []).append(stage)
+        kinds.setdefault(str(replace(stage.tokens.key, model=None)), []).append(stage)
     for kind, alike in kinds.items():
         table.add_row(*_row(kind, alike, timed=cost.gpu is not None))
     return table
