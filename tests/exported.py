@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-from seewhy.config import (
-    AugmentConfig,
-)
+from seewhy.config import AugmentConfig
 from seewhy.run import loop
 from tiny_run import tiny_run
 
