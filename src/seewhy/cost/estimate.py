@@ -163,7 +163,8 @@ class RunCost:
         """Plain numbers: bytes, seconds, tokens."""
         rows = [
             {
-                **asdict(stage.tokens),
+                "name": str(stage.tokens.key),
+                **{name: value for name, value in vars(stage.tokens).items() if name != "key"},
                 "tokens_read": stage.tokens.read,
                 "tokens_read_separately": stage.tokens.read_separately,
                 "tokens_written": stage.tokens.written,
@@ -330,7 +331,7 @@ class Planner:
         """Of the verbs that ask a language model elsewhere, were they used: one request a class, one an answer."""
         drafted = draft_requests(sorted(self.work.bank), self.work.questions.noun, CONCEPTS)
         measured = self.work.images.get(self.config.evaluate.split, 0)
-        models = sum("predictions-" in row.name for row in self.stages(self.config))
+        models = sum(row.key.kind == "predictions" for row in self.stages(self.config))
         judged = self._judged(measured * models)
         return {"concepts draft": _calls(drafted), "judge": judged}
 
