@@ -308,7 +308,6 @@ def test_a_runs_models_are_those_of_the_round(guide_run: Path) -> None:
 
 def test_a_control_is_not_a_round_ahead_of_the_best(guide_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = FinishedRun.open(guide_run)
+    # L+GE has no first round here.
     monkeypatch.setattr(run, "gate", Gate(best=1, stopped_after=None, level=0.05, rounds=()))
-    assert {key: str(model) for key, model in run.arm_models().items()} == {
-        "rounds": "round-1"
-    }  # L+GE has no first round here
+    assert {key: str(model) for key, model in run.arm_models().items()} == {"rounds": "round-1"}

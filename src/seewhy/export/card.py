@@ -190,7 +190,8 @@ def _results(run: ExportedRound) -> list[EvalResult]:
         EvalResult(
             task_type="image-text-to-text", dataset_type=slug, dataset_name=run.domain.name,
             dataset_split=run.figures.split, metric_type=key, metric_name=title(key),
-            metric_value=run.figures[key].value, metric_args={"confidence_interval_95": encode(run.figures[key].interval)},
+            metric_value=run.figures[key].value,
+            metric_args={"confidence_interval_95": encode(run.figures[key].interval)},
         )
         for key in COLUMNS if key in run.figures
     ]  # fmt: skip
