@@ -19,6 +19,7 @@ from seewhy.config import (
 )
 from seewhy.errors import SeeWhyError
 from seewhy.report.table import print_comparison
+from seewhy.run import loop
 from seewhy.run.comparison import compare
 from tiny import tiny_llava
 
@@ -69,7 +70,7 @@ def test_controls_that_are_named_are_the_ones_compared(config: RunConfig, monkey
         trained.append(of_seed.controls)
         raise SeeWhyError("stopped")
 
-    monkeypatch.setattr("seewhy.run.loop.run", run)
+    monkeypatch.setattr(loop, "run", run)
     for given in (("nl", "lge"), ()):
         with pytest.raises(SeeWhyError, match="stopped"):
             compare(replace(config, controls=given), [0])

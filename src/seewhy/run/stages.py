@@ -77,7 +77,7 @@ class Plan(dict[str, Stage]):
         of weights, and of the replay data, tell a local file from another one under the same name."""
         plan = cls()
         groups = ("describe", "select", "synthesise", "sample", "tune", "model")
-        settings = {group: decisive(group, getattr(config, group)) for group in groups}
+        settings = {group: decisive(getattr(config, group)) for group in groups}
         settings["tune"]["replay"] = replay or None
         settings["select"]["encoder_weights"] = encoder_weights
         scoring = {key: settings["select"][key] for key in ("encoder", "encoder_weights", "prefixes", "temperature")}

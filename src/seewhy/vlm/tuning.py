@@ -190,7 +190,7 @@ def _why_not(vlm: VisionLanguageModel, schedule: Schedule, turns: Sequence[Turn]
 
 def _made_of(turns: Sequence[Turn], config: TuneConfig, seed: int, *, shared: bool) -> dict[str, Any]:
     """What the weights of a checkpoint hang on. Replay data are among the turns."""
-    settings = {key: value for key, value in decisive("tune", config).items() if key not in ("replay", "replay_ratio")}
+    settings = {key: value for key, value in decisive(config).items() if key not in ("replay", "replay_ratio")}
     return {
         "tune": settings,
         "turns": digest([asdict(turn) for turn in turns]),
