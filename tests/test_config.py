@@ -7,10 +7,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from seewhy.cli.verbs import DEMO_SETTINGS, VERBS
 
 import seewhy.cli
 from seewhy.cli import main
+from seewhy.cli.verbs import DEMO_SETTINGS, VERBS
 from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
 from seewhy.report import page
