@@ -18,7 +18,7 @@ from seewhy.config import (
     TuneConfig,
 )
 from seewhy.errors import SeeWhyError
-from seewhy.report.table import print_comparison
+from seewhy.report.terminal import print_comparison
 from seewhy.run import loop
 from seewhy.run.comparison import compare
 from tiny import tiny_llava

@@ -15,12 +15,12 @@ from seewhy.errors import SeeWhyError
 if TYPE_CHECKING:
     from seewhy.cost.estimate import RunCost
     from seewhy.doctor import Check
-    from seewhy.domain.bank_check import BankCheck
     from seewhy.domain.check import DataCheck
     from seewhy.domain.drafting import Draft
     from seewhy.endpoint import Endpoint, Prices, Request, Service
     from seewhy.explanation import Explained
     from seewhy.proof.audit import Audit
+    from seewhy.proof.bank import BankCheck
 
 Split = Literal["train", "val", "test"]
 
@@ -170,9 +170,9 @@ def check_concepts(config: RunConfig, *, run: str | None = None) -> "BankCheck":
         >>> checked.counts["problem"]
         0
     """
-    from seewhy.report.terminal import checked
+    from seewhy.proof.bank import check_config_bank
 
-    return checked(config, run)
+    return check_config_bank(config, run)
 
 
 @dataclass(frozen=True)
@@ -248,11 +248,11 @@ def draft_concepts(
     """
     from seewhy.domain import drafting
     from seewhy.endpoint import Endpoint
-    from seewhy.report.terminal import labels_of
+    from seewhy.proof.bank import data_labels
 
     bank = Path(output or config.data.concepts or "concepts.yaml")
     drafting.check_free(bank)
-    classes = labels_of(config)
+    classes = data_labels(config)
     labels = classes[:limit]
     endpoint = Endpoint(service, bank.with_name(f"{bank.stem}.answers"))
     if not _affordable(endpoint, drafting.requests(labels, config.data.noun, per_class), budget):
@@ -392,7 +392,7 @@ def audit(run: str) -> "Audit":
         >>> [taught.round for taught in audit.rounds]
         [1]
     """
-    from seewhy.report.terminal import write_audit
+    from seewhy.run.evaluation import write_audit
 
     return write_audit(run)
 

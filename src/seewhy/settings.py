@@ -20,7 +20,7 @@ from functools import cache, reduce
 from operator import or_
 from pathlib import Path
 from types import MappingProxyType, NoneType, UnionType
-from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 import docstring_parser
 import jsonargparse
@@ -100,7 +100,6 @@ PAPER: Mapping[str, Any] = MappingProxyType(
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType({"ours": MappingProxyType({}), "paper": PAPER})
 """Name -> dotted setting -> value, where it is not the default of `config.py`."""
 
-C = TypeVar("C")
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", NoneType: "null"}
 
 
@@ -249,11 +248,10 @@ def _preset(name: str) -> dict[str, Any]:
     return {n: setting.default for n, setting in known_settings().items()} | {**PRESETS[name], "preset": name}
 
 
-def _build(config: type[C], values: Mapping[str, Any], prefix: str = "") -> C:
-    hints: Mapping[str, Any] = get_type_hints(config)
+def _build(config: Any, values: Mapping[str, Any], prefix: str = "") -> Any:
     parts = {
         name: _build(hint, values, f"{prefix}{name}.") if is_dataclass(hint) else values[prefix + name]
-        for name, hint in hints.items()
+        for name, hint in get_type_hints(config).items()
     }
     return config(**parts)
 

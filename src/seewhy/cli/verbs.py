@@ -18,10 +18,10 @@ from seewhy.run.progress import say
 if TYPE_CHECKING:
     from seewhy.cost.estimate import RunCost
     from seewhy.doctor import Check
-    from seewhy.domain.bank_check import BankCheck
     from seewhy.domain.check import DataCheck
     from seewhy.explanation import Explained
     from seewhy.proof.audit import Audit
+    from seewhy.proof.bank import BankCheck
 
 DEMO_SETTINGS = Path(__file__).parents[1] / "fieldguide" / "demo.yaml"
 STARTED = time.monotonic()
@@ -35,8 +35,8 @@ continues and pays for nothing twice."""
 
 
 def show_run(metrics: dict[str, Any], config: RunConfig) -> None:
-    from seewhy.report.collapse import of_run, print_collapses
-    from seewhy.report.table import print_results
+    from seewhy.report.collapse import of_run
+    from seewhy.report.terminal import print_collapses, print_results
 
     console = Console()
     print_results(metrics, console)
@@ -49,7 +49,7 @@ def show_run(metrics: dict[str, Any], config: RunConfig) -> None:
 
 
 def show_compare(compared: dict[str, Any], config: RunConfig) -> None:
-    from seewhy.report.table import print_comparison
+    from seewhy.report.terminal import print_comparison
 
     print_comparison(compared, Console())
     show_page(api.report(config.output))
@@ -69,7 +69,7 @@ def show_plan(
         price_out: Price of a million tokens out.
         json: Print JSON: bytes, seconds, tokens.
     """
-    from seewhy.report.terminal import print_cost
+    from seewhy.report.terminal_checks import print_cost
 
     prices = api.Budget(price_in, price_out).prices
     print_json(cost.as_json()) if json else print_cost(cost, Console(), prices)
@@ -83,9 +83,9 @@ def show_doctor(checks: "list[Check]", *, json: bool = False) -> int:
         json: Print JSON.
     """
     from seewhy.doctor import as_json, broken
-    from seewhy.report.terminal import print_checks
+    from seewhy.report.terminal_checks import print_machine_check
 
-    print_json(as_json(checks)) if json else print_checks(checks, Console())
+    print_json(as_json(checks)) if json else print_machine_check(checks, Console())
     return int(broken(checks))
 
 
@@ -95,7 +95,7 @@ def show_data_check(checked: "DataCheck", *, json: bool = False) -> int:
     Args:
         json: Print JSON, with every file, row and class.
     """
-    from seewhy.report.terminal import print_data_check
+    from seewhy.report.terminal_checks import print_data_check
 
     print_json(checked.as_json()) if json else print_data_check(checked, Console())
     return int(checked.errors > 0)
@@ -107,14 +107,14 @@ def show_bank_check(checked: "BankCheck", *, json: bool = False) -> int:
     Args:
         json: Print JSON.
     """
-    from seewhy.report.terminal import print_checked
+    from seewhy.report.terminal_checks import print_bank_check
 
-    print_json(asdict(checked)) if json else print_checked(checked, Console())
+    print_json(asdict(checked)) if json else print_bank_check(checked, Console())
     return int(checked.counts["problem"] > 0)
 
 
 def show_draft(drafted: api.DraftedBank | None, budget: api.Budget) -> int:
-    from seewhy.report.terminal import print_draft
+    from seewhy.report.terminal_checks import print_draft
 
     if drafted is None:
         return 0
@@ -123,7 +123,7 @@ def show_draft(drafted: api.DraftedBank | None, budget: api.Budget) -> int:
 
 
 def show_evaluation(metrics: dict[str, Any]) -> None:
-    from seewhy.report.table import print_results
+    from seewhy.report.terminal import print_results
 
     print_results(metrics, Console())
 
@@ -145,7 +145,8 @@ def show_audit(audit: "Audit", *, json: bool = False) -> None:
     Args:
         json: Print JSON.
     """
-    from seewhy.report.terminal import audit_json, print_audit
+    from seewhy.proof.audit import audit_json
+    from seewhy.report.terminal import print_audit
 
     print(audit_json(audit)) if json else print_audit(audit, Console())
 
@@ -156,7 +157,7 @@ def show_trace(traced: dict[str, Any], *, json: bool = False) -> None:
     Args:
         json: Print JSON.
     """
-    from seewhy.report.trace import print_trace
+    from seewhy.report.terminal import print_trace
 
     print_json(traced) if json else print_trace(traced, Console())
 
@@ -191,7 +192,7 @@ def show_judged(judged: dict[str, Any] | None, run: str, *, json: bool = False) 
     Args:
         json: Print JSON.
     """
-    from seewhy.proof.judge import print_judged
+    from seewhy.report.terminal import print_judged
 
     if judged is None:
         return 0
