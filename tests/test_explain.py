@@ -105,7 +105,7 @@ def test_the_last_round_is_the_greatest_number(run: Path):
         (["RUN", "missing.png"], "missing.png cannot be read"),
         (["RUN", "EMPTY"], "is empty"),
         (["RUN", "PHOTO", "--round", "3"], "has no model of round 3; it has those of round 1, 10"),
-        (["RUN", "PHOTO", "--samples", "0"], "at least 1 sampled answer"),
+        (["RUN", "PHOTO", "--samples", "0"], "samples is 0, but takes a whole number, at least 1"),
     ],
 )
 def test_clear_errors(run: Path, photo: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]):
