@@ -12,7 +12,7 @@ half its width in points:
   seeds         Student's t over the seeds' differences
   hierarchical  seeds resampled, then images, in pairs
   welch         seeds and images, their variances added, degrees of freedom by Welch and Satterthwaite
-  both          seeds by t and images, their reaches added in squares (what is used: proof/compare.py)
+  both          seeds by t and images, their reaches added in squares (what is used: proof/comparison.py)
 
 example:
   python -m bench.coverage --runs 1000
@@ -26,7 +26,7 @@ from itertools import product
 import numpy as np
 from scipy import stats
 
-from seewhy.proof.compare import difference
+from seewhy.proof.comparison import difference
 
 RESAMPLES = 400
 Interval = tuple[float, float]

@@ -36,12 +36,12 @@ from seewhy.fieldguide.guide import ENCODER, with_guide
 from seewhy.method.encoder import Encoder, TextEncoder
 from seewhy.method.sampler import example_random
 from seewhy.method.select import select
-from seewhy.progress import progress
-from seewhy.proof.bootstrap import estimate
-from seewhy.proof.faithfulness import count_selected
-from seewhy.recorded import recorded_config
+from seewhy.proof.figures import count_selected
+from seewhy.proof.statistics import estimate
 from seewhy.records import Description, Selection
-from seewhy.run_folder import read_records
+from seewhy.run.finished import recorded_config
+from seewhy.run.folder import read_records
+from seewhy.run.progress import progress
 
 RULES = get_args(get_type_hints(SelectConfig)["rule"])
 FIGURES = ("precision", "recall")

@@ -15,10 +15,10 @@ from pathlib import Path
 from statistics import median
 
 from bench import measure
-from seewhy import loop
 from seewhy.config import RunConfig
 from seewhy.fieldguide.guide import ENCODER, IMAGES, make_guide
 from seewhy.method.encoder import Encoder
+from seewhy.run import loop
 from seewhy.settings import load_config
 
 CONFIG = Path(__file__).parents[1] / "configs" / "fieldguide.yaml"

@@ -30,25 +30,23 @@ from transformers import (
 
 from bench import measure, models
 from seewhy.config import AugmentConfig, RunConfig, TuneConfig
-from seewhy.cost import memory, shape
+from seewhy.cost import hardware, memory
 from seewhy.cost.estimate import Planner, RunCost
-from seewhy.cost.gpus import GPUS
-from seewhy.cost.shape import Shape
-from seewhy.cost.simulate import Batch, step_peak
-from seewhy.cost.tokens import Assumed
-from seewhy.cost.workload import Workload
+from seewhy.cost.hardware import GPUS, Shape
+from seewhy.cost.memory import Batch, step_peak
+from seewhy.cost.tokens import Assumed, Workload
 from seewhy.domain.questions import Questions
 from seewhy.fieldguide.guide import BASE
 from seewhy.records import Turn
-from seewhy.report.cost_table import print_cost
-from seewhy.run_folder import RunFolder
-from seewhy.vlm import decoding, perplexity, tuning
-from seewhy.vlm.branches import branch_attention
+from seewhy.report.terminal import print_cost
+from seewhy.run.folder import RunFolder
+from seewhy.vlm import loss, sampling, tuning
 from seewhy.vlm.chat import Row, collate, move
+from seewhy.vlm.data import Schedule
 from seewhy.vlm.loss import answer_loss
 from seewhy.vlm.model import VisionLanguageModel
+from seewhy.vlm.prefix import branch_attention
 from seewhy.vlm.sampling import BatchSampler
-from seewhy.vlm.schedule import Schedule
 
 CUB = {"train": 5_994, "test": 5_794}
 CUB_CLASSES = 200
@@ -92,9 +90,9 @@ def counted() -> Iterator[Tokens]:
         patch.object(RunFolder, "records", in_stage(records)),
         patch.object(RunFolder, "folder", in_stage(folder)),
         patch.object(BatchSampler, "_generate", generated),
-        patch.object(decoding, "collate", collated),
+        patch.object(sampling, "collate", collated),
         patch.object(tuning, "collate", collated),
-        patch.object(perplexity, "collate", collated),
+        patch.object(loss, "collate", collated),
     ):
         yield found
 
@@ -154,7 +152,7 @@ def step_bytes(case: Case) -> tuple[float, float]:
     prefix = _prefix(case)
     rows = (case.images, case.pairs) if case.shared else (case.images * case.pairs, 1)
     batch = Batch(rows[0], prefix, rows[1], case.question, case.answer)
-    learner = shape.ready(outline, case.settings)
+    learner = hardware.ready(outline, case.settings)
     lengths: Any = Namespace(patches=case.tokens, prefix=prefix)
     config = RunConfig(tune=case.settings)
     planned = step_peak(outline, learner, batch, case.dtype, layers=parts.layers, checkpointing=case.checkpointing)
@@ -172,7 +170,7 @@ def _allocated(case: Case) -> float:
     """The highest sum of live allocations in a second step, forward and backward, by the profiler's record."""
     vlm = models.llava(case.tokens)
     vlm.model.to(case.dtype)
-    learner = shape.ready(vlm, case.settings).train()
+    learner = hardware.ready(vlm, case.settings).train()
     if case.checkpointing:
         vlm.model.gradient_checkpointing_enable({"use_reentrant": False})
     pairs = models.pairs(vlm, case.pairs, question=case.question, answer=case.answer)

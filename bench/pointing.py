@@ -1,7 +1,7 @@
 """Do the reasons of a run's model point at what they speak of, by gradient and by occlusion?
 
 `seewhy faithfulness` measures the first; here the slow reference stands beside it, on the same reasons: every true one
-in the greedy answers of a split hits when its hottest patch lies in the true box (seewhy/proof/pointing.py).
+in the greedy answers of a split hits when its hottest patch lies in the true box (seewhy/proof/interventions.py).
 Data without true boxes cannot be measured.
 
 example:
@@ -21,12 +21,12 @@ from seewhy.domain.domain import Domain, load_domain
 from seewhy.domain.images import load_image
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import with_guide
-from seewhy.progress import progress
-from seewhy.proof.explanation import StatedConcepts
-from seewhy.proof.gallery import spread
-from seewhy.proof.pointing import Pointed, mention, pointed, pointing
+from seewhy.proof.confusion import spread
+from seewhy.proof.interventions import Pointed, mention, pointed, pointing
+from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Example
-from seewhy.run_models import BASE_KEY, Asked, run_models
+from seewhy.run.finished import BASE_KEY, Asked, run_models
+from seewhy.run.progress import progress
 from seewhy.vlm.attribution import gradient, occlusion, seen_region
 
 Heat = Callable[..., np.ndarray]

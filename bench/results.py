@@ -19,20 +19,20 @@ from typing import Any
 
 import yaml
 
+from bench.claims import OURS, PAPER, Difference, apart, judge_all, mean_bounds
 from bench.measure import limit_threads, machine, note
 from bench.results_page import TEST_USE, page
-from seewhy import loop
 from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
-from seewhy.faithfulness import faithfulness
-from seewhy.general import general
-from seewhy.plan import CONTROLS
-from seewhy.plan import OURS as METHOD
-from seewhy.proof.claims import OURS, PAPER, Difference, apart, judge_all, mean_bounds
-from seewhy.proof.compare import Counts, contrast, mean_estimate, with_seeds
-from seewhy.recorded import recorded_config
-from seewhy.run_folder import read_manifest
-from seewhy.storage import write_atomically
+from seewhy.proof.ability import general
+from seewhy.proof.comparison import Counts, contrast, mean_estimate, with_seeds
+from seewhy.proof.faithfulness import faithfulness
+from seewhy.run import loop
+from seewhy.run.finished import recorded_config
+from seewhy.run.folder import read_manifest
+from seewhy.run.stages import CONTROLS
+from seewhy.run.stages import OURS as METHOD
+from seewhy.run.storage import write_atomically
 
 NOTES = Path(__file__).with_name("results_notes.yaml")
 FIGURES = ("accuracy", "ee", "cs", "fs", "stated_true", "stated_false", "stated_hidden", "stated_wrong")

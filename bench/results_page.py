@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seewhy.proof.claims import OURS, PAPER, Claim, Difference, Judged, Part, part_verdict
+from bench.claims import OURS, PAPER, Claim, Difference, Judged, Part, part_verdict
 
 Key = tuple[str, str, str]
 
@@ -50,8 +50,8 @@ GOALS = (
 _NOTE = """\
 Where nothing else is said, a figure is the mean over seeds, n counts what it rests on in all seeds together, and its
 bounds are 95 % intervals over seeds and images: Student's t over the seeds' figures, and for the images, which the
-seeds share, the bootstrap, or exact intervals where few count (proof/compare.py). Of one seed they hold images alone:
-what another seed would give is not known.
+seeds share, the bootstrap, or exact intervals where few count (proof/comparison.py). Of one seed they hold images
+alone: what another seed would give is not known.
 
 The nine claims of a data set are judged together, by p-values that agree with these intervals, corrected by Holm's
 method. A claim holds where each of its differences is above 0 (where something is kept: above minus two points, the

@@ -23,7 +23,7 @@ from seewhy.fieldguide.world import make_species
 from seewhy.records import Prompt, Sampling
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
-from seewhy.vlm.server import ServerSampler
+from seewhy.vlm.server.sampler import ServerSampler
 
 PROGRAM = Path(sys.executable).with_name("transformers")
 COMMAND = f"'{PROGRAM}' serve {{model}} --port {{port}} --dtype {{dtype}} --device {{device}}"

@@ -21,11 +21,11 @@ from bench import measure, models
 from seewhy.config import AugmentConfig
 from seewhy.records import Turn
 from seewhy.vlm.adapter import add_adapter
-from seewhy.vlm.branches import branch_attention
 from seewhy.vlm.chat import Row, collate, move
+from seewhy.vlm.data import Schedule
 from seewhy.vlm.loss import answer_loss
 from seewhy.vlm.model import VisionLanguageModel
-from seewhy.vlm.schedule import Schedule
+from seewhy.vlm.prefix import branch_attention
 
 SHARED, SEPARATE, TRL = "shared", "separate", "trl"
 RANK = {"small": 8, "7b": 128}

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from fixtures_data import image_folder
-from seewhy import loop
 from seewhy.config import (
     AugmentConfig,
     DataConfig,
@@ -16,6 +15,7 @@ from seewhy.config import (
     SynthesiseConfig,
     TuneConfig,
 )
+from seewhy.run import loop
 
 
 def small_run(root: Path) -> Path:

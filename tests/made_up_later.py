@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seewhy.proof.tally import shares
+from seewhy.proof.comparison import shares
 
 Hits = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 

@@ -1,4 +1,4 @@
-"""Small run folders for the tests of run_folder.py and storage.py."""
+"""Small run folders for the tests of run/folder.py and run/storage.py."""
 
 import hashlib
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seewhy.run_folder import RunFolder, Stage
+from seewhy.run.folder import RunFolder, Stage
 
 
 @dataclass(frozen=True)

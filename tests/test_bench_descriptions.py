@@ -13,9 +13,9 @@ from fixtures_data import CONCEPTS, image_folder
 from seewhy.config import DataConfig, RunConfig, SelectConfig
 from seewhy.domain.domain import load_domain
 from seewhy.errors import SeeWhyError
-from seewhy.proof.evaluate import measure_selection
+from seewhy.proof.figures import measure_selection
 from seewhy.records import Description, Selection
-from seewhy.run_folder import RunFolder, Stage
+from seewhy.run.folder import RunFolder, Stage
 
 ROOT = Path(__file__).parents[1]
 VISIBLE = {label: concepts[:2] for label, concepts in CONCEPTS.items()}

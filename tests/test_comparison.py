@@ -6,7 +6,6 @@ import pytest
 from rich.console import Console
 
 from fixtures_data import image_folder, tiny_encoder
-from seewhy.comparison import compare
 from seewhy.config import (
     DataConfig,
     DescribeConfig,
@@ -20,6 +19,7 @@ from seewhy.config import (
 )
 from seewhy.errors import SeeWhyError
 from seewhy.report.table import print_comparison
+from seewhy.run.comparison import compare
 from tiny import tiny_llava
 
 
@@ -69,7 +69,7 @@ def test_controls_that_are_named_are_the_ones_compared(config: RunConfig, monkey
         trained.append(of_seed.controls)
         raise SeeWhyError("stopped")
 
-    monkeypatch.setattr("seewhy.loop.run", run)
+    monkeypatch.setattr("seewhy.run.loop.run", run)
     for given in (("nl", "lge"), ()):
         with pytest.raises(SeeWhyError, match="stopped"):
             compare(replace(config, controls=given), [0])

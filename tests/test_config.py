@@ -160,7 +160,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
         evaluate=lambda run, split, **_: called("evaluate", run, split),
     )
     page = SimpleNamespace(write_page=lambda run, **_: called("report", run) and Path(run) / "report.html")
-    monkeypatch.setitem(sys.modules, "seewhy.loop", loop)
+    monkeypatch.setitem(sys.modules, "seewhy.run.loop", loop)
     monkeypatch.setattr(seewhy, "loop", loop, raising=False)
     monkeypatch.setitem(sys.modules, "seewhy.report.page", page)
     return made
@@ -228,7 +228,7 @@ def test_an_interrupted_run_says_that_it_resumes(
     def interrupted(config: RunConfig, *, discard_stale: bool) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["seewhy.loop"], "run", interrupted)
+    monkeypatch.setattr(sys.modules["seewhy.run.loop"], "run", interrupted)
     assert main(["run", str(written(tmp_path, "seed: 7"))]) == 130
     assert "goes on where it stopped" in capsys.readouterr().err
 
@@ -236,7 +236,7 @@ def test_an_interrupted_run_says_that_it_resumes(
 def test_an_error_of_ours_keeps_its_traceback(
     tmp_path: Path, calls: list[tuple], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules["seewhy.loop"], "run", lambda config, *, discard_stale: 1 / 0)
+    monkeypatch.setattr(sys.modules["seewhy.run.loop"], "run", lambda config, *, discard_stale: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["demo"])
 

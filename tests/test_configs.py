@@ -8,7 +8,7 @@ import pytest
 from published_sets import PUBLISHED, write_concepts
 from seewhy.cli import main
 from seewhy.domain import load_domain
-from seewhy.plan import Plan
+from seewhy.run.stages import Plan
 from seewhy.settings import load_config, preset_config
 
 CONFIGS = Path(__file__).parents[1] / "configs"

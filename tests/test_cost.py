@@ -15,7 +15,6 @@ from PIL import Image
 
 from families import FAMILIES, no_torchvision
 from fixtures_data import image_folder, tiny_encoder
-from seewhy import loop
 from seewhy.cli import main
 from seewhy.config import (
     AugmentConfig,
@@ -29,19 +28,17 @@ from seewhy.config import (
     SynthesiseConfig,
     TuneConfig,
 )
-from seewhy.cost import time
+from seewhy.cost import estimate
 from seewhy.cost.estimate import Planner, outline, plan_run, smallest_gpu
-from seewhy.cost.gpus import GPUS, USABLE, Utilisation, find_gpu, gpu_of_device
-from seewhy.cost.lengths import Lengths, selected_share
-from seewhy.cost.shape import Shape, Trained, ready
-from seewhy.cost.simulate import Batch, shallow, step_peak
-from seewhy.cost.tokens import Assumed, StageTokens, Together
-from seewhy.cost.workload import Workload, size_of, spread
+from seewhy.cost.hardware import GPUS, USABLE, Shape, Trained, Utilisation, find_gpu, gpu_of_device, ready
+from seewhy.cost.memory import Batch, shallow, step_peak
+from seewhy.cost.tokens import Assumed, Lengths, StageTokens, Together, Workload, selected_share, size_of, spread
 from seewhy.errors import SeeWhyError
 from seewhy.records import Turn
-from seewhy.report.cost_table import nested
+from seewhy.report.terminal import nested
+from seewhy.run import loop
+from seewhy.vlm.data import Schedule
 from seewhy.vlm.model import VisionLanguageModel
-from seewhy.vlm.schedule import Schedule
 from tiny import tiny_llava
 
 ROOT = Path(__file__).parents[1]
@@ -155,7 +152,7 @@ SHAPE = Shape(
 
 def test_operations():
     """By hand, from the formulas of time.py."""
-    read, written = time.sampling_flops(SHAPE, stage(question=0.0, prefix=1e-9, answer=1.0, answers=20), 4)
+    read, written = estimate.sampling_flops(SHAPE, stage(question=0.0, prefix=1e-9, answer=1.0, answers=20), 4)
     assert written == pytest.approx(20 * (2 * 1100 + 4 * 16 * 0.5), rel=1e-3)  # a token attends to half of itself
     assert read == pytest.approx(2 * 100 * 20 + 10 * 2 * 50 * 4, rel=1e-3)
     tuned = stage(kind="tune", answers=20, prefix=1e-9, question=0.0, answer=1.0)
@@ -163,7 +160,7 @@ def test_operations():
 
     def flops(**settings: Any) -> float:
         config = RunConfig(tune=replace(TuneConfig(), **settings))
-        return time.tuning_flops(SHAPE, trained, tuned, 0.0, config) - 4 * 16 * time.attended(tuned) * again
+        return estimate.tuning_flops(SHAPE, trained, tuned, 0.0, config) - 4 * 16 * estimate.attended(tuned) * again
 
     again = 3
     assert flops() == pytest.approx(20 * (4 * 1000 + 6 * 20 + 4 * 100), rel=1e-3)
@@ -176,8 +173,8 @@ def test_operations():
 
 def test_writing_takes_the_longest_of_its_three_reasons():
     config = RunConfig(model=ModelConfig(batch_size=20))
-    reading = time.sampling_seconds(SHAPE, stage(), 0, config, H100, Utilisation(layer_seconds=0.0))
-    launching = time.sampling_seconds(SHAPE, stage(), 0, config, H100, Utilisation(layer_seconds=1.0))
+    reading = estimate.sampling_seconds(SHAPE, stage(), 0, config, H100, Utilisation(layer_seconds=0.0))
+    launching = estimate.sampling_seconds(SHAPE, stage(), 0, config, H100, Utilisation(layer_seconds=1.0))
     assert launching == pytest.approx(math.ceil(60 / 20) * 8 * 2 * 1.0, rel=1e-3)
     assert reading < 1e-3
 

@@ -17,10 +17,8 @@ import pytest
 
 from llm_server import Act, Body, LlmServer, fails, free_port, says, serving
 from seewhy.endpoint import Endpoint, Missing, Prices, Reply, Request, Service, Usage, object_of, system, user
-from seewhy.endpoint.client import GIVE_UP, GIVE_UP_AT_START, MALFORMED_ATTEMPTS, is_near
-from seewhy.endpoint.pace import pause_asked
-from seewhy.endpoint.structured import mismatch, read_object
-from seewhy.endpoint.tokens import about_tokens
+from seewhy.endpoint.client import GIVE_UP, GIVE_UP_AT_START, MALFORMED_ATTEMPTS, is_near, pause_asked
+from seewhy.endpoint.replies import about_tokens, mismatch, read_object
 from seewhy.errors import SeeWhyError
 
 SHAPE = object_of(word={"type": "string"})

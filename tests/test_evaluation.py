@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from fixtures_data import CONCEPTS, image_folder, tiny_encoder
-from seewhy import loop
 from seewhy.config import DataConfig, DescribeConfig, EvaluateConfig, ModelConfig, RunConfig, SelectConfig
-from seewhy.plan import Plan
 from seewhy.records import Description, Likelihood, Prediction, Selection
-from seewhy.run_folder import read_records
+from seewhy.run import loop
+from seewhy.run.folder import read_records
+from seewhy.run.stages import Plan
 from seewhy.vlm.model import VisionLanguageModel
 from tiny import tiny_llava
 

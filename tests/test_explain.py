@@ -9,14 +9,15 @@ import pytest
 from PIL import Image
 
 from fixtures_data import image_folder
-from seewhy import explainer
+from seewhy import explain
 from seewhy.cli import main
 from seewhy.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig
 from seewhy.domain.concepts import ConceptBank
-from seewhy.domain.vocabulary import FILE, Vocabulary
+from seewhy.domain.domain import VOCABULARY_FILE, Vocabulary
 from seewhy.errors import SeeWhyError
-from seewhy.report.overlay import overlay
-from seewhy.run_folder import RunFolder
+from seewhy.report.pictures import overlay
+from seewhy.run import finished
+from seewhy.run.folder import RunFolder
 from seewhy.vlm.sampling import BatchSampler
 from tiny import tiny_llava
 
@@ -61,7 +62,7 @@ def talkative(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("talkative")
 def test_label_confidence_reasons_and_pictures(run: Path, photo: Path, tmp_path: Path):
-    (said,) = explainer.explain(str(run), [str(photo)], samples=4, output=str(tmp_path / "out"))
+    (said,) = explain.explain(str(run), [str(photo)], samples=4, output=str(tmp_path / "out"))
     assert (said.label, said.confidence, said.answer) == ("Fish Crow", 0.75, GREEDY)
     assert said.sampled == {"Fish Crow": 3, "Crow": 1}
     assert [(r.concept, r.support) for r in said.reasons] == [("black wings", 0.75), ("yellow bill", 0.75)]
@@ -86,15 +87,15 @@ def test_json_and_text(run: Path, photo: Path, tmp_path: Path, capsys: pytest.Ca
 
 
 def test_a_model_that_names_nothing(run: Path, photo: Path):
-    (said,) = explainer.explain(str(run), [str(photo)], samples=2)
+    (said,) = explain.explain(str(run), [str(photo)], samples=2)
     assert (said.label, said.confidence, said.reasons) == (None, 0.0, ())
     assert said.sampled == {"": 2}
 
 
 def test_the_last_round_is_the_greatest_number(run: Path):
-    assert explainer.run_model(str(run))[1].endswith("round-10/model/model")
-    assert explainer.run_model(str(run), round=1)[1].endswith("round-1/model/model")
-    assert Path(explainer.run_model(str(run), base=True)[1]).name == "model"
+    assert finished.run_model(str(run))[1].endswith("round-10/model/model")
+    assert finished.run_model(str(run), round=1)[1].endswith("round-1/model/model")
+    assert Path(finished.run_model(str(run), base=True)[1]).name == "model"
 
 
 @pytest.mark.parametrize(
@@ -122,15 +123,15 @@ def test_a_run_is_read_with_its_own_words(run: Path, photo: Path, request: pytes
         ("Corvus", "Pica"),
         ConceptBank({"Corvus": ("black wings",), "Pica": ("long tail",)}, {"Corvus": ("fish crow",)}),
     )
-    (run / FILE).write_text(json.dumps(words.record()))
-    request.addfinalizer((run / FILE).unlink)
-    [told] = explainer.explain(str(run), [str(photo)], round=1, samples=4)
+    (run / VOCABULARY_FILE).write_text(json.dumps(words.record()))
+    request.addfinalizer((run / VOCABULARY_FILE).unlink)
+    [told] = explain.explain(str(run), [str(photo)], round=1, samples=4)
     assert (told.label, told.confidence) == ("Corvus", 0.75)
     assert [reason.concept for reason in told.reasons] == ["black wings"]
 
-    (run / FILE).write_text("{")
+    (run / VOCABULARY_FILE).write_text("{")
     with pytest.raises(SeeWhyError, match=r"vocabulary.json cannot be read"):
-        explainer.explain(str(run), [str(photo)], round=1, samples=4)
+        explain.explain(str(run), [str(photo)], round=1, samples=4)
 
 
 def test_a_run_without_models(photo: Path, tmp_path: Path):
@@ -138,7 +139,7 @@ def test_a_run_without_models(photo: Path, tmp_path: Path):
     with folder.lock():
         folder.check([], config=asdict(RunConfig()))
     with pytest.raises(SeeWhyError, match="has no tuned model yet"):
-        explainer.explain(str(tmp_path / "run"), [str(photo)])
+        explain.explain(str(tmp_path / "run"), [str(photo)])
 
 
 def test_the_overlay_keeps_colour_where_the_heat_is():

@@ -13,17 +13,17 @@ from jsonargparse import Namespace
 from rich.console import Console
 
 from fixtures_data import image_folder
-from seewhy import run_models
 from seewhy.cli import proof as verbs
 from seewhy.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig
 from seewhy.errors import SeeWhyError
-from seewhy.faithfulness import faithfulness
 from seewhy.fieldguide.guide import make_guide
 from seewhy.fieldguide.language import listed
 from seewhy.fieldguide.redraw import attribute_of, redraw
 from seewhy.fieldguide.world import make_species
-from seewhy.general import benchmarks, general
-from seewhy.run_folder import RunFolder
+from seewhy.proof.ability import benchmarks, general
+from seewhy.proof.faithfulness import faithfulness
+from seewhy.run import finished
+from seewhy.run.folder import RunFolder
 from seewhy.vlm.sampling import BatchSampler
 from tiny import tiny_llava
 
@@ -135,7 +135,7 @@ def test_both_arms_are_tested_once_and_by_their_weights(guide_run: Path, monkeyp
     def loaded(*_args) -> None:
         raise AssertionError("tested before")
 
-    monkeypatch.setattr(run_models, "load_model", loaded)
+    monkeypatch.setattr(finished, "load_model", loaded)
     assert faithfulness(str(guide_run), images=3, reasons=1) == written
     with pytest.raises(AssertionError):
         faithfulness(str(guide_run), images=4, reasons=1)
@@ -286,25 +286,25 @@ def test_a_benchmark_table_has_every_score() -> None:
 def test_results_files_of_other_settings_are_not_taken(tmp_path: Path) -> None:
     file = tmp_path / "general.json"
     file.write_text(json.dumps({"split": "val", "models": {"base": {}}}))
-    assert run_models.measured_before(file, {"split": "val"}) == {"base": {}}
-    assert run_models.measured_before(file, {"split": "test"}) == {}
+    assert finished.measured_before(file, {"split": "val"}) == {"base": {}}
+    assert finished.measured_before(file, {"split": "test"}) == {}
     for damaged in ("{", "[]", '{"models": []}', '{"models": {"base": 1}}'):
         file.write_text(damaged)
-        assert run_models.measured_before(file, {}) == {}
+        assert finished.measured_before(file, {}) == {}
 
 
 def test_a_runs_models_are_those_of_the_round(guide_run: Path) -> None:
-    _, models = run_models.run_models(str(guide_run), arms_wanted=["base", "rounds", "nl", "lge"])
+    _, models = finished.run_models(str(guide_run), arms_wanted=["base", "rounds", "nl", "lge"])
     assert {key: model.name for key, model in models.items()} == {
         "base": "base", "rounds": "round-2", "lge": "lge/round-2",
     }  # fmt: skip
-    _, first = run_models.run_models(str(guide_run), round=1)
+    _, first = finished.run_models(str(guide_run), round=1)
     assert {key: model.name for key, model in first.items()} == {"rounds": "round-1"}
-    assert list(run_models.round_models(str(guide_run))) == ["round-1", "round-2"]
+    assert list(finished.round_models(str(guide_run))) == ["round-1", "round-2"]
     assert models["rounds"].digest != models["lge"].digest
 
 
 def test_a_control_is_not_a_round_ahead_of_the_best(guide_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("seewhy.proof.gate.read", lambda run: {"best": 1})
-    _, models = run_models.run_models(str(guide_run))
+    _, models = finished.run_models(str(guide_run))
     assert {key: model.name for key, model in models.items()} == {"rounds": "round-1"}  # L+GE has no first round here

@@ -6,9 +6,8 @@ from typing import Any, get_args
 
 import pytest
 
-from seewhy.config import RunConfig, TuneConfig
-from seewhy.fingerprints import THROUGHPUT, decisive
-from seewhy.plan import Plan
+from seewhy.config import THROUGHPUT, RunConfig, TuneConfig, decisive
+from seewhy.run.stages import Plan
 from seewhy.settings import Setting, known_settings
 
 NAMED_ELSEWHERE = {"output", "preset", "seed", "shard_size", "tune.replay"} | {

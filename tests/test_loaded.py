@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from seewhy.config import ModelConfig, TuneConfig
-from seewhy.loaded import Loaded, load_model
 from seewhy.records import Prompt, Sampling, Turn
+from seewhy.run.models import Loaded, load_model
 from seewhy.vlm import sampling as sampling_module
-from seewhy.vlm.decoding import PlainDecoder, SharedDecoder
+from seewhy.vlm.sampling import PlainDecoder, SharedDecoder
 from seewhy.vlm.tuning import tune
 from tiny import tiny_llava
 

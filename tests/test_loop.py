@@ -13,7 +13,6 @@ import pytest
 import yaml
 
 from fixtures_data import CONCEPTS, image_folder, tiny_encoder
-from seewhy import loop
 from seewhy.config import (
     DataConfig,
     DescribeConfig,
@@ -26,15 +25,16 @@ from seewhy.config import (
     TuneConfig,
 )
 from seewhy.errors import SeeWhyError
-from seewhy.explainer import run_model
-from seewhy.plan import Plan
 from seewhy.proof.gate import Gate, Judgement
 from seewhy.records import Answer, Candidate, Description, Selection
-from seewhy.run_folder import RunFolder, read_records
+from seewhy.run import loop
+from seewhy.run.finished import run_model
+from seewhy.run.folder import RunFolder, read_records
+from seewhy.run.stages import Plan
 from tiny import tiny_llava
 
 PROCESSES = get_context("forkserver")
-PROCESSES.set_forkserver_preload(["seewhy.loop", "torch"])
+PROCESSES.set_forkserver_preload(["seewhy.run.loop", "torch"])
 
 STAGES = (
     "describe",
@@ -248,7 +248,7 @@ def test_a_run_stops_after_a_round_that_is_worse(
     root = image_folder(tmp_path, train=1, test=1, val=1)
     data = replace(config.data, source=str(root / "images"), concepts=str(root / "concepts.yaml"))
     gated = replace(config, output=str(root / "run"), data=data, rounds=3, controls=())
-    monkeypatch.setattr("seewhy.evaluation.judge_rounds", gate_after(2, best=1))
+    monkeypatch.setattr("seewhy.run.evaluation.judge_rounds", gate_after(2, best=1))
     metrics = loop.run(gated)
     assert [r["round"] for r in metrics["rounds"]] == [1, 2]
     assert "Round 2 is worse than round 1 on the validation images, in accuracy" in capsys.readouterr().err

@@ -9,13 +9,12 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from fixtures_data import image_folder, tiny_encoder
-from seewhy import loop
 from seewhy.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig
 from seewhy.errors import SeeWhyError
-from seewhy.plan import Plan
-from seewhy.presets import PAPER, PRESETS
-from seewhy.run_folder import read_manifest
-from seewhy.settings import known_settings, load_config, preset_config, restore_config
+from seewhy.run import loop
+from seewhy.run.folder import read_manifest
+from seewhy.run.stages import Plan
+from seewhy.settings import PAPER, PRESETS, known_settings, load_config, preset_config, restore_config
 from tiny import tiny_llava
 
 METHOD = Path(__file__).parents[1] / "docs" / "method.md"

@@ -11,20 +11,13 @@ import pytest
 from PIL import Image
 
 from fixtures_data import image_folder, tiny_encoder
-from seewhy import explainer, loop
+from seewhy import explain
 from seewhy.cli import main
-from seewhy.config import (
-    DataConfig,
-    DescribeConfig,
-    EngineConfig,
-    EvaluateConfig,
-    ModelConfig,
-    RunConfig,
-    SelectConfig,
-)
+from seewhy.config import DataConfig, DescribeConfig, EngineConfig, EvaluateConfig, ModelConfig, RunConfig, SelectConfig
 from seewhy.errors import SeeWhyError
-from seewhy.recorded import recorded_config
-from seewhy.run_folder import RunFolder
+from seewhy.run import loop
+from seewhy.run.finished import recorded_config
+from seewhy.run.folder import RunFolder
 from tiny import tiny_llava
 
 EVIL = """
@@ -79,7 +72,7 @@ def photo(tmp_path: Path) -> str:
 
 def test_explain_runs_no_code_of_a_received_run(received: Path, photo: str, sentinel: Path, capsys: Any):
     for base in (False, True):
-        explainer.explain(str(received), [photo], samples=1, base=base)
+        explain.explain(str(received), [photo], samples=1, base=base)
     assert not sentinel.exists()
     assert "add --trust_remote_code true" in " ".join(capsys.readouterr().err.split())
 
@@ -113,7 +106,7 @@ def test_no_image_goes_to_a_server_that_a_run_folder_names(received: Path, monke
     manifest = json.loads((received / "manifest.json").read_text())
     manifest["config"]["model"]["engine"]["base_url"] = "http://stranger.example/v1"
     (received / "manifest.json").write_text(json.dumps(manifest))
-    monkeypatch.setattr("seewhy.vlm.server.ChatClient", lambda *_, **__: pytest.fail("a server was asked"))
+    monkeypatch.setattr("seewhy.vlm.server.sampler.ChatClient", lambda *_, **__: pytest.fail("a server was asked"))
     loop.evaluate(str(received), "test")
     engine = EngineConfig(kind="server", base_url="http://localhost:1/v1")
     assert recorded_config(received, engine=engine).model.engine == engine
@@ -134,4 +127,4 @@ def test_one_module_alone_restores_the_settings_of_a_manifest():
     source = Path(loop.__file__).parent
     files = [*source.rglob("*.py"), *(source.parents[1] / "bench").glob("*.py")]
     using = {p.name for p in files if "restore_config" in p.read_text(encoding="utf-8")}
-    assert using == {"settings.py", "recorded.py"}
+    assert using == {"settings.py", "run/finished.py"}

@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from fixtures_data import image_folder, tiny_encoder
-from seewhy import loop, steps
 from seewhy.config import (
     DataConfig,
     DescribeConfig,
@@ -22,6 +21,7 @@ from seewhy.config import (
 )
 from seewhy.errors import SeeWhyError
 from seewhy.records import Turn
+from seewhy.run import loop, steps
 from tiny import tiny_llava
 
 

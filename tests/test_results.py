@@ -11,7 +11,7 @@ import pytest
 
 from seewhy.config import EvaluateConfig, RunConfig
 from seewhy.errors import SeeWhyError
-from seewhy.run_folder import RunFolder
+from seewhy.run.folder import RunFolder
 
 ROOT = Path(__file__).parents[1]
 IMAGES = 40

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from run_folders import tree
-from seewhy import storage
+from seewhy.run import storage
 
 SOURCE = Path(storage.__file__).parents[1]
 
@@ -19,7 +19,7 @@ PIPELINE = textwrap.dedent('''
     import hashlib, json, os, random, signal, sys
     from pathlib import Path
     from seewhy.records import Description
-    from seewhy.run_folder import RunFolder, Stage
+    from seewhy.run.folder import RunFolder, Stage
 
     def run(path, before=lambda event: None):
         folder = RunFolder(path, seed=3, shard_size=4)

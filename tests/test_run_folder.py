@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from run_folders import ITEMS, STAGE, Item, Row, never, opened, row, rows, tree
-from seewhy import progress as progress_module
-from seewhy import storage
 from seewhy.errors import SeeWhyError
 from seewhy.records import Candidate, Description
-from seewhy.run_folder import RunFolder, Stage, read_manifest, read_records
+from seewhy.run import progress as progress_module
+from seewhy.run import storage
+from seewhy.run.folder import RunFolder, Stage, read_manifest, read_records
 
 
 def test_records_come_back_in_order_and_are_not_made_again(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_stage_that_check_has_not_seen_is_a_bug(tmp_path: Path) -> None:
 
 HOLDER = """
 import sys
-from seewhy.run_folder import RunFolder
+from seewhy.run.folder import RunFolder
 with RunFolder(sys.argv[1], seed=0, shard_size=1).lock():
     print("held", flush=True)
     sys.stdin.read()

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from run_folders import ITEMS, Row, chain, fill, never, opened, rows, tree
-from seewhy import storage
 from seewhy.errors import SeeWhyError
-from seewhy.run_folder import RunFolder, Stage, read_manifest, read_records
+from seewhy.run import storage
+from seewhy.run.folder import RunFolder, Stage, read_manifest, read_records
 
 
 def test_a_fingerprint_follows_from_name_settings_and_inputs() -> None:
@@ -220,6 +220,6 @@ def test_other_versions_are_pointed_out(
 ) -> None:
     fill(tmp_path, chain(), "one epoch")
     capsys.readouterr()
-    monkeypatch.setattr("seewhy.run_folder.package_versions", lambda: {"torch": "99.0"})
+    monkeypatch.setattr("seewhy.run.folder.package_versions", lambda: {"torch": "99.0"})
     opened(tmp_path, *chain())
     assert "goes on with {'torch': '99.0'}" in capsys.readouterr().err

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from run_folders import ITEMS, STAGE, Row, opened, rows, tree
-from seewhy import storage
 from seewhy.errors import SeeWhyError
 from seewhy.records import Description
+from seewhy.run import storage
 
 
 def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

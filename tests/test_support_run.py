@@ -9,13 +9,13 @@ from typing import Literal
 import pytest
 import yaml
 
-from seewhy import loop
 from seewhy.config import DataConfig, DescribeConfig, EvaluateConfig, ModelConfig, RunConfig, SelectConfig
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import make_guide
 from seewhy.proof.support import read
 from seewhy.records import Description
-from seewhy.run_folder import read_records
+from seewhy.run import loop
+from seewhy.run.folder import read_records
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
 

@@ -12,7 +12,7 @@ from transformers import TrainerCallback
 
 from seewhy.config import TuneConfig
 from seewhy.records import Turn
-from seewhy.vlm import learner, tuning
+from seewhy.vlm import adapter, tuning
 from seewhy.vlm.model import VisionLanguageModel
 
 CONFIG = TuneConfig(
@@ -64,7 +64,7 @@ def tune_once(base: Path, out: Path, step: int, place: str, change: Mapping[str,
 
         trainer_class._save_rng_state = die_instead
     elif place in ("adapter", "model"):
-        replace_whole = learner.replace
+        replace_whole = adapter.replace
 
         def save_half(folder, save):
             replace_whole(folder, save)
@@ -73,6 +73,6 @@ def tune_once(base: Path, out: Path, step: int, place: str, change: Mapping[str,
                 (folder / "stray").write_text("half")
                 die()
 
-        learner.replace = save_half
+        adapter.replace = save_half
     vlm = VisionLanguageModel.load(base, device="cpu")
     tuning.tune(vlm, turns(base), replace(CONFIG, **change), out, seed=3)

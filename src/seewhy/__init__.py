@@ -22,18 +22,18 @@ from seewhy.errors import SeeWhyError
 if TYPE_CHECKING:
     from seewhy.domain.domain import Domain, load_domain
     from seewhy.domain.labels import LabelMatcher
-    from seewhy.loop import evaluate, run
-    from seewhy.proof.explanation import StatedConcepts
+    from seewhy.proof.stated import StatedConcepts
     from seewhy.report.page import write_page
+    from seewhy.run.loop import evaluate, run
     from seewhy.settings import load_config, preset_config
 
 _PLACES = {
     "Domain": "seewhy.domain.domain",
     "load_domain": "seewhy.domain.domain",
     "LabelMatcher": "seewhy.domain.labels",
-    "StatedConcepts": "seewhy.proof.explanation",
-    "run": "seewhy.loop",
-    "evaluate": "seewhy.loop",
+    "StatedConcepts": "seewhy.proof.stated",
+    "run": "seewhy.run.loop",
+    "evaluate": "seewhy.run.loop",
     "write_page": "seewhy.report.page",
     "load_config": "seewhy.settings",
     "preset_config": "seewhy.settings",

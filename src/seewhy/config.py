@@ -1,11 +1,17 @@
 """Every setting of a run, described once by the string under it.
 
-Defaults are ours, chosen on the field guide's val images where they leave the paper; `presets.py` has the paper's. Read
-from YAML with dotted overrides by `settings.py`; components receive plain arguments, never the whole configuration.
+Defaults are ours, chosen on the field guide's val images where they leave the paper; `settings.py` has the paper's and
+reads YAML with dotted overrides. Components receive plain arguments, never the whole configuration.
+
+Which settings decide a run's outputs: what stages and checkpoints are held against, when a run is started again.
+
+    Stage("round-1/model", {"tune": decisive("tune", config.tune)}, (answers, base))
+
+A setting that is not in `THROUGHPUT` counts. One that is may be changed in the midst of a run: what is finished stays.
 """
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 
 @dataclass(frozen=True)
@@ -262,7 +268,7 @@ class RunConfig:
     """The run folder. Started again with the same settings, a run goes on where it stopped."""
     preset: Literal["ours", "paper"] = "ours"
     """What settings are that are given neither in the file nor on the command line: 'ours', the defaults shown here, or
-    'paper', those of Shi et al. and their research code (`seewhy/presets.py`, docs/paper_map.md)."""
+    'paper', those of Shi et al. and their research code (`seewhy/settings.py`, docs/paper_map.md)."""
     rounds: int = 4
     """Rounds of tuning; all but the first learn from the model's own filtered answers."""
     start_from: Literal["previous", "base"] = "previous"
@@ -290,3 +296,47 @@ class RunConfig:
     tune: TuneConfig = field(default_factory=TuneConfig)
     sample: SampleConfig = field(default_factory=SampleConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+THROUGHPUT = frozenset(
+    {
+        "model.device",
+        "model.trust_remote_code",
+        "model.batch_size",
+        "model.share_image",
+        "model.engine.kind",
+        "model.engine.command",
+        "model.engine.base_url",
+        "model.engine.served_name",
+        "model.engine.port",
+        "model.engine.concurrency",
+        "model.engine.timeout",
+        "model.engine.start_timeout",
+        "model.engine.retries",
+        "model.engine.image",
+        "tune.micro_batch_size",
+        "tune.gradient_checkpointing",
+        "tune.checkpoint_steps",
+        "tune.trackers",
+    }
+)
+"""Settings that say where, how fast and in how much memory something is computed, and what may be run for it. A server
+must answer as the model in this process does before anything is sampled from it (vlm/parity.py)."""
+
+
+def decisive(group: str, settings: "DataclassInstance") -> dict[str, Any]:
+    """Return the settings of a group, such as "tune", that change an output, nested as they are in the configuration;
+    a group within it of which nothing is left is left out. A whole number given for a float is that float."""
+    types, kept = get_type_hints(type(settings)), dict[str, Any]()
+    for setting in fields(settings):
+        name = f"{group}.{setting.name}"
+        value: Any = getattr(settings, setting.name)
+        if is_dataclass(types[setting.name]):
+            if nested := decisive(name, value):
+                kept[setting.name] = nested
+        elif name not in THROUGHPUT:
+            kept[setting.name] = float(value) if types[setting.name] is float else value
+    return kept

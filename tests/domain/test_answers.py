@@ -9,8 +9,8 @@ import pytest
 import more_answers as more
 from answers import ALIASES, ANSWERS, HARD, LABELS, PHRASES, SENTENCES
 from seewhy.domain.labels import LabelMatcher
-from seewhy.domain.sentence_check import sentence_problems
-from seewhy.proof.explanation import StatedConcepts
+from seewhy.domain.notes import sentence_problems
+from seewhy.proof.stated import StatedConcepts
 
 SHARED = next((p / "shared/data/answers" for p in Path(__file__).parents if (p / "shared/data/answers").is_dir()), None)
 needs_shared = pytest.mark.skipif(SHARED is None, reason="no folder shared/data/answers beside or above the repository")

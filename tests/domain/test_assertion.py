@@ -6,7 +6,7 @@ import time
 import pytest
 
 from seewhy.domain.assertion import Reading, Status
-from seewhy.domain.words import tokenise
+from seewhy.domain.text import tokenise
 
 D, X, H, U, A = Status.DENIED, Status.OTHER, Status.HYPOTHETICAL, Status.UNCERTAIN, Status.ASSERTED
 CASES: list[tuple[str, list[Status]]] = [

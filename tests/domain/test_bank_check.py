@@ -13,7 +13,7 @@ from seewhy.config import DataConfig, RunConfig
 from seewhy.domain import phrases
 from seewhy.domain.bank_check import NEAR, alike, check_bank, contradict, unused
 from seewhy.records import Description, Selection
-from seewhy.run_folder import RunFolder, Stage
+from seewhy.run.folder import RunFolder, Stage
 
 GOOD = {"Crow": ["black wings", "orange legs", "long tail"], "Owl": ["large round eyes", "brown back", "barred breast"]}
 

@@ -15,9 +15,8 @@ from PIL import Image
 from published_sets import PUBLISHED, draw
 from seewhy.cli import main
 from seewhy.config import DataConfig
-from seewhy.domain.check import DataCheck, Finding, check_data
+from seewhy.domain.check import DataCheck, Finding, check_data, close_pairs, near_duplicates, signature
 from seewhy.domain.domain import load_domain
-from seewhy.domain.duplicates import close_pairs, near_duplicates, signature
 
 
 def photo(seed: int, side: int = 96) -> Image.Image:

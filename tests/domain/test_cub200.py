@@ -8,8 +8,7 @@ import pytest
 from published_sets import ATTRIBUTES, make_cub200, write, write_concepts
 from seewhy.config import DataConfig
 from seewhy.domain import Domain, load_domain
-from seewhy.domain.loaders.cub200 import species
-from seewhy.domain.loaders.cub200_attributes import attribute_box, parts_of, phrase
+from seewhy.domain.loaders.cub200 import attribute_box, parts_of, phrase, species
 from seewhy.errors import SeeWhyError
 
 ALBATROSS = "images/001.Black_footed_Albatross/Black_footed_Albatross_0000_1"

@@ -16,8 +16,8 @@ from seewhy.config import DataConfig
 from seewhy.domain import domain as domain_module
 from seewhy.domain import load_domain
 from seewhy.domain.check import check_data
+from seewhy.domain.domain import VOCABULARY_FILE, Vocabulary
 from seewhy.domain.loaders.folder import label_of
-from seewhy.domain.vocabulary import FILE, Vocabulary
 from seewhy.errors import SeeWhyError
 
 CLASSES = ("Crow", "Fish_Crow", "Raven")
@@ -156,7 +156,7 @@ def test_the_words_of_a_run_are_written_and_read(data: DataConfig, tmp_path: Pat
     assert (
         Vocabulary.of_run(tmp_path, data).record() == words.record()
     )  # a run that has not written them: from its data
-    (tmp_path / FILE).write_text(json.dumps(words.record()))
+    (tmp_path / VOCABULARY_FILE).write_text(json.dumps(words.record()))
     shutil.rmtree(birds.root)
     again = Vocabulary.of_run(tmp_path, data)
     assert again.record() == words.record()

@@ -4,7 +4,7 @@ import time
 import pytest
 
 from seewhy.domain.labels import LabelMatcher, lenient_match
-from seewhy.domain.words import name_key
+from seewhy.domain.text import name_key
 from seewhy.errors import SeeWhyError
 
 BIRDS = ["Crow", "Fish Crow", "Raven", "Black-footed Albatross", "Anna Hummingbird", "Forsters Tern", "Tufted Titmouse"]

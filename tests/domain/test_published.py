@@ -13,12 +13,16 @@ from published_sets import PUBLISHED, draw, write, write_concepts
 from seewhy.config import DataConfig
 from seewhy.domain import load_domain, load_image
 from seewhy.domain.labels import LabelMatcher
-from seewhy.domain.loaders.chest_xray import ALIASES
-from seewhy.domain.loaders.dogs import DOGS
-from seewhy.domain.loaders.fgvc import aircraft_label
-from seewhy.domain.loaders.ham10000 import DIAGNOSES
 from seewhy.domain.loaders.layouts import layout_of, read_data
-from seewhy.domain.loaders.pld import leaf_aliases, leaf_label, photograph_of
+from seewhy.domain.loaders.published import (
+    ALIASES,
+    DIAGNOSES,
+    DOGS,
+    aircraft_label,
+    leaf_aliases,
+    leaf_label,
+    photograph_of,
+)
 from seewhy.errors import SeeWhyError
 
 NAMES = list(PUBLISHED)

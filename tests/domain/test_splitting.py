@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from seewhy.domain.loaders import Row
-from seewhy.domain.loaders.splitting import halve, hold_out, in_hash_order
+from seewhy.domain.loaders.folder import halve, hold_out, in_hash_order
 
 
 def rows(classes: dict[str, int], *, group: int = 1) -> list[Row]:

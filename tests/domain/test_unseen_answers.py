@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from seewhy.domain.labels import LabelMatcher
-from seewhy.proof.explanation import StatedConcepts
+from seewhy.proof.stated import StatedConcepts
 
 FOLDER = Path(__file__).with_name("unseen")
 KEPT, ALL = ("kept",), ("kept", "shown")

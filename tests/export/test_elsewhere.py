@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from seewhy import loop
 from seewhy.cli import main
 from seewhy.errors import SeeWhyError
-from seewhy.plan import Plan
 from seewhy.records import Prediction
 from seewhy.report.page import write_page
-from seewhy.run_folder import read_manifest, read_records
+from seewhy.run import loop
+from seewhy.run.folder import read_manifest, read_records
+from seewhy.run.stages import Plan
 from seewhy.settings import restore_config
 from seewhy.vlm.model import VisionLanguageModel
 

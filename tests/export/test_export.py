@@ -17,13 +17,12 @@ from seewhy.cli import main
 from seewhy.domain.images import image_sha256, load_image
 from seewhy.domain.loaders.replay import load_replay
 from seewhy.errors import SeeWhyError
-from seewhy.explainer import run_model
 from seewhy.export import card
 from seewhy.export.build import RECORD, export_run
-from seewhy.export.finished import open_run
 from seewhy.export.model import AdapterCheck
 from seewhy.records import Answer, Prediction, Prompt, Sampling
-from seewhy.run_folder import read_records
+from seewhy.run.finished import open_run, run_model
+from seewhy.run.folder import read_records
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
 

@@ -14,10 +14,10 @@ from huggingface_hub import RepoUrl
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
 from seewhy.errors import SeeWhyError
-from seewhy.export import hub
-from seewhy.export.adapter import stack, stacked_config
+from seewhy.export import build
 from seewhy.export.card import Plain, escape, literal, render
 from seewhy.export.dataset import Taught, holds_placeholder, llava_row, sharegpt_row, trl_row, write_forms
+from seewhy.export.model import stack, stacked_config
 
 ROW = Taught(
     "train/Crow/0/1/0", "train/Crow/0", 1, "explain", "train/Crow/0.png", "ab", "Crow", ("black wings",),
@@ -166,8 +166,8 @@ def parts(tmp_path: Path) -> dict[str, Path]:
 
 def test_each_part_goes_to_its_own_repository(parts: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeHub()
-    monkeypatch.setattr(hub, "HfApi", lambda: fake)
-    places = hub.push(parts, "ana/birds", private=True)
+    monkeypatch.setattr(build, "HfApi", lambda: fake)
+    places = build.push(parts, "ana/birds", private=True)
     assert fake.uploads == [
         ("ana/birds", "model", "model", True),
         ("ana/birds-adapter", "adapter", "model", True),
@@ -189,9 +189,9 @@ def test_each_part_goes_to_its_own_repository(parts: dict[str, Path], monkeypatc
 def test_what_cannot_be_pushed_stays(
     parts: dict[str, Path], monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
 ) -> None:
-    monkeypatch.setattr(hub, "HfApi", lambda: FakeHub(lambda name: error if name.endswith("-adapter") else None))
+    monkeypatch.setattr(build, "HfApi", lambda: FakeHub(lambda name: error if name.endswith("-adapter") else None))
     with pytest.raises(SeeWhyError) as raised:
-        hub.push(parts, "ana/birds", private=False)
+        build.push(parts, "ana/birds", private=False)
     assert message in str(raised.value)
     assert f"The export stays in {parts['model'].parent}" in str(raised.value)
     assert "ana/birds is uploaded" in str(raised.value)
@@ -200,5 +200,5 @@ def test_what_cannot_be_pushed_stays(
 @pytest.mark.parametrize("name", ["a/b/c", "ana/", "ana birds", "ana/" + "x" * 97])
 def test_names_that_the_hub_would_refuse(name: str) -> None:
     with pytest.raises(SeeWhyError, match="no USER/NAME"):
-        hub.check_name(name)
-    hub.check_name("ana/birds")
+        build.check_name(name)
+    build.check_name("ana/birds")

@@ -12,10 +12,9 @@ import yaml
 from seewhy.domain.domain import load_domain
 from seewhy.fieldguide.birds import draw_bird
 from seewhy.fieldguide.draw import COLOURS, PART
-from seewhy.fieldguide.guide import BASE, ENCODER, draw_example, make_guide, truth_of
+from seewhy.fieldguide.guide import BASE, ENCODER, draw_example, look_in, make_guide, truth_of
 from seewhy.fieldguide.language import made_up_name
 from seewhy.fieldguide.produce import draw_produce
-from seewhy.fieldguide.truth import look_in
 from seewhy.fieldguide.world import BIRD, PRODUCE, make_species, random_look
 
 SPECIES = make_species()

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from tools import fieldguide_base
+from tools.fieldguide_lessons import Packer
 
 from seewhy.domain.questions import Questions
-from seewhy.fieldguide import language, make_base
+from seewhy.fieldguide import language
 from seewhy.fieldguide.guide import BASE
-from seewhy.fieldguide.lessons import Packer
 from seewhy.fieldguide.world import BIRD, phrase, random_look
 from seewhy.vlm.model import VisionLanguageModel
 
@@ -41,9 +42,9 @@ def test_questions_behind_one_image_cost_what_they_cost_alone(base: VisionLangua
     features = torch.randn(1, 64, 128)
     model = base.model.float().eval()
     with torch.no_grad():
-        together = make_base.language_loss(model, packer.pack([said], device, image=True), features)
+        together = fieldguide_base.language_loss(model, packer.pack([said], device, image=True), features)
         rows = [packer.pack([[s]], device, image=True) for s in said]
-        alone = [make_base.language_loss(model, row, features) for row in rows]
+        alone = [fieldguide_base.language_loss(model, row, features) for row in rows]
     tokens = torch.tensor([int((row.labels_BT != -100).sum()) for row in rows])
     assert together.item() == pytest.approx(float((torch.stack(alone) * tokens).sum() / tokens.sum()), rel=1e-4)
 
@@ -85,6 +86,6 @@ def test_the_script_makes_a_model_that_loads(tmp_path: Path, monkeypatch: pytest
         "2",
     ]
     monkeypatch.setattr(sys, "argv", ["make_base", *options])
-    make_base.main()
+    fieldguide_base.main()
     model = VisionLanguageModel.load(str(tmp_path), device="cpu")
     assert sum(p.numel() for p in model.model.parameters()) < 4_000_000

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from seewhy.proof.bootstrap import estimate, interval, ratio
+from seewhy.proof.statistics import estimate, interval, ratio
 
 
 def test_interval_of_a_proportion_is_the_binomials():
@@ -39,7 +39,7 @@ def test_the_seed_decides():
 def test_drawing_in_portions_counts_every_resample(monkeypatch: pytest.MonkeyPatch):
     args = ([1, 0, 1, 1, 0] * 20, [1] * 100)
     at_once = interval(*args, resamples=1000, seed=0)
-    monkeypatch.setattr("seewhy.proof.bootstrap._DRAWS_AT_ONCE", 700)
+    monkeypatch.setattr("seewhy.proof.statistics._DRAWS_AT_ONCE", 700)
     assert interval(*args, resamples=1000, seed=0) == at_once
 
 

@@ -1,8 +1,7 @@
 """Verdicts on the paper's orderings, from differences and their intervals alone."""
 
 import pytest
-
-from seewhy.proof.claims import (
+from bench.claims import (
     OURS,
     PAPER,
     Claim,
@@ -16,7 +15,8 @@ from seewhy.proof.claims import (
     p_values,
     part_verdict,
 )
-from seewhy.proof.compare import contrast, with_seeds
+
+from seewhy.proof.comparison import contrast, with_seeds
 
 BETTER = Part("accuracy", "ours", "nl")
 KEPT = Part("recall", "ours", "base", floor=-0.02)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from seewhy.proof.bootstrap import interval
-from seewhy.proof.compare import arm_figures, by_cluster, difference, mean_estimate, with_seeds
+from seewhy.proof.comparison import arm_figures, by_cluster, difference, mean_estimate, with_seeds
+from seewhy.proof.statistics import interval
 
 
 def counts(hits: list[float]) -> dict:

@@ -8,7 +8,7 @@ from seewhy.domain.concepts import ConceptBank
 from seewhy.domain.domain import Domain
 from seewhy.domain.questions import Questions
 from seewhy.proof.confusion import confusion, separating
-from seewhy.proof.explanation import StatedConcepts
+from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Example, Prediction, Truth
 
 BANK = ConceptBank({

@@ -7,9 +7,8 @@ import pytest
 from seewhy.domain.concepts import ConceptBank
 from seewhy.domain.domain import Domain
 from seewhy.domain.questions import Questions
-from seewhy.proof.consistency import consistency, entails
-from seewhy.proof.evaluate import count, measure
-from seewhy.proof.explanation import StatedConcepts
+from seewhy.proof.figures import consistency, count, entails, measure
+from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Example, Prediction
 
 ENTAILED = [

@@ -9,7 +9,7 @@ from PIL import Image
 from seewhy.fieldguide import redraw
 from seewhy.fieldguide.guide import draw_example, truth_of
 from seewhy.fieldguide.world import make_species
-from seewhy.proof.counterfactual import (
+from seewhy.proof.interventions import (
     block_box,
     block_size,
     covered,

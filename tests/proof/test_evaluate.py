@@ -9,11 +9,9 @@ from seewhy.domain.concepts import ConceptBank
 from seewhy.domain.domain import Domain
 from seewhy.domain.questions import Questions
 from seewhy.errors import SeeWhyError
-from seewhy.proof.accuracy import correct, leniently_correct
-from seewhy.proof.evaluate import count_units, measure, measure_selection
-from seewhy.proof.explanation import StatedConcepts
-from seewhy.proof.faithfulness import verdict
-from seewhy.proof.gallery import gallery, spread
+from seewhy.proof.confusion import gallery, spread
+from seewhy.proof.figures import correct, count_units, leniently_correct, measure, measure_selection, verdict
+from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Example, Prediction, Selection, Truth
 
 CROW, FISH_CROW = "Crow", "Fish Crow"

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from seewhy.errors import SeeWhyError
-from seewhy.proof.explanation import StatedConcepts, explains
+from seewhy.proof.stated import StatedConcepts, explains
 
 BIRDS = (
     "red crown", "yellow crown", "bright red crown", "yellow breast", "red breast", "short conical bill",

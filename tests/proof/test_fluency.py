@@ -8,10 +8,10 @@ import pytest
 from seewhy.domain.concepts import ConceptBank
 from seewhy.domain.domain import Domain
 from seewhy.domain.questions import Questions
-from seewhy.proof.compare import arm_figures, difference
-from seewhy.proof.evaluate import count, measure
-from seewhy.proof.explanation import StatedConcepts
-from seewhy.proof.fluency import in_units
+from seewhy.proof.comparison import arm_figures, difference
+from seewhy.proof.figures import count, measure
+from seewhy.proof.stated import StatedConcepts
+from seewhy.proof.statistics import in_units
 from seewhy.records import Example, Likelihood, Prediction
 
 DOMAIN = Domain(

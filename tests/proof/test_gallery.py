@@ -2,7 +2,7 @@
 
 import pytest
 
-from seewhy.proof.gallery import by_hash, judged
+from seewhy.proof.confusion import by_hash, judged
 from seewhy.records import Example, Truth
 
 TRUTH = Truth("a", ("Red crowns", "long tail"), ("pink legs",), {"Red crowns": (1, 2, 30, 40)})

@@ -8,9 +8,9 @@ import pytest
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.language import featured, listed
 from seewhy.fieldguide.quiz import ATTRIBUTES, Sheet, Subject, sheets
-from seewhy.proof.explanation import StatedConcepts
-from seewhy.proof.general import count_sheet, described, is_right, read_lmms_results, score_changes
-from seewhy.proof.tally import Tally, differences, shares
+from seewhy.proof.ability import count_sheet, described, is_right, read_lmms_results, score_changes
+from seewhy.proof.comparison import Tally, differences, shares
+from seewhy.proof.stated import StatedConcepts
 
 EVERY = ("red crown", "blue crown", "black crown")
 

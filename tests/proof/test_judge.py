@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from seewhy.endpoint import Missing, Prices, Reply, Usage
-from seewhy.proof.judge import agreement, figures, kappa, requests, sample, spearman
-from seewhy.proof.judge_prompts import SCALE
+from seewhy.proof.judge import SCALE, agreement, figures, kappa, requests, sample, spearman
 from seewhy.records import Prediction
 
 CONCEPTS_OF = dict.fromkeys("abcd", ("black wings", "long tail"))

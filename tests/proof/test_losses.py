@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from seewhy.proof.losses import fallback_reasons, mostly_lost, reasons_of_lost_queries, unusable
+from seewhy.proof.support import fallback_reasons, mostly_lost, reasons_of_lost_queries, unusable
 from seewhy.records import Answer, Candidate
 
 

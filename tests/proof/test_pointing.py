@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from seewhy.proof.pointing import Box, hitting, mention, peak, pointed, pointing
+from seewhy.proof.interventions import Box, hitting, mention, peak, pointed, pointing
 
 WHOLE: Box = (0, 0, 96, 96)
 

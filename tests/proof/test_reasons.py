@@ -2,7 +2,7 @@
 
 import pytest
 
-from seewhy.proof.reasons import AnyReason
+from seewhy.proof.stated import AnyReason
 
 GIVES = AnyReason(["Leek", "Red-Beet", "Red Delicious", "Fish Crow", "Corvus ossifragus"], "vegetable")
 

@@ -9,8 +9,8 @@ from rich.console import Console
 from made_up_runs import item, metrics, mistakes, picture, write_run
 from read_page import Page
 from seewhy.proof.support import Support
-from seewhy.report.arms import Line
 from seewhy.report.collapse import REASONS, collapses, of_run, print_collapses
+from seewhy.report.figures import Line
 from seewhy.report.page import write_page
 
 LOW = Support(36, 900, {f"leek stalk {n}": ("leek",) for n in range(27)}, 0.33)

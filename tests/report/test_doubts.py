@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from made_up_runs import metrics
-from seewhy.report.arms import lines
 from seewhy.report.doubts import Evidence, doubts
+from seewhy.report.figures import lines
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from llm_server import Act, Body, fails, free_port, says, serving
 from made_up_runs import metrics, write_run
 from seewhy.cli import main
 from seewhy.config import DataConfig, EvaluateConfig, RunConfig
-from seewhy.domain import vocabulary
+from seewhy.domain.domain import VOCABULARY_FILE
 from seewhy.errors import SeeWhyError
+from seewhy.proof.judge import Judging, print_judged, wanted
 from seewhy.records import Prediction, Selection
-from seewhy.report.judging import Judging, print_judged, wanted
-from seewhy.run_folder import RunFolder, Stage
+from seewhy.run.folder import RunFolder, Stage
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_nonsense_about_one_answer_is_one_missing_verdict(run: Path) -> None:
 
 def test_answers_are_read_with_the_words_that_the_run_had(run: Path) -> None:
     words = {"labels": list(CONCEPTS), "concepts": CONCEPTS, "aliases": {}}
-    (run / vocabulary.FILE).write_text(json.dumps(words))
+    (run / VOCABULARY_FILE).write_text(json.dumps(words))
     (run.parent / "concepts.yaml").unlink()
     assert set(Judging(str(run)).concepts.values()) == set(map(tuple, CONCEPTS.values()))
 

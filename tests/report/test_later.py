@@ -10,11 +10,11 @@ from jsonargparse import Namespace
 from made_up_later import TESTS, benchmarks, faithfulness_file, general_file, judge_file, of_model, trial
 from made_up_runs import EVIL, compared, metrics, write_run
 from read_page import Page
-from seewhy import faithfulness, general
 from seewhy.cli import proof as verbs
 from seewhy.cli.page import renew_page
 from seewhy.fieldguide.redraw import other_values, redraw
 from seewhy.fieldguide.world import BIRD, make_species
+from seewhy.proof import ability, faithfulness
 from seewhy.report.page import write_page
 from seewhy.report.tested import Trial, examples, read_tested
 
@@ -258,7 +258,7 @@ def test_seeds_that_were_measured_in_different_ways_are_not_averaged(tmp_path: P
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-@pytest.mark.parametrize(("verb", "module"), [("faithfulness", faithfulness), ("general", general)])
+@pytest.mark.parametrize(("verb", "module"), [("faithfulness", faithfulness), ("general", ability)])
 def test_a_verb_that_measures_writes_the_page_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str, module: Any, *,
     as_json: bool,

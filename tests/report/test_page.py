@@ -12,13 +12,13 @@ from PIL import Image
 
 from made_up_runs import EVIL, item, metrics, mistakes, pair, picture
 from read_page import Page
-from seewhy.report.arms import lines
 from seewhy.report.cards import last_model, name_of
 from seewhy.report.chart import HEIGHT, LABEL_GAP, TOP, panels
+from seewhy.report.figures import lines
 from seewhy.report.heatmaps import Heat
 from seewhy.report.page import Extras, build_page
 from seewhy.report.pictures import Pictures
-from seewhy.report.reproduce import commands
+from seewhy.report.sections import commands
 
 
 @pytest.fixture

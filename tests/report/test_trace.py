@@ -16,10 +16,10 @@ from seewhy.config import DataConfig, RunConfig
 from seewhy.errors import SeeWhyError
 from seewhy.proof.audit import Audit, ConceptUse, RoundAudit, Teaching
 from seewhy.records import Answer, Candidate, Description, Selection
-from seewhy.report.audit_table import COLUMNS, print_audit
 from seewhy.report.page import build_page, write_page
+from seewhy.report.terminal import COLUMNS, print_audit
 from seewhy.report.trace import print_trace, trace
-from seewhy.run_folder import RunFolder, Stage
+from seewhy.run.folder import RunFolder, Stage
 
 IDS = [f"train/{label}/{number}" for label in CONCEPTS for number in range(3)]
 CROW, HEARD = "train/Crow/1", "It has black wings [bold], so it is a Crow."

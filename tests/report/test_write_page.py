@@ -8,7 +8,7 @@ import pytest
 from made_up_runs import compared, item, metrics, mistakes, picture, write_run
 from read_page import Page
 from seewhy.errors import SeeWhyError
-from seewhy.report.arms import as_metrics
+from seewhy.report.figures import as_metrics
 from seewhy.report.page import write_page
 
 

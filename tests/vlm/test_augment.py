@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageChops, ImageEnhance, ImageFilter, ImageOps, ImageStat
 
 from seewhy.config import AugmentConfig
-from seewhy.vlm.augment import _shift_corners, augment
+from seewhy.vlm.data import _shift_corners, augment
 
 NONE: dict[str, Any] = {"flip": 0.0, "rotate": 0.0, "colour": 0.0, "blur": 0.0, "perspective": 0.0}
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from seewhy.vlm.branches import Layout, _attend, branch_attention, takes_segments
-from seewhy.vlm.prefix import branch_mask
+from seewhy.vlm.prefix import Layout, _attend, branch_attention, branch_mask, takes_segments
 
 ROWS = [[0, 0, 0, 1, 1, 2, 3, 3, 3], [0, 0, 0, 0, 0, 1, 1, -1, -1], [0, 0, 0, 0, -1, -1, -1, -1, -1]]
 
@@ -48,7 +47,7 @@ def test_it_scores_no_more_than_is_attended_to(monkeypatch: pytest.MonkeyPatch):
         scored.append((*query.shape[:3], keys.shape[2]))
         return scaled_dot_product_attention(query, keys, values, **settings)  # pyright: ignore[reportArgumentType]
 
-    monkeypatch.setattr("seewhy.vlm.branches.scaled_dot_product_attention", counted)
+    monkeypatch.setattr("seewhy.vlm.prefix.scaled_dot_product_attention", counted)
     tensors = [torch.randn(1, 2, 9, 4) for _ in range(3)]
     _attend(None, *tensors, torch.tensor([[[ROWS[0]]]]))  # pyright: ignore[reportArgumentType]
     assert scored == [(1, 2, 3, 3), (3, 2, 3, 6)]

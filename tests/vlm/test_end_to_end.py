@@ -20,7 +20,6 @@ from PIL import Image
 
 from families import FAMILIES, no_torchvision
 from fixtures_data import CONCEPTS, tiny_encoder
-from seewhy import loop
 from seewhy.config import (
     DataConfig,
     DescribeConfig,
@@ -34,8 +33,9 @@ from seewhy.config import (
 )
 from seewhy.domain.images import load_image
 from seewhy.records import Answer, Candidate, Description, Prediction, Prompt, Sampling, Selection
-from seewhy.run_folder import read_manifest, read_records
-from seewhy.vlm import decoding, tuning
+from seewhy.run import loop
+from seewhy.run.folder import read_manifest, read_records
+from seewhy.vlm import sampling, tuning
 from seewhy.vlm.chat import IGNORED, Row, answer_ids, collate, encode
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
@@ -135,7 +135,7 @@ def finished(
     with no_torchvision(), pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         patch.setattr(tuning, "collate", watched("tuning", seen.tuned))
-        patch.setattr(decoding, "collate", watched("sampling", seen.sampled))
+        patch.setattr(sampling, "collate", watched("sampling", seen.sampled))
         config = settings(root, FAMILIES[request.param](root / "model"), encoder)
         metrics = loop.run(config)
         yield Finished(request.param, config, seen, metrics, [str(warning.message) for warning in said])

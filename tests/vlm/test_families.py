@@ -15,14 +15,12 @@ from seewhy.config import AugmentConfig, TuneConfig
 from seewhy.records import Prompt, Sampling, Turn
 from seewhy.vlm import tuning
 from seewhy.vlm.adapter import add_adapter, projector_names, vision_tower_of
-from seewhy.vlm.branches import Layout, branch_attention
 from seewhy.vlm.chat import IGNORED, Row, collate, encode, encode_all, encode_answered, open_image, token_level
-from seewhy.vlm.decoding import PlainDecoder, SharedDecoder
+from seewhy.vlm.data import Schedule
 from seewhy.vlm.loss import answer_loss
 from seewhy.vlm.model import VisionLanguageModel
-from seewhy.vlm.prefix import share
-from seewhy.vlm.sampling import BatchSampler
-from seewhy.vlm.schedule import Schedule
+from seewhy.vlm.prefix import Layout, branch_attention, share
+from seewhy.vlm.sampling import BatchSampler, PlainDecoder, SharedDecoder
 from seewhy.vlm.tuning import _can_share, tune
 
 PROJECTORS = {

@@ -7,7 +7,7 @@ from families import FAMILIES, no_torchvision
 from seewhy.errors import SeeWhyError
 from seewhy.records import Turn
 from seewhy.vlm.chat import encode_answered
-from seewhy.vlm.fitting import fitting, image_tokens
+from seewhy.vlm.data import fitting, image_tokens
 from seewhy.vlm.model import VisionLanguageModel
 
 SIZES = {"square": (32, 32), "wide": (96, 32), "large": (128, 128), "": (0, 0)}

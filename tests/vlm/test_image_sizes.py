@@ -11,18 +11,18 @@ from PIL import Image
 
 from families import FAMILIES, no_torchvision, tiny_qwen25_vl
 from fixtures_data import image_folder, tiny_encoder
-from seewhy import loop
 from seewhy.cli import main
 from seewhy.config import AugmentConfig, DataConfig, DescribeConfig, ModelConfig, RunConfig, SelectConfig
 from seewhy.cost.estimate import plan_run
 from seewhy.cost.tokens import Assumed
 from seewhy.errors import SeeWhyError
 from seewhy.records import Prompt, Sampling, Turn
-from seewhy.vlm.image_sizes import ImageRefused, processing, refused_sizes
+from seewhy.run import loop
+from seewhy.vlm.chat import ImageRefused, processing, refused_sizes
+from seewhy.vlm.data import Schedule
+from seewhy.vlm.loss import answer_likelihoods
 from seewhy.vlm.model import VisionLanguageModel
-from seewhy.vlm.perplexity import answer_likelihoods
 from seewhy.vlm.sampling import BatchSampler
-from seewhy.vlm.schedule import Schedule
 
 
 @pytest.fixture(scope="module")

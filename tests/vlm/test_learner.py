@@ -19,7 +19,7 @@ from seewhy.errors import SeeWhyError
 from seewhy.records import Prompt, Sampling
 from seewhy.vlm import tuning
 from seewhy.vlm.adapter import add_adapter, train_in_full
-from seewhy.vlm.four_bit import is_four_bit
+from seewhy.vlm.loading import is_four_bit
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
 from seewhy.vlm.tuning import tune

@@ -10,11 +10,10 @@ from PIL import Image
 from torch import distributed, nn
 
 from seewhy.vlm.adapter import add_adapter
-from seewhy.vlm.branches import branch_attention
 from seewhy.vlm.chat import IGNORED, Row, answered, collate, encode_all
 from seewhy.vlm.loss import answer_loss
 from seewhy.vlm.model import VisionLanguageModel
-from seewhy.vlm.prefix import share
+from seewhy.vlm.prefix import branch_attention, share
 from tiny import tiny_llava
 
 WORLD = 2

@@ -11,8 +11,8 @@ from PIL import Image
 from seewhy.errors import SeeWhyError
 from seewhy.records import Turn
 from seewhy.vlm.chat import encode
+from seewhy.vlm.loss import answer_likelihoods
 from seewhy.vlm.model import VisionLanguageModel
-from seewhy.vlm.perplexity import answer_likelihoods
 from tiny import tiny_llava
 
 QUESTION = "What is the name of this bird?"

@@ -5,11 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from seewhy.vlm.branches import branch_attention
 from seewhy.vlm.chat import IGNORED, Row, answered, collate, encode, encode_all, encode_answered
 from seewhy.vlm.loss import answer_loss, answers_of
 from seewhy.vlm.model import VisionLanguageModel
-from seewhy.vlm.prefix import _places, branch_mask, common_prefix, share
+from seewhy.vlm.prefix import _places, branch_attention, branch_mask, common_prefix, share
 from tiny import tiny_llava
 
 IMAGE = 9

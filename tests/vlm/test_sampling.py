@@ -8,9 +8,8 @@ from PIL import Image
 from seewhy.errors import SeeWhyError
 from seewhy.records import Prompt, Sampling
 from seewhy.vlm.chat import encode, encode_all, open_image
-from seewhy.vlm.decoding import BLOCK, PlainDecoder, SharedDecoder
 from seewhy.vlm.model import VisionLanguageModel
-from seewhy.vlm.sampling import BatchSampler, _draw
+from seewhy.vlm.sampling import BLOCK, BatchSampler, PlainDecoder, SharedDecoder, _draw
 from tiny import tiny_llava
 
 QUESTIONS = ("Name it.", "Describe the bird, only the bird.", "Why?")

@@ -7,8 +7,8 @@ from PIL import Image
 
 from seewhy.config import AugmentConfig
 from seewhy.records import Turn
+from seewhy.vlm.data import Schedule, epoch_of, micro_batches_of
 from seewhy.vlm.model import VisionLanguageModel
-from seewhy.vlm.schedule import Schedule, epoch_of, micro_batches_of
 from tiny import tiny_llava
 
 PAIRS = 4

@@ -21,7 +21,6 @@ from PIL import Image, ImageOps
 import fake_server
 from fake_server import Reply, completion, is_gone, key_of, question_of, serving
 from fixtures_data import image_folder, tiny_encoder
-from seewhy import loop
 from seewhy.config import (
     DataConfig,
     DescribeConfig,
@@ -36,13 +35,14 @@ from seewhy.config import (
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import BASE
 from seewhy.records import Prediction, Prompt, Sampling
-from seewhy.run_folder import RunFolder, Stage, read_records
-from seewhy.vlm import server as server_module
+from seewhy.run import loop
+from seewhy.run.folder import RunFolder, Stage, read_records
 from seewhy.vlm.chat import encode, open_image
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
-from seewhy.vlm.server import ServerSampler, data_url, file_url
-from seewhy.vlm.server_client import ChatClient
+from seewhy.vlm.server import sampler as server_module
+from seewhy.vlm.server.client import ChatClient
+from seewhy.vlm.server.sampler import ServerSampler, data_url, file_url
 from tiny import tiny_llava
 
 pytest.importorskip("openai", reason="the client is an extra: pip install 'seewhy[serve]'")

@@ -14,7 +14,7 @@ import pytest
 from fake_server import Reply, completion, question_of, random_words, serving
 from seewhy.errors import SeeWhyError
 from seewhy.records import Prompt, Sampling
-from seewhy.vlm.server_client import DIALECTS, KEY_VARIABLE, ChatClient, request_seed
+from seewhy.vlm.server.client import DIALECTS, KEY_VARIABLE, ChatClient, request_seed
 
 pytest.importorskip("openai", reason="the client is an extra: pip install 'seewhy[serve]'")
 

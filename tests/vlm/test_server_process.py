@@ -13,8 +13,8 @@ import pytest
 import fake_server
 from fake_server import is_gone
 from seewhy.errors import SeeWhyError
-from seewhy.vlm import server_process
-from seewhy.vlm.server_process import command_line, start
+from seewhy.vlm.server import process as server_process
+from seewhy.vlm.server.process import command_line, start
 
 FAKE = f"{sys.executable} {fake_server.__file__} --port {{port}}"
 SOURCE = Path(server_process.__file__).parents[2]
@@ -52,7 +52,7 @@ def test_no_orphan_is_left_whatever_ends_the_run(log: Path, ending: signal.Signa
     program = textwrap.dedent("""
         import signal, sys, time
         from pathlib import Path
-        from seewhy.vlm.server_process import start
+        from seewhy.vlm.server.process import start
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
         process, _ = start(sys.argv[1], {}, Path(sys.argv[2]), port=0, seconds=120)
         print(process.group, flush=True)

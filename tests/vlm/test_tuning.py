@@ -20,11 +20,10 @@ from seewhy.records import Prompt, Sampling, Turn
 from seewhy.vlm import tuning
 from seewhy.vlm.adapter import add_adapter, merge_adapter
 from seewhy.vlm.chat import IGNORED
-from seewhy.vlm.checkpoints import Checkpoints
 from seewhy.vlm.loss import answer_loss, answers_of
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
-from seewhy.vlm.tuning import _arguments, _CheckpointedTrainer, _made_of, tune
+from seewhy.vlm.tuning import Checkpoints, _arguments, _CheckpointedTrainer, _made_of, tune
 from tiny import tiny_llava
 
 PROCESSES = multiprocessing.get_context("forkserver")

@@ -10,7 +10,7 @@ from rich.text import Text
 from seewhy.cli import concepts, data, export, judge, look, plan, proof, run
 from seewhy.cli.verb import HelpFormatter, Verb, add_verbs, chosen
 from seewhy.errors import SeeWhyError
-from seewhy.run_folder import package_versions
+from seewhy.run.folder import package_versions
 from seewhy.settings import check_options, explain, known_settings
 
 DESCRIPTION = """\

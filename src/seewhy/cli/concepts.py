@@ -58,7 +58,7 @@ def draft_arguments(parser: ArgumentParser) -> None:
 
 def draft(given: Namespace) -> int:
     from seewhy.domain import drafting
-    from seewhy.report.bank_table import labels_of, print_draft
+    from seewhy.report.terminal import labels_of, print_draft
 
     config = _config(given.config)
     for name in ("per_class", "limit"):
@@ -88,7 +88,7 @@ def check_arguments(parser: ArgumentParser) -> None:
 
 
 def check(given: Namespace) -> int:
-    from seewhy.report.bank_table import checked, print_checked
+    from seewhy.report.terminal import checked, print_checked
 
     found = checked(_config(given.config), given.run)
     print(json.dumps(asdict(found), indent=2, ensure_ascii=False)) if given.json else print_checked(found, Console())

@@ -54,7 +54,7 @@ def check(given: Namespace) -> int:
     from seewhy.cost.estimate import outline
     from seewhy.domain.check import check_data
     from seewhy.fieldguide.guide import with_guide
-    from seewhy.vlm.image_sizes import Size, refused_sizes
+    from seewhy.vlm.chat import Size, refused_sizes
 
     config = load_config(given.config)
 

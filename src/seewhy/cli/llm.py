@@ -7,7 +7,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from seewhy.endpoint import Endpoint, Prices, Request, Service
 from seewhy.errors import SeeWhyError
-from seewhy.progress import say
+from seewhy.run.progress import say
 
 HELP = """\
 The model is one behind any OpenAI-compatible endpoint: OpenAI's own, or --base_url http://localhost:8000/v1 for vLLM,

@@ -96,8 +96,8 @@ def engine_of(given: Namespace) -> EngineConfig | None:
 
 
 def evaluate(given: Namespace) -> None:
-    from seewhy import loop
     from seewhy.report.table import print_results
+    from seewhy.run import loop
 
     wanted = {"data": given.data, "consistency": given.consistency, "fluency": given.fluency}
     wanted |= {"trust_remote_code": given.trust_remote_code, "engine": engine_of(given)}
@@ -130,13 +130,13 @@ def explain_arguments(parser: ArgumentParser) -> None:
 
 
 def explain(given: Namespace) -> None:
-    from seewhy import explainer
+    from seewhy import explain
 
-    said = explainer.explain(
+    said = explain.explain(
         given.run, given.photos, round=given.round, base=given.base, samples=given.samples, output=given.output,
         trust_remote_code=given.trust_remote_code,
     )  # fmt: skip
-    print(explainer.as_json(said)) if given.json else explainer.show(said, Console())
+    print(explain.as_json(said)) if given.json else explain.show(said, Console())
 
 
 def audit_arguments(parser: ArgumentParser) -> None:
@@ -145,7 +145,7 @@ def audit_arguments(parser: ArgumentParser) -> None:
 
 
 def audit(given: Namespace) -> None:
-    from seewhy.report.audit_table import audit_json, print_audit, write_audit
+    from seewhy.report.terminal import audit_json, print_audit, write_audit
 
     audit = write_audit(given.run)
     print(audit_json(audit)) if given.json else print_audit(audit, Console())

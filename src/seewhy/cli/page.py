@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from seewhy.errors import SeeWhyError
-from seewhy.progress import say
+from seewhy.run.progress import say
 
 
 def renew_page(run: str) -> None:

@@ -56,11 +56,11 @@ def plan_arguments(parser: ArgumentParser) -> None:
 
 def plan(given: Namespace) -> int:
     from seewhy.cost.estimate import plan_run
-    from seewhy.cost.gpus import find_gpu, here
+    from seewhy.cost.hardware import find_gpu, here
     from seewhy.cost.tokens import Assumed
     from seewhy.endpoint import Prices
     from seewhy.errors import SeeWhyError
-    from seewhy.report.cost_table import print_cost
+    from seewhy.report.terminal import print_cost
 
     name, as_json = given.pop("gpu", None), given.pop("json", False)
     assumed = Assumed(length=given.pop("length", 0.6), fallback=given.pop("fallback", 0.1))
@@ -92,7 +92,7 @@ def doctor(given: Namespace) -> int:
     if given.json:
         print(json.dumps(as_json(checks), indent=2))
     else:
-        from seewhy.report.check_table import print_checks
+        from seewhy.report.terminal import print_checks
 
         print_checks(checks, Console())
     return int(broken(checks))

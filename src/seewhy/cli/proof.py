@@ -85,7 +85,7 @@ def faithfulness_arguments(parser: ArgumentParser) -> None:
 
 
 def faithfulness(given: Namespace) -> None:
-    from seewhy.faithfulness import faithfulness as measure
+    from seewhy.proof.faithfulness import faithfulness as measure
 
     found = measure(
         given.run, split=given.split, images=given.images, round=given.round, arms=given.arms, reasons=given.reasons,
@@ -114,7 +114,7 @@ def general_arguments(parser: ArgumentParser) -> None:
 
 
 def general(given: Namespace) -> None:
-    from seewhy import general as ability
+    from seewhy.proof import ability as ability
 
     if given.tasks is None:
         found = ability.general(given.run, split=given.split, images=given.images, arms=given.arms)

@@ -78,9 +78,9 @@ def compare_arguments(parser: ArgumentParser) -> None:
 
 
 def compare(given: Namespace) -> None:
-    from seewhy import comparison
     from seewhy.report.page import write_page
     from seewhy.report.table import print_comparison
+    from seewhy.run import comparison
 
     seeds = given.pop("seeds", [0, 1, 2])
     config = read_config(given.pop("config"), given)
@@ -91,10 +91,10 @@ def compare(given: Namespace) -> None:
 def run_and_show(config: RunConfig, *, discard_stale: bool) -> None:
     """The loop, then its results: the table, the page, and what it took."""
     start = time.monotonic()
-    from seewhy import loop
     from seewhy.report.collapse import of_run, print_collapses
     from seewhy.report.page import write_page
     from seewhy.report.table import print_results
+    from seewhy.run import loop
 
     metrics = loop.run(config, discard_stale=discard_stale)
     console = Console()

@@ -11,7 +11,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 
 def trust_argument(parser: ArgumentParser) -> None:
-    """For verbs that load the models of a run folder, which is not obeyed in this (recorded.py)."""
+    """For verbs that load the models of a run folder, which is not obeyed in this (run/finished.py)."""
     helped = "Run code that came with the run's model. Read it first: the run folder's own word does not count."
     parser.add_argument("--trust_remote_code", type=bool | None, default=None, help=helped)
 

@@ -1,4 +1,17 @@
-"""The most memory that a stage holds on its device, in bytes.
+"""The memory of a tuning step, by running it on torch's meta device: every tensor has its size and no content.
+
+What autograd keeps for the backward pass depends on the family, the adapter, dropout, checkpointing and the attention
+used; a formula for each would be wrong somewhere. So the language model, output head and loss run as in tuning.py,
+forward and backward, while every storage that comes and goes is counted: sizes alone, in a second or two for a model of
+any size. Of a deep one a few layers are run, twice: what one adds is what each of the others adds. Three things are put
+in place of what only runs on a device:
+
+- fused attention keeps queries, keys, values, its output and a float32 number a query and head (Dao et al.,
+  "FlashAttention", 2022), and no scores;
+- in 16 bits, linear layers do what autocast does: inputs and trained float32 weights are cast, each weight once a step;
+- the image's embeddings come ready made. What the projector keeps of them is added by a formula (memory.py).
+
+The most memory that a stage holds on its device, in bytes.
 
 tuning     weights + gradients + optimizer (shape.Trained) + what a step adds (simulate.step_peak) + its images
 merging    4 bytes for every parameter, adapter included, and the optimizer, which is still there
@@ -6,18 +19,218 @@ sampling   weights + cache of the images and of the answers + what one pass adds
 """
 
 import math
+import weakref
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import torch
+from torch import nn
+from torch.nn.functional import cross_entropy, linear, scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from seewhy.config import RunConfig
-from seewhy.cost.lengths import Lengths
-from seewhy.cost.shape import Shape, Trained, ready
-from seewhy.cost.simulate import Batch, shallow, step_peak
-from seewhy.cost.tokens import StageTokens, Together
-from seewhy.vlm.decoding import BLOCK, can_share
+from seewhy.cost.hardware import Shape, Trained, ready
+from seewhy.cost.tokens import Lengths, StageTokens, Together
+from seewhy.vlm import prefix
 from seewhy.vlm.model import VisionLanguageModel
-from seewhy.vlm.prefix import why_not_shared
+from seewhy.vlm.prefix import attention_kinds, why_not_shared
+from seewhy.vlm.sampling import BLOCK, can_share
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What stands on the device at once: `rows` sequences of a prefix (with the image in it) and branches behind it.
+
+    A sequence of its own for each pair is one with one branch. `answer` tokens of a branch are labelled.
+    """
+
+    rows: int
+    prefix: int
+    branches: int
+    question: int
+    answer: int
+
+    @property
+    def row_tokens(self) -> int:
+        return self.prefix + self.branches * (self.question + self.answer)
+
+    @property
+    def labelled(self) -> int:
+        return self.rows * self.branches * self.answer
+
+    @property
+    def columns(self) -> int:
+        """Columns that the output head is asked for: where rows of uneven lengths meet, all behind the prefix."""
+        return self.branches * (self.answer + (self.question if self.rows > 1 else 0))
+
+
+def step_peak(
+    vlm: VisionLanguageModel,
+    learner: nn.Module,
+    batch: Batch,
+    dtype: torch.dtype,
+    *,
+    layers: int,
+    checkpointing: bool = False,
+) -> int:
+    """Bytes above weights, gradients and optimizer state at the worst moment of a step of `learner`, which is `vlm`'s
+    model `ready` to be tuned (shape.py), on the meta device. In truth the language model has so many `layers`."""
+    learner.train()
+    for parameter in learner.parameters():
+        parameter.grad = torch.empty_like(parameter) if parameter.requires_grad else None
+    decoder: Any = vlm.model.get_decoder()
+    held, period = decoder.layers, _period(vlm)
+    if len(held) == layers:
+        return _peak(vlm, batch, dtype, checkpointing=checkpointing)
+    most = _peak(vlm, batch, dtype, checkpointing=checkpointing)
+    decoder.layers = held[: 2 * period]
+    fewest = _peak(vlm, batch, dtype, checkpointing=checkpointing)
+    decoder.layers = held
+    return round(most + (most - fewest) / (2 * period) * (layers - len(held)))
+
+
+def shallow(vlm: VisionLanguageModel) -> int:
+    """Takes away, in place, the layers of a deep language model beyond four times those that come again. Returns how
+    many it had."""
+    decoder: Any = vlm.model.get_decoder()
+    layers = decoder.layers
+    decoder.layers = layers[: 4 * _period(vlm)]
+    return len(layers)
+
+
+def _period(vlm: VisionLanguageModel) -> int:
+    """After how many layers their kinds come again in the same order."""
+    kinds = getattr(vlm.model.config.get_text_config(), "layer_types", None) or [""]
+    return next(n for n in range(1, len(kinds) + 1) if all(kinds[i] == kinds[i % n] for i in range(len(kinds))))
+
+
+def _peak(vlm: VisionLanguageModel, batch: Batch, dtype: torch.dtype, *, checkpointing: bool) -> int:
+    counter, on_device = _Counter(), _OnDevice(dtype)
+    if checkpointing:  # what is computed again in the backward pass needs the mode again, which backward() leaves
+        again = {"use_reentrant": False, "context_fn": lambda: (nullcontext(), on_device)}
+        vlm.model.gradient_checkpointing_enable(again)
+    with prefix.branch_attention(vlm.model), counter, on_device:
+        _step(vlm, batch, dtype)
+    return counter.peak
+
+
+def _step(vlm: VisionLanguageModel, batch: Batch, dtype: torch.dtype) -> None:
+    """As loss.answer_loss and its backward pass; no tensor is held that is not held there."""
+    wanted_N = torch.zeros(batch.labelled, dtype=torch.long, device="meta")
+    cross_entropy(_logits(vlm, batch, dtype, wanted_N), wanted_N, reduction="sum").backward()
+
+
+def _logits(vlm: VisionLanguageModel, batch: Batch, dtype: torch.dtype, wanted_N: torch.Tensor) -> torch.Tensor:
+    """Of the labelled tokens, (N, V) in float32."""
+    text = vlm.model.config.get_text_config()
+    head: Any = vlm.model.get_output_embeddings()
+    logits_BKV = head(_hidden(vlm, batch, dtype)[:, : batch.columns])
+    return logits_BKV.reshape(-1, text.vocab_size)[wanted_N].float()
+
+
+def _hidden(vlm: VisionLanguageModel, batch: Batch, dtype: torch.dtype) -> torch.Tensor:
+    """Last hidden states, (B, T, E). The embeddings are the sum of text's and images', so they are no leaf."""
+    shape, width = (batch.rows, batch.row_tokens), vlm.model.config.get_text_config().hidden_size
+    leaf_BTE = torch.empty(*shape, width, dtype=dtype, device="meta").requires_grad_()
+    decoder: Any = vlm.model.get_decoder()
+    return decoder(
+        inputs_embeds=leaf_BTE * 1,
+        attention_mask=_mask(vlm, batch, dtype),
+        position_ids=_positions(vlm, shape),
+        use_cache=False,
+    ).last_hidden_state
+
+
+def _mask(vlm: VisionLanguageModel, batch: Batch, dtype: torch.dtype) -> Any:
+    """As `prefix.attend` hands it over: segments, or a dense mask for each kind of attention."""
+    kinds = attention_kinds(vlm.model)
+    if batch.branches > 1 and kinds == {"full_attention"} and prefix.takes_segments(vlm.model):
+        lengths = [batch.prefix, *[batch.question + batch.answer] * batch.branches]
+        segments_T = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))  # with content
+        return segments_T.repeat(batch.rows, 1)[:, None, None]
+    plain = dtype if batch.branches > 1 else torch.bool
+    size = (batch.rows, 1, batch.row_tokens, batch.row_tokens)
+    masks = {kind: torch.empty(size, dtype=plain, device="meta") for kind in kinds}
+    return masks if len(masks) > 1 else masks.popitem()[1]
+
+
+def _positions(vlm: VisionLanguageModel, shape: tuple[int, int]) -> torch.Tensor:
+    has_axes = getattr(vlm.model.base_model, "get_rope_index", None) is not None
+    return torch.zeros(*([3] if has_axes else []), *shape, dtype=torch.long, device="meta")
+
+
+class _Counter(TorchDispatchMode):
+    """Bytes of the storages that operations have made and that are still held, and the most that there were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._held: dict[int, Any] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = {id(t.untyped_storage()) for t in _tensors((args, kwargs))}
+        made = func(*args, **(kwargs or {}))
+        for tensor in _tensors(made):
+            storage = tensor.untyped_storage()
+            key = storage._cdata
+            if key not in self._held and id(storage) not in given:
+                self._held[key] = weakref.ref(storage, partial(self._freed, key, storage.nbytes()))
+                self.now += storage.nbytes()
+                self.peak = max(self.peak, self.now)
+        return made
+
+    def _freed(self, key: int, size: int, _reference: Any) -> None:
+        self._held.pop(key, None)
+        self.now -= size
+
+
+def _tensors(values: Any) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor)]
+
+
+class _OnDevice(TorchFunctionMode):
+    """Fused attention, and autocast of linear layers where the model has 16 bits."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self._cast: dict[int, torch.Tensor] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is scaled_dot_product_attention:
+            return _FusedAttention.apply(*args[:3])
+        if func is linear and self.dtype != torch.float32:
+            inputs, weight, *bias = args
+            return func(
+                inputs.to(self.dtype), self._sixteen(weight), *(b.to(self.dtype) for b in bias if b is not None)
+            )
+        return func(*args, **kwargs)
+
+    def _sixteen(self, weight: torch.Tensor) -> torch.Tensor:
+        if weight.dtype == self.dtype:
+            return weight
+        if id(weight) not in self._cast:
+            self._cast[id(weight)] = weight.to(self.dtype)
+        return self._cast[id(weight)]
+
+
+class _FusedAttention(torch.autograd.Function):
+    """Takes and gives tensors of the right sizes. Queries and keys may be of different lengths, groups of heads few."""
+
+    @staticmethod
+    def forward(context: Any, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        out = torch.empty_like(query)
+        context.save_for_backward(query, keys, values, out, query.new_empty(query.shape[:-1], dtype=torch.float32))
+        return out
+
+    @staticmethod
+    def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(torch.empty_like(tensor) for tensor in context.saved_tensors[:3])
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,10 @@
-"""Tokens of every stage.
+"""What a run will look at and ask: counted from the data set's lists and the headers of its images, no pixel read.
+
+Sizes are those at which images are read: upright, and a longer side of at most `images.LONGEST_SIDE`.
+
+Mean lengths in tokens of images, questions and fixed answers, by the model's own processor and chat template.
+
+Tokens of every stage.
 
     prefix P      tokens up to the last that all prompts about an image have in common: the image, what stands before it
     question q_k  tokens of a prompt of kind k behind the prefix, on average over its wordings (lengths.py)
@@ -10,19 +16,175 @@ else one for each. Answers of synthesis are asked for up to `tries` times: a sha
 """
 
 import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from random import Random
+from statistics import NormalDist
+from tempfile import TemporaryDirectory
 from typing import Literal
 
-from seewhy.config import RunConfig
-from seewhy.cost.lengths import Lengths
-from seewhy.cost.workload import Workload
-from seewhy.plan import CONTROLS, OURS, Arm, Plan
-from seewhy.vlm.decoding import can_share
+from PIL import Image
+
+from seewhy.config import RunConfig, SelectConfig
+from seewhy.domain.concepts import fit_concepts
+from seewhy.domain.domain import each_image, read_bank
+from seewhy.domain.images import image_size
+from seewhy.domain.loaders.layouts import read_data
+from seewhy.domain.problems import Size
+from seewhy.domain.questions import Questions, general_explanation, label_sentence, synthesis_prompt
+from seewhy.errors import SeeWhyError
+from seewhy.fieldguide.guide import with_guide
+from seewhy.run.stages import CONTROLS, OURS, Arm, Plan
+from seewhy.vlm.chat import answer_ids, encode, encode_all
+from seewhy.vlm.data import epoch_of, micro_batches_of
 from seewhy.vlm.model import VisionLanguageModel
-from seewhy.vlm.prefix import why_not_shared
-from seewhy.vlm.schedule import epoch_of, micro_batches_of
+from seewhy.vlm.prefix import common_prefix, why_not_shared
+from seewhy.vlm.sampling import can_share
+
+COUNTED = 1_000
+"""Images, evenly spread over the list, whose sizes stand for those of all in what a run costs."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """How many images of what sizes, the wordings of the questions, and the concepts of each class."""
+
+    images: Mapping[str, int]
+    """Split -> number of images."""
+    sizes: Mapping[Size, int]
+    questions: Questions
+    bank: Mapping[str, Sequence[str]]
+    files: Sequence[tuple[str, Size]] = ()
+    """Every image, as errors name it, with its size."""
+
+    @classmethod
+    def read(cls, config: RunConfig) -> "Workload":
+        """Raises SeeWhyError where the data is not there or a header cannot be read."""
+        with TemporaryDirectory() as scratch:
+            data = with_guide(config.data, Path(scratch) / "fieldguide")
+            reading = read_data(data)
+            bank, _ = fit_concepts(read_bank(data, reading)[0], sorted({row.label for row in reading.rows}))
+            if not reading.rows:
+                raise SeeWhyError(f"{data.source} has no images that can be used: `seewhy data check` says why.")
+            found = list(each_image(size_of, [reading.root / row.image for row in reading.rows]))
+        files = [(row.where, size) for row, size in zip(reading.rows, found, strict=True)]
+        sizes = Counter(found[:: max(1, len(found) // COUNTED)])
+        images = Counter(row.split for row in reading.rows)
+        return cls(images, sizes, Questions.for_noun(data.noun, data.questions), dict(bank), files)
+
+
+def size_of(path: Path) -> Size:
+    """Width and height at which an image is read, from its header."""
+    try:
+        return image_size(path)
+    except SeeWhyError as error:
+        raise SeeWhyError(
+            f"Image {path} cannot be read ({error}): `seewhy data check` lists all that cannot."
+        ) from error
+
+
+def spread(sizes: Mapping[Size, int], most: int) -> list[tuple[Size, float]]:
+    """At most `most` sizes that stand for all, from narrow to wide and small to large, with the share of each."""
+    total = sum(sizes.values())
+    ordered = sorted(sizes, key=lambda size: (size[0] / size[1], size[0] * size[1]))
+    if len(ordered) <= most:
+        return [(size, sizes[size] / total) for size in ordered]
+    every = [size for size in ordered for _ in range(sizes[size])]
+    return [(every[int((place + 0.5) * total / most)], 1 / most) for place in range(most)]
+
+
+SIZES = 24
+"""Sizes of images that are put through the processor at most."""
+CLASSES = 24
+"""Classes whose instructions and fixed answers are tokenised at most."""
+SEEN = 0.57
+"""Share of a label's concepts that rule "unlisted" is taken to select: that of the field guide's training images, which
+show 70 % of what is listed. Elsewhere it depends on how much can be seen, and that is not known before."""
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Mean tokens, but for `longest_prefix`."""
+
+    prefix: float
+    """Up to the last token that all prompts about an image have in common."""
+    longest_prefix: int
+    patches: float
+    """What the vision tower reads an image."""
+    told: float
+    """Behind the prefix, what all instructions of synthesis about an image have in common: label and concepts."""
+    question: Mapping[str, float]
+    """Kind -> what comes behind the prefix, and in synthesis behind `told`. "reasons" are explain and cot evenly,
+    "synthesis" those of `explain_share`."""
+    label_sentence: float
+    """With its end, as all answers."""
+    label_and_list: float
+    """What the L+GE control answers."""
+
+    @classmethod
+    def of(
+        cls, vlm: VisionLanguageModel, work: Workload, selection: SelectConfig, explain_share: float = 0.5
+    ) -> "Lengths":
+        """`explain_share`: of the questions of synthesis that ask for reasons."""
+        sized = spread(work.sizes, SIZES)
+        first = Image.new("RGB", max(sized, key=lambda pair: pair[1])[0])
+        asked = work.questions
+        reasons = [*asked.explain, *asked.cot]
+        labels = sorted(work.bank)[:: max(1, len(work.bank) // CLASSES)]
+        wordings = {"describe": asked.describe, "simple": asked.simple, "reasons": reasons}
+        wordings |= {"explain": asked.explain, "cot": asked.cot}
+        wordings = {kind: list(texts) for kind, texts in wordings.items()} | {"evaluation": [asked.evaluation]}
+        rows = {kind: _ids(vlm, texts, first) for kind, texts in wordings.items()}
+        instructed = [_ids(vlm, _instructions(work, label, reasons, selection), first) for label in labels]
+        every = [ids for group in [*rows.values(), *instructed] for ids in group]
+        shared = common_prefix(every, vlm.image_token_id)
+        together = _mean(common_prefix(ids, vlm.image_token_id) for ids in instructed)
+        question = {kind: _mean(map(len, ids)) - shared for kind, ids in rows.items()}
+        question["synthesis"] = explain_share * question["explain"] + (1 - explain_share) * question["cot"]
+        seen = [(encode(vlm, asked.evaluation, Image.new("RGB", size)), share) for size, share in sized]
+        prefixes = [(row["input_ids"].shape[1] - question["evaluation"], share) for row, share in seen]
+        lists = [general_explanation(label, work.bank[label]) for label in labels]
+        return cls(
+            prefix=sum(length * share for length, share in prefixes),
+            longest_prefix=round(max(length for length, _ in prefixes)),
+            patches=sum(_patches(vlm, row["pixel_values"].numel()) * share for row, share in seen),
+            told=together - shared,
+            question=question,
+            label_sentence=_mean(len(answer_ids(vlm, label_sentence(label))) for label in labels),
+            label_and_list=_mean(len(answer_ids(vlm, text)) for text in lists),
+        )
+
+
+def _ids(vlm: VisionLanguageModel, texts: Sequence[str], image: Image.Image) -> list[list[int]]:
+    return [row["input_ids"][0].tolist() for row in encode_all(vlm, texts, image)]
+
+
+def selected_share(selection: SelectConfig) -> float:
+    """The share of a label's concepts that a rule can be taken to select. Of rule "image" that of a normal distribution
+    above its threshold."""
+    return SEEN if selection.rule == "unlisted" else NormalDist().cdf(-selection.threshold_std)
+
+
+def _instructions(work: Workload, label: str, reasons: Sequence[str], selection: SelectConfig) -> list[str]:
+    """Of synthesis about one image of a class, for a few questions."""
+    concepts = work.bank[label]
+    told = concepts[: max(selection.minimum, round(selected_share(selection) * len(concepts)))]
+    return [synthesis_prompt(label, told, question, work.questions.noun) for question in reasons[::8]]
+
+
+def _patches(vlm: VisionLanguageModel, numbers: int) -> float:
+    """Patches among so many numbers of `pixel_values`: three colours of a square, in Qwen twice over (frames)."""
+    vision = vlm.model.config.vision_config
+    size = vision.patch_size if isinstance(vision.patch_size, int) else vision.patch_size[0]
+    return numbers / (3 * size * size * getattr(vision, "temporal_patch_size", 1))
+
+
+def _mean(values: Iterable[float]) -> float:
+    values = list(values)
+    return sum(values) / len(values)
 
 
 @dataclass(frozen=True)
@@ -91,7 +253,7 @@ class Together:
 
     @classmethod
     def of(cls, config: RunConfig, images: int, pairs: int) -> "Together":
-        """Of so many images with so many pairs each, as `vlm/schedule.py` puts them together."""
+        """Of so many images with so many pairs each, as `vlm/data.py` puts them together."""
         tune = config.tune
         replayed = round(tune.replay_ratio * pairs) if tune.replay else 0
         micro = min(tune.micro_batch_size, tune.batch_size)

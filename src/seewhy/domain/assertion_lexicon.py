@@ -9,7 +9,7 @@ A phrase is words and marks: `a/b` are alternatives, `{be}` a set of words below
 `@` a mention, `.` the end of a sentence or line. A phrase that looks back and starts with `@` is of that mention alone.
 """
 
-from seewhy.domain.words import word_set
+from seewhy.domain.text import word_set
 
 BEFORE, AFTER, BOTH = "before", "after", "both"
 CLAUSE, PHRASE, SENTENCE, LINE, CONDITION = "clause", "phrase", "sentence", "line", "condition"

@@ -10,7 +10,7 @@ from itertools import combinations
 from typing import Literal
 
 from seewhy.domain.phrases import COLOURS, MAX_WORDS, ClassNames, Words, folded, generic, last_word_in, named_in, unseen
-from seewhy.domain.words import name_key
+from seewhy.domain.text import name_key
 
 Level = Literal["problem", "warning", "note"]
 

@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from seewhy.domain.problems import JSON_ERRORS, Names, clean, nearest, raise_problems, reserved_marker, shorten
-from seewhy.domain.words import name_key
+from seewhy.domain.text import name_key
 from seewhy.errors import SeeWhyError
 
 MAX_CONCEPT = 200

@@ -5,6 +5,11 @@ its SHA-256), and raises one `SeeWhyError` with all that is wrong. So what a
 run is built on has been seen to be whole before the first hour of computing.
 
 An example's id is its path without the extension, or with it where two files differ in nothing else.
+
+The words that a run knows: its labels, their aliases and their concepts, as they were when it was made.
+
+A run writes them into its folder, so that whoever reads a finished run reads its texts as the run itself did: by the
+same matcher and the same concepts, although the bank on disk may have changed, or the images be gone.
 """
 
 import hashlib
@@ -18,7 +23,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from seewhy.config import DataConfig
 from seewhy.domain.concepts import ConceptBank, fit_concepts, label_problems, read_concepts, unused_classes
@@ -27,14 +32,13 @@ from seewhy.domain.labels import LabelMatcher, name_problems
 from seewhy.domain.loaders import Reading, Row
 from seewhy.domain.loaders.layouts import read_data
 from seewhy.domain.loaders.truth import load_truth
-from seewhy.domain.notes import copies_notes, deep_notes, left_out_notes, spoken_notes, unused_notes
+from seewhy.domain.notes import copies_notes, deep_notes, left_out_notes, sentence_problems, spoken_notes, unused_notes
 from seewhy.domain.problems import raise_problems, shorten
 from seewhy.domain.questions import Questions
-from seewhy.domain.sentence_check import sentence_problems
-from seewhy.domain.words import name_key
+from seewhy.domain.text import name_key
 from seewhy.errors import SeeWhyError
-from seewhy.progress import progress, say
 from seewhy.records import Example, Truth
+from seewhy.run.progress import progress, say
 
 T = TypeVar("T")
 
@@ -268,3 +272,61 @@ def double_images(rows: Sequence[Row], sha256s: Iterable[str]) -> list[str]:
 
 def _stem(image: str) -> str:
     return str(PurePosixPath(image).with_suffix(""))
+
+
+VOCABULARY_FILE = "vocabulary.json"
+"""The file in a run folder."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The labels of a run, sorted, and its concept bank with all aliases."""
+
+    labels: tuple[str, ...]
+    bank: ConceptBank
+
+    @classmethod
+    def of(cls, domain: Domain) -> "Vocabulary":
+        """That of a domain that has been loaded."""
+        return cls(domain.labels, domain.concepts)
+
+    @classmethod
+    def of_run(cls, run: Path, data: DataConfig) -> "Vocabulary":
+        """That of a run: from its folder, or for a run that has not written it down from its data as they are now.
+
+        Raises SeeWhyError where the file is damaged, or there is none and the data cannot be read. Opens no image.
+        """
+        path = run / VOCABULARY_FILE
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            concepts = {str(label): tuple(map(str, phrases)) for label, phrases in found["concepts"].items()}
+            aliases = {str(label): tuple(map(str, names)) for label, names in found["aliases"].items()}
+            return cls(tuple(map(str, found["labels"])), ConceptBank(concepts, aliases))
+        except FileNotFoundError:
+            reading = read_data(data)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise SeeWhyError(
+                f"{path} cannot be read ({error}), so the labels of {run} are not known. Delete it and start the run "
+                "again: that writes it anew and computes nothing twice."
+            ) from error
+        labels = sorted({row.label for row in reading.rows})
+        bank, _ = fit_concepts(read_bank(data, reading)[0], labels)
+        return cls(tuple(labels), with_aliases(bank, reading.aliases))
+
+    def record(self) -> Mapping[str, Any]:
+        """The content of the file."""
+        return {
+            "labels": list(self.labels),
+            "concepts": {label: list(phrases) for label, phrases in self.bank.items()},
+            "aliases": {label: list(names) for label, names in self.bank.aliases.items()},
+        }
+
+    @cached_property
+    def matcher(self) -> LabelMatcher:
+        """The run's own matcher, as `Domain.matcher` is."""
+        return LabelMatcher(self.labels, self.bank.aliases, self.bank)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Labels and aliases."""
+        return (*self.labels, *(name for names in self.bank.aliases.values() for name in names))

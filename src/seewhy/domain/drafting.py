@@ -18,7 +18,6 @@ from typing import Any
 
 import yaml
 
-from seewhy.domain.articles import with_article
 from seewhy.domain.phrases import (
     MAX_WORDS,
     ClassNames,
@@ -31,9 +30,10 @@ from seewhy.domain.phrases import (
     unusable,
     without_name,
 )
+from seewhy.domain.text import with_article
 from seewhy.endpoint import Missing, Reply, Request, Usage, object_of, system, user
 from seewhy.errors import SeeWhyError
-from seewhy.storage import digest, write_atomically
+from seewhy.run.storage import digest, write_atomically
 
 PROMPT = "draft-1"
 """Name of the wording below. Change it with the wording."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from seewhy.domain.phrases import COLOURS
-from seewhy.domain.words import NUMBERS, Tokens, name_key, other_forms, spelt, tokenise, word_set
+from seewhy.domain.text import NUMBERS, Tokens, name_key, other_forms, spelt, tokenise, word_set
 
 Words = tuple[str, ...]
 

@@ -27,11 +27,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from seewhy.domain.assertion import Reading, Status
-from seewhy.domain.generic import is_generic
 from seewhy.domain.label_forms import Form, Forms, Frames, is_measure, said_otherwise, shared, spellings, turned
-from seewhy.domain.phrases import COLOURS
+from seewhy.domain.phrases import COLOURS, is_generic
 from seewhy.domain.problems import raise_problems
-from seewhy.domain.words import (
+from seewhy.domain.text import (
     Tokens,
     name_key,
     plainly,

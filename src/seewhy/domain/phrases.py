@@ -2,15 +2,26 @@
 
 A concept is matched against descriptions of a picture, so what cannot be seen there (a call, a weight in kilograms, a
 habit) only dilutes the scores, and what every picture shows ("has feathers") tells nothing apart.
+
+One canonical form for phrases and texts.
+
+A text becomes a line of folded words and marks: "Its bill's short, conical!" is `its bill short , conical .`. The marks
+are "." (the end of a sentence or line), "," and ":". What of it is denied or open, `domain.assertion` decides.
+
+Statements on a class in general: "Monarchs have white spots", "a Monarch usually has ...", "crows are larger".
+
+They say what holds for the class, not what is shown. The subject is a name in the bare plural, or with "a" or "an",
+at the start of a clause; the verb is in the present. "A crow sits on a branch", "French fries with salt" and "crows
+like this one" are none.
 """
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 
 from seewhy.domain.problems import clean, reserved_marker
-from seewhy.domain.words import singulars, tokenise
+from seewhy.domain.text import Tokens, plainly, singulars, tokenise, word_set
 
 MAX_WORDS = 6
 """Words of a concept."""
@@ -167,3 +178,215 @@ def last_word_in(phrase: str, names: Iterable[str]) -> str | None:
 
 def _is_common(word: str) -> bool:
     return word in _NEVER_A_NAME or not word.isalpha() or len(word) < 3
+
+
+NEGATORS = frozenset(["no", "without"])
+"""The words that negate from within a phrase ('no stem'); 'lacks' and 'free of' are folded into 'without'."""
+CUTS = frozenset([
+    "of", "on", "over", "at", "in", "into", "between", "under", "through", "with", "along", "from", "by", "around",
+    "down", "when", "where", "near", "across", "above", "below", "opposite",
+])  # fmt: skip
+"""The words at which a long phrase falls into parts."""
+DENIALS = NEGATORS | {"not", "never", "neither", "hardly"}
+"""The words by which a phrase denies something itself."""
+ARTICLES = frozenset(["a", "an", "the", "its", "their", "his", "her"])
+
+_MARKS = {".": ".", "\n": ".", "?": ".", ",": ",", "(": ",", ")": ",", ":": ":"}
+_STOP_WORDS = (
+    ("not", "only"), ("not", "just"), ("not", "merely"), ("not", "simply"), ("no", "doubt"), ("coloured",),
+)  # fmt: skip
+"""Words that a line leaves out."""
+_WITHOUT = (
+    ("lack", "of"), ("lack",), ("lacks",), ("lacking",), ("lacked",), ("free", "of"), ("devoid", "of"),
+    ("absence", "of"),
+)  # fmt: skip
+_FOLDED = {
+    "leaves": "leaf", "feet": "foot", "colours": "colour", "beak": "bill", "beaks": "bill", "twin": "two",
+    "chequered": "checkered", "colouration": "colour", "colouring": "colour",
+}  # fmt: skip
+"""Irregular plurals, and words for the same part or number."""
+_UNFOLDED = frozenset(["does", "this", "always", "perhaps"])
+
+
+def line_of(tokens: Tokens) -> tuple[list[str], list[int]]:
+    """The line of a text, and for each of its tokens the word it comes from, or -1 for a mark."""
+    words = [plainly(word) for word in tokens.words]
+    line, origins, at = [], [], 0
+    for at_word in range(len(words) + 1):
+        for mark in tokens.marks[at_word]:
+            line.append(_MARKS[mark])
+            origins.append(-1)
+        if at_word == len(words) or at_word < at:
+            continue
+        at = at_word + 1
+        if skipped := _starts(words, at_word, _STOP_WORDS):
+            at += skipped - 1
+            continue
+        if replaced := _starts(words, at_word, _WITHOUT):
+            at += replaced - 1
+        line.append("without" if replaced else _fold(words[at_word]))
+        origins.append(at_word)
+    return line, origins
+
+
+def canonical(text: str) -> str:
+    """`text` as a line of folded words and marks, one space before and after each."""
+    return f" {' '.join(line_of(tokenise(text))[0])} . "
+
+
+@cache
+def words_of(phrase: str) -> tuple[str, ...]:
+    """The folded words of a phrase, without articles and marks: two wordings of one phrase have the same."""
+    return tuple(w for w in canonical(phrase).split() if w not in ARTICLES and w not in ".,:")
+
+
+def joined_colours(line: list[str], origins: list[int] | None = None) -> tuple[list[str], list[int]]:
+    """The line with colours that stand side by side as one word: a blue-grey head, or blue grey head, is not blue."""
+    origins = list(range(len(line))) if origins is None else origins
+    joined, kept = [], []
+    for word, origin in zip(line, origins, strict=True):
+        if joined and word in COLOURS and joined[-1].rpartition("-")[2] in COLOURS:
+            joined[-1] += "-" + word
+        else:
+            joined.append(word)
+            kept.append(origin)
+    return joined, kept
+
+
+def closed_up(line: list[str], origins: list[int], closed: Collection[str]) -> tuple[list[str], list[int]]:
+    """The line with two words as one where a phrase writes them so: "eye ring" for "eyering"."""
+    joined, kept = [], []
+    for word, origin in zip(line, origins, strict=True):
+        if joined and origin >= 0 and kept[-1] == origin - 1 and joined[-1] + word in closed:
+            joined[-1] += word
+        else:
+            joined.append(word)
+            kept.append(origin)
+    return joined, kept
+
+
+def _starts(words: list[str], at: int, phrases: tuple[tuple[str, ...], ...]) -> int:
+    """The length of the first of these phrases that stands there, or 0."""
+    return next((len(p) for p in phrases if words[at] == p[0] and tuple(words[at : at + len(p)]) == p), 0)
+
+
+@cache
+def _fold(token: str) -> str:
+    if token in _FOLDED:
+        return _FOLDED[token]
+    if len(token) <= 3 or token in _UNFOLDED or not token.endswith("s") or token.endswith(("ss", "us", "is")):
+        return min(singulars(token), default=token, key=len) if token.endswith(("eeth", "eet", "ice", "men")) else token
+    if token.endswith("ies") and len(token) > 4:
+        return token[:-3] + "y"
+    return token[:-2] if token.endswith(("ches", "shes", "xes", "sses", "zes")) else token[:-1]
+
+
+_STARTS = word_set("but while whereas and because since as so though although for yet that however whilst unlike both")
+_PUNCTUATION = (".", "?", "\n", ",", ":", "(", ")")
+_PLURAL_VERBS = word_set("have lack are do show display exhibit possess bear tend differ look appear carry grow live")
+_SINGULAR_VERBS = word_set("has lacks is does shows displays exhibits possesses bears tends differs")
+_FREQUENCY = word_set(
+    "usually typically often generally normally always never sometimes commonly rarely seldom also mostly only almost "
+    "tend tends both all mainly"
+)
+_COMPARATIVES = word_set(
+    "bigger larger smaller longer shorter darker lighter paler brighter thicker thinner heavier slimmer stouter "
+    "taller wider narrower rounder browner greyer redder blacker whiter duller stockier slenderer higher lower "
+    "deeper more less"
+)
+_NOT_A_VERB = word_set(
+    "with without in on at by of from for to and or nor like such as that which who whose near under over beside "
+    "behind between is was were can could here there this these the a an it not"
+)
+"""What behind a bare plural is no verb of its clause."""
+_SHOWN = word_set("seen shown visible depicted pictured present being found photographed displayed served in on")
+_AS_HERE = (
+    ("so", "does"),
+    ("so", "do"),
+    ("so", "is"),
+    ("like", "this"),
+    ("as", "here"),
+    ("as", "seen"),
+    ("as", "this"),
+)
+_CONTRASTS = frozenset(["but", "whereas", "while", "yet", "however", "though", "although"])
+_MOST = 30
+"""Words of a clause that are looked at."""
+
+
+def subject_of(words: Sequence[str], marks: Sequence[str], start: int, end: int) -> str | None:
+    """How words start..end-1 are the subject at the start of a clause: "bare", "indefinite", "definite", or None."""
+    article = start > 0 and words[start - 1] in ("a", "an", "the") and not marks[start]
+    first = start - article
+    opens = first == 0 or marks[first][-1:] in _PUNCTUATION[:-2] or words[first - 1] in _STARTS
+    if not opens or end >= len(words) or marks[end]:
+        return None
+    if not article:
+        return "bare"
+    return "definite" if words[start - 1] == "the" else "indefinite"
+
+
+def is_generic(words: Sequence[str], marks: Sequence[str], start: int, end: int, *, loose: bool = False) -> bool:
+    """Whether the name at words start..end-1 is the subject of a statement on its class.
+
+    `loose`: something else is shown, so that any verb behind a bare plural, or behind a bare code, makes it one.
+    """
+    subject = subject_of(words, marks, start, end)
+    if subject is None or _is_as_here(words, marks, end):
+        return False
+    verb = end
+    if words[verb] in _FREQUENCY and verb + 1 < len(words):
+        verb += 1
+    elif words[verb].endswith("s") and verb + 1 < len(words) and not marks[verb + 1]:
+        following = words[verb + 1]  # "stratus clouds are"
+        verb += subject == "bare" and (following in _PLURAL_VERBS or following in _FREQUENCY)
+    behind = words[verb + 1 : verb + 4]
+    often = words[end] in _FREQUENCY or bool(_FREQUENCY.intersection(behind[:2]))
+    said = words[verb]
+    if _SHOWN.intersection(behind[:2]) and said in ("is", "are"):
+        return False
+    if subject == "definite":
+        return loose and _compares(said, behind)
+    if subject == "indefinite":
+        if said not in _SINGULAR_VERBS:
+            return often and words[end] in _FREQUENCY
+        return loose or often or (said in ("has", "lacks", "does") and not _is_done(behind)) or _compares(said, behind)
+    if said in _PLURAL_VERBS:
+        plain = said in ("have", "lack", "do", "carry", "bear", "possess", "exhibit") and not _is_done(behind)
+        return loose or often or plain or _compares(said, behind)
+    if not loose:
+        return False
+    if said in _SINGULAR_VERBS:  # "A has curved edges"
+        return said != "is" or _compares(said, behind)
+    return words[end - 1].endswith("s") and not (said in _NOT_A_VERB or said.endswith(("ed", "ing", "s")))
+
+
+def clause_end(words: Sequence[str], marks: Sequence[str], start: int) -> int:
+    """Where the clause that starts at a word ends: at the sentence's end, or before a contrast."""
+    for at in range(start + 1, len(words)):
+        if any(mark in ".?\n" for mark in marks[at]) or words[at] in _CONTRASTS:
+            return at
+    return len(words)
+
+
+def _is_done(behind: Sequence[str]) -> bool:
+    """Whether "has" and what follows is a perfect: "has formed"."""
+    return (
+        bool(behind)
+        and (behind[0].endswith("ed") or behind[0] in ("been", "grown", "taken", "become"))
+        and (len(behind) < 2 or behind[1] in _NOT_A_VERB)
+    )
+
+
+def _compares(verb: str, behind: Sequence[str]) -> bool:
+    return verb in ("is", "are", "has", "have", "looks", "look") and bool(_COMPARATIVES.intersection(behind))
+
+
+def _is_as_here(words: Sequence[str], marks: Sequence[str], end: int) -> bool:
+    """Whether the sentence says that what is shown is so too: "crows like this one", "..., and so does this tree"."""
+    for at in range(end, min(end + _MOST, len(words) - 1)):
+        if at > end and any(mark in ".?\n" for mark in marks[at]):
+            return False
+        if (words[at], words[at + 1]) in _AS_HERE:
+            return True
+    return False

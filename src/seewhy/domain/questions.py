@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from seewhy.domain.articles import with_article
+from seewhy.domain.text import with_article
 from seewhy.errors import SeeWhyError
 
 DESCRIBE = (

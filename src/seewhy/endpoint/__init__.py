@@ -2,8 +2,7 @@
 
 from seewhy.endpoint.answers import Missing, Reply, Request, system, user
 from seewhy.endpoint.client import Endpoint, Fatal, Service
-from seewhy.endpoint.structured import object_of
-from seewhy.endpoint.tokens import Estimate, Prices, Usage
+from seewhy.endpoint.replies import Estimate, Prices, Usage, object_of
 
 __all__ = [
     "Endpoint",

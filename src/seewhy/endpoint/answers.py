@@ -2,6 +2,8 @@
 
 A file's name is the digest of all that shapes the answer: model, messages, schema, temperature. Where the model is
 served is not among it, so a job may go on at another address.
+
+What is changed in a request before it is sent again.
 """
 
 import json
@@ -10,16 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from seewhy.endpoint.completion import count
-from seewhy.endpoint.structured import Schema, mismatch
-from seewhy.endpoint.tokens import Usage
+from seewhy.endpoint.replies import Schema, Usage, count, mismatch
 from seewhy.errors import SeeWhyError
-from seewhy.progress import say
-from seewhy.storage import digest, disk, write_atomically
+from seewhy.run.progress import say
+from seewhy.run.storage import digest, disk, write_atomically
 
 Message = Mapping[str, str]
 
@@ -144,3 +144,27 @@ class Answers:
             yield
         finally:
             lock.release()
+
+
+if TYPE_CHECKING:
+    from openai import APIStatusError
+
+
+def refused_parameter(error: "APIStatusError", sent: Mapping[str, Any]) -> str | None:
+    """The parameter of a refused request that can be left out, or None where none is left."""
+    optional = [name for name in ("temperature", "max_tokens", "max_completion_tokens") if name in sent]
+    named = [name for name in optional if name == error.param or (not error.param and name in error.message)]
+    return named[0] if named else "response_format" if "response_format" in sent else None
+
+
+def demand(request: Request) -> str:
+    """The schema in words, for a server that does not enforce it."""
+    return f"Answer with one JSON object of this schema, and nothing else: {json.dumps(request.schema)}"
+
+
+def correction(text: str, wrong: str, request: Request) -> list[Message]:
+    """What is said after an answer that cannot be read."""
+    if not text.strip():
+        return []
+    told = f"This cannot be used: {wrong}. {demand(request)}"
+    return [{"role": "assistant", "content": text[:2000]}, {"role": "user", "content": told}]

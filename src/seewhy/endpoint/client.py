@@ -1,4 +1,6 @@
-"""Asks a language model for JSON: the one place where `openai` is imported (extra `llm`).
+"""When a request may start: at most so many a minute, and none while the server has asked for a pause.
+
+Asks a language model for JSON: the one place where `openai` is imported (extra `llm`).
 
 What is answered is written to the folder of answers before anything else happens with it, so that a killed job goes on
 and nothing is paid for twice. A request without a usable answer is `Missing`, with the reason, and is asked again by
@@ -9,6 +11,7 @@ the next job; there is no default in its place.
 """
 
 import json
+import math
 import os
 import random
 import threading
@@ -16,20 +19,63 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from seewhy.endpoint.answers import Answers, Message, Missing, Reply, Request
-from seewhy.endpoint.completion import failure_in
-from seewhy.endpoint.pace import Gate, pause_asked
-from seewhy.endpoint.retry import correction, demand, refused_parameter
-from seewhy.endpoint.structured import read_completion
-from seewhy.endpoint.tokens import PER_MESSAGE, Estimate, Usage, about_tokens, usage_of
+from seewhy.endpoint.answers import Answers, Message, Missing, Reply, Request, correction, demand, refused_parameter
+from seewhy.endpoint.replies import PER_MESSAGE, Estimate, Usage, about_tokens, failure_in, read_completion, usage_of
 from seewhy.errors import SeeWhyError
-from seewhy.progress import progress, say
+from seewhy.run.progress import progress, say
+
+
+class Gate:
+    """What every request passes, whichever thread sends it. `stop` opens it for nobody any more."""
+
+    def __init__(self, per_minute: float | None, stop: threading.Event) -> None:
+        self._interval = 60 / per_minute if per_minute else 0.0
+        self._stop = stop
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def enter(self) -> bool:
+        """Wait for one's turn. False when the job was stopped."""
+        while not self._stop.is_set():
+            with self._lock:
+                now = time.monotonic()
+                wait = self._next - now
+                if wait <= 0:
+                    self._next = now + self._interval
+                    return True
+            self._stop.wait(wait)
+        return False
+
+    def pause(self, seconds: float) -> None:
+        """Let nobody in for a while."""
+        with self._lock:
+            self._next = max(self._next, time.monotonic() + seconds)
+
+
+def pause_asked(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds that a response asks to wait (Retry-After, in seconds or as a date; retry-after-ms), or None.
+
+    `now` is in seconds since the epoch; the keys of `headers` are in lower case, or found in any.
+    """
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers.get(name, "")) * unit
+        except ValueError:
+            continue
+        if math.isfinite(seconds):
+            return max(0.0, seconds)
+    try:
+        return max(0.0, parsedate_to_datetime(headers.get("retry-after", "")).timestamp() - now)
+    except (TypeError, ValueError):
+        return None
+
 
 if TYPE_CHECKING:
     from openai import APIStatusError, OpenAI

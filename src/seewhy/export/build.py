@@ -1,4 +1,6 @@
-"""`seewhy export`: a run's model and training data, with cards, as one folder that appears whole or not at all.
+"""An export on the Hugging Face Hub. What is on disk stays, whatever the Hub says.
+
+`seewhy export`: a run's model and training data, with cards, as one folder that appears whole or not at all.
 
 | in OUTPUT | |
 | --- | --- |
@@ -19,12 +21,65 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from httpx import HTTPError
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.utils import validate_repo_id
+
 from seewhy.errors import SeeWhyError
-from seewhy.export import card, hub
+from seewhy.export import card
 from seewhy.export.dataset import FORMS, taught, write_forms
-from seewhy.export.finished import FinishedRun, open_run
 from seewhy.export.model import write_adapter, write_merged
-from seewhy.storage import disk, write_atomically
+from seewhy.run.finished import FinishedRun, open_run
+from seewhy.run.progress import say
+from seewhy.run.storage import disk, write_atomically
+
+SUFFIX = {"model": "", "adapter": "-adapter", "data": "-data"}
+"""What each part of an export is called on the Hub, after the name that the user gives."""
+
+
+def check_name(name: str) -> None:
+    """Raises SeeWhyError for what is no name of a repository, before any work."""
+    try:
+        for suffix in SUFFIX.values():
+            validate_repo_id(name + suffix)
+    except HFValidationError as error:
+        raise SeeWhyError(f"--push_to_hub is {name!r}, which is no USER/NAME of the Hub. ({error})") from error
+
+
+def push(parts: dict[str, Path], name: str, *, private: bool) -> list[str]:
+    """Upload each part ('model', 'adapter', 'data') to a repository of its own; returns where they are now.
+
+    The token is that of `hf auth login` or HF_TOKEN. Raises SeeWhyError where the Hub cannot be reached or refuses.
+    """
+    api, places = HfApi(), []
+    for part, folder in parts.items():
+        repository, kind = name + SUFFIX[part], "dataset" if part == "data" else "model"
+        try:
+            say(f"uploading {folder} as {repository}")
+            created = api.create_repo(repository, repo_type=kind, private=private, exist_ok=True)
+            api.upload_folder(
+                repo_id=created.repo_id, folder_path=folder, repo_type=kind, commit_message="Exported by SeeWhy"
+            )
+        except (HTTPError, OSError) as error:
+            done = f" {', '.join(places)} is uploaded." if places else ""
+            raise SeeWhyError(
+                f"{repository} could not be pushed to the Hub: {_why(error)} The export stays in "
+                f"{folder.parent}.{done} Give the same command again once that is mended, or use `hf upload`."
+            ) from error
+        places.append(str(created))
+    return places
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE forbids it."
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+    if status in (401, 403) or isinstance(error, LocalTokenNotFoundError):
+        return "it did not accept the token. Log in with `hf auth login` or set HF_TOKEN to one that may write there."
+    first = (str(error) or type(error).__name__).splitlines()[0]
+    return f"{first.rstrip('.')}."
+
 
 MODELS = ("merged", "adapter")
 RECORD = "export.json"
@@ -52,7 +107,7 @@ def export_run(
     """
     _check_forms(model, data, images=images)
     if hub_name:
-        hub.check_name(hub_name)
+        check_name(hub_name)
     target = Path(output).expanduser().resolve()
     check_target(target, run)
     finished = open_run(run, round, trust_remote_code=trust_remote_code)
@@ -61,7 +116,7 @@ def export_run(
         _replace(target, unfinished)
     parts = {"model": "merged" in model, "adapter": "adapter" in model, "data": bool(data)}
     pushed = {part: target / part for part, written in parts.items() if written} if hub_name else {}
-    return {**record, "pushed": hub.push(pushed, hub_name, private=private) if hub_name else []}
+    return {**record, "pushed": push(pushed, hub_name, private=private) if hub_name else []}
 
 
 def _check_forms(model: Sequence[str], data: Sequence[str], *, images: bool) -> None:
@@ -99,7 +154,7 @@ def _write(
     run: FinishedRun, target: Path, model: Sequence[str], data: Sequence[str], *, images: bool, hub_name: str | None
 ) -> dict[str, Any]:
     """Write everything to `target` and return what its export.json holds."""
-    names = {part: hub_name + suffix if hub_name else None for part, suffix in hub.SUFFIX.items()}
+    names = {part: hub_name + suffix if hub_name else None for part, suffix in SUFFIX.items()}
     on_hub = names["data"] if data else None
     record: dict[str, Any] = {"run": run.path.resolve().name, "round": run.round, "versions": run.manifest["versions"]}
     if "merged" in model:

@@ -17,11 +17,11 @@ from huggingface_hub import DatasetCardData, EvalResult, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from seewhy.export.dataset import Taught, holds_placeholder
-from seewhy.export.finished import FinishedRun
 from seewhy.export.model import AdapterCheck
 from seewhy.method.synthesise import fallback_share
 from seewhy.report.collapse import of_run
 from seewhy.report.table import COLUMNS, percent, rows, selection_cells, told
+from seewhy.run.finished import FinishedRun
 
 _SPECIAL = re.compile(r"[\\`*_{}\[\]<>|~$&]|^[#+=-]|(?<=^\d)[.)](?=\s)")
 _FILES = ("data.concepts", "data.questions", "data.truth", "tune.replay")

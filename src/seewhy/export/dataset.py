@@ -24,9 +24,9 @@ import pyarrow.parquet as pq
 
 from seewhy.domain.domain import Domain
 from seewhy.method.select import selected_concepts
-from seewhy.progress import progress
 from seewhy.records import Answer, Selection
-from seewhy.storage import ARROW_TYPES
+from seewhy.run.progress import progress
+from seewhy.run.storage import ARROW_TYPES
 
 FORMS = ("parquet", "trl", "llava", "sharegpt")
 PLACEHOLDERS = ("<image>", "<video>", "<audio>")

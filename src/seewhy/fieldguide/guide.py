@@ -1,4 +1,6 @@
-"""Draws the field guide into a folder, as any user's data set lies on disk: images by split and class, concepts, truth.
+"""What of a look can be seen in a drawing, in the expert's words: the ground truth of the field guide.
+
+Draws the field guide into a folder, as any user's data set lies on disk: images by split and class, concepts, truth.
 
     <folder>/images/{train,val,test}/<species>/000.png
     <folder>/concepts.yaml      the expert's list of each species
@@ -11,7 +13,7 @@ import hashlib
 import json
 import random
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -21,11 +23,40 @@ import yaml
 from seewhy.config import DataConfig
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.birds import draw_bird
-from seewhy.fieldguide.draw import Drawing
-from seewhy.fieldguide.truth import look_in
-from seewhy.fieldguide.world import BIRD, Look, Species, make_species, phrase
-from seewhy.progress import progress
-from seewhy.storage import write_atomically
+from seewhy.fieldguide.draw import PART, VISIBLE_SHARE, Drawing
+from seewhy.fieldguide.world import BIRD, Attribute, Look, Species, make_species, phrase
+from seewhy.run.progress import progress
+from seewhy.run.storage import write_atomically
+
+_PART_OF = {"bill_shape": "bill", "bill_colour": "bill", "wings": "wing", "tail_shape": "tail", "tail_colour": "tail",
+            "shape": "body", "skin": "body", "surface": "body"}  # fmt: skip
+_ABSENT = {"crest": "crown", "eye_ring": "eye", "collar": "collar", "wing_bar": "wing", "stem": "body",
+           "leaves": "body", "flesh": "body", "marks": "body"}  # fmt: skip
+"""Where one looks to see that something is not there."""
+_PRESENT = {"marks": "mark"}
+
+
+def part_of(attribute: Attribute, look: Look) -> str:
+    """The part that shows the value `look` has of an attribute."""
+    name = attribute.name
+    if look[name] == "none":
+        return _ABSENT[name]
+    return _PART_OF.get(name) or _PRESENT.get(name, name)
+
+
+def is_visible(part: str, drawing: Drawing) -> bool:
+    """Whether enough of a part is seen: at least 35 % of its pixels, and never fewer than 12."""
+    number = PART[part]
+    seen = drawing.seen_P[number]
+    return bool(seen >= 12 and seen >= VISIBLE_SHARE * drawing.full_P[number])
+
+
+def look_in(drawing: Drawing, look: Look, attributes: tuple[Attribute, ...]) -> Iterator[tuple[Attribute, str, bool]]:
+    """Each attribute with the part that shows it and whether that part can be seen."""
+    for attribute in attributes:
+        part = part_of(attribute, look)
+        yield attribute, part, is_visible(part, drawing)
+
 
 IMAGES: Mapping[str, int] = {"train": 30, "val": 10, "test": 20}
 """Images a species in each split."""

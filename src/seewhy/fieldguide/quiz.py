@@ -16,10 +16,9 @@ from PIL import Image
 
 from seewhy.domain.questions import DESCRIBE
 from seewhy.fieldguide.draw import Drawing
-from seewhy.fieldguide.guide import draw_example
+from seewhy.fieldguide.guide import draw_example, look_in
 from seewhy.fieldguide.language import LOOK_AT, SHOWS, featured
 from seewhy.fieldguide.produce import draw_produce
-from seewhy.fieldguide.truth import look_in
 from seewhy.fieldguide.world import BIRD, PRODUCE, Attribute, Look, make_species, random_look
 
 Subject = Literal["bird", "produce"]

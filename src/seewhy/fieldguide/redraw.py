@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from seewhy.fieldguide.birds import draw_bird
 from seewhy.fieldguide.draw import Drawing
-from seewhy.fieldguide.truth import is_visible, part_of
+from seewhy.fieldguide.guide import is_visible, part_of
 from seewhy.fieldguide.world import BIRD, Attribute, Species
 
 Box = tuple[int, int, int, int]

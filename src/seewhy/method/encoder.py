@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from seewhy.errors import SeeWhyError
-from seewhy.model_files import check_encoder_folder
+from seewhy.run.model_files import check_encoder_folder
 
 _E5 = re.compile(r"(?<![a-z0-9])e5(?![a-z0-9])", re.IGNORECASE)
 _E5_PROMPTS = {"query": "query: ", "document": "passage: "}

@@ -25,15 +25,7 @@ from typing import NamedTuple
 from seewhy.config import SynthesiseConfig
 from seewhy.domain.labels import LabelMatcher
 from seewhy.domain.questions import Questions, general_explanation, label_sentence, synthesis_prompt
-from seewhy.method.sampler import (
-    Sampler,
-    ask,
-    draw_queries,
-    example_random,
-    foreign_concept,
-    label_fault,
-    text_fault,
-)
+from seewhy.method.sampler import Sampler, ask, draw_queries, example_random, foreign_concept, label_fault, text_fault
 from seewhy.records import Answer, Example, Prompt, Sampling
 
 ROUND = 1

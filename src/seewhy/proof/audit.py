@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TypeVar
 
-from seewhy.domain.words import tokenise
+from seewhy.domain.text import tokenise
 from seewhy.errors import SeeWhyError
 from seewhy.records import Answer, Candidate, Selection
 

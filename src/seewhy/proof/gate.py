@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from seewhy.proof.compare import Counts, difference
-from seewhy.proof.paired import apart
+from seewhy.proof.comparison import Counts, apart, difference
 
 FIGURES = ("accuracy", "cs")
 ALPHA = 0.05

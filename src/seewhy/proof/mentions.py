@@ -10,9 +10,8 @@ from functools import cached_property
 from itertools import permutations
 
 from seewhy.domain.assertion import Reading, Status
-from seewhy.domain.phrases import COLOURS
-from seewhy.domain.words import Tokens, word_set
-from seewhy.proof.wording import ARTICLES, CUTS, NEGATORS
+from seewhy.domain.phrases import ARTICLES, COLOURS, CUTS, NEGATORS
+from seewhy.domain.text import Tokens, word_set
 
 Words = tuple[str, ...]
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from seewhy.report.heatmaps import Heat, where
-from seewhy.report.overlay import veil
-from seewhy.report.pictures import Picture, Pictures
+from seewhy.report.pictures import Picture, Pictures, veil
 from seewhy.report.table import CONTROLS
 
 PAIRS = 12

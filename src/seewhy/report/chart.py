@@ -7,7 +7,7 @@ and mark, so that none has to be told by colour alone.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from seewhy.report.arms import HEADLINES, OURS, Line, title
+from seewhy.report.figures import HEADLINES, OURS, Line, title
 from seewhy.report.table import Metrics, percent
 
 WIDTH, HEIGHT = 360, 216

@@ -18,7 +18,7 @@ from seewhy.proof import gate
 from seewhy.proof import support as bank_support
 from seewhy.proof.audit import Audit
 from seewhy.proof.support import Support
-from seewhy.report.arms import Line, lines
+from seewhy.report.figures import Line, lines
 from seewhy.report.table import Metrics, percent
 
 GONE = 0.5

@@ -14,8 +14,8 @@ from typing import Any
 
 from seewhy.proof.audit import Audit
 from seewhy.proof.support import Support
-from seewhy.report.arms import Line, title
 from seewhy.report.collapse import GONE, REASONS, Collapse, collapses
+from seewhy.report.figures import Line, title
 from seewhy.report.table import Metrics, percent
 
 CLINGING = 0.1

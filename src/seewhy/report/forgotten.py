@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from seewhy.errors import SeeWhyError
-from seewhy.report.measured import (
+from seewhy.report.sections import (
     Model,
     Words,
     mapping,

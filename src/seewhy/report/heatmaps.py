@@ -18,12 +18,12 @@ import numpy as np
 from seewhy.config import ModelConfig
 from seewhy.domain.images import load_image
 from seewhy.errors import SeeWhyError
-from seewhy.progress import progress
-from seewhy.proof.pointing import mention, peak
-from seewhy.recorded import recorded_config
-from seewhy.report.overlay import Region
-from seewhy.run_folder import read_manifest
-from seewhy.storage import digest, inside, write_atomically
+from seewhy.proof.interventions import mention, peak
+from seewhy.report.pictures import Region
+from seewhy.run.finished import recorded_config
+from seewhy.run.folder import read_manifest
+from seewhy.run.progress import progress
+from seewhy.run.storage import digest, inside, write_atomically
 
 MOST = 8
 """Concepts of one answer that are looked for; the rest have no picture."""
@@ -79,7 +79,7 @@ def _make(
     run: Path, model: str, settings: ModelConfig, missing: Mapping[str, tuple[Item, Item]], places: Mapping[str, Path]
 ) -> dict[str, Heat]:
     """Find the heats of these images with the model of the run, and keep each as it is found."""
-    from seewhy.loaded import load_model
+    from seewhy.run.models import load_model
     from seewhy.vlm.attribution import can_attribute, gradient, seen_region
 
     path = inside(run, f"stages/{model.replace(' ', '-')}/model/model")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seewhy.report.measured import mapping, named, number, numbers, read, text
+from seewhy.report.sections import mapping, named, number, numbers, read, text
 from seewhy.report.table import Cell, cell
 
 FILE, VERB = "judge.json", "judge"

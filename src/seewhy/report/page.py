@@ -1,4 +1,7 @@
-"""One self-contained HTML file: what was asked, the result beside the alternatives, what to doubt, and the evidence.
+"""The page as a document that stands alone: its templates, its own style and script, and the policy that allows these
+and nothing else.
+
+One self-contained HTML file: what was asked, the result beside the alternatives, what to doubt, and the evidence.
 
 Everything that comes from data or from a model is escaped by Jinja2 and stands in text or attributes, never in a
 script. Images are embedded. The page's policy allows its own style and script, by their hashes, and nothing else, so
@@ -9,12 +12,17 @@ that it can be sent and opened on its own.
     write_page("runs/fieldguide", heatmaps=True)    # finds where the last model looks first
 """
 
+import base64
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from seewhy.errors import SeeWhyError
@@ -22,22 +30,46 @@ from seewhy.proof import gate, support
 from seewhy.proof.audit import Audit
 from seewhy.proof.support import Support
 from seewhy.report import chart
-from seewhy.report.arms import TAUGHT, as_metrics, lines
-from seewhy.report.audit_section import audit_values
 from seewhy.report.cards import cards, confused, last_model, models
-from seewhy.report.definitions import CONFUSED, LOOKS, TRAINING, definitions
-from seewhy.report.document import asset, environment, policy
 from seewhy.report.doubts import Evidence, alarms, doubts
+from seewhy.report.figures import CONFUSED, LOOKS, TAUGHT, TRAINING, as_metrics, definitions, lines
 from seewhy.report.heatmaps import Heat, find_heats
 from seewhy.report.later import Later, find_later
 from seewhy.report.pictures import Pictures
-from seewhy.report.reproduce import commands, origins
-from seewhy.report.results_section import differences, results, spread
-from seewhy.report.run_records import RunRecords
-from seewhy.report.summary import asked, headlines, lead
+from seewhy.report.sections import asked, audit_values, commands, differences, headlines, lead, origins, results, spread
 from seewhy.report.table import selection_cells
-from seewhy.run_folder import read_manifest
-from seewhy.storage import write_atomically
+from seewhy.run.finished import RunRecords
+from seewhy.run.folder import read_manifest
+from seewhy.run.storage import write_atomically
+
+
+@cache
+def environment() -> Environment:
+    """The page's templates; whatever is put into them is escaped."""
+    return Environment(
+        loader=PackageLoader("seewhy.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def asset(name: str) -> Markup:
+    """A file of the package's own beside the templates, as it stands."""
+    return Markup((files("seewhy.report") / "templates" / name).read_text(encoding="utf-8"))
+
+
+def policy(style: str, script: str) -> str:
+    """The content security policy that allows these two texts, embedded images, and nothing else."""
+
+    def allowed(text: str) -> str:
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        return f"'sha256-{digest}'" if text else "'none'"
+
+    sources = f"img-src data:; style-src {allowed(style)}; script-src {allowed(script)}"
+    return f"default-src 'none'; {sources}; base-uri 'none'; form-action 'none'"
+
 
 MARKS = {"true": "✓", "hidden": "◐", "false": "✗", "unverified": "?"}
 DOUBTS = 6

@@ -1,10 +1,18 @@
-"""Images as data URIs within a budget: what a page embeds stays small enough to be sent, however much a run shows."""
+"""Images as data URIs within a budget: what a page embeds stays small enough to be sent, however much a run shows.
+
+A heat laid over its image: what counted keeps its colour and glows, the rest fades to grey.
+
+`overlay` makes the whole picture; `veil` a small, mostly transparent one that a page lays over an image it already has.
+"""
 
 import base64
 import io
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+import numpy as np
+from matplotlib import colormaps
 from PIL import Image
 
 from seewhy.domain.images import load_image
@@ -61,3 +69,66 @@ def _jpeg(image: Image.Image) -> str:
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=88, subsampling=0)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+SHORTEST_SIDE = 384
+"""Pixels: small images are enlarged so that the heat can be seen."""
+VEIL_SIDE = 64
+"""Pixels of a veil's longer side: more than any model has patches, and enough for a smooth gradient."""
+_STRENGTH = 0.45
+_LEVELS = 64
+
+Region = tuple[float, float, float, float]
+"""(left, top, right, bottom) of what the patches cover, in pixels of the image."""
+
+
+def overlay(image: Image.Image, heat_RK: np.ndarray, region: Region) -> Image.Image:
+    """The image with its heat, R x K patches that cover `region` (pixels of the image), scaled to its own greatest."""
+    scale = max(1.0, SHORTEST_SIDE / min(image.size))
+    size = (round(image.width * scale), round(image.height * scale))
+    large = np.asarray(image.convert("RGB").resize(size, Image.Resampling.BICUBIC), dtype=np.float32)
+    heat_HW = _over(size, heat_RK / (float(heat_RK.max()) or 1.0), [side * scale for side in region])
+    grey = large.mean(-1, keepdims=True).repeat(3, -1) * 0.6 + 90
+    colour = colormaps["inferno"](heat_HW * 0.85)[..., :3].astype(np.float32) * 255
+    weight = heat_HW[..., None]
+    faded = grey * (1 - weight) + large * weight
+    mixed = faded * (1 - _STRENGTH * weight) + colour * _STRENGTH * weight
+    return Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
+
+
+def veil(size: tuple[int, int], heat_RK: np.ndarray, region: Region) -> bytes:
+    """A PNG of a kilobyte or two, of the shape of an image of `size` (width, height), to be stretched over it.
+
+    Grey where nothing counted, clear and warm where most did.
+    """
+    scale = VEIL_SIDE / max(size)
+    small = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
+    heat_HW = _over(small, heat_RK / (float(heat_RK.max()) or 1.0), [side * scale for side in region])
+    picture = Image.fromarray((heat_HW * (_LEVELS - 1)).round().astype(np.uint8), "P")
+    colours_L4 = _veil_colours()
+    picture.putpalette(colours_L4[:, :3].tobytes())
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", transparency=colours_L4[:, 3].tobytes(), optimize=True)
+    return buffer.getvalue()
+
+
+@cache
+def _veil_colours() -> np.ndarray:
+    """Red, green, blue and opacity of each level of heat, (L, 4): a grey veil with a warm tint over it, as one."""
+    heat_L = np.linspace(0, 1, _LEVELS)
+    tint_L3 = colormaps["inferno"](0.45 + 0.45 * heat_L)[:, :3]
+    grey_L, warm_L = 0.66 * (1 - heat_L) ** 1.3, 0.4 * heat_L
+    opacity_L = 1 - (1 - grey_L) * (1 - warm_L)
+    mixed_L3 = 0.5 * (grey_L * (1 - warm_L))[:, None] + tint_L3 * warm_L[:, None]
+    colours_L4 = np.concatenate([mixed_L3 / opacity_L[:, None], opacity_L[:, None]], axis=1)
+    return (colours_L4 * 255).round().astype(np.uint8)
+
+
+def _over(size: tuple[int, int], heat_RK: np.ndarray, region: list[float]) -> np.ndarray:
+    """The heat at each pixel of an image of `size`, smoothly between patches, 0 outside the region; (H, W)."""
+    left, top, right, bottom = map(round, region)
+    patches = Image.fromarray(heat_RK.astype(np.float32))
+    covering = patches.resize((max(1, right - left), max(1, bottom - top)), Image.Resampling.BICUBIC)
+    canvas = Image.new("F", size, 0.0)
+    canvas.paste(covering, (left, top))
+    return np.asarray(canvas).clip(0, 1)

@@ -19,11 +19,11 @@ from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import truth_of
 from seewhy.fieldguide.redraw import attribute_of, covered, redraw
 from seewhy.fieldguide.world import BIRD, make_species
-from seewhy.proof.explanation import StatedConcepts
-from seewhy.proof.pointing import mention
+from seewhy.proof.interventions import mention
+from seewhy.proof.stated import StatedConcepts
 from seewhy.report.cards import clip
-from seewhy.report.measured import Model, Words, mapping, models_of, named, number, over_seeds, read, table, text
 from seewhy.report.pictures import Picture, Pictures
+from seewhy.report.sections import Model, Words, mapping, models_of, named, number, over_seeds, read, table, text
 
 FILE, VERB = "faithfulness.json", "faithfulness"
 ROWS = (

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from seewhy.errors import SeeWhyError
 from seewhy.records import Answer, Candidate, Description, Selection
-from seewhy.report.run_records import RunRecords
+from seewhy.run.finished import RunRecords
 
 _ANSWER_ID = re.compile(r"(?P<example>.+)/(?P<round>[1-9]\d*)/(?P<number>\d+)")
 _NEAREST = 3

@@ -22,12 +22,9 @@ from transformers import (
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from seewhy.errors import SeeWhyError
-from seewhy.model_files import check_model_folder
+from seewhy.run.model_files import check_model_folder
 from seewhy.vlm import template
-from seewhy.vlm.four_bit import quantise
-from seewhy.vlm.load_errors import loading, placed
-from seewhy.vlm.processor_gaps import fill_gaps
-from seewhy.vlm.saving import saveable
+from seewhy.vlm.loading import fill_gaps, loading, placed, quantise, saveable
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,13 @@
-"""Answers from a model, in batches: what the method's `Sampler` asks for.
+"""Token by token, for a batch of answers that share their images.
+
+`SharedDecoder` computes an image once for all questions about it and all answers to them. Keys and values of a prefix
+(the image and what stands before the questions) are held once an image, those of questions and answers once an
+answer, and the language model's attention is replaced, while it runs, by one that scores both and takes one softmax:
+the same numbers as attention over the whole, without reading the prefix once an answer.
+
+`PlainDecoder` is for models whose attention is more than that (sliding windows, capped scores): it shares no image.
+
+Answers from a model, in batches: what the method's `Sampler` asks for.
 
 An image is computed once for all its questions, and read once a token for all their answers (decoding.py); answers
 that have ended leave the batch.
@@ -10,19 +19,270 @@ be seen, so that `rejected_text` can refuse it.
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cached_property
 from itertools import groupby
+from typing import Any
 
 import torch
 from PIL import Image
+from transformers import AttentionInterface, DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from seewhy.errors import SeeWhyError
 from seewhy.records import Prompt, Sampling
-from seewhy.storage import digest
-from seewhy.vlm.chat import Row, encode_all, open_image, special_token_in
-from seewhy.vlm.decoding import PlainDecoder, SharedDecoder, can_share
-from seewhy.vlm.image_sizes import of_file, refused_sizes
+from seewhy.run.storage import digest
+from seewhy.vlm.chat import (
+    Row,
+    collate,
+    encode_all,
+    move,
+    of_file,
+    open_image,
+    refused_sizes,
+    special_token_in,
+    token_level,
+)
 from seewhy.vlm.model import VisionLanguageModel
+from seewhy.vlm.prefix import as_model_takes, attention_kinds, common_prefix, positions
+
+BLOCK = 64
+"""Tokens that a cache buffer grows by."""
+
+ATTENTION = "seewhy_shared_prefix"
+"""Name under which transformers finds the attention of the running SharedDecoder."""
+
+
+def can_share(vlm: VisionLanguageModel) -> bool:
+    """Whether every layer of the language model attends to all that came before, by plain softmax attention."""
+    text = vlm.model.config.get_text_config()
+    plain = all(type(layer) is DynamicLayer for layer in DynamicCache(config=text).layers)
+    capped = getattr(text, "attn_logit_softcapping", None)
+    return attention_kinds(vlm.model) == {"full_attention"} and plain and not capped
+
+
+class SharedDecoder:
+    """`samples` answers to each row of each group; the rows of a group are encoded questions about one image.
+
+    `logits_BV` are those of the next token of the B answers: groups in order, rows in order, samples in order.
+    """
+
+    def __init__(self, vlm: VisionLanguageModel, groups: Sequence[Sequence[Row]], samples: int) -> None:
+        self.vlm = vlm
+        groups = [_placed(vlm, rows) for rows in groups]
+        groups = [group for rows in groups for group in _sharing(rows, vlm.image_token_id)]
+        lengths = [_shared_length(rows, vlm.image_token_id) for rows in groups]
+        self._prefill([_head(rows[0], length) for rows, length in zip(groups, lengths, strict=True)])
+        tails = [_tail(row, length) for rows, length in zip(groups, lengths, strict=True) for row in rows]
+        self._branch(tails, torch.tensor([image for image, rows in enumerate(groups) for _ in rows]))
+        self.cache.batch_repeat_interleave(samples)
+        self.valid_BS, self.last_B1, self.logits_BV = (
+            tensor.repeat_interleave(samples, 0) for tensor in (self.valid_BS, self.last_B1, self.logits_BV)
+        )
+        self._seat(self.image_B.repeat_interleave(samples))
+
+    def step(self, ids_B: torch.Tensor) -> None:
+        """Feeds the answers' next tokens; `logits_BV` are then those of the tokens after them."""
+        self.valid_BS = torch.cat([self.valid_BS, self.valid_BS.new_ones(len(ids_B), 1)], 1)
+        self._forward(ids_B[:, None], self.valid_BS[:, None, None], self.last_B1 + 1)
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Goes on with these answers alone; images without any leave as well."""
+        self.cache.batch_select_indices(rows)
+        self.valid_BS, self.last_B1, self.logits_BV = (t[rows] for t in (self.valid_BS, self.last_B1, self.logits_BV))
+        kept_I, image_B = self.image_B[rows.cpu()].unique(return_inverse=True)
+        if len(kept_I) < len(self.prefix_valid_IP):
+            kept_I = kept_I.to(self.vlm.device)
+            self.prefix_valid_IP = self.prefix_valid_IP[kept_I]
+            self.prefix = [(keys[kept_I], values[kept_I]) for keys, values in self.prefix]
+        self._seat(image_B)
+
+    def _prefill(self, heads: Sequence[Row]) -> None:
+        inputs = move(collate(heads, self.vlm.pad_token_id, "left"), self.vlm)
+        inputs["position_ids"] = as_model_takes(inputs["position_ids"])
+        cache: Any = DynamicCache(config=self.vlm.model.config.get_text_config())
+        self.vlm.model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        self.prefix = [(layer.keys, layer.values) for layer in cache.layers]
+        self.prefix_valid_IP = inputs["attention_mask"].bool()
+
+    def _branch(self, tails: Sequence[Row], image_B: torch.Tensor) -> None:
+        inputs = move(collate(tails, self.vlm.pad_token_id, "left"), self.vlm)
+        self.cache: Any = DynamicCache()
+        self.cache.layers = [BufferedLayer() for _ in self.prefix]
+        self.valid_BS = inputs["attention_mask"].bool()
+        self._seat(image_B)
+        length = self.valid_BS.shape[1]
+        causal_SS = torch.ones(length, length, dtype=torch.bool, device=self.vlm.device).tril()
+        self._forward(inputs["input_ids"], (self.valid_BS[:, None] & causal_SS)[:, None], inputs["position_ids"])
+
+    def _forward(self, ids_BT: torch.Tensor, allowed_B1TS: torch.Tensor, positions_BT: torch.Tensor) -> None:
+        dtype = self.vlm.model.dtype
+        mask = torch.zeros(allowed_B1TS.shape, dtype=dtype, device=ids_BT.device)
+        mask.masked_fill_(~allowed_B1TS, torch.finfo(dtype).min)
+        with self._attention():
+            self.logits_BV = self.vlm.model(
+                input_ids=ids_BT, attention_mask=mask, position_ids=as_model_takes(positions_BT),
+                past_key_values=self.cache, use_cache=True, logits_to_keep=1,
+            ).logits[:, -1]  # fmt: skip
+        self.last_B1 = positions_BT[:, -1:]
+
+    def _seat(self, image_B: torch.Tensor) -> None:
+        """Gives every answer a seat at its image, so that the answers of an image are scored in one product."""
+        self.image_B = image_B
+        count_I = torch.bincount(image_B)
+        first_I = count_I.cumsum(0) - count_I
+        seat_B = torch.arange(len(image_B)) - first_I[image_B]
+        self.seats = int(count_I.max())
+        flat_B = image_B * self.seats + seat_B
+        whole = len(image_B) == len(count_I) * self.seats
+        self.seat_B = None if whole else flat_B.to(self.vlm.device)
+
+    @contextmanager
+    def _attention(self) -> Iterator[None]:
+        config = self.vlm.model.config.get_text_config()
+        before = config._attn_implementation
+        running = _running.set(self)
+        config._attn_implementation = ATTENTION
+        try:
+            yield
+        finally:
+            config._attn_implementation = before
+            _running.reset(running)
+
+    def attend(
+        self,
+        module: Any,
+        query_BHTE: torch.Tensor,
+        keys_BGSE: torch.Tensor,
+        values_BGSE: torch.Tensor,
+        mask_B1TS: torch.Tensor,
+        scaling: float | None = None,
+        **_other: Any,
+    ) -> tuple[torch.Tensor, None]:
+        """Attention to the image's prefix and to the answer's own tokens, (B, T, H, E). H heads share G key heads."""
+        prefix_keys_IGPE, prefix_values_IGPE = self.prefix[module.layer_idx]
+        (images, groups, prefix, size), (answers, heads, new, _) = prefix_keys_IGPE.shape, query_BHTE.shape
+        scaling = size**-0.5 if scaling is None else scaling
+        query = query_BHTE.reshape(answers, groups, heads // groups * new, size) * scaling
+        to_prefix = self._seated(query, images) @ prefix_keys_IGPE.transpose(-1, -2)
+        to_prefix = to_prefix.masked_fill(~self.prefix_valid_IP[:, None, None], torch.finfo(query.dtype).min)
+        to_own = (query @ keys_BGSE.transpose(-1, -2)).unflatten(2, (-1, new)) + mask_B1TS[:, :, None]
+        scores = torch.cat([self._unseated(to_prefix, answers), to_own.flatten(2, 3)], -1)
+        weights = torch.softmax(scores.float(), -1).to(query.dtype)
+        from_prefix = self._seated(weights[..., :prefix], images) @ prefix_values_IGPE
+        out = self._unseated(from_prefix, answers) + weights[..., prefix:] @ values_BGSE
+        return out.reshape(answers, heads, new, size).transpose(1, 2).contiguous(), None
+
+    def _seated(self, of_answers: torch.Tensor, images: int) -> torch.Tensor:
+        """(B, G, N, X) of answers as (I, G, seats * N, X) of images; empty seats hold zeros."""
+        if self.seat_B is not None:
+            seated = of_answers.new_zeros(images * self.seats, *of_answers.shape[1:])
+            of_answers = seated.index_copy_(0, self.seat_B, of_answers)
+        return of_answers.unflatten(0, (images, self.seats)).transpose(1, 2).flatten(2, 3)
+
+    def _unseated(self, of_images: torch.Tensor, answers: int) -> torch.Tensor:
+        """The inverse of `_seated`."""
+        seated = of_images.unflatten(2, (self.seats, -1)).transpose(1, 2).flatten(0, 1)
+        return seated if self.seat_B is None else seated[self.seat_B]
+
+
+_running: ContextVar[SharedDecoder] = ContextVar("the SharedDecoder whose model runs")
+
+
+def _attend(*args: Any, **kwargs: Any) -> tuple[torch.Tensor, None]:
+    """The attention of the decoder whose model runs. Transformers keeps what is registered for good, so nothing that
+    holds a model or a cache may be."""
+    return _running.get().attend(*args, **kwargs)
+
+
+AttentionInterface.register(ATTENTION, _attend)
+
+
+class PlainDecoder:
+    """As SharedDecoder, with a sequence of its own for every answer."""
+
+    def __init__(self, vlm: VisionLanguageModel, groups: Sequence[Sequence[Row]], samples: int) -> None:
+        self.vlm = vlm
+        rows = [row for rows in groups for row in _placed(vlm, rows)]
+        inputs = move(collate(rows, vlm.pad_token_id, "left"), vlm)
+        positions_BT = inputs.pop("position_ids")
+        inputs["position_ids"] = as_model_takes(positions_BT)
+        self.cache = DynamicCache(config=vlm.model.config.get_text_config())
+        self.cache.layers = [BufferedLayer() if type(layer) is DynamicLayer else layer for layer in self.cache.layers]
+        logits_BV = vlm.model(**inputs, past_key_values=self.cache, use_cache=True, logits_to_keep=1).logits[:, -1]
+        self.cache.batch_repeat_interleave(samples)
+        self.logits_BV, self.mask_BT, self.last_B1 = (
+            tensor.repeat_interleave(samples, 0)
+            for tensor in (logits_BV, inputs["attention_mask"], positions_BT[:, -1:])
+        )
+
+    def step(self, ids_B: torch.Tensor) -> None:
+        """Feeds the answers' next tokens."""
+        self.mask_BT = torch.cat([self.mask_BT, self.mask_BT.new_ones(len(ids_B), 1)], 1)
+        self.last_B1 = self.last_B1 + 1
+        self.logits_BV = self.vlm.model(
+            input_ids=ids_B[:, None], attention_mask=self.mask_BT, position_ids=as_model_takes(self.last_B1),
+            past_key_values=self.cache, use_cache=True,
+        ).logits[:, -1]  # fmt: skip
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Goes on with these answers alone."""
+        self.cache.batch_select_indices(rows)
+        self.mask_BT, self.last_B1, self.logits_BV = (t[rows] for t in (self.mask_BT, self.last_B1, self.logits_BV))
+
+
+def _placed(vlm: VisionLanguageModel, rows: Sequence[Row]) -> list[Row]:
+    return [{**row, "position_ids": positions(vlm, row)} for row in rows]
+
+
+def _sharing(rows: Sequence[Row], image_token_id: int) -> Sequence[Sequence[Row]]:
+    """The rows as one group, or each as its own where they have no prefix with the image in it in common."""
+    return [rows] if _shared_length(rows, image_token_id) else [[row] for row in rows]
+
+
+def _shared_length(rows: Sequence[Row], image_token_id: int) -> int:
+    """Tokens that the rows share, up to the last of the shortest: each goes on with one of its own at least."""
+    ids = [row["input_ids"][0].tolist() for row in rows]
+    shortest = min(map(len, ids)) - 1
+    return shortest if len(rows) == 1 else min(common_prefix(ids, image_token_id), shortest)
+
+
+def _head(row: Row, length: int) -> Row:
+    return {**row, **{name: row[name][:, :length] for name in token_level(row)}}
+
+
+def _tail(row: Row, length: int) -> Row:
+    return {name: row[name][:, length:] for name in ("input_ids", "attention_mask", "position_ids")}
+
+
+class BufferedLayer(DynamicLayer):
+    """A dynamic cache layer that writes into a buffer grown by blocks, where DynamicLayer copies all it holds at each
+    token."""
+
+    _buffers: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_args: Any, **_kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        start = self.get_seq_length()
+        end = start + key_states.shape[-2]
+        if self._buffers is None or self._buffers[0].shape[-2] < end or len(self._buffers[0]) != len(key_states):
+            self._buffers = (_grown(self.keys, key_states, end), _grown(self.values, value_states, end))
+        keys, values = self._buffers
+        keys[:, :, start:end], values[:, :, start:end] = key_states, value_states
+        self.keys, self.values = keys[:, :, :end], values[:, :, :end]
+        return self.keys, self.values
+
+
+def _grown(held: torch.Tensor | None, new: torch.Tensor, length: int) -> torch.Tensor:
+    buffer = new.new_empty(*new.shape[:2], length + BLOCK, new.shape[-1])
+    if held is not None and held.numel():
+        buffer[:, :, : held.shape[-2]] = held
+    return buffer
+
 
 LEAVING = 0.25
 """Share of a batch's answers that must have ended before they are taken out of it."""

@@ -26,12 +26,11 @@ import pyarrow as pa
 import yaml
 
 from seewhy.domain.loaders import Reading, Row, Split, as_split
-from seewhy.domain.loaders.folder import label_of
-from seewhy.domain.loaders.table import read_jsonl
+from seewhy.domain.loaders.folder import label_of, read_jsonl
 from seewhy.domain.problems import nearest
 from seewhy.errors import SeeWhyError
-from seewhy.progress import progress
-from seewhy.storage import digest, disk, write_atomically
+from seewhy.run.progress import progress
+from seewhy.run.storage import digest, disk, write_atomically
 
 _SPLIT_OF: Mapping[str, Split] = {
     "training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test",

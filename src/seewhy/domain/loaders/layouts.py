@@ -11,17 +11,11 @@ from pathlib import Path
 
 from seewhy.config import DataConfig
 from seewhy.domain.loaders import Reading
-from seewhy.domain.loaders.chest_xray import read_chest_xray
 from seewhy.domain.loaders.cub200 import read_cub200
-from seewhy.domain.loaders.dogs import read_dogs
-from seewhy.domain.loaders.fgvc import read_fgvc
-from seewhy.domain.loaders.folder import read_folder
-from seewhy.domain.loaders.ham10000 import read_ham10000
+from seewhy.domain.loaders.folder import hold_out, read_folder, read_table
 from seewhy.domain.loaders.hub import default_cache, is_saved, read_hub
-from seewhy.domain.loaders.pld import read_pld
+from seewhy.domain.loaders.published import read_chest_xray, read_dogs, read_fgvc, read_ham10000, read_pld
 from seewhy.domain.loaders.research import is_research_folder, read_research
-from seewhy.domain.loaders.splitting import hold_out
-from seewhy.domain.loaders.table import read_table
 from seewhy.errors import SeeWhyError
 
 _PUBLISHED: dict[str, Callable[[Path], Reading]] = {

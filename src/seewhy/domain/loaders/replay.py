@@ -18,8 +18,8 @@ from typing import Any
 
 from seewhy.domain.problems import JSON_ERRORS, path_problem, raise_problems
 from seewhy.errors import SeeWhyError
-from seewhy.progress import progress, say
 from seewhy.records import Turn
+from seewhy.run.progress import progress, say
 
 _IMAGE_MARKER = "<image>"
 _BATCH = 10_000

@@ -16,7 +16,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from seewhy.domain.loaders.table import read_jsonl
+from seewhy.domain.loaders.folder import read_jsonl
 from seewhy.domain.phrases import Words, folded
 from seewhy.domain.problems import clean, nearest, path_problem, raise_problems, shorten
 from seewhy.errors import SeeWhyError

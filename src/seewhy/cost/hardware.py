@@ -1,0 +1,213 @@
+"""GPUs by name, as their makers' data sheets have them, and how much of that a run is taken to reach.
+
+The shape of a model: what its parts hold and how wide they are, read off it on torch's meta device.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from seewhy.config import TuneConfig
+from seewhy.errors import SeeWhyError
+from seewhy.vlm.adapter import add_adapter, projector_names, train_in_full, vision_tower_of
+from seewhy.vlm.loading import BITS
+from seewhy.vlm.model import VisionLanguageModel
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One card. `memory` in bytes; `flops`: dense 16-bit matrix products a second; `bandwidth`: bytes a second."""
+
+    name: str
+    memory: float
+    flops: float
+    bandwidth: float
+
+
+def _gpu(name: str, gibibytes: float, tera_flops: float, terabytes_a_second: float) -> Gpu:
+    return Gpu(name, gibibytes * 2**30, tera_flops * 1e12, terabytes_a_second * 1e12)
+
+
+GPUS = {
+    gpu.name: gpu
+    for gpu in (
+        _gpu("B200", 180, 2250, 7.7),
+        _gpu("H200", 141, 989, 4.8),
+        _gpu("H100", 80, 989, 3.35),
+        _gpu("H100-PCIe", 80, 756, 2.0),
+        _gpu("A100-80", 80, 312, 2.04),
+        _gpu("A100-40", 40, 312, 1.56),
+        _gpu("L40S", 48, 362, 0.864),
+        _gpu("A6000", 48, 155, 0.768),
+        _gpu("A10", 24, 125, 0.6),
+        _gpu("L4", 24, 121, 0.3),
+        _gpu("RTX5090", 32, 210, 1.79),
+        _gpu("RTX4090", 24, 165, 1.01),
+        _gpu("RTX3090", 24, 71, 0.936),
+    )
+}
+"""Dense bfloat16 products with float32 sums, without the data sheets' sparsity."""
+
+USABLE = 0.92
+"""Share of a card's memory that tensors may fill: the rest is the CUDA context and gaps between blocks. Assumed."""
+
+
+@dataclass(frozen=True)
+class Utilisation:
+    """Shares of the data sheet's figures that the steps reach. Assumed: no figure of ours has been taken on a GPU yet;
+    `python -m bench.tuning --device cuda --size 7b` prints what a card of yours reaches."""
+
+    tuning: float = 0.40
+    """Of `flops`, forward and backward of a large batch."""
+    prefill: float = 0.50
+    """Of `flops`, reading images and questions."""
+    bandwidth: float = 0.60
+    """Of `bandwidth`, writing one token for a batch."""
+    layer_seconds: float = 0.7e-3
+    """Seconds that Python and the launches of one layer's kernels take, whatever the batch: no token is faster."""
+
+
+UTILISATION = Utilisation()
+
+
+def find_gpu(name: str) -> Gpu:
+    """The card of that name; case, spaces, hyphens and "NVIDIA" do not count. Raises SeeWhyError with those known."""
+    wanted = _key(name)
+    for gpu in GPUS.values():
+        if wanted in (_key(gpu.name), f"{_key(gpu.name)}gb"):
+            return gpu
+    near = [gpu.name for gpu in GPUS.values() if wanted and _key(gpu.name).startswith(wanted)]
+    hint = f" Do you mean {' or '.join(near)}?" if near else ""
+    raise SeeWhyError(f"There is no GPU {name!r} in the table.{hint} Known: {', '.join(GPUS)}.")
+
+
+def here() -> Gpu | None:
+    """The card in this machine, where there is one of the table."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    return gpu_of_device(torch.cuda.get_device_name(), torch.cuda.mem_get_info()[1])
+
+
+def gpu_of_device(name: str, memory: int) -> Gpu | None:
+    """The card that a driver calls `name` ("NVIDIA A100-SXM4-80GB"), by its longest known name and its memory."""
+    named = [gpu for gpu in GPUS.values() if _key(gpu.name.partition("-")[0]) in _key(name)]
+    return min(named, key=lambda gpu: (abs(gpu.memory - memory) // 2**33, "PCIe" in gpu.name), default=None)
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.casefold().replace("nvidia", "").replace("geforce", ""))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Parameters of a model's parts, and what its tokens take."""
+
+    decoder: int
+    """Of the language model's layers: what every token is multiplied with."""
+    head: int
+    """Of the output head: what a token is multiplied with whose next one is asked for."""
+    embeddings: int
+    """Of the input embeddings, which multiply nothing; 0 where they are the head's."""
+    tower: int
+    """Of the vision tower without its mergers."""
+    projector: int
+    layers: int
+    width: int
+    attention: int
+    """Width of the queries of all layers: heads * size of a head, summed."""
+    keys: int
+    """Width of keys and values of all layers, which a cache holds for each token."""
+    vocabulary: int
+
+    @classmethod
+    def of(cls, vlm: VisionLanguageModel) -> "Shape":
+        model: Any = vlm.model
+        text = model.config.get_text_config()
+        decoder, tower = model.get_decoder(), vision_tower_of(model)
+        projectors = [model.get_submodule(name) for name in projector_names(model)]
+        inside = {id(p) for part in projectors for p in part.parameters()}
+        embedded, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+        size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+        return cls(
+            decoder=_count(p for p in decoder.parameters() if p is not embedded),
+            head=head.numel(),
+            embeddings=0 if embedded is head else embedded.numel(),
+            tower=_count(p for p in tower.parameters() if id(p) not in inside),
+            projector=_count(p for part in projectors for p in part.parameters()),
+            layers=text.num_hidden_layers,
+            width=text.hidden_size,
+            attention=text.num_hidden_layers * text.num_attention_heads * size,
+            keys=2 * text.num_hidden_layers * text.num_key_value_heads * size,
+            vocabulary=text.vocab_size,
+        )
+
+    @property
+    def total(self) -> int:
+        return self.decoder + self.head + self.embeddings + self.tower + self.projector
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What tuning holds whatever the batch, in bytes."""
+
+    parameters: int
+    """Trained ones."""
+    adapter: int
+    """Those of them that stand beside the language model's layers and not in the model itself."""
+    weights: float
+    """Bytes of all weights: 4 a trained one; the others in the model's dtype, or 4.13 bits where they are folded."""
+
+    @property
+    def gradients(self) -> int:
+        """4 bytes a trained parameter."""
+        return 4 * self.parameters
+
+    @property
+    def optimizer(self) -> int:
+        """AdamW's two moments: 8 bytes a trained parameter."""
+        return 8 * self.parameters
+
+    @property
+    def fixed(self) -> float:
+        return self.weights + self.gradients + self.optimizer
+
+
+def ready(vlm: VisionLanguageModel, config: TuneConfig) -> nn.Module:
+    """The model under its adapter, or to be trained in full, as learner.py makes it; on the meta device as well."""
+    if config.method == "full":
+        train_in_full(vlm.model, projector=config.projector, vision_tower=config.vision_tower)
+        return vlm.model
+    with torch.device(vlm.device):
+        return add_adapter(
+            vlm.model,
+            rank=config.lora_rank,
+            alpha=config.lora_alpha,
+            dropout=config.lora_dropout,
+            projector=config.projector,
+            vision_tower=config.vision_tower,
+        )
+
+
+def trained(vlm: VisionLanguageModel, learner: nn.Module, config: TuneConfig) -> Trained:
+    """Of a model that is `ready`."""
+    parameters = dict(learner.named_parameters())
+    folded = _folded(vlm) if config.method == "qlora" else set()
+    held = (p.numel() * (BITS / 8 if id(p) in folded else p.element_size()) for p in parameters.values())
+    adapter = _count(p for name, p in parameters.items() if p.requires_grad and "lora_" in name)
+    return Trained(_count(p for p in parameters.values() if p.requires_grad), adapter, sum(held))
+
+
+def _folded(vlm: VisionLanguageModel) -> set[int]:
+    """Ids of the weights that four_bit.py folds."""
+    linears = (module for module in vlm.model.get_decoder().modules() if type(module) is nn.Linear)
+    return {id(module.weight) for module in linears if not module.weight.requires_grad}
+
+
+def _count(parameters: Iterable[nn.Parameter]) -> int:
+    return sum(parameter.numel() for parameter in parameters)

@@ -1,0 +1,191 @@
+"""`seewhy explain RUN photo.jpg`: what a run's model calls a photo, how sure it is, why, and where it looks.
+
+The label and the reasons are those of the greedy answer to the evaluation question. Confidence is the share of sampled
+answers that name the same label and no other, a reason's support the share of them that state it too: they say how
+steady the model is, not how often it is right. Where a reason is comes from vlm/attribution.py.
+
+    for explained in explain("runs/fieldguide", ["photo.jpg"]):
+        print(explained.label, explained.confidence, [reason.concept for reason in explained.reasons])
+"""
+
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+
+from seewhy.domain.domain import Vocabulary
+from seewhy.domain.images import load_image
+from seewhy.domain.questions import Questions
+from seewhy.errors import SeeWhyError
+from seewhy.fieldguide.guide import with_guide
+from seewhy.proof.interventions import mention
+from seewhy.proof.stated import StatedConcepts
+from seewhy.records import Prompt, Sampling
+from seewhy.report.pictures import overlay
+from seewhy.run.finished import load_model, run_model
+from seewhy.run.progress import progress
+from seewhy.run.storage import disk
+from seewhy.vlm.attribution import can_attribute, gradient, seen_region
+from seewhy.vlm.model import VisionLanguageModel
+from seewhy.vlm.sampling import BatchSampler
+
+PROGRESS_AFTER = 10.0
+"""Seconds after which progress is shown."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One concept that the greedy answer states. `overlay` is the picture of where it is, None where there is none."""
+
+    concept: str
+    support: float
+    overlay: str | None
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What a model says of one photo.
+
+    `label` is None where the greedy answer names none of the run's labels, or several; confidence is then 0.
+    `sampled` counts what the sampled answers name ("" for none or several). `no_overlay` says why there is no picture.
+    """
+
+    image: str
+    label: str | None
+    confidence: float
+    answer: str
+    reasons: tuple[Reason, ...]
+    sampled: dict[str, int]
+    no_overlay: str | None
+
+
+def explain(
+    run: str,
+    images: Sequence[str],
+    *,
+    round: int | None = None,
+    base: bool = False,
+    samples: int = 8,
+    output: str | None = None,
+    seed: int = 0,
+    trust_remote_code: bool | None = None,
+) -> list[Explained]:
+    """What the run's best model (or that of `round`, or the untuned `base`) says of each photo.
+
+    Code that comes with the model is run only with `trust_remote_code`, whatever the run folder says. The pictures are
+    written to `output`, or else to RUN/explained: a folder a photo, a PNG a reason. Raises SeeWhyError
+    for a folder without a run or without that model, and for a photo that cannot be read, before any model is loaded.
+    """
+    if samples < 1:
+        raise SeeWhyError(f"--samples is {samples}, but the confidence needs at least 1 sampled answer.")
+    config, path = run_model(run, round=round, base=base, trust_remote_code=trust_remote_code)
+    for image in images:
+        load_image(image)
+    data = with_guide(config.data, Path(run) / "fieldguide")
+    words = Vocabulary.of_run(Path(run), data)
+    matcher, stated = words.matcher, StatedConcepts(words.bank.all_concepts, words.names)
+    question = Questions.for_noun(data.noun, data.questions).evaluation
+    vlm = load_model(config, path)
+    sampler = BatchSampler(vlm, config.model.batch_size, load_image, share_image=config.model.share_image)
+    tokens, drawn = config.evaluate.max_new_tokens, config.sample
+    often = Sampling(samples, drawn.temperature, drawn.top_p, tokens)
+
+    def one(image: str, folder: Path) -> Explained:
+        prompt = [Prompt(image, image, question)]
+        answer = sampler.sample(prompt, Sampling(max_new_tokens=tokens), seed)[0][0]
+        others = sampler.sample(prompt, often, seed)[0]
+        named = [_only(matcher.names(text)) for text in others]
+        label, concepts = _only(matcher.names(answer)), stated(answer)
+        pictures, problem = _overlays(vlm, question, image, answer, concepts, folder)
+        reasons = [
+            Reason(concept, sum(concept in stated(text) for text in others) / samples, pictures.get(concept))
+            for concept in concepts
+        ]
+        confidence = named.count(label) / samples if label else 0.0
+        counts = dict(Counter(name or "" for name in named).most_common())
+        return Explained(image, label, confidence, answer, tuple(reasons), counts, problem)
+
+    folders = _folders(images, Path(output) if output else Path(run) / "explained")
+    found, start, advance = [], time.monotonic(), None
+    with ExitStack() as stack:
+        for number, (image, folder) in enumerate(zip(images, folders, strict=True)):
+            if advance is None and time.monotonic() - start > PROGRESS_AFTER:
+                advance = stack.enter_context(progress("explaining", total=len(images), done=number))
+            found.append(one(image, folder))
+            if advance is not None:
+                advance(1)
+    return found
+
+
+def as_json(explained: Sequence[Explained]) -> str:
+    """One object a photo, with the fields of `Explained`."""
+    return json.dumps([asdict(one) for one in explained], indent=2, ensure_ascii=False)
+
+
+def show(explained: Sequence[Explained], console: Console) -> None:
+    """The same for a reader."""
+    for one in explained:
+        label = Text(one.label, "bold") if one.label else Text("no one label of this run", "bold yellow")
+        drawn = sum(one.sampled.values())
+        agreed = Text(f"  {round(one.confidence * drawn)} of {drawn} sampled answers agree" if one.label else "")
+        console.print(Text(f"{one.image}: "), label, agreed, sep="", soft_wrap=True)
+        console.print(Text(f"  {one.answer}"), soft_wrap=True)
+        widest = max((len(reason.concept) for reason in one.reasons), default=0)
+        for reason in one.reasons:
+            support = f"in {round(reason.support * drawn)} of {drawn}"
+            console.print(Text(f"  {reason.concept:{widest}}  {support}  {reason.overlay or ''}"), soft_wrap=True)
+        if not one.reasons:
+            console.print("  It states no concept of the run's list as a reason.")
+        if one.no_overlay:
+            console.print(Text(f"  No pictures. {one.no_overlay}", "yellow"), soft_wrap=True)
+    console.print("Agreement says how steady the model is, not how often it is right.", style="dim")
+
+
+def _only(names: set[str]) -> str | None:
+    return next(iter(names)) if len(names) == 1 else None
+
+
+def _overlays(
+    vlm: VisionLanguageModel, question: str, image: str, answer: str, concepts: Sequence[str], folder: Path
+) -> tuple[dict[str, str], str | None]:
+    """concept -> the PNG written for it; or why there are none."""
+    picture = load_image(image)
+    if problem := can_attribute(vlm, picture):
+        return {}, problem
+    targets = [(concept, spans) for concept in concepts if (spans := mention(concept, answer))]
+    heat_CRK: np.ndarray = gradient(vlm, question, picture, answer, [spans for _, spans in targets])
+    region, written = seen_region(vlm, picture.size), {}
+    for (concept, _), heat_RK in zip(targets, heat_CRK, strict=True):
+        path = folder / f"{_slug(concept)}.png"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with disk(path):
+                overlay(picture, heat_RK, region).save(path)
+        except OSError as error:
+            raise SeeWhyError(f"{path} cannot be written ({error.strerror}): set --output to a folder.") from error
+        written[concept] = str(path)
+    return written, None
+
+
+def _folders(images: Sequence[str], root: Path) -> list[Path]:
+    """A folder for each photo, named after its own folder and itself; never one for two photos."""
+    taken: Counter[str] = Counter()
+    folders = []
+    for image in images:
+        place = Path(image).absolute()
+        name = _slug(f"{place.parent.name} {place.stem}")
+        taken[name] += 1
+        folders.append(root / (name if taken[name] == 1 else f"{name}-{taken[name]}"))
+    return folders
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"\W+", "-", text.lower()).strip("-")[:80] or "photo"

@@ -1,0 +1,325 @@
+"""General ability: what a model could do before it was tuned, and can still do after.
+
+On drawings (fieldguide/quiz.py) an answer is held to what is to be seen; on benchmarks the scores are lmms-eval's own.
+
+lmms-eval (https://github.com/EvolvingLMMs-Lab/lmms-eval) on a run's models, in whatever environment it lives in.
+
+Its requirements clash with most other packages', so it is called as a program and never imported. Results are kept
+below RUN/general/, by the weights of the model, and what is there is not computed again.
+
+`seewhy general RUN`: what a run's models could do before, and can still do. Written to RUN/general.json.
+
+With the shipped base: the questions that it was taught, about drawings of birds and of produce (fieldguide/quiz.py),
+put to the base and to the model of every round; differences to the base are paired by drawing. With any other model:
+benchmarks, by lmms-eval, on the base and on the last model.
+"""
+
+import json
+import math
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from seewhy.errors import SeeWhyError
+from seewhy.fieldguide.quiz import ATTRIBUTES, Kind, Sheet, Subject, sheets
+from seewhy.fieldguide.world import Attribute
+from seewhy.proof.comparison import Tally, differences, shares
+from seewhy.proof.stated import StatedConcepts
+from seewhy.run.finished import BASE_KEY, Asked, RunModel, measured_before, round_models, run_models
+from seewhy.run.progress import say
+from seewhy.run.storage import write_atomically
+
+Z = 1.96
+"""Standard errors on either side of a score in a 95 % interval."""
+
+_FIGURES: Mapping[Kind, str] = {
+    "open": "attribute_accuracy", "yes": "yes_no_accuracy", "no": "yes_no_accuracy", "hidden": "hidden_admitted",
+}  # fmt: skip
+
+
+def count_sheet(
+    tally: Tally, place: int, sheet: Sheet, answers: Sequence[str], attributes: Sequence[Attribute],
+    stated: StatedConcepts, suffix: str = "",
+) -> None:  # fmt: skip
+    """Count the answers to one drawing's questions at its place in a tally; `suffix` ends the figures' names.
+
+    attribute_accuracy: of visible attributes, named with their own value and no other. yes_no_accuracy.
+    hidden_admitted: of attributes that are out of sight, said to be so. described_precision: of the features in a
+    description, those that are visible and right; described_recall: of the visible attributes, those it has right.
+    """
+    phrases = {a.name: a.values[sheet.look[a.name]] for a in attributes}
+    every = {a.name: [p for values in a.values.values() for p in values] for a in attributes}
+    for question, answer in zip(sheet.questions, answers, strict=True):
+        said = stated(answer)
+        if question.kind == "describe":
+            right, features = described(said, phrases, every, sheet.visible)
+            tally.add(f"described_precision{suffix}", place, right, features)
+            tally.add(f"described_recall{suffix}", place, right, len(sheet.visible))
+        else:
+            name = question.attribute
+            right = is_right(question.kind, answer, said, phrases[name], every[name])
+            tally.add(f"{_FIGURES[question.kind]}{suffix}", place, right)
+
+
+def is_right(
+    kind: Kind, answer: str, said: Collection[str], own: Collection[str], every: Collection[str]
+) -> bool:  # fmt: skip
+    """Whether an answer about one attribute is right. `own` are the phrases of its value, `every` those of any."""
+    words = answer.lower()
+    if kind == "open":
+        values = set(said) & set(every)
+        return bool(values) and values <= set(own)
+    if kind == "hidden":
+        return "cannot be seen" in words or "not visible" in words
+    return re.match(rf"{kind}\b", words) is not None
+
+
+def described(
+    said: Collection[str], own: Mapping[str, Collection[str]], every: Mapping[str, Collection[str]],
+    visible: Collection[str],
+) -> tuple[int, int]:  # fmt: skip
+    """Of what is said in a description: (attributes that are visible and had right, features said).
+
+    Synonyms of one attribute's value count once; two values of one attribute are two features, of which one is wrong.
+    """
+    right = sum(name in visible and not set(own[name]).isdisjoint(said) for name in own)
+    wrong = sum(
+        phrase in said and not (name in visible and phrase in own[name]) for name in every for phrase in every[name]
+    )
+    return right, right + wrong
+
+
+Scores = dict[str, tuple[float, float | None]]
+"""'task/metric' -> (score, its standard error where lmms-eval gives one)."""
+
+
+def read_lmms_results(folder: Path, tasks: Sequence[str]) -> Scores | None:
+    """The scores of the newest results below a folder that lmms-eval left for all of `tasks`; None without any.
+
+    Its layout: MODEL/DATE_results.json with {"results": {task: {"metric,filter": score,
+    "metric_stderr,filter": error}}}; "N/A" and [] stand for what could not be had.
+    """
+    for path in sorted(folder.glob("**/*results.json"), key=lambda path: (path.name, path.stat().st_mtime))[::-1]:
+        try:
+            results = json.loads(path.read_text(encoding="utf-8"))["results"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise SeeWhyError(f"{path} does not hold results of lmms-eval ({error!r}); remove it.") from error
+        if set(tasks) <= results.keys():
+            return {key: score for task in tasks for key, score in _scores(task, results[task]).items()}
+    return None
+
+
+def _scores(task: str, values: Mapping[str, Any]) -> Scores:
+    found: Scores = {}
+    for key, value in values.items():
+        metric, _, kind = key.partition(",")
+        if metric.endswith("_stderr") or not _is_number(value):
+            continue
+        error = values.get(f"{metric}_stderr,{kind}" if kind else f"{metric}_stderr")
+        found[f"{task}/{metric}"] = (float(value), float(error) if _is_number(error) else None)
+    return found
+
+
+def _is_number(value: Any) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def score_changes(before: Scores, after: Scores) -> dict[str, list[float]]:
+    """'task/metric' -> [after less before], and where both have a standard error [difference, low, high].
+
+    The two are taken for independent, which the same questions are not: the interval is, if anything, too wide.
+    """
+    changes = {}
+    for key in before.keys() & after.keys():
+        (old, old_error), (new, new_error) = before[key], after[key]
+        apart = new - old
+        if old_error is None or new_error is None:
+            changes[key] = [apart]
+        else:
+            reach = Z * math.hypot(old_error, new_error)
+            changes[key] = [apart, apart - reach, apart + reach]
+    return dict(sorted(changes.items()))
+
+
+MODELS = {
+    "llava": "llava_hf",
+    "llava_next": "llava_hf",
+    "qwen2_vl": "qwen2_vl",
+    "qwen2_5_vl": "qwen2_5_vl",
+    "qwen3_vl": "qwen3_vl",
+    "gemma3": "gemma3",
+    "internvl": "internvl_hf",
+}
+"""model_type of a model folder -> lmms-eval's name for what loads it."""
+
+INSTALL = (
+    "It wants an environment of its own: `python -m venv lmms`, `lmms/bin/pip install lmms-eval`,"
+    " and then --lmms_eval 'lmms/bin/python -m lmms_eval'."
+)
+
+
+def find_command(given: str | None) -> list[str]:
+    """What starts lmms-eval: `given`, or `lmms_eval` on the PATH. Raises SeeWhyError where there is no such program."""
+    for program in (given,) if given else ("lmms_eval", "lmms-eval"):
+        command = shlex.split(program)
+        if command and shutil.which(command[0]):
+            return command
+    if given:
+        raise SeeWhyError(f"--lmms_eval: there is no program {given!r}. {INSTALL}")
+    raise SeeWhyError(f"lmms-eval is not installed: there is no lmms_eval on the PATH. {INSTALL}")
+
+
+def model_kind(model: RunModel, given: str | None) -> str:
+    """lmms-eval's name for what loads a model. Raises SeeWhyError where it is not known and not given."""
+    if given:
+        return given
+    try:
+        model_type = json.loads((Path(model.path) / "config.json").read_text(encoding="utf-8"))["model_type"]
+    except (OSError, ValueError, KeyError):
+        model_type = "unknown"
+    if model_type not in MODELS:
+        raise SeeWhyError(
+            f"It is not known by which name lmms-eval loads a model of type {model_type!r} ({model.path}):"
+            " say it with --lmms_model (its list: `python -m lmms_eval --model list`)."
+        )
+    return MODELS[model_type]
+
+
+def command_line(command: Sequence[str], model: RunModel, kind: str, tasks: Sequence[str], output: Path) -> list[str]:
+    """The whole call. Raises SeeWhyError for a path that its options cannot hold."""
+    if "," in model.path or "=" in model.path:
+        raise SeeWhyError(f"lmms-eval cannot be told of {model.path}: rename the folder, without ',' and '='.")
+    return [
+        *command, "--model", kind, "--model_args", f"pretrained={model.path}", "--tasks", ",".join(tasks),
+        "--batch_size", "1", "--output_path", str(output),
+    ]  # fmt: skip
+
+
+def scores(model: RunModel, tasks: Sequence[str], command: Sequence[str], kind: str, folder: Path) -> Scores:
+    """The scores of one model, computed unless `folder` holds them. lmms-eval's own progress is shown as it runs."""
+    output = folder / model.digest.replace("/", "-")[:64]
+    if found := read_lmms_results(output, tasks):
+        say(f"{model.name}: lmms-eval's results are there")
+        return found
+    say(f"{model.name}: lmms-eval on {', '.join(tasks)}")
+    output.mkdir(parents=True, exist_ok=True)
+    line = command_line(command, model, kind, tasks, output)
+    try:
+        ended = subprocess.run(line, stdout=2, check=False).returncode  # its tables go where its progress goes
+    except OSError as error:
+        raise SeeWhyError(f"lmms-eval cannot be started ({error.strerror}): {shlex.join(line)}") from error
+    found = read_lmms_results(output, tasks) if ended == 0 else None
+    if not found:
+        how = f"ended with code {ended}" if ended else "left no results for these tasks"
+        raise SeeWhyError(f"lmms-eval {how}; its messages are above. The call was: {shlex.join(line)}")
+    return found
+
+
+FILE = "general.json"
+SUFFIXES: dict[Subject, str] = {"bird": "", "produce": "_produce"}
+
+
+def general(
+    run: str, *, split: str | None = None, images: int = 96, arms: Sequence[str] | None = None, seed: int = 0
+) -> dict[str, Any]:
+    """Ask the base, the model of each round, and the last model of each other of the `arms` about drawings.
+
+    `images` drawings of birds and as many of produce; `split` is by default the one that the run is measured on.
+    Returns what the file then holds. A model that was asked the same before is not asked again. Raises SeeWhyError for
+    a folder without a run or a model, and for a run of another base.
+    """
+    if images < 1:
+        raise SeeWhyError(f"--images is {images}, but at least 1 drawing of each kind is needed.")
+    config, last = run_models(run, arms_wanted=arms, trust_remote_code=False)
+    if config.model.name_or_path != "fieldguide":
+        raise SeeWhyError(
+            f"{run} was not made from the base that is shipped, which was taught the questions about drawings."
+            f" Name benchmarks: seewhy general {run} --tasks mmmu_val,mmstar"
+        )
+    _, base = run_models(run, arms_wanted=[BASE_KEY], trust_remote_code=False)
+    models = {m.name: m for m in (*base.values(), *round_models(run).values(), *last.values())}
+    split = split or config.evaluate.split
+    settings = {"split": split, "images": images, "seed": seed, "resamples": config.evaluate.bootstrap}
+    file = Path(run) / FILE
+    done = measured_before(file, settings)
+    quiz: dict[Subject, list[Sheet]] = {subject: sheets(subject, split, images, seed) for subject in SUFFIXES}
+    for name, model in models.items():
+        if done.get(name, {}).get("weights") == model.digest:
+            say(f"{name}: asked before")
+            continue
+        counts = _ask(Asked(config, model), quiz, name).counts
+        measured = {"resamples": config.evaluate.bootstrap, "seed": seed}
+        done[name] = {
+            "arm": model.arm, "weights": model.digest, "figures": shares(counts, **measured), "counts": counts,
+        }  # fmt: skip
+        if name != BASE_KEY:
+            before = done[BASE_KEY]["counts"]
+            done[name]["minus_base"] = differences(list(before), [counts], [before], **measured)
+        _write(file, {**settings, "models": done})
+    found = {**settings, "models": {name: done[name] for name in models}}
+    _write(file, found)
+    return _read(file)
+
+
+def benchmarks(
+    run: str, tasks: Sequence[str], *, command: str | None = None, kind: str | None = None,
+    arms: Sequence[str] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """lmms-eval's `tasks` on the base and on the last model of each of the `arms`; returns what the file then holds.
+
+    `command` starts lmms-eval, `kind` is its name for what loads the model. Raises SeeWhyError where it is not
+    installed, does not know a task, or fails.
+    """
+    if not tasks:
+        raise SeeWhyError(
+            "--tasks names no task; name some: --tasks mmmu_val,mmstar,mmbench_en_dev,mme,seedbench_2_plus"
+        )
+    starts = find_command(command)
+    _, base = run_models(run, arms_wanted=[BASE_KEY], trust_remote_code=False)
+    _, tuned = run_models(run, arms_wanted=arms, trust_remote_code=False)
+    models: list[RunModel] = [*base.values(), *tuned.values()]
+    kind = kind or model_kind(models[-1], None)
+    folder = Path(run) / "general"
+    found: dict[str, Scores] = {m.name: scores(m, tasks, starts, kind, folder) for m in models}
+    before = found[BASE_KEY]
+    scored = {
+        name: {
+            "scores": {key: score for key, (score, _) in of.items()},
+            **({"minus_base": score_changes(before, of)} if name != BASE_KEY else {}),
+        }
+        for name, of in found.items()
+    }
+    file = Path(run) / FILE
+    _write(file, {"lmms_eval": {"tasks": list(tasks), "models": scored}})
+    return _read(file)
+
+
+def _ask(asked: Asked, quiz: dict[Subject, list[Sheet]], name: str) -> Tally:
+    every = [sheet for of_kind in quiz.values() for sheet in of_kind]
+    pictures = {sheet.name: sheet.image.copy for sheet in every}
+    questions = {sheet.name: [question.text for question in sheet.questions] for sheet in every}
+    answers = asked.answers(pictures, questions, f"{name}, questions about drawings")
+    tally = Tally(max(map(len, quiz.values())))
+    for subject, of_kind in quiz.items():
+        attributes = ATTRIBUTES[subject]
+        stated = StatedConcepts([p for a in attributes for phrases in a.values.values() for p in phrases])
+        for place, sheet in enumerate(of_kind):
+            count_sheet(tally, place, sheet, answers[sheet.name], attributes, stated, SUFFIXES[subject])
+    return tally
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write(file: Path, found: dict[str, Any]) -> None:
+    """Put results beside those of the other kind that the file holds."""
+    write_atomically(file, json.dumps({**_read(file), **found}, ensure_ascii=False).encode())

@@ -1,0 +1,223 @@
+"""Do the reasons point at what they speak of? The pointing game (Zhang et al., "Top-down neural attention", 2016).
+
+A reason hits when the patch of its greatest heat has its centre in the true box of the part it names. A box narrower
+than a patch counts as one patch wide, about its middle: its patch can be hit, and no other. Chance is the share of the
+patches that would have hit, which is the box's share of the area.
+
+Where a concept's words stand in an answer (`mention`) is decided here too, since it is their heat that is looked at.
+
+Does what is said depend on what is seen? Answers before and after the evidence changed, counted.
+
+Three ways to change it: another class's image in its place (swap), the same drawing with one attribute changed, the
+part that a reason speaks of covered. A reason that stays although its evidence is gone was never read off the image.
+
+What is counted of a reason whose evidence turned into something else:
+- it *changes* when the answer no longer states it;
+- it *follows* when it changes and the answer states what is to be seen now.
+An answer need not speak of every part, so a reason may change and not follow: the answer is then *silent* on the part,
+or *misreads* it as something third. The control (something else is changed) says how often a reason goes for nothing.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from seewhy.domain.phrases import NEGATORS, words_of
+from seewhy.proof.statistics import estimate
+
+Box = tuple[float, float, float, float]
+"""(left, top, right, bottom) in pixels."""
+
+_WORD = re.compile(r"[^\W_]+")
+
+
+@dataclass(frozen=True)
+class Pointed:
+    """One reason of one image: whether its heat hits, whether the middle of the image does, and the chance to."""
+
+    image: str
+    hit: bool
+    centre: bool
+    chance: float
+
+
+def pointed(image: str, heat_RK: np.ndarray, box: Box, region: Box, size: tuple[int, int]) -> Pointed:
+    """Judge one heat. `region` is the part of the image, `size` (width, height), that the patches cover."""
+    hits_RK = hitting(box, region, (heat_RK.shape[0], heat_RK.shape[1]))
+    left, top, right, bottom = box
+    centre = left <= size[0] / 2 <= right and top <= size[1] / 2 <= bottom
+    return Pointed(image, bool(hits_RK[peak(heat_RK)]), centre, float(hits_RK.mean()))
+
+
+def peak(heat_RK: np.ndarray) -> tuple[int, int]:
+    """Row and column of the greatest heat; of equals the first."""
+    row, column = np.unravel_index(int(np.argmax(heat_RK)), heat_RK.shape)
+    return int(row), int(column)
+
+
+def hitting(box: Box, region: Box, shape: tuple[int, int]) -> np.ndarray:
+    """Which patches hit a box, (R, K)."""
+    left, top, right, bottom = region
+    rows_R = _inside(box[1], box[3], top, (bottom - top) / shape[0], shape[0])
+    columns_K = _inside(box[0], box[2], left, (right - left) / shape[1], shape[1])
+    return rows_R[:, None] & columns_K[None, :]
+
+
+def _inside(first: float, last: float, start: float, side: float, count: int) -> np.ndarray:
+    middle, reach = (first + last) / 2, max(last - first, side) / 2
+    centres = start + (np.arange(count) + 0.5) * side
+    return (centres >= middle - reach) & (centres < middle + reach)
+
+
+def pointing(judged: Sequence[Pointed], *, resamples: int, seed: int) -> dict[str, float | list[float]]:
+    """pointing, pointing_chance and pointing_centre, shares of all reasons, with intervals over images; and how many
+    reasons of how many images were judged."""
+    images = {name: row for row, name in enumerate(dict.fromkeys(p.image for p in judged))}
+
+    def share(name: str, values: Iterable[float]) -> dict[str, float | list[float]]:
+        hits, ones = np.zeros(len(images)), np.zeros(len(images))
+        for p, value in zip(judged, values, strict=True):
+            hits[images[p.image]] += value
+            ones[images[p.image]] += 1
+        return estimate(name, hits.tolist(), ones.tolist(), resamples=resamples, seed=seed)
+
+    return {
+        "reasons": len(judged),
+        "images": len(images),
+        **share("pointing", [p.hit for p in judged]),
+        **share("pointing_chance", [p.chance for p in judged]),
+        **share("pointing_centre", [p.centre for p in judged]),
+    }
+
+
+def mention(concept: str, text: str) -> tuple[tuple[int, int], ...]:
+    """Where the words of a concept stand in a text that states it: (first character, one after the last) of each.
+
+    The shortest stretch that holds them all, the first of equals: later mentions may be copied from it. Words that
+    stand in another form are left out; empty where not one is found.
+    """
+    words = [(m.start(), m.end(), _folded(m[0])) for m in _WORD.finditer(text)]
+    wanted = {_folded(word) for word in words_of(concept)} & {word for *_, word in words}
+    best: list[tuple[int, int]] = []
+    shortest = len(text) + 1
+    for first, (start, _, word) in enumerate(words):
+        if word not in wanted:
+            continue
+        missing, found = set(wanted), []
+        for begin, end, other in words[first:]:
+            if other in missing:
+                missing.discard(other)
+                found.append((begin, end))
+            if not missing:
+                if end - start < shortest:
+                    best, shortest = found, end - start
+                break
+    return tuple(best)
+
+
+def _folded(word: str) -> str:
+    folded = "".join(words_of(word))
+    return "no" if folded in NEGATORS else folded
+
+
+Fate = Literal["follows", "survives", "misread", "silent"]
+
+
+def fate(stated: Collection[str], old: str, new: str, values: Collection[str] = ()) -> Fate:
+    """What became of a reason whose evidence turned from `old` to `new`, by what is stated now.
+
+    survives: the old one is still stated, whatever else is. follows: the new one is. misread: another of `values`, all
+    that one can say of the part. silent: none of them.
+    """
+    if old in stated:
+        return "survives"
+    if new in stated:
+        return "follows"
+    return "misread" if any(value in stated for value in values) else "silent"
+
+
+def swap_counts(
+    before: Sequence[str], after: Sequence[str], visible: Collection[str] | None
+) -> tuple[int, int, int, int]:
+    """Of the concepts stated of one image, given those stated of another and what can be seen in that one: (all, no
+    longer stated, without evidence in the other, of these still stated).
+
+    Without truth (`visible` is None), nothing is known to be without evidence.
+    """
+    gone = [c for c in before if c not in after]
+    without = [c for c in before if visible is not None and c not in visible]
+    return len(before), len(gone), len(without), sum(c in after for c in without)
+
+
+def of_other_classes(labels: Sequence[str]) -> list[int]:
+    """For each image the place of another whose label differs: every label's images go to the next labels' in turn."""
+    order = sorted(range(len(labels)), key=lambda i: (labels[i], i))
+    partners = [0] * len(labels)
+    for place, i in enumerate(order):
+        step = next((s for s in range(1, len(order)) if labels[order[(place + s) % len(order)]] != labels[i]), None)
+        if step is None:
+            raise ValueError("a swap needs two classes")
+        first = (place + step) % len(order)
+        same = [k for k in range(len(order)) if labels[order[k]] == labels[order[first]]]
+        partners[i] = order[same[place % len(same)]]
+    return partners
+
+
+def hottest_block(heat_RK: np.ndarray, share: float) -> tuple[slice, slice]:
+    """Rows and columns of the block of patches with most heat; it has about `share` of the image and its proportions.
+
+    Of equals the first in reading order.
+    """
+    high, wide = block_size((heat_RK.shape[0], heat_RK.shape[1]), share)
+    places = [
+        (row, column) for row in range(heat_RK.shape[0] - high + 1) for column in range(heat_RK.shape[1] - wide + 1)
+    ]
+    row, column = max(places, key=lambda at: float(heat_RK[at[0] : at[0] + high, at[1] : at[1] + wide].sum()))
+    return slice(row, row + high), slice(column, column + wide)
+
+
+def block_size(shape: tuple[int, int], share: float) -> tuple[int, int]:
+    """Rows and columns of a block that has about `share` of a grid's area, at least one patch."""
+    return max(1, round(shape[0] * share**0.5)), max(1, round(shape[1] * share**0.5))
+
+
+def other_block(block: tuple[slice, slice], shape: tuple[int, int], random: Random) -> tuple[slice, slice]:
+    """A block of the same size at random, among those that have the fewest patches in common with `block`."""
+    high, wide = (part.stop - part.start for part in block)
+    places = [(row, column) for row in range(shape[0] - high + 1) for column in range(shape[1] - wide + 1)]
+
+    def common(at: tuple[int, int]) -> int:
+        rows = min(at[0] + high, block[0].stop) - max(at[0], block[0].start)
+        columns = min(at[1] + wide, block[1].stop) - max(at[1], block[1].start)
+        return max(0, rows) * max(0, columns)
+
+    fewest = min(map(common, places))
+    row, column = random.choice([at for at in places if common(at) == fewest])
+    return slice(row, row + high), slice(column, column + wide)
+
+
+def block_box(
+    block: tuple[slice, slice], shape: tuple[int, int], region: tuple[float, float, float, float]
+) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom), in whole pixels, of a block of the patches that cover `region`."""
+    left, top, right, bottom = region
+    high, wide = (bottom - top) / shape[0], (right - left) / shape[1]
+    rows, columns = block
+    return (
+        round(left + columns.start * wide), round(top + rows.start * high),
+        round(left + columns.stop * wide), round(top + rows.stop * high),
+    )  # fmt: skip
+
+
+def covered(image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
+    """The image with its own mean colour all over a box: nothing is to be seen there, and nothing new is added."""
+    red, green, blue = np.asarray(image).reshape(-1, 3).mean(0).round().astype(int).tolist()
+    left, top, right, bottom = box
+    hidden = image.copy()
+    ImageDraw.Draw(hidden).rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), fill=(red, green, blue))
+    return hidden

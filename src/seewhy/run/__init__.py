@@ -1,0 +1,1 @@
+"""The rounds of a run, its folder, and what reads it when it has ended."""

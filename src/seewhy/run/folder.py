@@ -1,0 +1,372 @@
+"""Sets outputs of a run folder aside, in discarded/1, discarded/2, ...: all of them or none, whenever it is stopped.
+
+What is to be moved is written down first and crossed out last; a list that is still there is of a process that was
+killed, and the next one puts back what it had moved.
+
+The folder of a run: what is finished stays, so a killed run goes on and ends with the bytes of one never killed.
+
+A run is a chain of stages (see `loop.py`). A stage writes records, as Parquet shards whose items and seeds are fixed
+before any work starts, or it makes a folder, such as a model. The layout:
+
+    manifest.json                        config, versions, and each stage's fingerprint, settings and inputs
+    stages/describe/shard-00000.parquet  one shard of a stage's records
+    stages/round-1/model/                the folder of a stage; `model.partial/` until it is complete
+    discarded/1/stages/...               what `discard_stale` set aside
+    events.jsonl                         when each piece was made: the one file whose bytes depend on time
+
+Everything else is written under a `.partial` name, flushed to disk and renamed, so nothing half-written bears a final
+name. What a stage returns is always read back from its shards, so a resumed run sees what an uninterrupted one sees.
+
+    folder = RunFolder("runs/birds", seed=0, shard_size=64)
+    describe = Stage("describe", {"describe": asdict(config.describe)})
+    with folder.lock():
+        folder.check([describe, ...])
+        descriptions = folder.records(describe, Description, examples, work)
+"""
+
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from filelock import FileLock, Timeout
+
+from seewhy.errors import SeeWhyError
+from seewhy.run.progress import progress, say
+from seewhy.run.storage import decode_shard, digest, disk, encode_shard, inside, sync, write_atomically
+
+PLACE = "discarded"
+MOVES = "moving.txt"
+"""File in discarded/N that lists, as JSON, what is being moved there, while it is."""
+
+
+def set_aside(folder: Path, paths: Sequence[Path], copied: Path) -> Path:
+    """Move paths below the run folder to a new folder in discarded/, which is returned, beside a copy of a file."""
+    aside = inside(folder, PLACE)
+    used = [int(path.name) for path in aside.glob("[0-9]*") if path.name.isdecimal()]
+    target = aside / str(max(used, default=0) + 1)
+    leaves_first = sorted(set(paths), key=lambda path: (-len(path.parts), path))
+    moves = [path.relative_to(folder).as_posix() for path in leaves_first]
+    with disk(target):
+        target.mkdir(parents=True)
+        write_atomically(target / MOVES, json.dumps(moves).encode())
+        try:
+            for name in moves:
+                _move(folder / name, target / name)
+            if copied.exists():
+                write_atomically(target / copied.name, copied.read_bytes())
+        except BaseException:
+            undo_half(folder)
+            raise
+        (target / MOVES).unlink()
+        sync(target)
+    return target
+
+
+def undo_half(folder: Path) -> None:
+    """Put back what `set_aside` has moved where it did not come to its end."""
+    for listed in sorted(inside(folder, PLACE).glob(f"*/{MOVES}*")):  # half a list: nothing has been moved yet
+        target = inside(folder, listed.parent.relative_to(folder).as_posix())
+        for name in reversed(_read(listed) if listed.name == MOVES else []):
+            there, back = inside(target, name), inside(folder, name)
+            if there.exists():
+                _move(there, back)
+        shutil.rmtree(target)
+
+
+def only_leads_to(folder: Path, places: Collection[Path]) -> bool:
+    """Whether a folder holds nothing but some of these places (or partial ones), and folders on the way to them."""
+    return bool(places) and all(
+        path.with_name(path.name.removesuffix(".partial")) in places
+        or (path.is_dir() and not path.is_symlink() and only_leads_to(path, places))
+        for path in folder.iterdir()
+    )
+
+
+def _read(listed: Path) -> list[str]:
+    try:
+        names = json.loads(listed.read_bytes())
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise SeeWhyError(f"{listed} is damaged: move what {listed.parent} holds to where it was, and delete it.")
+    return names
+
+
+def _move(path: Path, there: Path) -> None:
+    """Rename a file or folder; into a folder that is there already, what it holds."""
+    there.parent.mkdir(parents=True, exist_ok=True)
+    if not (path.is_dir() and there.is_dir()):
+        path.rename(there)
+        return
+    for inner in sorted(path.iterdir()):
+        _move(inner, there / inner.name)
+    path.rmdir()
+
+
+class Identified(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+SHARD = "shard-{:05d}.parquet"
+
+R = TypeVar("R")
+T = TypeVar("T", bound=str | Identified)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a run. `name` is its folder below `stages/`; `settings`, JSON-able, all that changes its output.
+
+    Nest settings under the name of their group, {"tune": {"epochs": 2}}, and messages speak of "tune.epochs".
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    inputs: tuple["Stage", ...] = ()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return digest([self.name, self.settings, [stage.fingerprint for stage in self.inputs]])
+
+
+class RunFolder:
+    """Keeps the outputs of a run's stages. Call `check` under `lock` before any other work."""
+
+    def __init__(self, path: str | Path, *, seed: int, shard_size: int) -> None:
+        if shard_size < 1:
+            raise SeeWhyError(f"shard_size is {shard_size}, but a shard holds at least 1 example.")
+        self.path = Path(path)
+        self.seed = seed
+        self.shard_size = shard_size
+        self._manifest: dict[str, Any] = {}
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes out. The system lets go of the lock when this process ends, however it ends."""
+        holder = self.path / "lock.pid"
+        lock = FileLock(self.path / "lock")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock.acquire(blocking=False)
+        except Timeout:
+            who = "another process"
+            with suppress(FileNotFoundError):
+                who = f"process {holder.read_text()}"
+            remedy = "Wait for it, stop it, or choose another output folder."
+            raise SeeWhyError(f"{self.path} is in use by {who}. {remedy}") from None
+        except OSError as error:
+            remedy = "Choose another output folder."
+            raise SeeWhyError(f"{self.path} cannot hold a run: {error.strerror}. {remedy}") from error
+        try:
+            write_atomically(holder, str(os.getpid()).encode())
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+            lock.release()
+
+    def check(
+        self, stages: Sequence[Stage], *, config: Mapping[str, Any] | None = None, discard_stale: bool = False
+    ) -> None:
+        """Announce the stages of this run and compare them with what the folder holds. `config` is for the manifest.
+
+        Recorded stages that are not among `stages` stay as they are, unless something they were made from is stale.
+        Raises SeeWhyError when outputs were made with other settings; with `discard_stale` they move aside instead.
+        """
+        undo_half(self.path)
+        manifest = read_manifest(self.path)
+        recorded: dict[str, Any] = manifest.get("stages", {})
+        plan = {stage.name: self._entry(stage) for stage in stages}
+        held = {name for name in [*plan, *recorded] if self._outputs(name, {*plan, *recorded})}
+        before = {name: entry["fingerprint"] for name, entry in recorded.items()}
+        changed = {n for n in before.keys() | held if n in plan and before.get(n) != plan[n]["fingerprint"]}
+        while more := {n for n, entry in recorded.items() if n not in changed and changed & entry["inputs"].keys()}:
+            changed |= more
+        if stale := [name for name in dict.fromkeys([*plan, *recorded]) if name in changed & held]:
+            if not discard_stale:
+                raise SeeWhyError(self._staleness(stale, recorded, plan))
+            self._discard({name: self._outputs(name, {*plan, *recorded}) for name in stale})
+        kept = {name: entry for name, entry in recorded.items() if name in held - changed}
+        versions = package_versions()
+        if kept and manifest["versions"] != versions:
+            say(f"{self.path} was begun with {manifest['versions']} and goes on with {versions}: results may differ")
+        config = manifest.get("config") if config is None else config
+        self._manifest = {"versions": versions, "config": config, "stages": plan | kept}
+        self.write_json("manifest.json", self._manifest)
+
+    def records(
+        self, stage: Stage, record: type[R], items: Sequence[T], work: Callable[[Sequence[T], int], Iterable[R]]
+    ) -> list[R]:
+        """Return the stage's records in the order of its items, calling `work(items, seed)` for each missing shard.
+
+        `work` must be a function of its arguments and the stage's settings. `seed`, in [0, 2**32), follows from the
+        run's seed, the stage's name and the shard's number. Raises SeeWhyError when a shard was made of other items.
+        """
+        entry, folder = self._announced(stage), self._place(stage.name)
+        parts = [items[start : start + self.shard_size] for start in range(0, len(items), self.shard_size)]
+        paths = [folder / SHARD.format(number) for number in range(len(parts))]
+        remedy = f"Move {folder} and the stages after it away and run again, or choose another output folder."
+        if extra := sorted(set(folder.glob("shard-*.parquet")).difference(paths)):
+            raise SeeWhyError(f"{extra[0]} is one shard more than the stage has items for now. {remedy}")
+        done = sum(len(part) for path, part in zip(paths, parts, strict=True) if path.exists())
+        found: list[R] = []
+        with progress(stage.name, total=len(items), done=done) as advance:
+            for number, (path, part) in enumerate(zip(paths, parts, strict=True)):
+                keys = [item if isinstance(item, str) else item.id for item in part]
+                origin = {"fingerprint": entry["fingerprint"], "items": digest(keys)}
+                if not path.exists():
+                    with disk(path), self._timed("shard", stage=stage.name, shard=number):
+                        seed = int(digest([self.seed, stage.name, number])[:8], 16)
+                        write_atomically(path, encode_shard(list(work(part, seed)), record, origin))
+                    advance(len(part))
+                rows, made_from = decode_shard(path, record)
+                if made_from != origin:
+                    raise SeeWhyError(f"{path} was made from other items than the stage has now. {remedy}")
+                found += rows
+        self._complete(stage, shards=len(parts))
+        return found
+
+    def folder(self, stage: Stage, make: Callable[[Path], None]) -> Path:
+        """Return the stage's folder, made by `make(partial_folder)` where it is missing.
+
+        The partial folder survives a kill, so `make` may find its own work there, finished even, and goes on with it.
+        """
+        self._announced(stage)
+        final = self._place(stage.name)
+        if not final.exists():
+            say(stage.name)
+            unfinished = final.with_name(final.name + ".partial")
+            with disk(final), self._timed("folder", stage=stage.name):
+                unfinished.mkdir(parents=True, exist_ok=True)
+                make(unfinished)
+                for path in [*unfinished.rglob("*"), unfinished]:
+                    sync(path)
+                unfinished.rename(final)
+                sync(final.parent)
+        self._complete(stage, shards=None)
+        return final
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a result at the top of the folder, whole or not at all. NaN is no JSON: say None."""
+        self.write_text(name, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a page or the like at the top of the folder, whole or not at all."""
+        write_atomically(self.path / name, text.encode())
+
+    def note(self, event: str, **details: Any) -> None:
+        """Append a line to events.jsonl, where alone times may stand."""
+        path = self.path / "events.jsonl"
+        with disk(path), path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"time": datetime.now(UTC).isoformat(), "event": event, **details}) + "\n")
+
+    @contextmanager
+    def _timed(self, event: str, **details: Any) -> Iterator[None]:
+        start = time.monotonic()
+        yield
+        self.note(event, **details, seconds=round(time.monotonic() - start, 3))
+
+    def _identity(self, stage: Stage) -> str:
+        return digest([stage.fingerprint, self.seed, self.shard_size])
+
+    def _entry(self, stage: Stage) -> dict[str, Any]:
+        return {
+            "fingerprint": self._identity(stage),
+            "settings": {"seed": self.seed, "shard_size": self.shard_size, **stage.settings},
+            "inputs": {source.name: self._identity(source) for source in stage.inputs},
+            "shards": None,
+            "complete": False,
+        }
+
+    def _announced(self, stage: Stage) -> dict[str, Any]:
+        entry = self._manifest.get("stages", {}).get(stage.name)
+        if entry is None or entry["fingerprint"] != self._identity(stage):
+            raise ValueError(f"stage {stage.name!r} was not announced to check()")
+        return entry
+
+    def _complete(self, stage: Stage, *, shards: int | None) -> None:
+        entry = self._announced(stage)
+        if (entry["shards"], entry["complete"]) != (shards, True):
+            entry.update(shards=shards, complete=True)
+            self.write_json("manifest.json", self._manifest)
+
+    def _place(self, name: str) -> Path:
+        return inside(self.path, f"stages/{name}")
+
+    def _outputs(self, name: str, stages: Collection[str]) -> list[Path]:
+        """What a stage has left, whole or in part: not a folder that is there for other stages' sake alone."""
+        others = {self._place(other) for other in stages if other.startswith(f"{name}/")}
+        places = [path for path in (self._place(name), self._place(f"{name}.partial")) if path.exists()]
+        return [path for path in places if path.is_file() or not only_leads_to(path, others)]
+
+    def _staleness(self, stale: Sequence[str], recorded: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
+        known = [name for name in stale if name in recorded and name in plan]
+        lines = [line for name in known for line in changes(recorded[name]["settings"], plan[name]["settings"])]
+        reasons = "; ".join(dict.fromkeys(lines)) or "manifest.json does not say how they were made"
+        return (
+            f"{self.path} holds outputs made with other settings ({reasons}).\n"
+            f"Stale because of this: {', '.join(stale)}.\n"
+            "Go back to those settings, choose another output folder, or add --discard_stale true to make them again "
+            f"(the old files move to {self.path / 'discarded'})."
+        )
+
+    def _discard(self, stale: Mapping[str, Sequence[Path]]) -> None:
+        """Set stale outputs aside, with the results drawn from them and a copy of the manifest that explains them."""
+        manifest = self.path / "manifest.json"
+        results = {path for path in self.path.iterdir() if path.suffix in {".json", ".html"}} - {manifest}
+        outputs = {path for paths in stale.values() for path in paths}
+        target = set_aside(self.path, [*outputs, *results], manifest)
+        self.note("discarded", stages=list(stale), to=str(target))
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a run folder, or {} where there is none yet."""
+    try:
+        return json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise SeeWhyError(f"{path / 'manifest.json'} is damaged ({error}). Choose another output folder.") from error
+
+
+def read_records(path: Path, name: str, record: type[R]) -> list[R]:
+    """The records of a finished stage, for those who only read a run: evaluation pages, exports."""
+    entry = read_manifest(path).get("stages", {}).get(name)
+    if entry is None or not entry["complete"]:
+        raise SeeWhyError(f"{path} has no finished stage {name!r}. Start the run again: it goes on where it stopped.")
+    place = inside(path, f"stages/{name}")
+    shards = [place / SHARD.format(number) for number in range(entry["shards"])]
+    return [row for shard in shards for row in decode_shard(shard, record)[0]]
+
+
+def package_versions() -> dict[str, str]:
+    """The versions that a run's bytes depend on."""
+    versions = {"python": platform.python_version()}
+    for package in ("seewhy", "torch", "transformers", "pyarrow"):
+        with suppress(PackageNotFoundError):  # a source tree on the path has no version
+            versions[package] = version(package)
+    return versions
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs between two nested settings, as "tune.epochs: 1 -> 2"."""
+    before, after = flatten(old), flatten(new)
+    keys = [key for key in before | after if before.get(key) != after.get(key)]
+    return [f"{key}: {before.get(key, 'not set'):.60} -> {after.get(key, 'not set'):.60}" for key in keys]
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in settings.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: json.dumps(value)}
+    return flat

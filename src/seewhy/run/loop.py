@@ -1,0 +1,106 @@
+"""The rounds: describe -> select -> synthesise -> tune -> measure -> sample -> filter -> tune -> ..."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from seewhy.config import EngineConfig, RunConfig
+from seewhy.proof.comparison import Counts
+from seewhy.proof.gate import FILE as GATE
+from seewhy.records import Answer
+from seewhy.run.evaluation import count as count_models
+from seewhy.run.evaluation import gate, measure
+from seewhy.run.finished import recorded_config, tell_engine
+from seewhy.run.folder import RunFolder
+from seewhy.run.progress import say
+from seewhy.run.stages import OURS, arms
+from seewhy.run.steps import Run
+from seewhy.settings import PRESETS, load_config
+
+
+def stops_without_words(config: RunConfig) -> bool:
+    """Whether a run stops where its model has no words for the concept bank: unless its user said `keep_going`.
+
+    The paper's preset says it too, but for the round gate, which the paper does not have.
+    """
+    return not config.keep_going or bool(PRESETS[config.preset].get("keep_going"))
+
+
+def run(config: RunConfig, *, discard_stale: bool = False, stop_without_words: bool | None = None) -> dict[str, Any]:
+    """Run all rounds, or go on where a killed run stopped. Returns what metrics.json then holds.
+
+    Raises SeeWhyError after the descriptions where the model has no words for the concept bank (`minimum_support`),
+    where `stop_without_words` says so; None: as `stops_without_words` has it.
+    """
+    folder = RunFolder(config.output, seed=config.seed, shard_size=config.shard_size)
+    with folder.lock(), Run.open(folder, config, discard_stale=discard_stale) as this:
+        descriptions = this.describe()
+        stop = stops_without_words(config) if stop_without_words is None else stop_without_words
+        this.check_support(descriptions, stop=stop)
+        selections = this.select(descriptions)
+        models = {"base": this.base}
+        taught: dict[str, Sequence[Answer]] = {}
+        metrics = measure(this, models, selections, taught)
+        if config.keep_going:  # what a gate said of the same run before says nothing now
+            (folder.path / GATE).unlink(missing_ok=True)
+        for round in range(1, config.rounds + 1):
+            for arm in arms(config):
+                name, before = arm.model(round), models[arm.model(round - 1)]
+                if name in models:  # the method's own, from which this arm parts later
+                    continue
+                if arm.template:
+                    taught[name] = this.fill_in(arm, taught[OURS.model(round)])
+                elif round == 1:
+                    taught[name] = this.synthesise(arm, selections)
+                else:
+                    taught[name] = this.filter(arm, round, this.sample(arm, round, before, selections))
+                start = this.base if config.start_from == "base" else before
+                models[name] = this.tune(name, start, taught[name])
+            metrics = measure(this, models, selections, taught)
+            if not config.keep_going and (found := gate(this, models)) and found.stop:
+                worse = " and ".join(found.judgements[-1].worse_in)
+                say(f"Round {round} is worse than round {found.best} on the validation images, in {worse}: stopped.")
+                break
+        return metrics
+
+
+def evaluate(
+    run: str,
+    split: str,
+    *,
+    data: str | None = None,
+    consistency: bool | None = None,
+    fluency: bool | None = None,
+    trust_remote_code: bool | None = None,
+    engine: EngineConfig | None = None,
+) -> dict[str, Any]:
+    """Measure every model of a finished run on a split; the figures are written to RUN/metrics-SPLIT.json.
+
+    With `data`, a YAML file of settings, it is a split of the data set that this names (labels, concepts and questions
+    too), and the file is RUN/metrics-DATA-SPLIT.json. `consistency` and `fluency` switch CS and FS on or off; None: as
+    in the run's settings, but no CS on another data set, of which all train images would have to be described. Whatever
+    the run folder says, the models answer in this process, without code of their own, unless `engine` and
+    `trust_remote_code` say otherwise.
+    """
+    other = None if data is None else load_config(data).data
+    if other is not None and consistency is None:
+        consistency = False
+    config = recorded_config(run, trust_remote_code=trust_remote_code, engine=engine)
+    tell_engine(run, engine)
+    wanted = {"split": split, "consistency": consistency, "fluency": fluency}
+    settings = replace(config.evaluate, **{key: value for key, value in wanted.items() if value is not None})
+    config = replace(config, evaluate=settings)
+    folder = RunFolder(run, seed=config.seed, shard_size=config.shard_size)
+    with folder.lock(), Run.open(folder, config, record=False, elsewhere=other) as this:
+        if data is not None:
+            return measure(this, this.models, (), {}, name=f"metrics-{Path(data).stem}-{split}.json")
+        models = this.models
+        return measure(this, models, this.select(this.describe()), {}, name=f"metrics-{split}.json")
+
+
+def count(config: RunConfig) -> dict[str, Counts]:
+    """Of a finished run: model -> figure -> (hits, of), each with a number an image of `evaluate.split`."""
+    folder = RunFolder(config.output, seed=config.seed, shard_size=config.shard_size)
+    with folder.lock(), Run.open(folder, config, record=False) as this:
+        return count_models(this)

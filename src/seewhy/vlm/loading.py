@@ -1,0 +1,229 @@
+"""What went wrong when a model was loaded, in words, with what to do about it.
+
+Settings that processors saved by older versions of transformers lack, and that the model's configuration holds.
+
+LLaVA's processors counted an image's tokens in the model once; since they count themselves they need the patch size,
+which features are taken, and whether the vision tower adds a token of its own.
+
+A language model whose linear layers are held in four bits, to be tuned by an adapter (QLoRA).
+
+Dettmers et al., "QLoRA: Efficient Finetuning of Quantized LLMs", NeurIPS 2023: weights in NF4 (the quantiles of a
+normal distribution, 64 of them to a scale), the scales themselves in 8 bits; each is unfolded into the model's dtype
+where it is multiplied. Vision tower, projector, embeddings and output head stay as they are: they are a small part, and
+the projector is trained in full.
+
+What peft's `prepare_model_for_kbit_training` does is done elsewhere: the base is frozen by the adapter, trained weights
+are float32 (adapter.py), norms compute in float32 in transformers, and gradient checkpointing is the kind that needs no
+gradient at its inputs (tuning.py).
+
+A 4-bit model is only ever tuned. The adapter is merged into the 16- or 32-bit weights it came from (learner.py): the
+next round and all sampling then have a model with no rounding but its dtype's. The price is that the adapter was fitted
+to rounded weights; QLoRA found the difference small.
+
+What would keep a tuned model from being written, found before the first step and not after the last.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from torch import nn
+from transformers import GenerationConfig, PreTrainedModel, ProcessorMixin
+from transformers import logging as transformers_logging
+
+from seewhy.errors import SeeWhyError
+
+
+@contextmanager
+def loading(name: str, part: str) -> Iterator[None]:
+    """Turn what libraries raise while they read `part` of a model into SeeWhyError. Out of memory stays what it is."""
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    except (SeeWhyError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # tokenizers raises Exception itself, others whatever a broken file makes them do
+        raise SeeWhyError(why_not_loaded(name, part, error)) from error
+
+
+def placed(name_or_path: str | Path) -> str:
+    """The folder or the Hub's name. Raises SeeWhyError for a folder that is not there, and for a file."""
+    name = str(name_or_path)
+    path = Path(name).expanduser()
+    if path.is_file():
+        kind = " It is for llama.cpp, and cannot be tuned." if path.suffix == ".gguf" else ""
+        raise SeeWhyError(f"{name} is a file, not a model folder: give the folder that holds config.json.{kind}")
+    is_path = name.startswith(("/", ".", "~")) or name.count("/") > 1
+    if is_path and not path.is_dir():
+        raise SeeWhyError(f"There is no model folder {name}. Check model.name_or_path.")
+    return str(path) if name.startswith("~") else name
+
+
+def why_not_loaded(name: str, part: str, error: Exception) -> str:
+    """One sentence or two on an error of transformers, safetensors, tokenizers or huggingface_hub."""
+    text = " ".join(str(error).split())
+    if "torchvision" in text.lower():  # processors that could take videos, and some images in tiles
+        return f"The processor of model {name} needs torchvision, which is not installed: pip install torchvision."
+    if isinstance(error, ModuleNotFoundError) and "Could not import module" in text:
+        return f"transformers could not be imported whole; `seewhy doctor` says which package is broken. ({text[:300]})"
+    if isinstance(error, ImportError):
+        return f"Model {name} needs a package that is not installed. ({text[:300]})"
+    if "does not appear to have a file named" in text and "safetensors" in text:
+        return (
+            f"Model {name} has no safetensors weights, the only ones that are read (pickled ones can run code). Look "
+            f"for a revision that has them, or write them with save_pretrained() where you trust the file. ({text})"
+        )
+    if "does not recognize this architecture" in text:
+        return (
+            f"The installed transformers does not know the architecture of model {name}: upgrade it (pip install -U "
+            f"transformers), or, if the model runs code of its own, set model.trust_remote_code. ({text[:200]})"
+        )
+    if "Unrecognized configuration class" in text or "Unrecognized model" in text:
+        return f"Model {name} is not an image-text-to-text model that transformers knows. ({text[:300]})"
+    if "trust_remote_code" in text:
+        return f"Model {name} runs code of its own: read it, then set model.trust_remote_code to true. ({text[:300]})"
+    if not Path(name).is_dir() and (of_hub := _of_hub(name, error)):
+        return of_hub
+    said = text if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {text}"
+    where = "Check its files" if Path(name).is_dir() else "Check model.name_or_path and model.revision"
+    return f"Model {name} could not be loaded: {part} cannot be read. {where}, or download it again. ({said[:500]})"
+
+
+def _of_hub(name: str, error: Exception) -> str | None:
+    """What the Hub, or the way to it, says of a model; None for all else."""
+    text = " ".join(str(error).split())
+    low = text.lower()
+
+    def is_about(kinds: tuple[type[Exception], ...], *words: str) -> bool:
+        return any(isinstance(one, kinds) for one in _chain(error)) or any(word in low for word in words)
+
+    if is_about((GatedRepoError,), "gated repo"):
+        return (
+            f"Model {name} is open only to those who have accepted its terms: accept them at "
+            f"https://huggingface.co/{name}, then log in here with `hf auth login`. ({text[:200]})"
+        )
+    if is_about((RevisionNotFoundError,), "is not a valid git identifier"):
+        return f"Model {name} has no such revision: correct model.revision. ({text[:200]})"
+    unreachable = ("offline", "couldn't connect", "name or service not known", "timed out", "locate the file")
+    if is_about((LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, TimeoutError), *unreachable):
+        return (
+            f"Model {name} is not on this machine and the Hub cannot be reached. Put its config.json, tokenizer and "
+            f"processor files, chat template and (to run it) *.safetensors into a folder, and set model.name_or_path "
+            f"to that; or fill the cache with `hf download {name}` where there is a connection. ({text[:200]})"
+        )
+    if is_about((RepositoryNotFoundError, HFValidationError), "is not a valid model identifier", "repo id must"):
+        return (
+            f"There is no model {name} on the Hub, nor a folder of that name here: correct model.name_or_path. If it "
+            f"is private, log in with `hf auth login`. ({text[:200]})"
+        )
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that it was raised from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+OWN_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0}
+"""Tokens that a vision tower adds to its patches, by model_type (CLIP: the class token)."""
+NEEDED = ("patch_size", "vision_feature_select_strategy")
+
+
+def fill_gaps(name: str, model: PreTrainedModel, processor: ProcessorMixin) -> None:
+    """Fill in what the processor lacks and the configuration says. Raises SeeWhyError where it does not say."""
+    held: dict[str, Any] = vars(processor)
+    lacking = [key for key in NEEDED if key in held and held[key] is None]
+    tower = getattr(model.config, "vision_config", None)
+    kind = getattr(tower, "model_type", None)
+    if "num_additional_image_tokens" in held and not held["num_additional_image_tokens"]:
+        if kind in OWN_TOKENS:
+            held["num_additional_image_tokens"] = OWN_TOKENS[kind]
+        elif lacking:
+            lacking.append("num_additional_image_tokens")
+    told = {
+        "patch_size": getattr(tower, "patch_size", None),
+        "vision_feature_select_strategy": getattr(model.config, "vision_feature_select_strategy", None),
+    }
+    for key in lacking:
+        if told.get(key) is None:
+            raise SeeWhyError(
+                f"The processor of model {name} lacks {key}, so the tokens of an image cannot be counted, and "
+                f"config.json does not say it: set it in processor_config.json."
+            )
+        held[key] = told[key]
+
+
+BITS = 4 + 8 / 64 + 32 / (64 * 256)
+"""Bits a weight: its code, its share of an 8-bit scale of 64, and of that scale's own, one of 256, in float32."""
+
+
+def bitsandbytes() -> Any:
+    """The library's layers. Raises SeeWhyError where it is not installed or does not work here."""
+    try:
+        from bitsandbytes import nn as layers  # pyright: ignore[reportMissingImports]
+    except (ImportError, RuntimeError, OSError) as error:
+        raise SeeWhyError(
+            f"tune.method: qlora needs bitsandbytes: pip install 'seewhy[qlora]', or set tune.method to lora. ({error})"
+        ) from error
+    return layers
+
+
+def quantise(model: PreTrainedModel, device: str) -> None:
+    """Puts 4-bit layers on `device` in place of the linear layers of the language model, one after the other."""
+    layers, decoder = bitsandbytes(), model.get_decoder()
+    for name, linear in [(n, m) for n, m in decoder.named_modules() if type(m) is nn.Linear]:
+        folded = layers.Linear4bit(
+            linear.in_features, linear.out_features, bias=linear.bias is not None, compute_dtype=linear.weight.dtype,
+            compress_statistics=True, quant_type="nf4", device="meta",
+        )  # fmt: skip
+        folded.weight = layers.Params4bit(
+            linear.weight.data, requires_grad=False, quant_type="nf4", compress_statistics=True, module=folded
+        )
+        folded.bias = linear.bias
+        decoder.set_submodule(name, folded.to(device))
+    model.is_loaded_in_4bit = True  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
+
+
+def is_four_bit(module: nn.Module) -> bool:
+    """Whether a layer is one of `quantise`."""
+    return type(module).__name__ == "Linear4bit"
+
+
+TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
+
+
+def saveable(config: GenerationConfig) -> GenerationConfig:
+    """The generation config, or its tokens alone where transformers would not write it: many models ask in theirs for a
+    temperature but not to sample. No answer here depends on the rest of it."""
+    try:
+        config.validate(strict=True)
+    except ValueError:
+        return GenerationConfig(**{name: getattr(config, name) for name in TOKENS})
+    return config
+
+
+def check_saveable(name: str, model: PreTrainedModel, processor: ProcessorMixin) -> None:
+    """Write all but the weights to a folder that is removed. Raises SeeWhyError for what a library refuses to write."""
+    with tempfile.TemporaryDirectory(prefix="seewhy-") as folder:
+        try:
+            model.save_pretrained(folder, state_dict={})
+            processor.save_pretrained(folder)
+        except (ValueError, TypeError, AttributeError, KeyError, RuntimeError) as error:
+            files = ", ".join(sorted(path.name for path in Path(name).glob("*.json"))) or "its files on the Hub"
+            raise SeeWhyError(
+                f"Model {name} cannot be tuned: what is not weights could not be saved afterwards "
+                f"({type(error).__name__}: {' '.join(str(error).split())[:500]}). Mend what this names in {files}."
+            ) from error

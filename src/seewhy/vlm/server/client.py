@@ -1,0 +1,378 @@
+"""What a server's reply to one request holds: texts, or what is wrong with it in words.
+
+Questions about images, put to an OpenAI-compatible server: chat completions, a bounded number at a time.
+
+What a server does beyond the protocol differs, and silently: `transformers serve` ignores `n` and does not sample
+unless its own `generation_config` says so; vLLM and SGLang take top-k and penalties from the model's folder where a
+request does not set them. `ChatClient.learn` finds out, by asking, which dialect a server speaks (`DIALECTS`).
+
+Requests follow from prompts, sampling and seed alone. Whether equal requests have equal answers is up to the server:
+vLLM seeds each request, `transformers serve` its whole process.
+"""
+
+import asyncio
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from types import ModuleType
+from typing import Any
+
+from seewhy.endpoint.replies import ServerFailure, choices_of, count, failure_in, text_of, thought_of, withheld
+from seewhy.errors import SeeWhyError
+from seewhy.records import Prompt, Sampling
+from seewhy.run.progress import say
+from seewhy.run.storage import digest
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a server answered to one request; `prompt_tokens` is None where it does not say.
+
+    A text that a refusal or a content filter withheld is empty, and its reason stands in `withheld`.
+    """
+
+    texts: tuple[str, ...]
+    prompt_tokens: int | None
+    withheld: tuple[str, ...] = ()
+
+
+class Refused(SeeWhyError):
+    """The server does not take the request as it is (400 or 422)."""
+
+
+class Passing(SeeWhyError):
+    """What went wrong with a request and may not when it is sent again."""
+
+
+def read_reply(
+    answer: str, where: str, prompt: str, as_error: Callable[[ServerFailure], SeeWhyError]
+) -> tuple[Reply, str | None]:
+    """Return a reply, and the model that the server says it is.
+
+    `where` begins each error ("The server at ..."), `prompt` is the prompt's id, and `as_error` gives the error for one
+    that stands inside the reply. Raises SeeWhyError; Passing for a body that is cut off, and for errors that pass.
+    """
+    try:
+        body: Any = json.loads(answer)
+    except (ValueError, RecursionError) as error:
+        is_cut = answer.lstrip().startswith("{") and not answer.rstrip().endswith("}")
+        kind = Passing if is_cut else SeeWhyError
+        raise kind(_no_completion(where, prompt, answer, "it ends half-way" if is_cut else str(error))) from error
+    if failure := failure_in(body):
+        error = as_error(failure)
+        raise Passing(str(error)) if failure.passes else error
+    choices = choices_of(body)
+    if not choices:
+        raise SeeWhyError(_no_completion(where, prompt, answer, "no text in it"))
+    texts, reasons = [], []
+    for choice in choices:
+        text = text_of(choice["message"])
+        if reason := withheld(choice):
+            reasons.append(reason)
+            text = ""
+        elif not (text or "").strip() and thought_of(choice["message"]):
+            raise SeeWhyError(
+                f"{where} thinks instead of answering prompt {prompt}: its reply holds a thought (reasoning_content) "
+                f"and no text. Turn the model's thinking off, start the server without a reasoning parser, or use the "
+                f"model's instruct variant."
+            )
+        if text is None:
+            raise SeeWhyError(_no_completion(where, prompt, answer, "no text in it"))
+        texts.append(text)
+    usage = body.get("usage")
+    tokens = count(usage.get("prompt_tokens")) if isinstance(usage, dict) else None
+    named = body.get("model")
+    return Reply(tuple(texts), tokens, tuple(reasons)), str(named) if named else None
+
+
+def _no_completion(where: str, prompt: str, answer: str, why: str) -> str:
+    return (
+        f"{where} answered prompt {prompt} with something that is no chat completion ({why}): {answer[:300]!r}. Check "
+        f"model.engine.base_url, and what stands before the server."
+    )
+
+
+def message_of(said: str) -> str:
+    """What a server says in an error's body, on one line and not too long."""
+    try:
+        body = json.loads(said)
+        inner = body.get("error") or body.get("detail") or body
+        text = inner.get("message", inner) if isinstance(inner, dict) else inner
+    except (ValueError, AttributeError):
+        text = said
+    return " ".join(str(text).split())[:400] or "without a word"
+
+
+KEY_VARIABLE = "OPENAI_API_KEY"
+"""Environment variable with the key of a server that was already running; one that the run started gets none."""
+
+TRIAL = Sampling(samples=4, temperature=2.0, max_new_tokens=16)
+"""How a server is asked to find out whether it samples: a model that answers so four times alike hardly exists."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a server is told that nothing but temperature and top-p shapes the distribution."""
+
+    name: str
+    n: bool = True
+    """Whether it gives several answers to one request."""
+
+
+DIALECTS = tuple(
+    Dialect(name, n) for n in (True, False) for name in ("vLLM, SGLang", "transformers serve", "plain OpenAI")
+)
+"""In the order in which they are tried."""
+
+
+@dataclass(frozen=True)
+class ChatClient:
+    """One model of one server. `image_url` gives the URL of the image at a path, whole in a data URL or else."""
+
+    base_url: str
+    model: str
+    image_url: Callable[[str], str]
+    concurrency: int
+    timeout: float
+    retries: int
+    end_tokens: tuple[int, ...] = ()
+    """Ids that end an answer, and how they are written (`end_texts`), where a server shows them."""
+    end_texts: tuple[str, ...] = ()
+    max_length: int | None = None
+    """Tokens that the model has positions for."""
+    started: bool = True
+    """Whether the run started the server: then on this machine, without key, proxy or certificate."""
+    dialect: Dialect = DIALECTS[-1]
+    template_settings: Mapping[str, Any] = field(default_factory=dict)
+    """Variables of the chat template by which thinking is off, for servers that render prompts themselves."""
+
+    def learn(self, prompt: Prompt) -> "ChatClient":
+        """This client in the first dialect that the server takes and in which it samples.
+
+        Raises SeeWhyError where it takes none, and where its answers are the same at every temperature.
+        """
+        refused: SeeWhyError | None = None
+        constant: SeeWhyError | None = None
+        for dialect in DIALECTS:
+            client = replace(self, dialect=dialect)
+            one = replace(TRIAL, samples=2 if dialect.n else 1)
+            try:
+                ((reply,),) = client.replies([prompt], one, seed=0)
+            except Refused as error:
+                refused = error  # the last and plainest request says best what is wrong
+                continue
+            if len(reply.texts) < one.samples:
+                client = replace(client, dialect=replace(dialect, n=False))
+            (texts,) = client.sample([prompt], TRIAL, seed=0)
+            if len(set(texts)) > 1:
+                return client
+            constant = SeeWhyError(
+                f"The server at {self.base_url} answered {TRIAL.samples} times {texts[0]!r} at temperature "
+                f"{TRIAL.temperature:g}: it does not sample, and rejection sampling needs different answers. Use "
+                f"another server, or set model.engine.kind to in_process."
+            )
+        raise constant or refused or AssertionError("every dialect is taken or refused")
+
+    def sample(self, prompts: Sequence[Prompt], sampling: Sampling, seed: int) -> list[list[str]]:
+        """`sampling.samples` texts for each prompt, in order. Raises SeeWhyError, and then has none."""
+        once = 1 if sampling.temperature == 0 else sampling.samples
+        replies = self.replies(prompts, replace(sampling, samples=once), seed)
+        found = [[text for reply in of_prompt for text in reply.texts] for of_prompt in replies]
+        if short := next((prompt for prompt, texts in zip(prompts, found, strict=True) if len(texts) != once), None):
+            raise SeeWhyError(
+                f"The server at {self.base_url} gave fewer than the {once} answers to prompt {short.id} that it was "
+                f"asked for, which it did before: start the run again, or use another server."
+            )
+        self._tell_withheld(
+            [reason for of_prompt in replies for reply in of_prompt for reason in reply.withheld], found
+        )
+        return [texts * sampling.samples if once == 1 else texts for texts in found]
+
+    def _tell_withheld(self, reasons: Sequence[str], found: Sequence[Sequence[str]]) -> None:
+        """Say how many texts a refusal or a filter withheld: they are empty. Raises SeeWhyError where all are."""
+        if not reasons:
+            return
+        total, ((reason, _), *_) = sum(map(len, found)), Counter(reasons).most_common(1)
+        told = f"the server at {self.base_url} withheld {len(reasons)} of {total} texts ({reason})"
+        if not any(text for texts in found for text in texts):
+            raise SeeWhyError(
+                f"{told[0].upper()}{told[1:]}: there is nothing to go on with. Switch the filter off, reword the "
+                f"questions, or use another server."
+            )
+        say(f"{told}; they are left empty and dropped")
+
+    def replies(self, prompts: Sequence[Prompt], sampling: Sampling, seed: int) -> list[list[Reply]]:
+        """The replies to each prompt: one, or one for each sample where the server gives one answer a request."""
+        _import_openai()
+        from anyio.from_thread import start_blocking_portal
+
+        with start_blocking_portal() as portal:  # a thread of its own: a notebook already runs a loop in this one
+            return portal.call(self._replies, prompts, sampling, seed)
+
+    async def _replies(self, prompts: Sequence[Prompt], sampling: Sampling, seed: int) -> list[list[Reply]]:
+        openai = _import_openai()
+        groups = [list(group) for _, group in groupby(prompts, key=lambda prompt: prompt.image)]
+        key = "none" if self.started else os.environ.get(KEY_VARIABLE, "").strip() or "none"
+        images, slots = asyncio.Semaphore(self.concurrency), asyncio.Semaphore(self.concurrency)
+        async with openai.AsyncOpenAI(
+            base_url=self.base_url, api_key=key, timeout=self.timeout, max_retries=self.retries,
+            http_client=openai.DefaultAsyncHttpxClient(trust_env=not self.started, verify=not self.started),
+        ) as connection:  # fmt: skip
+
+            async def of_group(group: Sequence[Prompt]) -> list[list[Reply]]:
+                async with images:
+                    url = await asyncio.to_thread(self.image_url, group[0].image) if group[0].image else None
+                    return await _together(of_prompt(prompt, url) for prompt in group)
+
+            async def of_prompt(prompt: Prompt, url: str | None) -> list[Reply]:
+                samples = [sampling] if self.dialect.n else [replace(sampling, samples=1)] * sampling.samples
+                return await _together(one(prompt, url, asked, number) for number, asked in enumerate(samples))
+
+            async def one(prompt: Prompt, url: str | None, asked: Sampling, number: int) -> Reply:
+                body = self.body(prompt, url, asked, request_seed(seed, prompt, number))
+                async with slots:
+                    return await self._asked(connection, prompt, asked, body)
+
+            found = await _together(of_group(group) for group in groups)
+        return [replies for of_group_ in found for replies in of_group_]
+
+    def body(self, prompt: Prompt, url: str | None, sampling: Sampling, seed: int) -> dict[str, Any]:
+        """The request of `sampling.samples` answers to one prompt."""
+        parts: list[dict[str, Any]] = [{"type": "text", "text": prompt.text}]
+        if url is not None:
+            parts.insert(0, {"type": "image_url", "image_url": {"url": url}})
+        return {
+            "model": self.model,
+            "messages": [{"role": "user", "content": parts}],
+            "max_tokens": sampling.max_new_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "seed": seed,
+            **({"n": sampling.samples} if sampling.samples > 1 else {}),
+            **self._beyond_the_protocol(sampling),
+        }
+
+    def _beyond_the_protocol(self, sampling: Sampling) -> dict[str, Any]:
+        template = {"chat_template_kwargs": dict(self.template_settings)} if self.template_settings else {}
+        if self.dialect.name == "transformers serve":
+            settings: dict[str, Any] = {
+                "do_sample": sampling.temperature > 0, "top_k": 0, "num_beams": 1, "repetition_penalty": 1.0,
+            }  # fmt: skip
+            if self.end_tokens:
+                settings["eos_token_id"] = list(self.end_tokens)
+            return {"generation_config": json.dumps(settings), **template}
+        if self.dialect.name == "plain OpenAI":
+            return {}
+        ends = {"stop_token_ids": list(self.end_tokens)} if self.end_tokens else {}
+        return {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "skip_special_tokens": False, **ends, **template}
+
+    async def _asked(self, connection: Any, prompt: Prompt, asked: Sampling, body: dict[str, Any]) -> Reply:
+        """The reply to one request, which is sent again where what went wrong inside a reply may pass."""
+        for attempt in range(self.retries + 1):
+            answer = await self._post(connection, prompt, body)
+            try:
+                return self._checked(prompt, asked, answer)
+            except Passing:
+                if attempt == self.retries:
+                    raise
+                await asyncio.sleep(min(8.0, 0.5 * 2**attempt))
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _post(self, connection: Any, prompt: Prompt, body: dict[str, Any]) -> str:
+        openai = _import_openai()
+        ask = connection.chat.completions.with_raw_response.create
+        try:
+            raw = await ask(model=self.model, messages=body["messages"], extra_body=body)
+        except openai.APIStatusError as error:
+            raise self._refusal(error.status_code, message_of(error.response.text), prompt) from error
+        except openai.APITimeoutError as error:
+            raise SeeWhyError(
+                f"The server at {self.base_url} did not answer prompt {prompt.id} within {self.timeout:g} seconds, "
+                f"asked {self.retries + 1} times: raise model.engine.timeout or lower model.engine.concurrency."
+            ) from error
+        except openai.APIConnectionError as error:
+            raise SeeWhyError(
+                f"No server answers at {self.base_url} ({error.__cause__ or error}): start it, or correct "
+                f"model.engine.base_url."
+            ) from error
+        return raw.http_response.text
+
+    def _refusal(self, status: int, said: str, prompt: Prompt) -> SeeWhyError:
+        where = f"The server at {self.base_url}"
+        if status in (401, 403):
+            return SeeWhyError(f"{where} refuses the key ({status}: {said}): set {KEY_VARIABLE} to one that it takes.")
+        if status == 404:
+            return SeeWhyError(
+                f"{where} has no model {self.model!r}, or no chat completions there (404: {said}): start it for this "
+                f"model, or correct model.engine.base_url, which mostly ends in /v1, and model.engine.served_name."
+            )
+        if status == 429:
+            return Passing(
+                f"{where} is asked too often, even after {self.retries} retries (429: {said}): lower "
+                f"model.engine.concurrency, and start the run again: it goes on where it stopped."
+            )
+        if status >= 500:
+            return Passing(
+                f"{where} failed at prompt {prompt.id}, even after {self.retries} retries ({status}: {said}): look at "
+                f"its log, and start the run again: it goes on where it stopped."
+            )
+        if "pinned" in said or "does not exist" in said:
+            return SeeWhyError(
+                f"{where} serves another model than {self.model!r} ({status}: {said}): start it for that."
+            )
+        return Refused(f"{where} does not take prompt {prompt.id} ({status}: {said}).")
+
+    def _checked(self, prompt: Prompt, asked: Sampling, answer: str) -> Reply:
+        """A reply, or SeeWhyError where it is malformed, an error, a thought alone, of another model, or to a prompt
+        that was too long. `Passing` is what may not happen again."""
+        where = f"The server at {self.base_url}"
+        reply, named = read_reply(answer, where, prompt.id, lambda failure: self._failure(failure, prompt))
+        if named and named != self.model and not named.startswith(f"{self.model}@"):
+            raise SeeWhyError(
+                f"{where} answers as model {named!r}, not {self.model!r}: start it for that "
+                f"model, or, if it is that one under another name, set model.engine.served_name."
+            )
+        counted = reply.prompt_tokens
+        if self.max_length and counted and counted + asked.max_new_tokens > self.max_length:
+            raise SeeWhyError(
+                f"Prompt {prompt.id} has {counted} tokens, and {asked.max_new_tokens} more do not fit into the "
+                f"{self.max_length} of model {self.model}: shorten it or lower max_new_tokens."
+            )
+        return replace(reply, texts=tuple(self._stripped(text) for text in reply.texts[: asked.samples]))
+
+    def _failure(self, failure: ServerFailure, prompt: Prompt) -> SeeWhyError:
+        """An error that came with status 200, as the error that it is."""
+        return self._refusal(failure.status or 500, failure.said, prompt)
+
+    def _stripped(self, text: str) -> str:
+        text = text.strip()
+        for end in self.end_texts:
+            text = text.removesuffix(end)
+        return text.strip()
+
+
+def request_seed(seed: int, prompt: Prompt, number: int) -> int:
+    """Of a prompt's `number`th request, in [0, 2**31): the same for the same call, another one for another prompt."""
+    return int(digest([seed, prompt.id, number])[:8], 16) >> 1
+
+
+async def _together(work: Iterable[Any]) -> list[Any]:
+    """All results in order; at the first failure the rest is given up, and that failure raised alone."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in work]
+    except BaseExceptionGroup as failed:
+        first = failed.exceptions[0]
+        raise first from first.__cause__
+    return [task.result() for task in tasks]
+
+
+def _import_openai() -> ModuleType:
+    try:
+        import openai
+    except ImportError as error:
+        raise SeeWhyError("Sampling through a server needs the openai package: pip install 'seewhy[serve]'.") from error
+    return openai
