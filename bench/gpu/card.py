@@ -4,7 +4,7 @@ import torch
 
 from bench import measure
 from bench.gpu.figures import Figures
-from seewhy.cost.gpus import here
+from seewhy.cost.hardware import here
 
 LAUNCHES = 1_000
 

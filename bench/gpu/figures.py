@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from seewhy.storage import write_atomically
+from seewhy.run.storage import write_atomically
 
 Figure = float | str
 

@@ -7,6 +7,7 @@ import sys
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from bench.gpu.figures import Figure, Figures
@@ -72,6 +73,8 @@ def run_tests(device: str, seconds: float, figures: Figures, folder: Path) -> No
     """Run tests/gpu and count what passed; names of tests that failed stand in `error_tests`."""
     path = folder / "tests.xml"
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "tests/gpu", "-p", "no:cacheprovider", "-rs"]
+    if find_spec("xdist") and device != "cpu":
+        command += ["-n", "4"]  # most of their time is start and files
     environment = {TESTS_DEVICE: device}
     code = run([*command, f"--junitxml={path}"], seconds, meanwhile=lambda: None, environment=environment)
     if path.exists():

@@ -34,41 +34,57 @@ def measure_sampling(
     }
     for mode, work in works.items():
         _time(figures, f"{mode}_{name}", work, 1, shape, repetitions)
-    _time(figures, f"generate_{name}", lambda: generate(vlm, one, opener, shape.new_tokens, at_once=1), 1, shape, 1)
+    works["generate"] = lambda: generate(vlm, one, opener, shape.new_tokens, at_once=1)
+    _time(figures, f"generate_{name}", works["generate"], 1, shape, 1, warm_up=0)  # warm by now, and slow
     if not figures.late(f"sampling_profile_{name}"):
         with figures.attempt(f"sampling_profile_{name}"):
             figures.add(**profiled(shared(1, PROFILED_TOKENS), f"sampling_{name}", tables))
     for images in shape.sampling:
         key = f"shared_{images}images_{name}"
         _time(figures, key, shared(images, shape.new_tokens), images, shape, 1)
-        whole = figures.known.get(f"sampling_seconds_per_image_{key}")
-        if isinstance(whole, float) and not figures.late(f"sampling_reading_{key}"):
-            with figures.attempt(f"sampling_reading_{key}"):
-                reading = measure.median_seconds(shared(images, 1), 2)
-                a_token = (whole * images - reading) / (shape.new_tokens - 1)
-                figures.add(**{f"sampling_read_seconds_{key}": reading, f"sampling_token_seconds_{key}": a_token})
+        _read_and_write(figures, key, shared(images, 1), images, shape)
     if not figures.late(f"evaluation_{name}"):
         with figures.attempt(f"evaluation_{name}"):
             figures.add(**_evaluation(vlm, name, shape))
     batch = ModelConfig().batch_size
-    _time(figures, f"shared_default_batch_{name}",
-          lambda: ours(vlm, one, opener, shape.new_tokens, share_image=True, batch=batch), 1, shape, 1)  # fmt: skip
+    works["default"] = lambda: ours(vlm, one, opener, shape.new_tokens, share_image=True, batch=batch)
+    _time(figures, f"shared_default_batch_{name}", works["default"], 1, shape, 1)
     _ratios(figures, name)
     hook.remove()
 
 
-def _time(figures: Figures, key: str, work: Callable[[], object], images: int, shape: Shape, repetitions: int) -> None:
+def _time(
+    figures: Figures,
+    key: str,
+    work: Callable[[], object],
+    images: int,
+    shape: Shape,
+    repetitions: int,
+    warm_up: int = 1,
+) -> None:
+    """Leave tokens a second, seconds an image and peak memory of `work`, which samples for so many images."""
     if figures.late(f"sampling_{key}"):
         return
     with figures.attempt(f"sampling_{key}"):
         measure.reset_peak()
-        seconds = measure.median_seconds(work, repetitions)
+        seconds = measure.median_seconds(work, repetitions, warm_up=warm_up)
         written = images * shape.pairs * SAMPLES * shape.new_tokens
         figures.add(**{
             f"sampling_tokens_per_second_{key}": written / seconds,
             f"sampling_seconds_per_image_{key}": seconds / images,
             f"sampling_peak_gb_{key}": measure.peak_gb(),
         })  # fmt: skip
+
+
+def _read_and_write(figures: Figures, key: str, first: Callable[[], object], images: int, shape: Shape) -> None:
+    """Leave the seconds until all answers' `first` token, and the seconds of each token after it."""
+    whole = figures.known.get(f"sampling_seconds_per_image_{key}")
+    if not isinstance(whole, float) or figures.late(f"sampling_read_{key}"):
+        return
+    with figures.attempt(f"sampling_read_{key}"):
+        reading = measure.median_seconds(first, 2)
+        token = (whole * images - reading) / (shape.new_tokens - 1)
+        figures.add(**{f"sampling_read_seconds_{key}": reading, f"sampling_token_seconds_{key}": token})
 
 
 def _evaluation(vlm: VisionLanguageModel, name: str, shape: Shape) -> dict[str, float]:

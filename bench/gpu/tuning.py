@@ -17,12 +17,11 @@ from bench.tuning import difference, flops
 from seewhy.config import AugmentConfig, TuneConfig
 from seewhy.records import Turn
 from seewhy.vlm.adapter import add_adapter, merge_adapter
-from seewhy.vlm.branches import branch_attention
 from seewhy.vlm.chat import Row, collate, move
+from seewhy.vlm.data import Schedule
 from seewhy.vlm.loss import answer_loss
 from seewhy.vlm.model import VisionLanguageModel
-from seewhy.vlm.prefix import attend
-from seewhy.vlm.schedule import Schedule
+from seewhy.vlm.prefix import attend, branch_attention
 
 DROPOUT = TuneConfig().lora_dropout
 STEP_PAIRS = TuneConfig().batch_size

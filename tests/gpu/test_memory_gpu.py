@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from seewhy.config import AugmentConfig, ModelConfig, TuneConfig
-from seewhy.loaded import Loaded, give_back_memory
 from seewhy.records import Prompt, Sampling, Turn
+from seewhy.run.models import Loaded, give_back_memory
 from seewhy.vlm.tuning import tune
 
 CONFIG = TuneConfig(

@@ -9,11 +9,11 @@ import torch
 from seewhy.config import AugmentConfig
 from seewhy.records import Turn
 from seewhy.vlm.adapter import add_adapter
-from seewhy.vlm.branches import branch_attention
 from seewhy.vlm.chat import collate, move
+from seewhy.vlm.data import Schedule
 from seewhy.vlm.loss import answer_loss
 from seewhy.vlm.model import VisionLanguageModel
-from seewhy.vlm.schedule import Schedule
+from seewhy.vlm.prefix import branch_attention
 
 LOSS = {"float32": 1e-5, "bfloat16": 2e-2}
 GRADIENTS = {"float32": 1e-3, "bfloat16": 1e-1}
