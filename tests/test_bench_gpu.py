@@ -53,13 +53,14 @@ def test_every_part_leaves_its_figures(tmp_path: Path):
                 "tuning_tokens_per_second_shared", "tuning_tokens_per_second_separate", "tuning_ratio_separate",
                 "tuning_optimizer_seconds", "tuning_rows_seconds_per_image", "merge_seconds",
                 "sampling_tokens_per_second_shared", "sampling_tokens_per_second_separate",
-                "sampling_tokens_per_second_generate", "sampling_ratio_generate", "sampling_read_seconds_shared_2images",
+                "sampling_tokens_per_second_generate", "sampling_ratio_generate",
+                "sampling_read_seconds_shared_2images",
                 "evaluation_read_seconds_per_image", "cub_round_minutes", "cub_round_minutes_at_longest",
             )
         } <= figures.keys()  # fmt: skip
         profiles = (tmp_path / "gpu_profiles.txt").read_text()
         assert f"== tuning_{name}" in profiles
-        assert f"== sampling_{name}" in profiles
+        assert f"== sampling_1images_{name}" in profiles
     assert figures["tests_failed"] == 0
     assert figures["tests_passed"] > 10
     assert {"demo_seconds", "demo_seconds_describe", "bench_seconds"} <= figures.keys()

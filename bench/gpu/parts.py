@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -72,7 +73,7 @@ def run_measurements(part: str, options: Sequence[str], seconds: float, figures:
 def run_tests(device: str, seconds: float, figures: Figures, folder: Path) -> None:
     """Run tests/gpu and count what passed; names of tests that failed stand in `error_tests`."""
     path = folder / "tests.xml"
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "tests/gpu", "-p", "no:cacheprovider", "-rs"]
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", "tests/gpu", "-p", "no:cacheprovider", "-vv"]
     if find_spec("xdist") and device != "cpu":
         command += ["-n", "4"]  # most of their time is start and files
     environment = {TESTS_DEVICE: device}
@@ -124,9 +125,9 @@ def run_demo(device: str, seconds: float, figures: Figures, folder: Path, *, tin
     figures.add_quietly(stages())
     if code == 0:
         figures.add(demo_seconds=time.monotonic() - start)
-        page = output / "metrics.json"
-        if page.exists():
-            print(page.read_text()[:2000])
+    for record in ("events.jsonl", "metrics.json"):
+        if (output / record).exists():
+            shutil.copy(output / record, figures.path.with_name(f"{figures.path.stem}_demo_{record}"))
     _record(figures, "demo", code)
 
 

@@ -13,7 +13,7 @@ from seewhy.records import Prompt, Sampling
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
 
-PROFILED_TOKENS = 16
+PROFILED_TOKENS = 8
 
 
 def measure_sampling(
@@ -36,9 +36,11 @@ def measure_sampling(
         _time(figures, f"{mode}_{name}", work, 1, shape, repetitions)
     works["generate"] = lambda: generate(vlm, one, opener, shape.new_tokens, at_once=1)
     _time(figures, f"generate_{name}", works["generate"], 1, shape, 1, warm_up=0)  # warm by now, and slow
-    if not figures.late(f"sampling_profile_{name}"):
-        with figures.attempt(f"sampling_profile_{name}"):
-            figures.add(**profiled(shared(1, PROFILED_TOKENS), f"sampling_{name}", tables))
+    for images in (1, max(shape.sampling)):
+        key = f"sampling_{images}images_{name}"
+        if not figures.late(f"profile_{key}"):
+            with figures.attempt(f"profile_{key}"):
+                figures.add(**profiled(shared(images, PROFILED_TOKENS), key, tables))
     for images in shape.sampling:
         key = f"shared_{images}images_{name}"
         _time(figures, key, shared(images, shape.new_tokens), images, shape, 1)

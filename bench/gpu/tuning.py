@@ -57,7 +57,7 @@ def measure_tuning(
     for part, ends in (
         ("equal", lambda: work.equality(name)),
         ("optimizer", lambda: work.optimizer(name, repetitions)),
-        ("profile", lambda: profiled(work.step(work.shared(1)), f"tuning_{name}", tables)),
+        ("profile", lambda: profiled(work.step(work.shared(shape.tuning[1])), f"tuning_{name}", tables)),
         ("merge", lambda: work.merge(name)),
     ):
         if not figures.late(f"tuning_{part}_{name}"):
