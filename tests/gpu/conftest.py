@@ -18,12 +18,6 @@ ANSWERS = ("A Fish Crow.", "It has a red crest and a long tail.", "A red crest, 
 Load = Callable[..., VisionLanguageModel]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.gpu)
-
-
 @pytest.fixture(scope="session")
 def device() -> str:
     """Where the tests run. Skips them where there is no GPU."""
@@ -31,6 +25,12 @@ def device() -> str:
     if asked == "cuda" and not torch.cuda.is_available():
         pytest.skip("needs a GPU: torch sees no CUDA device")
     return asked
+
+
+@pytest.fixture(autouse=True)
+def _whole_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is float32 here is that on a GPU too, where torch lets convolutions round to 10 bits (TF32)."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from seewhy.records import Prompt, Sampling, Turn
-from seewhy.vlm.chat import encode, move, open_image
+from seewhy.vlm.chat import encode, move, open_image, token_level
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
+
+pytestmark = pytest.mark.gpu
 
 TOKENS = 24
 NEAR = 3e-2
@@ -24,13 +26,13 @@ def prompts(turns: list[Turn]) -> list[Prompt]:
 
 
 def generated(vlm: VisionLanguageModel, prompt: Prompt) -> tuple[dict[str, torch.Tensor], list[int]]:
-    """The prompt's row and the new ids up to the first end token."""
+    """The prompt's row and the new ids, with the first end token the last."""
     model: Any = vlm.model
     row = move(encode(vlm, prompt.text, open_image(prompt.image)), vlm)
     with torch.inference_mode():
         ids = model.generate(**row, max_new_tokens=TOKENS, do_sample=False)[0, row["input_ids"].shape[1] :].tolist()
     ends = [place for place, token in enumerate(ids) if token in vlm.stop_token_ids]
-    return row, ids[: ends[0]] if ends else ids
+    return row, ids[: ends[0] + 1] if ends else ids
 
 
 @pytest.mark.parametrize("share_image", [True, False])
@@ -38,8 +40,9 @@ def generated(vlm: VisionLanguageModel, prompt: Prompt) -> tuple[dict[str, torch
 def test_greedy_equals_generate(load: Load, prompts: list[Prompt], family: str, share_image: bool):  # noqa: FBT001
     vlm = load(family, "float32")
     texts = BatchSampler(vlm, 4, share_image=share_image).sample(prompts, Sampling(max_new_tokens=TOKENS), 0)
-    expected = [[str(vlm.tokenizer.decode(generated(vlm, prompt)[1])).strip()] for prompt in prompts]
-    assert texts == expected
+    for prompt, (text,) in zip(prompts, texts, strict=True):
+        ids = [token for token in generated(vlm, prompt)[1] if token not in vlm.stop_token_ids]
+        assert text == str(vlm.tokenizer.decode(ids)).strip()
     assert len({text for (text,) in texts}) > 2
 
 
@@ -57,10 +60,9 @@ def test_in_bfloat16_greedy_leaves_generate_at_ties_alone(load: Load, prompts: l
         if place is None:
             continue
         tokens = torch.tensor([expected[:place]], device=vlm.device, dtype=torch.long)
-        for name, fill in (("input_ids", tokens), ("attention_mask", 1), ("mm_token_type_ids", 0)):
-            if name in row:
-                tail = fill if isinstance(fill, torch.Tensor) else torch.full_like(tokens, fill)
-                row[name] = torch.cat([row[name], tail.to(row[name].dtype)], 1)
+        tails = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+        for name in token_level(row):
+            row[name] = torch.cat([row[name], tails.get(name, torch.zeros_like(tokens)).to(row[name].dtype)], 1)
         with torch.inference_mode():
             logits = vlm.model(**row).logits[0, -1].float()
         assert float(logits[expected[place]] - logits[ids[place]]) < NEAR * float(logits.abs().max())

@@ -15,6 +15,8 @@ from seewhy.vlm.loss import answer_loss
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import branch_attention
 
+pytestmark = pytest.mark.gpu
+
 LOSS = {"float32": 1e-5, "bfloat16": 2e-2}
 GRADIENTS = {"float32": 1e-3, "bfloat16": 1e-1}
 """Largest relative differences: of the loss, and of the norm of all gradients."""

@@ -15,6 +15,8 @@ from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
 from seewhy.vlm.tuning import tune
 
+pytestmark = pytest.mark.gpu
+
 Load = Callable[..., VisionLanguageModel]
 
 PLAIN = AugmentConfig(flip=0, rotate=0, colour=0, blur=0, perspective=0)
