@@ -1,7 +1,7 @@
 """Tests on a GPU: `pytest -m gpu tests/gpu`. SEEWHY_GPU_TESTS_DEVICE=cpu runs those that a CPU can on it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,6 +33,13 @@ def _whole_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 
+@pytest.fixture(autouse=True)
+def _no_videos() -> Iterator[None]:
+    """Processors are made, read and written without the part for videos, whether or not torchvision is there."""
+    with no_torchvision():
+        yield
+
+
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Where a tiny model of a family lies, which is made when it is first asked for."""
@@ -40,8 +47,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
     def folder(family: str) -> Path:
         if family not in made:
-            with no_torchvision():
-                made[family] = FAMILIES[family](tmp_path_factory.mktemp(family))
+            made[family] = FAMILIES[family](tmp_path_factory.mktemp(family))
         return made[family]
 
     return folder
@@ -52,8 +58,7 @@ def load(device: str, folders: Callable[[str], Path]) -> Load:
     """Loads a tiny model of a family onto the device."""
 
     def loaded(family: str, dtype: str, **settings: bool) -> VisionLanguageModel:
-        with no_torchvision():
-            return VisionLanguageModel.load(folders(family), device=device, dtype=dtype, **settings)
+        return VisionLanguageModel.load(folders(family), device=device, dtype=dtype, **settings)
 
     return loaded
 

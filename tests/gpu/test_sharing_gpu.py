@@ -49,7 +49,7 @@ def step(vlm: VisionLanguageModel, adapted: Any, turns: list[Turn], *, shared: b
             loss = answer_loss(adapted, batch)
         loss.backward()
     gradients = [p.grad.flatten().double() for p in adapted.parameters() if p.grad is not None]
-    return float(loss), torch.cat(gradients)
+    return float(loss.detach()), torch.cat(gradients)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
