@@ -7,6 +7,7 @@ known, the profiles in a text file beside it. Needs no internet and no installat
 starts, and bench/gpu_wheels.txt names what a machine with torch and transformers may lack.
 """
 
+import gc
 import os
 import tempfile
 import time
@@ -92,6 +93,7 @@ def run_parts(options: Namespace, figures: Figures, folder: Path) -> None:
 def measure_here(options: Namespace) -> None:
     """Measure the card or one shape in this process."""
     measure.limit_threads(options.threads)
+    gc.freeze()  # what imports left: measure.seconds_of would go through it before every run
     figures = Figures(options.json, time.monotonic() + options.seconds)
     if options.only == "card":
         measure_card(options.device, figures)
