@@ -65,7 +65,7 @@ def test_checkpointing_in_bfloat16(load: Load, turns: list[Turn], tmp_path: Path
 def test_qlora(load: Load, turns: list[Turn], tmp_path: Path, checkpointing: bool):  # noqa: FBT001
     pytest.importorskip("bitsandbytes")
     config = replace(CONFIG, method="qlora", gradient_checkpointing=checkpointing)
-    model = tune(load("llava", "bfloat16", four_bit=True), turns, config, tmp_path, seed=0)
+    model = tune(load("smolvlm", "bfloat16", four_bit=True), turns, config, tmp_path, seed=0)
     weights: dict[str, Any] = load_file(model / "model.safetensors")
     assert {weight.dtype for weight in weights.values()} == {torch.bfloat16}
     assert any(bool(weight.any()) for name, weight in adapter_of(tmp_path).items() if "lora_B" in name)
