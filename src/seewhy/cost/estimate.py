@@ -26,7 +26,7 @@ import torch
 
 from seewhy.config import RunConfig, TuneConfig
 from seewhy.cost import memory
-from seewhy.cost.hardware import GPUS, USABLE, UTILISATION, Gpu, Shape, Trained, Utilisation, ready, trained
+from seewhy.cost.hardware import GPUS, USABLE, UTILISATION, Gpu, Shape, Trained, Utilisation, trainable_on_meta, trained
 from seewhy.cost.tokens import Assumed, Lengths, StageTokens, Workload, stages
 from seewhy.domain.drafting import requests as draft_requests
 from seewhy.domain.problems import raise_problems, size_problems
@@ -294,7 +294,7 @@ class Planner:
 
     def _held(self, tune: TuneConfig) -> Trained:
         vlm = self.outline()
-        return trained(vlm, ready(vlm, tune), tune)
+        return trained(vlm, trainable_on_meta(vlm, tune), tune)
 
     def _sampling_peak(self, batch_size: int) -> float:
         config = replace(self.config, model=replace(self.config.model, batch_size=batch_size))
