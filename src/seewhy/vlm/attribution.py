@@ -100,7 +100,7 @@ def occlusion(
     block: int = 1,
     batch_size: int = 16,
 ) -> np.ndarray:
-    """Return how far log p(target) falls, >= 0, with the `block` x `block` patches around a patch in grey, (C, R, K)."""
+    """Return how far log p(target) falls with the `block` x `block` patches around a patch in grey, (C, R, K)."""
     whole = encode_answered(vlm, question, answer, image)
     rows, columns = patch_grid(vlm, whole)
     region = seen_region(vlm, image.size)
