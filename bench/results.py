@@ -30,7 +30,7 @@ from seewhy.proof.faithfulness import faithfulness
 from seewhy.run import loop
 from seewhy.run.finished import recorded_config
 from seewhy.run.folder import read_manifest
-from seewhy.run.stages import CONTROLS
+from seewhy.run.stages import BASE, CONTROLS, ModelKey
 from seewhy.run.stages import OURS as METHOD
 from seewhy.run.storage import write_atomically
 
@@ -96,23 +96,23 @@ def config_of(run: str) -> RunConfig:
     return recorded_config(run, quiet=True)
 
 
-def names_of(config: RunConfig) -> dict[str, str]:
-    """Model as in results.json -> its own name: base, ours_round_1, ..., ours, and the last of each control."""
+def names_of(config: RunConfig) -> dict[str, ModelKey]:
+    """Return the key of each model in results.json: base, ours_round_1, ..., ours, and the last of each control."""
     last = config.rounds
     ours = {f"ours_round_{round}": METHOD.model(round) for round in range(1, last + 1)}
     controls = {ARMS[key]: arm.model(last) for key, arm in CONTROLS.items() if key in config.controls}
-    return {"base": "base", **ours, "ours": METHOD.model(last), **controls}
+    return {"base": BASE, **ours, "ours": METHOD.model(last), **controls}
 
 
 def merged(
-    config: RunConfig, measured: Mapping[str, Counts], tested: Mapping[str, Any], asked: Mapping[str, Any]
+    config: RunConfig, measured: Mapping[ModelKey, Counts], tested: Mapping[str, Any], asked: Mapping[str, Any]
 ) -> dict[str, Counts]:
     """All that was counted of each model of one run, by image or by drawing."""
     tests = {model["model"]: model["counts"] for model in tested.get("models", {}).values()}
     answers = {name: model["counts"] for name, model in asked.get("models", {}).items()}
     return {
-        key: {**measured.get(name, {}), **tests.get(name, {}), **answers.get(name, {})}
-        for key, name in names_of(config).items()
+        key: {**measured.get(model, {}), **tests.get(str(model), {}), **answers.get(str(model), {})}
+        for key, model in names_of(config).items()
     }
 
 

@@ -14,18 +14,12 @@ import torch
 from PIL import Image
 
 from families import FAMILIES, no_torchvision
-from fixtures_data import image_folder, tiny_encoder
 from seewhy.cli import main
 from seewhy.config import (
     AugmentConfig,
-    DataConfig,
-    DescribeConfig,
-    EvaluateConfig,
     ModelConfig,
     RunConfig,
-    SampleConfig,
     SelectConfig,
-    SynthesiseConfig,
     TuneConfig,
 )
 from seewhy.cost import estimate
@@ -35,11 +29,12 @@ from seewhy.cost.memory import Batch, shallow, step_peak
 from seewhy.cost.tokens import Assumed, Lengths, StageTokens, Together, Workload, selected_share, size_of, spread
 from seewhy.errors import SeeWhyError
 from seewhy.records import Turn
-from seewhy.report.terminal import nested
+from seewhy.report.terminal_checks import nested
 from seewhy.run import loop
+from seewhy.run.stages import StageKey
 from seewhy.vlm.data import Schedule
 from seewhy.vlm.model import VisionLanguageModel
-from tiny import tiny_llava
+from tiny_run import tiny_run
 
 ROOT = Path(__file__).parents[1]
 H100 = GPUS["H100"]
@@ -60,20 +55,18 @@ def bench() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
-    root = image_folder(tmp_path_factory.mktemp("data"), train=2, test=1)
-    return RunConfig(
-        output=str(root / "run"),
+    return tiny_run(
+        tmp_path_factory.mktemp("data"),
+        train=2,
+        test=1,
         rounds=2,
-        minimum_support=0.0,  # random weights say nothing
         controls=("nl",),
-        data=DataConfig(source=str(root / "images"), concepts=str(root / "concepts.yaml"), noun="bird"),
-        model=ModelConfig(name_or_path=str(tiny_llava(root / "model")), device="cpu", batch_size=12),
-        describe=DescribeConfig(prompts_per_image=20, samples_per_prompt=1, max_new_tokens=8),
-        select=SelectConfig(encoder=str(tiny_encoder(root / "encoder"))),
-        synthesise=SynthesiseConfig(answers_per_image=20, max_new_tokens=8),
-        tune=TuneConfig(epochs=2, learning_rate=1e-6, batch_size=20, micro_batch_size=20, lora_rank=4),
-        sample=SampleConfig(queries_per_image=20, samples_per_query=3, max_new_tokens=8),
-        evaluate=EvaluateConfig(max_new_tokens=8, bootstrap=10),
+        model={"batch_size": 12},
+        describe={"prompts_per_image": 20, "samples_per_prompt": 1},
+        synthesise={"answers_per_image": 20},
+        tune={"epochs": 2, "learning_rate": 1e-6, "batch_size": 20, "micro_batch_size": 20},
+        sample={"queries_per_image": 20, "samples_per_query": 3},
+        evaluate={"bootstrap": 10},
     )
 
 
@@ -130,8 +123,8 @@ def test_every_family_can_be_planned(family: str, config: RunConfig, tmp_path: P
 
 def stage(**changes: Any) -> StageTokens:
     given = {
-        "name": "x", "kind": "sample", "images": 10, "prefixes": 10, "prompts": 20, "answers": 60, "prefix": 100.0,
-        "question": 10.0, "answer": 5.0, "longest": 8,
+        "key": StageKey("describe"), "kind": "sample", "images": 10, "prefixes": 10, "prompts": 20, "answers": 60,
+        "prefix": 100.0, "question": 10.0, "answer": 5.0, "longest": 8,
     }  # fmt: skip
     return StageTokens(**{**given, **changes})
 
@@ -331,7 +324,7 @@ def test_cub_200_with_llava_7b(bench: Any):
     """The paper's setting: it fits an H100 once activations are computed twice or fewer pairs stand together."""
     cost = bench.cub_200(RunConfig(), "H100")
     assert cost.shape.total == pytest.approx(7.06e9, rel=0.01)
-    tuned = next(row.tokens for row in cost.stages if row.tokens.name == "round-1/model")
+    tuned = next(row.tokens for row in cost.stages if str(row.tokens.key) == "round-1/model")
     assert tuned.prompts == 5_994 * 8 * 2
     assert tuned.read == pytest.approx(2 * 5_994 * (tuned.prefix + 8 * (tuned.question + tuned.answer)))
     assert 576 <= tuned.prefix <= 600

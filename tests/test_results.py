@@ -12,6 +12,7 @@ import pytest
 from seewhy.config import EvaluateConfig, RunConfig
 from seewhy.errors import SeeWhyError
 from seewhy.run.folder import RunFolder
+from seewhy.run.stages import ModelKey
 
 ROOT = Path(__file__).parents[1]
 IMAGES = 40
@@ -30,7 +31,7 @@ def hits(right: int, of: int = IMAGES) -> tuple[list[float], list[float]]:
     return [1.0] * right + [0.0] * (of - right), [1.0] * of
 
 
-def counts(seed: int) -> dict[str, Any]:
+def counts(seed: int) -> dict[ModelKey, Any]:
     accuracy = {
         "base": 0, "round-1": 20, "round-2": 36, "nl/round-1": 20, "nl/round-2": 35 - seed, "lge/round-1": 5,
         "lge/round-2": 6, "unfiltered/round-2": 36,
@@ -44,7 +45,7 @@ def counts(seed: int) -> dict[str, Any]:
     }
     made["lge/round-2"] |= {"cs": hits(20), "stated_true": hits(20)}
     made["base"] |= {"cs": hits(10)}
-    return made
+    return {ModelKey.parse(name): of for name, of in made.items()}
 
 
 def faithful(run: str, **_options: Any) -> dict[str, Any]:

@@ -17,9 +17,11 @@ from seewhy.cli import main
 from seewhy.config import DataConfig, EvaluateConfig, RunConfig
 from seewhy.domain.domain import VOCABULARY_FILE
 from seewhy.errors import SeeWhyError
-from seewhy.proof.judge import Judging, print_judged, wanted
+from seewhy.proof.judge import Judging, wanted
 from seewhy.records import Prediction, Selection
+from seewhy.report.terminal import print_judged
 from seewhy.run.folder import RunFolder, Stage
+from seewhy.run.stages import BASE, ModelKey
 
 
 @pytest.mark.parametrize(
@@ -33,13 +35,13 @@ from seewhy.run.folder import RunFolder, Stage
     ],
 )
 def test_the_models_of_a_round(round: str, models: list[str]) -> None:
-    finished = ["base", "elsewhere/dogs-1/base", "elsewhere/dogs-1/round-2", "nl/round-2", "round-1", "round-2"]
-    assert wanted(finished, round) == models
+    finished = [ModelKey.parse(name) for name in ("base", "nl/round-2", "round-1", "round-2")]
+    assert list(map(str, wanted(finished, round))) == models
 
 
 def test_a_round_that_is_none_is_refused() -> None:
     with pytest.raises(SeeWhyError, match="'first'"):
-        wanted(["base"], "first")
+        wanted([BASE], "first")
 
 
 IDS = [f"test/{label}/{number}" for label in CONCEPTS for number in range(4)]
@@ -244,6 +246,6 @@ def test_the_table_shows_what_is_missing_and_escapes_names(capsys: pytest.Captur
     console = Console(width=120, record=True)
     print_judged(found, console)
     shown = console.export_text()
-    for part in ("[bold]m", "[i]base", "50.0 % (0.0 % to 100.0 %)", "1,234 tokens", "1.50 at the prices", "1 replies"):
+    for part in ("[bold]m", "[i]base", "50.0 % (0.0\u2013100)", "1,234 tokens", "1.50 at the prices", "1 replies"):
         assert part in shown
     assert "3 answers have no verdict: timed [red]out (3)" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from typing import Any
 
 from seewhy.domain.domain import Domain
 from seewhy.domain.labels import LabelMatcher
-from seewhy.domain.phrases import words_of
+from seewhy.domain.text import canonical_words
 from seewhy.errors import SeeWhyError
 from seewhy.proof.figures import verdict
 from seewhy.proof.stated import StatedConcepts
@@ -68,7 +68,9 @@ def gallery(
 def judged(concept: str, truth: Truth | None) -> dict[str, Any]:
     """A stated concept with its verdict and, where it can be seen and its place is known, its box."""
     boxes = truth.boxes if truth else {}
-    box = next((list(box) for phrase, box in boxes.items() if words_of(phrase) == words_of(concept)), None)
+    box = next(
+        (list(box) for phrase, box in boxes.items() if canonical_words(phrase) == canonical_words(concept)), None
+    )
     return {"concept": concept, "verdict": verdict(concept, truth)} | ({"box": box} if box else {})
 
 
@@ -127,8 +129,8 @@ def confusion(
     apart = {(label, named): separating(lists.get(label, ()), lists.get(named, ())) for label, named in pairs}
 
     def own_reason(text: str, pair: tuple[str, str]) -> bool:
-        own = set(map(words_of, apart[pair]["only_label"]))
-        return not own.isdisjoint(map(words_of, stated(text)))
+        own = set(map(canonical_words, apart[pair]["only_label"]))
+        return not own.isdisjoint(map(canonical_words, stated(text)))
 
     def shown(pair: tuple[str, str]) -> dict[str, Any]:
         answered = {p.example_id: p.text for p in reversed(pairs[pair])}
@@ -162,7 +164,7 @@ def confusion(
 
 def separating(label: Sequence[str], named: Sequence[str]) -> dict[str, Any]:
     """What stands in one list alone, in its order, and how many concepts stand in both, whatever their spelling."""
-    first, second = ({words_of(c): c for c in concepts} for concepts in (label, named))
+    first, second = ({canonical_words(c): c for c in concepts} for concepts in (label, named))
     return {
         "only_label": [concept for words, concept in first.items() if words not in second],
         "only_named": [concept for words, concept in second.items() if words not in first],

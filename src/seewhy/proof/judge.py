@@ -28,24 +28,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from seewhy.config import RunConfig
 from seewhy.domain.concepts import ConceptBank
 from seewhy.domain.domain import Vocabulary
-from seewhy.endpoint import Endpoint, Missing, Prices, Reply, Request, Usage, object_of, system, user
+from seewhy.endpoint import Endpoint, Missing, Prices, Reply, Request, Usage, fields_of, system, user
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import with_guide
 from seewhy.proof.figures import consistency
 from seewhy.proof.stated import StatedConcepts, explains
 from seewhy.proof.statistics import estimate
 from seewhy.records import Prediction, Selection
-from seewhy.report.table import percent
 from seewhy.run.finished import RunRecords, recorded_config
-from seewhy.run.progress import say
+from seewhy.run.stages import ARMS, BASE, ModelKey, StageKey
 from seewhy.run.storage import write_atomically
 
 PROMPT = "judge-1"
@@ -75,10 +69,10 @@ list that the answer leaves out.
 
 Answer in JSON: {"reasons": ["..."], "explains": true or false, "score": 0 to 10}."""
 
-VERDICT = object_of(
-    reasons={"type": "array", "items": {"type": "string"}},
-    explains={"type": "boolean"},
-    score={"type": "integer", "enum": list(range(SCALE + 1))},
+VERDICT = fields_of(
+    reasons=list[str],
+    explains=bool,
+    score=range(SCALE + 1),
 )
 EXPECTED_TOKENS = 80
 """Length of a verdict, about."""
@@ -212,9 +206,6 @@ def spearman(first: Sequence[float], second: Sequence[float]) -> float | None:
     return float(spearmanr(first, second).statistic)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-COLUMNS = ("Judged", "Missing", "Explains (EE)", "Consistent (CS)", "EE agrees", "kappa", "CS rank corr.")
-
-
 class Judging:
     """A run whose answers are to be judged: what there is to ask, and what the judge-free figures say of it."""
 
@@ -227,16 +218,20 @@ class Judging:
         self.path = records.path
         self.config: RunConfig = recorded_config(records.path, quiet=True)
         self.split = self.config.evaluate.split
-        suffix = f"/predictions-{self.split}"
-        finished = sorted(name.removesuffix(suffix) for name in records.finished if name.endswith(suffix))
-        self.models = wanted(finished, round)
+        every = [BASE, *(arm.model(r) for arm in ARMS.values() for r in range(1, self.config.rounds + 1))]
+        of_model = {model: StageKey("predictions", model, self.split) for model in dict.fromkeys(every)}
+        finished = [model for model, stage in of_model.items() if records.is_complete(stage)]
+        models = wanted(finished, round)
+        self.models = [str(model) for model in models]
         if not self.models:
-            there = f"there are those of {', '.join(finished)}" if finished else "there are none at all"
+            there = (
+                f"there are those of {', '.join(sorted(map(str, finished)))}" if finished else "there are none at all"
+            )
             raise SeeWhyError(
                 f"{run} has no answers of round {round!r} on {self.split} yet ({there}). Start the run again, or "
                 "choose another --round."
             )
-        predictions = {m: records.read(f"{m}{suffix}", Prediction) for m in self.models}
+        predictions = {str(model): records.read(of_model[model], Prediction) for model in models}
         ids = [p.example_id for p in predictions[self.models[0]]]
         self.of = len(ids)
         chosen = set(sample(ids, limit, self.config.seed))
@@ -249,9 +244,9 @@ class Judging:
         stated = StatedConcepts(bank.all_concepts, (*bank, *(a for group in bank.aliases.values() for a in group)))
         self._stated = stated
         self._selected: Mapping[str, Sequence[str]] | None = None
-        if f"select-{self.split}" in records.finished:
+        if records.is_complete(select := StageKey("select", split=self.split)):
             by_image: dict[str, list[str]] = defaultdict(list)
-            for selection in records.read(f"select-{self.split}", Selection):
+            for selection in records.read(select, Selection):
                 if selection.selected:
                     by_image[selection.example_id].append(selection.concept)
             self._selected = by_image
@@ -321,20 +316,18 @@ class Judging:
         return agreement(everything, judged, lambda p: self.explains(of[p.example_id]), cs)
 
 
-def wanted(finished: Sequence[str], round: str) -> list[str]:
+def wanted(finished: Sequence[ModelKey], round: str) -> list[ModelKey]:
     """The models of a round, controls included: 'all', a number, or 'last', which takes the base along."""
-    numbers = {name: int(name.rpartition("round-")[2]) if "round-" in name else 0 for name in finished}
-    numbers = {name: number for name, number in numbers.items() if "elsewhere/" not in name}
     if round == "all":
-        chosen = set(numbers)
+        chosen = list(finished)
     elif round == "last":
-        last = max(numbers.values(), default=0)
-        chosen = {name for name, number in numbers.items() if number in (0, last)}
+        last = max((model.round for model in finished), default=0)
+        chosen = [model for model in finished if model.round in (0, last)]
     elif round.isdecimal():
-        chosen = {name for name, number in numbers.items() if number == int(round)}
+        chosen = [model for model in finished if model.round == int(round)]
     else:
         raise SeeWhyError(f"--round is {round!r}, but takes a number, 'last' or 'all'.")
-    return sorted(chosen, key=lambda name: (numbers[name], name.count("/"), name))
+    return sorted(chosen, key=lambda model: (model.round, not model.is_methods, str(model)))
 
 
 def _bank(config: RunConfig, run: Path) -> ConceptBank:
@@ -351,49 +344,3 @@ def _lists(ids: set[str], labels: Mapping[str, str], bank: ConceptBank) -> dict[
                 "Judge a run with the data that it was made from."
             )
     return {name: bank[labels[name]] for name in ids}
-
-
-def print_judged(found: Mapping[str, Any], console: Console) -> None:
-    """The figures, what is missing and why, what it took."""
-    title = f"Judged by {found['judge']['model']}, {found['split']} split, {found['images']} images"
-    title += f" drawn from {found['of']}" if found["images"] < found["of"] else ""
-    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("Model")
-    for column in COLUMNS:
-        table.add_column(column, justify="right")
-    for model, of in found["models"].items():
-        table.add_row(Text(model), *map(Text, _cells(of)))
-    overall = found["agreement"]
-    table.add_row(Text("all together"), "", "", "", "", *map(Text, _agreement(overall)))
-    console.print(table)
-    for model, of in found["models"].items():
-        if of["missing"]:
-            told = ", ".join(f"{reason} ({count})" for reason, count in of["missing"].items())
-            say(f"{model}: {sum(of['missing'].values())} answers have no verdict: {told}.")
-    if any(of["missing"] for of in found["models"].values()):
-        say("They are in no figure. The same command asks for these alone.")
-    tokens = found["tokens"]
-    cost = "" if found["cost"] is None else f", {found['cost']:.2f} at the prices given"
-    console.print(
-        f"{tokens['prompt_tokens']:,} tokens in and {tokens['completion_tokens']:,} out{cost}.", highlight=False
-    )
-    if tokens["unmetered"]:
-        console.print(f"{tokens['unmetered']} replies came without a count of tokens.", highlight=False)
-
-
-def _cells(of: Mapping[str, Any]) -> tuple[str, ...]:
-    missing = sum(of["missing"].values())
-    return str(of["n"]), str(missing or ""), _share(of, "ee"), _share(of, "cs"), *_agreement(of["agreement"])
-
-
-def _share(of: Mapping[str, Any], name: str) -> str:
-    if name not in of:
-        return ""
-    bounds = of.get(f"{name}_interval")
-    return percent(of[name]) + (f" ({percent(bounds[0])} to {percent(bounds[1])})" if bounds else "")
-
-
-def _agreement(of: Mapping[str, Any]) -> tuple[str, ...]:
-    ee, cs = of["ee"], of.get("cs", {"spearman": None})
-    shown = ["" if value is None else f"{value:.2f}" for value in (ee["kappa"], cs["spearman"])]
-    return "" if ee["raw"] is None else percent(ee["raw"]), *shown

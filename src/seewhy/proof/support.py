@@ -21,7 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from seewhy.domain.phrases import canonical
+from seewhy.domain.text import canonical
 from seewhy.proof.audit import kind_of_rejection
 from seewhy.records import Answer, Candidate
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from seewhy.report.figures import is_controls, model_name
 from seewhy.report.heatmaps import Heat, where
 from seewhy.report.pictures import Picture, Pictures, veil
-from seewhy.report.table import CONTROLS
 
 PAIRS = 12
 """Confused pairs on the page; the rest are counted."""
@@ -63,7 +63,7 @@ class Card:
 
 def last_model(gallery: Sequence[Item]) -> str:
     """The name, in the gallery, of the method's last model; empty where there is none."""
-    models = [answer["model"] for item in gallery for answer in item["answers"] if "/" not in answer["model"]]
+    models = [answer["model"] for item in gallery for answer in item["answers"] if not is_controls(answer["model"])]
     return models[-1] if models else ""
 
 
@@ -81,24 +81,16 @@ def models(found: Sequence[Card]) -> dict[str, str]:
     return {said.model: said.name for card in found for said in card.answers}
 
 
-def name_of(model: str) -> str:
-    """'Round 3' of 'round 3', 'NL, round 3' of 'nl/round 3', 'Untuned' of 'base'."""
-    arm, _, round = model.rpartition("/")
-    if arm:
-        return f"{CONTROLS.get(arm, arm)}, {round}"
-    return "Untuned" if model == "base" else model[:1].upper() + model[1:]
-
-
 def _card(item: Item, last: str, heat: Heat | None, photo: Picture, pictures: Pictures) -> Card:
-    own = [answer for answer in item["answers"] if "/" not in answer["model"]]
-    others = [answer for answer in item["answers"] if "/" in answer["model"]]
+    own = [answer for answer in item["answers"] if not is_controls(answer["model"])]
+    others = [answer for answer in item["answers"] if is_controls(answer["model"])]
 
     def said(answer: Item) -> Said:
         shown = heat if answer["model"] == last and photo.uri else None
         reasons = tuple(
             Reason(r["concept"], r["verdict"], _layer(r, shown, pictures) if shown else None) for r in answer["stated"]
         )
-        return Said(answer["model"], name_of(answer["model"]), clip(answer["text"]), answer["correct"], reasons)
+        return Said(answer["model"], model_name(answer["model"]), clip(answer["text"]), answer["correct"], reasons)
 
     return Card(item["label"], item["question"], photo, tuple(map(said, [*reversed(own), *others])))
 
@@ -117,7 +109,7 @@ def confused(mistakes: Mapping[str, Any], pictures: Pictures) -> dict[str, Any]:
     pairs: Sequence[Item] = mistakes["pairs"]
     return {
         **mistakes,
-        "model": name_of(mistakes["model"]).lower(),
+        "model": model_name(mistakes["model"]).lower(),
         "pairs": [_pair(pair, pictures) for pair in pairs[:PAIRS]],
         "more": mistakes["pairs_in_all"] - len(pairs[:PAIRS]),
     }

@@ -11,14 +11,10 @@ from dataclasses import asdict
 from difflib import get_close_matches
 from typing import Any
 
-from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
-
 from seewhy.errors import SeeWhyError
 from seewhy.records import Answer, Candidate, Description, Selection
 from seewhy.run.finished import RunRecords
+from seewhy.run.stages import OURS, StageKey
 
 _ANSWER_ID = re.compile(r"(?P<example>.+)/(?P<round>[1-9]\d*)/(?P<number>\d+)")
 _NEAREST = 3
@@ -40,15 +36,17 @@ def trace(run: str, name: str) -> dict[str, Any]:
             f"{example_id!r} is a {row.split} image: no model learns from it. Ids of train images have a trace."
         )
 
-    def read(stage: str, record: type) -> list[dict[str, Any]]:
+    def read(stage: StageKey, record: type) -> list[dict[str, Any]]:
         mine = [asdict(r) for r in records.read(stage, record) if r.example_id == example_id]
         return [{key: _plain(value) for key, value in values.items() if key != "example_id"} for values in mine]
 
     rounds = []
     for round in range(1, records.rounds + 1):
-        candidates, answers = read(f"round-{round}/candidates", Candidate), read(f"round-{round}/answers", Answer)
+        candidates = read(OURS.stage("candidates", round), Candidate)
+        answers = read(OURS.stage("answers", round), Answer)
         if queries := _queries(f"{example_id}/{round}", candidates, answers):
-            rounds.append({"round": round, "tuned": f"round-{round}/model" in records.finished, "queries": queries})
+            tuned = records.is_complete(OURS.stage("model", round))
+            rounds.append({"round": round, "tuned": tuned, "queries": queries})
     if of_answer:
         known = [query["id"] for r in rounds for query in r["queries"]]
         if name not in known:
@@ -59,64 +57,10 @@ def trace(run: str, name: str) -> dict[str, Any]:
         "example_id": example_id,
         "image": str(records.root / row.image),
         "label": row.label,
-        "descriptions": read("describe", Description),
-        "concepts": read("select", Selection),
+        "descriptions": read(StageKey("describe"), Description),
+        "concepts": read(StageKey("select"), Selection),
         "rounds": [r for r in rounds if r["queries"]],
     }
-
-
-def print_trace(found: Mapping[str, Any], console: Console) -> None:
-    """The trace for a reader. What comes from data or a model is printed as it stands, never as markup."""
-    console.print(Text(found["id"], style="bold"))
-    _say(console, f"label  {found['label']}", 2)
-    _say(console, f"image  {found['image']}", 2)
-    _heading(console, "Descriptions, by the untuned base, which was not told the label", found["descriptions"])
-    asked = None
-    for description in found["descriptions"]:
-        if description["query"] != asked:
-            asked = description["query"]
-            _say(console, asked, 2, "italic")
-        _say(console, f"{description['sample']}  {description['text']}", 4)
-    _heading(console, f"Concepts of {found['label']}, the best first", found["concepts"])
-    if found["concepts"]:
-        console.print(Padding(_concepts(found["concepts"]), (0, 0, 0, 2)))
-    for round in found["rounds"]:
-        taught = "taught its model" if round["tuned"] else "no model has learnt from it yet"
-        console.print(Text(f"\nRound {round['round']}: {taught}", style="bold"))
-        for query in round["queries"]:
-            _print_query(query, console)
-    if not found["rounds"]:
-        console.print(Text("\nNo round has come to this example yet.", style="bold"))
-
-
-def _print_query(query: Mapping[str, Any], console: Console) -> None:
-    answer, candidates = query["answer"], query["candidates"]
-    console.print()
-    _say(console, query["id"], 2, "cyan")
-    for number, candidate in enumerate(candidates):
-        if not number:
-            _say(console, f"{candidate['kind']}: {candidate['query']}", 2, "italic")
-        verdict, style = ("kept", "green") if candidate["kept"] else ("rejected", "")
-        judged = f"score {_score(candidate['score'])}  {verdict}: {candidate['reason']}"
-        _say(console, f"candidate {candidate['sample']}  {judged}", 4, style)
-        _say(console, candidate["text"] or "(no text)", 6)
-    if answer is None:
-        _say(console, "its answer is not chosen yet", 4)
-        return
-    why = "" if candidates and answer["source"] == "label sentence" else f", {answer['reason']}"
-    _say(console, f"answer ({answer['source']}{why})", 4, "bold")
-    _say(console, f"{answer['kind']}: {answer['query']}", 6, "italic")
-    _say(console, answer["text"], 6)
-
-
-def _concepts(concepts: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(justify="right", no_wrap=True)
-    ranked = sorted(concepts, key=lambda c: -math.inf if c["score"] is None else c["score"], reverse=True)
-    for concept in ranked:
-        verdict = "selected" if concept["selected"] else ""
-        table.add_row(_score(concept["score"]), Text(verdict, style="green"), Text(concept["concept"]))
-    return table
 
 
 def _find(name: str, records: RunRecords) -> tuple[str, bool]:
@@ -159,15 +103,3 @@ def _so_far(known: Sequence[str]) -> str:
 
 def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _score(score: float | None) -> str:
-    return "none" if score is None else f"{score:.2f}"
-
-
-def _heading(console: Console, text: str, records: Sequence[Any]) -> None:
-    console.print(Text(f"\n{text}" if records else f"\n{text}: none yet", style="bold"))
-
-
-def _say(console: Console, text: str, indent: int, style: str = "") -> None:
-    console.print(Padding(Text(text, style=style), (0, 0, 0, indent)))

@@ -10,7 +10,7 @@ from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
 from seewhy.proof.comparison import Counts, arm_figures, difference
 from seewhy.run import loop
-from seewhy.run.stages import CONTROLS, OURS, Arm, arms
+from seewhy.run.stages import BASE, CONTROLS, OURS, Arm, ModelKey, arms
 from seewhy.run.storage import write_atomically
 
 
@@ -33,19 +33,19 @@ def compare(config: RunConfig, seeds: Sequence[int]) -> dict[str, Any]:
     last = config.rounds
     settings: Any = {"resamples": config.evaluate.bootstrap, "seed": config.seed}
 
-    def of(model: str) -> list[Counts]:
+    def of(model: ModelKey) -> list[Counts]:
         return [of_seed[model] for of_seed in counts]
 
     def better(arm: Arm) -> dict[str, tuple[float, float, float]]:
         ours, theirs = of(OURS.model(last)), of(arm.model(last))
-        found = {name: difference(name, ours, theirs, **settings) for name in counts[0]["base"]}
+        found = {name: difference(name, ours, theirs, **settings) for name in counts[0][BASE]}
         return {name: value for name, value in found.items() if value}
 
     compared = {
         "split": config.evaluate.split,
         "seeds": list(seeds),
         "rounds": last,
-        "base": arm_figures(of("base"), **settings),
+        "base": arm_figures(of(BASE), **settings),
         "rounds_of": {
             arm.key: [arm_figures(of(arm.model(round)), **settings) for round in range(1, last + 1)]
             for arm in arms(runs[0])

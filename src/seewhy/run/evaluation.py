@@ -14,32 +14,37 @@ from typing import Any
 from seewhy.domain.images import load_image
 from seewhy.method import synthesise
 from seewhy.proof import figures
+from seewhy.proof.audit import Audit, audit_json
 from seewhy.proof.comparison import Counts
 from seewhy.proof.confusion import confusion, gallery
 from seewhy.proof.gate import FILE, Gate, judge_rounds
 from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Answer, Example, Likelihood, Prediction, Selection, Turn
-from seewhy.run.stages import OURS
+from seewhy.run.finished import RunRecords
+from seewhy.run.stages import BASE, OURS, ModelKey, StageKey
 from seewhy.run.steps import Run
+from seewhy.run.storage import write_atomically
 from seewhy.vlm.loss import answer_likelihoods
 
 
-def likelihoods(run: Run, name: str, predictions: Sequence[Prediction]) -> list[Likelihood]:
+def likelihoods(run: Run, model: ModelKey, predictions: Sequence[Prediction]) -> list[Likelihood]:
     """How likely the untuned base finds a model's answers, for FS."""
-    split, model = run.config.evaluate.split, run.config.model
+    split, settings = run.config.evaluate.split, run.config.model
     answered = {p.example_id: p for p in predictions}
 
     def work(examples: Sequence[Example], _seed: int) -> list[Likelihood]:
         found = [answered[e.id] for e in examples]
         turns = [Turn(e.id, run.domain.path(e), p.query, p.text) for e, p in zip(examples, found, strict=True)]
         base = run.loaded.in_process(run.base).vlm
-        scored = answer_likelihoods(base, turns, model.batch_size, load_image, share_image=model.share_image)
+        scored = answer_likelihoods(base, turns, settings.batch_size, load_image, share_image=settings.share_image)
         return [Likelihood(turn.id, nats, tokens) for turn, (nats, tokens) in zip(turns, scored, strict=True)]
 
-    return run.folder.records(run.plan[f"{name}/likelihoods-{split}"], Likelihood, run.domain.split(split), work)
+    return run.folder.records(
+        run.stages[StageKey("likelihoods", model, split)], Likelihood, run.domain.split(split), work
+    )
 
 
-def evidence(run: Run, predictions: Mapping[str, Sequence[Prediction]]) -> dict[str, dict[str, Any]]:
+def evidence(run: Run, predictions: Mapping[ModelKey, Sequence[Prediction]]) -> dict[ModelKey, dict[str, Any]]:
     """Model -> what proof.evaluate takes beside its answers; None stands for what the settings leave out."""
     settings = run.config.evaluate
     selected = run.shown(settings.split) if settings.consistency else None
@@ -49,7 +54,7 @@ def evidence(run: Run, predictions: Mapping[str, Sequence[Prediction]]) -> dict[
     }
 
 
-def count(run: Run) -> dict[str, Counts]:
+def count(run: Run) -> dict[ModelKey, Counts]:
     """Of a finished run: model -> figure -> (hits, of), each with a number an image of `evaluate.split`, or a lesion,
     patient or leaf, where the domain knows them."""
     stated = StatedConcepts.of(run.domain)
@@ -60,9 +65,9 @@ def count(run: Run) -> dict[str, Counts]:
 
 def measure(
     run: Run,
-    models: Mapping[str, Path],
+    models: Mapping[ModelKey, Path],
     selections: Sequence[Selection],
-    taught: Mapping[str, Sequence[Answer]],
+    taught: Mapping[ModelKey, Sequence[Answer]],
     name: str = "metrics.json",
 ) -> dict[str, Any]:
     """The figures of the models there are so far, and the images to show; written to the run folder.
@@ -81,7 +86,7 @@ def measure(
         for m, p in predictions.items()
     }
     chosen = figures.measure_selection(domain, selections, resamples=resamples, seed=seed) if selections else {}
-    metrics: dict[str, Any] = {"base": measured["base"]}
+    metrics: dict[str, Any] = {"base": measured[BASE]}
     for arm in run.shown_arms:
         metrics[arm.key] = [
             {
@@ -94,16 +99,16 @@ def measure(
             if (model := arm.model(round)) in measured
         ]
     run.folder.write_json(name, metrics)
-    own = [model for model in predictions if "/" not in model]
-    last = {model.split("/")[0]: model for model in predictions if "/" in model}
-    answers = {model.replace("-", " "): predictions[model] for model in [*last.values(), *own]}
+    own = [model for model in predictions if model == BASE or model.is_methods]
+    last = {model.arm: model for model in predictions if model not in own}
+    answers = {model.title: predictions[model] for model in [*last.values(), *own]}
     run.folder.write_json(name.replace("metrics", "gallery"), gallery(domain, answers, domain.matcher, stated))
     mistakes = confusion(domain, predictions[own[-1]], domain.matcher, stated)
-    run.folder.write_json(name.replace("metrics", "confusion"), {"model": own[-1].replace("-", " "), **mistakes})
+    run.folder.write_json(name.replace("metrics", "confusion"), {"model": own[-1].title, **mistakes})
     return metrics
 
 
-def gate(run: Run, models: Mapping[str, Path]) -> Gate | None:
+def gate(run: Run, models: Mapping[ModelKey, Path]) -> Gate | None:
     """The gate after the rounds there are so far, also written to the run folder; None without validation images."""
     if not run.domain.split("val"):
         return None
@@ -117,6 +122,13 @@ def gate(run: Run, models: Mapping[str, Path]) -> Gate | None:
     )
     run.folder.write_json(FILE, found.record())
     return found
+
+
+def write_audit(run: str) -> Audit:
+    """Return the audit of a run's training data, which is also written to RUN/audit.json, atomically."""
+    audit = RunRecords(run).audit()
+    write_atomically(Path(run) / "audit.json", (audit_json(audit) + "\n").encode())
+    return audit
 
 
 def _counted_before(found: Mapping[str, Any]) -> dict[tuple[str, int], dict[str, Any]]:
