@@ -189,10 +189,12 @@ def plan_run(config: RunConfig, gpu: Gpu | None, assumed: Assumed = Assumed(), w
 
 
 def outline(config: RunConfig, dtype: torch.dtype) -> VisionLanguageModel:
-    name = str(BASE) if config.model.name_or_path == "fieldguide" else config.model.name_or_path
+    """Load the processor and the shape of a run's model."""
+    settings = config.model
     return VisionLanguageModel.outline(
-        name, dtype=dtype, revision=config.model.revision, trust_remote_code=config.model.trust_remote_code
-    )
+        str(BASE) if settings.name_or_path == "fieldguide" else settings.name_or_path, dtype=dtype,
+        revision=settings.revision, trust_remote_code=settings.trust_remote_code, max_pixels=settings.max_pixels,
+    )  # fmt: skip
 
 
 class Planner:

@@ -34,7 +34,7 @@ from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import share
 
 _PROBE = "?"
-_SHAPES = ((64, 64), (1200, 400), (400, 1200))
+_SHAPES = ((64, 64), (96, 48), (1200, 400), (400, 1200))
 """Image sizes that differ in tokens wherever the size makes a difference."""
 _NAMED = 5
 """Turns that a warning names at most."""
