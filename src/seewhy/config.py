@@ -110,6 +110,9 @@ class ModelConfig:
     """Number format of the weights. 'auto' is bfloat16 on a GPU and float32 on a CPU."""
     trust_remote_code: bool = field(default=False, metadata=THROUGHPUT)
     """Run Python code that comes with the model. Read it first."""
+    max_pixels: Count | None = None
+    """Scale larger images down to this many pixels before the processor, keeping their shape. Needed for photographs
+    with models whose number of image tokens follows the size (Qwen-VL: one for 28 x 28 pixels)."""
     batch_size: Count = field(default=16, metadata=THROUGHPUT)
     """Number of sequences generated at the same time."""
     share_image: bool = field(default=True, metadata=THROUGHPUT)
