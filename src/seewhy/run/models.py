@@ -112,5 +112,5 @@ def load_model(
     """Load a model as a run's settings say, in 4 bits to be tuned. The revision is that of the untuned base."""
     return VisionLanguageModel.load(
         str(path), device=settings.device, dtype=settings.dtype, trust_remote_code=settings.trust_remote_code,
-        revision=settings.revision if untuned else None, four_bit=four_bit,
+        revision=settings.revision if untuned else None, four_bit=four_bit, max_pixels=settings.max_pixels,
     )  # fmt: skip
