@@ -9,7 +9,7 @@ from seewhy.config import (
     RunConfig,
 )
 from seewhy.errors import SeeWhyError
-from seewhy.report.table import print_comparison
+from seewhy.report.terminal import print_comparison
 from seewhy.run.comparison import compare
 from tiny_run import tiny_run
 

@@ -36,7 +36,8 @@ def judge_arguments(parser: ArgumentParser) -> None:
 
 
 def judge(given: Namespace) -> int:
-    from seewhy.proof.judge import Judging, print_judged
+    from seewhy.proof.judge import Judging
+    from seewhy.report.terminal import print_judged
 
     judging = Judging(given.run, round=given.round, limit=given.limit)
     endpoint = endpoint_of(given, Path(given.run) / "judge")

@@ -28,24 +28,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from seewhy.config import RunConfig
 from seewhy.domain.concepts import ConceptBank
 from seewhy.domain.domain import Vocabulary
-from seewhy.endpoint import Endpoint, Missing, Prices, Reply, Request, Usage, object_of, system, user
+from seewhy.endpoint import Endpoint, Missing, Prices, Reply, Request, Usage, fields_of, system, user
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import with_guide
 from seewhy.proof.figures import consistency
 from seewhy.proof.stated import StatedConcepts, explains
 from seewhy.proof.statistics import estimate
 from seewhy.records import Prediction, Selection
-from seewhy.report.table import percent
 from seewhy.run.finished import RunRecords, recorded_config
-from seewhy.run.progress import say
 from seewhy.run.stages import ARMS, BASE, ModelKey, StageKey
 from seewhy.run.storage import write_atomically
 
@@ -76,10 +69,10 @@ list that the answer leaves out.
 
 Answer in JSON: {"reasons": ["..."], "explains": true or false, "score": 0 to 10}."""
 
-VERDICT = object_of(
-    reasons={"type": "array", "items": {"type": "string"}},
-    explains={"type": "boolean"},
-    score={"type": "integer", "enum": list(range(SCALE + 1))},
+VERDICT = fields_of(
+    reasons=list[str],
+    explains=bool,
+    score=range(SCALE + 1),
 )
 EXPECTED_TOKENS = 80
 """Length of a verdict, about."""
@@ -211,9 +204,6 @@ def spearman(first: Sequence[float], second: Sequence[float]) -> float | None:
     from scipy.stats import spearmanr  # comes with sentence-transformers
 
     return float(spearmanr(first, second).statistic)  # pyright: ignore[reportAttributeAccessIssue]
-
-
-COLUMNS = ("Judged", "Missing", "Explains (EE)", "Consistent (CS)", "EE agrees", "kappa", "CS rank corr.")
 
 
 class Judging:
@@ -354,49 +344,3 @@ def _lists(ids: set[str], labels: Mapping[str, str], bank: ConceptBank) -> dict[
                 "Judge a run with the data that it was made from."
             )
     return {name: bank[labels[name]] for name in ids}
-
-
-def print_judged(found: Mapping[str, Any], console: Console) -> None:
-    """The figures, what is missing and why, what it took."""
-    title = f"Judged by {found['judge']['model']}, {found['split']} split, {found['images']} images"
-    title += f" drawn from {found['of']}" if found["images"] < found["of"] else ""
-    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("Model")
-    for column in COLUMNS:
-        table.add_column(column, justify="right")
-    for model, of in found["models"].items():
-        table.add_row(Text(model), *map(Text, _cells(of)))
-    overall = found["agreement"]
-    table.add_row(Text("all together"), "", "", "", "", *map(Text, _agreement(overall)))
-    console.print(table)
-    for model, of in found["models"].items():
-        if of["missing"]:
-            told = ", ".join(f"{reason} ({count})" for reason, count in of["missing"].items())
-            say(f"{model}: {sum(of['missing'].values())} answers have no verdict: {told}.")
-    if any(of["missing"] for of in found["models"].values()):
-        say("They are in no figure. The same command asks for these alone.")
-    tokens = found["tokens"]
-    cost = "" if found["cost"] is None else f", {found['cost']:.2f} at the prices given"
-    console.print(
-        f"{tokens['prompt_tokens']:,} tokens in and {tokens['completion_tokens']:,} out{cost}.", highlight=False
-    )
-    if tokens["unmetered"]:
-        console.print(f"{tokens['unmetered']} replies came without a count of tokens.", highlight=False)
-
-
-def _cells(of: Mapping[str, Any]) -> tuple[str, ...]:
-    missing = sum(of["missing"].values())
-    return str(of["n"]), str(missing or ""), _share(of, "ee"), _share(of, "cs"), *_agreement(of["agreement"])
-
-
-def _share(of: Mapping[str, Any], name: str) -> str:
-    if name not in of:
-        return ""
-    bounds = of.get(f"{name}_interval")
-    return percent(of[name]) + (f" ({percent(bounds[0])} to {percent(bounds[1])})" if bounds else "")
-
-
-def _agreement(of: Mapping[str, Any]) -> tuple[str, ...]:
-    ee, cs = of["ee"], of.get("cs", {"spearman": None})
-    shown = ["" if value is None else f"{value:.2f}" for value in (ee["kappa"], cs["spearman"])]
-    return "" if ee["raw"] is None else percent(ee["raw"]), *shown
