@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from PIL import Image
 
-from families import FAMILIES, no_torchvision
+from families import FAMILIES, Kind, no_torchvision, processors, tiny
 from seewhy.config import AugmentConfig, TuneConfig
 from seewhy.records import Prompt, Sampling, Turn
 from seewhy.vlm import tuning
@@ -21,7 +21,7 @@ from seewhy.vlm.loss import answer_loss
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import Layout, branch_attention, share
 from seewhy.vlm.sampling import BatchSampler, PlainDecoder, SharedDecoder
-from seewhy.vlm.tuning import _can_share, tune
+from seewhy.vlm.tuning import sharing_agrees, tune
 
 PROJECTORS = {
     "llava": ["model.multi_modal_projector"],
@@ -49,10 +49,15 @@ def family(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+@pytest.fixture(scope="module", params=get_args(Kind))
+def kind(request: pytest.FixtureRequest) -> Kind:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def base(family: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with no_torchvision():
-        yield FAMILIES[family](tmp_path_factory.mktemp(family))
+def base(family: str, kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with processors(kind):
+        yield tiny(family, tmp_path_factory.mktemp(family), kind)
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +73,19 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             folder / f"{name}.png"
         )
     return {name: str(folder / f"{name}.png") for name in SIZES}
+
+
+def test_both_kinds_see_the_same_image(
+    family: str, kind: Kind, vlm: VisionLanguageModel, base: Path, pictures: dict[str, str]
+):
+    """As many tokens, and pixels that differ by rounding; weights are never compared between the kinds."""
+    assert type(vlm.processor.image_processor).__name__.endswith("Pil") == (kind == "pillow")  # pyright: ignore
+    with processors("pillow"):
+        pillow = VisionLanguageModel.load(base, device="cpu")
+    for picture in pictures.values():
+        row, expected = (encode(of_kind, "Name it.", open_image(picture)) for of_kind in (vlm, pillow))
+        assert torch.equal(row["input_ids"], expected["input_ids"])
+        torch.testing.assert_close(row["pixel_values"], expected["pixel_values"], rtol=0, atol=0.02)
 
 
 def answered_rows(vlm: VisionLanguageModel, picture: str) -> list[Row]:
@@ -137,7 +155,7 @@ def test_gradient_checkpointing_changes_nothing(
 
 
 def test_who_shares(family: str, vlm: VisionLanguageModel, pictures: dict[str, str], recwarn: pytest.WarningsRecorder):
-    assert _can_share(vlm, schedule(vlm, pictures))
+    assert sharing_agrees(vlm, schedule(vlm, pictures))
     assert (BatchSampler(vlm, 2)._decoder is SharedDecoder) == (family != "gemma3")
     said = [str(warning.message) for warning in recwarn if warning.category is UserWarning]
     assert any("layers that do not attend to all that came before" in text for text in said) == (family == "gemma3")
@@ -290,10 +308,10 @@ def test_text_before_the_image(
     prompts = [Prompt(query, pictures["wide"], query) for query in PAIRS]
     assert BatchSampler(llava, 8).sample(prompts, GREEDY, 0) == [[generated(llava, prompt)] for prompt in prompts]
     if shared:
-        assert _can_share(llava, schedule(llava, pictures))
+        assert sharing_agrees(llava, schedule(llava, pictures))
     else:
         with pytest.warns(UserWarning, match="its prompts differ before the end of the image"):
-            assert not _can_share(llava, schedule(llava, pictures))
+            assert not sharing_agrees(llava, schedule(llava, pictures))
 
 
 def test_a_wrong_mask_is_caught_and_every_turn_tuned_on_alone(
@@ -333,7 +351,7 @@ def test_attention_that_takes_no_such_mask_is_not_shared(
 ):
     setattr(llava.model.config.get_text_config(), setting, value)
     with pytest.warns(UserWarning, match=f"Image sharing is off for .*: {reason}"):
-        assert not _can_share(llava, schedule(llava, pictures))
+        assert not sharing_agrees(llava, schedule(llava, pictures))
 
 
 def test_a_question_that_may_be_joined_to_the_image_is_tokenised_with_it(tmp_path: Path, pictures: dict[str, str]):
