@@ -38,9 +38,10 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from seewhy.fieldguide import language
+from seewhy.fieldguide import quiz
 from seewhy.fieldguide.draw import SIZE
 from seewhy.fieldguide.world import random_look
+from tools import fieldguide_language as language
 from tools.fieldguide_lessons import ATTRIBUTES, Batch, Packer, Pool, Speaker, kept_pool
 
 PATCH = 12
@@ -301,7 +302,7 @@ def _corpus(speaker: Speaker, count: int) -> Iterator[str]:
         said = speaker.about_nothing()
         yield f"USER: {said.query} ASSISTANT: {said.answer}"
         kind = speaker.rng.choice(("bird", "produce"))
-        attributes = language.ATTRIBUTES[kind]
+        attributes = quiz.ATTRIBUTES[kind]
         look = random_look(attributes, speaker.rng)
         phrases = [speaker.rng.choice(a.values[look[a.name]]) for a in attributes]
         said = language.describe(phrases, speaker.questions[language.NOUNS[kind][0]], speaker.rng)

@@ -20,8 +20,9 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, tr
 from torch.nn import functional as F
 
 from seewhy.domain.questions import Questions
-from seewhy.fieldguide import language
+from seewhy.fieldguide import quiz
 from seewhy.fieldguide.world import random_look
+from tools import fieldguide_language as language
 
 WIDTH = 96
 VOCABULARY = 3000
@@ -104,8 +105,8 @@ _QUESTIONS = {noun: Questions.for_noun(noun) for nouns in language.NOUNS.values(
 def _example(rng: random.Random) -> tuple[str, list[str]]:
     """A description or a reasoned answer, and the phrases in it: the world's own, or made up."""
     kind = rng.choice(("bird", "produce"))
-    look = random_look(language.ATTRIBUTES[kind], rng)
-    phrases = [rng.choice(a.values[look[a.name]]) for a in language.ATTRIBUTES[kind]]
+    look = random_look(quiz.ATTRIBUTES[kind], rng)
+    phrases = [rng.choice(a.values[look[a.name]]) for a in quiz.ATTRIBUTES[kind]]
     if rng.random() < 0.4:
         phrases = [language.made_up_feature(rng) for _ in range(8)]
     phrases = rng.sample(phrases, min(len(phrases), rng.randint(3, 7)))

@@ -13,15 +13,16 @@ import numpy as np
 import torch
 
 from seewhy.domain.questions import Questions
-from seewhy.fieldguide import language
+from seewhy.fieldguide import quiz
 from seewhy.fieldguide.birds import draw_bird
 from seewhy.fieldguide.draw import PARTS, SIZE
 from seewhy.fieldguide.guide import attribute_visibility
-from seewhy.fieldguide.language import Said
 from seewhy.fieldguide.produce import draw_produce
 from seewhy.fieldguide.world import BIRD, PRODUCE, random_look
 from seewhy.vlm.chat import PADDING
 from seewhy.vlm.prefix import branch_mask
+from tools import fieldguide_language as language
+from tools.fieldguide_language import Said
 
 ATTRIBUTES = (*BIRD, *PRODUCE)
 GRID = 8
@@ -139,7 +140,7 @@ class Speaker:
     def _random_phrases(self, kind: str, count: int) -> list[str]:
         rng, phrases = self.rng, []
         for _ in range(count):
-            attribute = rng.choice(language.ATTRIBUTES[kind])
+            attribute = rng.choice(quiz.ATTRIBUTES[kind])
             own = rng.choice(attribute.values[rng.choice(tuple(attribute.values))])
             phrases.append(own if rng.random() < 0.5 else language.made_up_feature(rng))
         return list(dict.fromkeys(phrases))

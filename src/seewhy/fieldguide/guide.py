@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 
 import yaml
 
@@ -122,11 +123,16 @@ def _draw_all(folder: Path, images: Mapping[str, int]) -> None:
     (folder / "truth.jsonl").write_text("".join(json.dumps(t) + "\n" for t in truths), encoding="utf-8")
 
 
-def draw_example(bird: Species, split: str, number: int) -> tuple[Look, Drawing]:
-    """The `number`-th image of a species in a split, and the plumage that it shows."""
+def draw_example(
+    bird: Species, split: str, number: int, changed: Mapping[str, str] = MappingProxyType({})
+) -> tuple[dict[str, str], Drawing]:
+    """Return the plumage and the drawing of the `number`-th image of a species in a split.
+
+    The values in `changed` replace the plumage's own; everything else in the drawing stays as it was.
+    """
     seed = hashlib.sha256(f"{split}/{bird.name}/{number}".encode()).digest()
     rng = random.Random(int.from_bytes(seed[:8], "big"))
-    look = rng.choice(bird.plumages)
+    look = {**rng.choice(bird.plumages), **changed}
     return look, draw_bird(look, rng)
 
 

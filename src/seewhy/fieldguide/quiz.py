@@ -6,7 +6,8 @@ both follow from the split and the seed alone.
 """
 
 import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -17,7 +18,6 @@ from PIL import Image
 from seewhy.domain.questions import Questions
 from seewhy.fieldguide.draw import Drawing
 from seewhy.fieldguide.guide import attribute_visibility, draw_example
-from seewhy.fieldguide.language import LOOK_AT, SHOWS, featured
 from seewhy.fieldguide.produce import draw_produce
 from seewhy.fieldguide.world import BIRD, PRODUCE, Attribute, Look, make_species, random_look
 
@@ -28,6 +28,10 @@ ATTRIBUTES: Mapping[Subject, tuple[Attribute, ...]] = {"bird": BIRD, "produce": 
 NOUNS: Mapping[Subject, str] = {"bird": "bird", "produce": "fruit"}
 OPEN = 3
 """Questions about visible attributes that are put to each drawing."""
+LOOK_AT = ("What can you say of the {}?", "What is the {} like?", "Look at the {}. What do you see?")
+"""Questions about one attribute."""
+SHOWS = "Does the {noun} show {feature}?"
+_NO_ARTICLE = frozenset(["skin", "flesh", "legs", "wings", "bloom", "produce"])
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,22 @@ def sheets(subject: Subject, split: str, count: int, seed: int) -> list[Sheet]:
         questions = tuple(_questions(subject, look, visible, random))
         made.append(Sheet(f"{subject} {number}", drawing.image, look, visible, questions))
     return made
+
+
+def featured(text: str) -> str:
+    """'a red crown', 'an oval body', 'blue wings'."""
+    head = re.split(r" (?:when|over|of|at|on) ", text)[0].rsplit(" ", 1)[-1]
+    if head in _NO_ARTICLE or (head.endswith("s") and not head.endswith("ss")) or text.startswith(("no ", "pores")):
+        return text
+    return ("an " if text[0].lower() in "aeiou" else "a ") + text
+
+
+def listed(phrases: Sequence[str]) -> str:
+    """'a red crown, blue wings and a forked tail'."""
+    items = [featured(p) for p in phrases if p]
+    if not items:
+        return ""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
 def _bird(split: str, number: int) -> tuple[Look, Drawing]:

@@ -1,15 +1,12 @@
 """A drawing of the field guide again, with one attribute changed and all else as it was, or with one part hidden."""
 
-import hashlib
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-from seewhy.fieldguide.birds import draw_bird
-from seewhy.fieldguide.draw import Drawing
-from seewhy.fieldguide.guide import is_visible, part_of
+from seewhy.fieldguide.guide import draw_example, is_visible, part_of
 from seewhy.fieldguide.world import BIRD, Attribute, Species
 
 Box = tuple[int, int, int, int]
@@ -52,10 +49,10 @@ def tamper(
     if found is None or reason not in boxes:
         return None
     attribute, value = found
-    look, own = redraw(bird, split, number, {})
+    look, own = draw_example(bird, split, number, {})
     part = part_of(attribute, look)
     for new in rng.sample(others := other_values(attribute, value), len(others)):
-        look, drawing = redraw(bird, split, number, {attribute.name: new})
+        look, drawing = draw_example(bird, split, number, {attribute.name: new})
         if is_visible(part_of(attribute, look), drawing):
             values = tuple(phrases[0] for phrases in attribute.values.values())
             box = boxes[reason]
@@ -81,14 +78,6 @@ def other_values(attribute: Attribute, value: str) -> tuple[str, ...]:
         return ()
     none_too = attribute.name in _DRAWN_ANYWAY
     return tuple(other for other in attribute.values if other != value and (none_too or other != "none"))
-
-
-def redraw(bird: Species, split: str, number: int, changed: dict[str, str]) -> tuple[dict[str, str], Drawing]:
-    """The look and the drawing of `guide.draw_example` with the values in `changed` in place of its own."""
-    seed = hashlib.sha256(f"{split}/{bird.name}/{number}".encode()).digest()
-    rng = random.Random(int.from_bytes(seed[:8], "big"))
-    look = {**rng.choice(bird.plumages), **changed}
-    return look, draw_bird(look, rng)
 
 
 def covered(image: Image.Image, box: Box) -> Image.Image:
@@ -119,11 +108,11 @@ def _other_changed(
     bird: Species, split: str, number: int, part: str, boxes: Mapping[str, Box], rng: random.Random
 ) -> Image.Image | None:
     """The drawing with another visible part changed than this one."""
-    look, _ = redraw(bird, split, number, {})
+    look, _ = draw_example(bird, split, number, {})
     choices = [
         (attribute.name, other)
         for attribute in BIRD
         if attribute.values[look[attribute.name]][0] in boxes and part_of(attribute, look) != part
         for other in other_values(attribute, look[attribute.name])
     ]
-    return redraw(bird, split, number, dict([rng.choice(choices)]))[1].image if choices else None
+    return draw_example(bird, split, number, dict([rng.choice(choices)]))[1].image if choices else None

@@ -6,17 +6,16 @@ made of syllables, and features that are not the world's own are made of common 
 """
 
 import random
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
 
 import yaml
 
 from seewhy.domain.questions import Questions, synthesis_prompt, with_article
-from seewhy.fieldguide.world import BIRD, PRODUCE, Attribute, Look, make_species
+from seewhy.fieldguide.quiz import LOOK_AT, SHOWS, featured, listed
+from seewhy.fieldguide.world import Attribute, Look, make_species
 
-ATTRIBUTES = {"bird": BIRD, "produce": PRODUCE}
 NOUNS = {"bird": ("bird", "bird", "bird", "animal"), "produce": ("fruit", "fruit", "produce", "food")}
 
 _DESCRIBE = (
@@ -44,12 +43,9 @@ _COT = (
     "It has {some}. It also has {rest}. It is {a_label}.",
 )
 _SIMPLE = ("This is {a_label}.", "It is {a_label}.", "The {noun} is {a_label}.")
-LOOK_AT = ("What can you say of the {}?", "What is the {} like?", "Look at the {}. What do you see?")
-"""Questions about one attribute."""
-SHOWS = "Does the {noun} show {feature}?"
 _FRAMES = {"explain": _EXPLAIN, "cot": _COT, "simple": _SIMPLE}
 
-_FILE = files("seewhy.fieldguide") / "words.yaml"
+_FILE = Path(__file__).with_name("fieldguide_words.yaml")
 _WORDS = {name: words.split() for name, words in yaml.safe_load(_FILE.read_text(encoding="utf-8")).items()}
 _SYLLABLES = _WORDS["syllables"]
 _KINDS = _WORDS["kinds"]
@@ -62,7 +58,6 @@ _ADJECTIVES = _WORDS["adjectives"]
 _THINGS = _WORDS["things"]
 _TAILS = ("on the skin", "at one end", "over the surface", "along the length", "at the base", "when cut", "on one side",
           "near the edge", "in the centre", "under the wing", "without spots")  # fmt: skip
-_NO_ARTICLE = frozenset(["skin", "flesh", "legs", "wings", "bloom", "produce"])
 
 
 @dataclass(frozen=True)
@@ -71,22 +66,6 @@ class Said:
 
     query: str
     answer: str
-
-
-def featured(text: str) -> str:
-    """'a red crown', 'an oval body', 'blue wings'."""
-    head = re.split(r" (?:when|over|of|at|on) ", text)[0].rsplit(" ", 1)[-1]
-    if head in _NO_ARTICLE or (head.endswith("s") and not head.endswith("ss")) or text.startswith(("no ", "pores")):
-        return text
-    return ("an " if text[0].lower() in "aeiou" else "a ") + text
-
-
-def listed(phrases: Sequence[str]) -> str:
-    """'a red crown, blue wings and a forked tail'."""
-    items = [featured(p) for p in phrases if p]
-    if not items:
-        return ""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
 def _made_up_word(rng: random.Random) -> str:
