@@ -35,7 +35,7 @@ from typing import Literal
 
 from seewhy.domain.concepts import ConceptBank
 from seewhy.domain.loaders import Dataset
-from seewhy.domain.loaders.published import Listing, Published, base_of
+from seewhy.domain.loaders.published import CUB, Listing, Published, base_of
 from seewhy.domain.problems import clean, raise_problems
 from seewhy.errors import SeeWhyError
 from seewhy.records import Example, Truth
@@ -240,14 +240,6 @@ def read_attributes(published: Published, base: Path, image_of: Mapping[str, str
     return Attributes(published, base, image_of, names, common)
 
 
-CUB = Published(
-    name="CUB-200-2011",
-    home="the Caltech-UCSD Birds-200-2011 page (Caltech Vision Lab, CaltechDATA)",
-    archives="CUB_200_2011.tgz",
-    train=5_994,
-    test=5_794,
-    classes=200,
-)
 _POSSESSIVE = re.compile(
     r"^(Anna|Baird|Bewick|Brandt|Brewer|Clark|Forster|Harris|Heermann|Henslow|Le Conte|Lincoln|Nelson|Scott|Swainson|"
     r"Wilson)s? (?=\S)"
