@@ -1,7 +1,4 @@
-"""The drawings that the base model learns from, drawn once and kept.
-
-What the base model is asked and answers while it is made, and the rows of tokens that this becomes.
-"""
+"""The training data of the field guide's base model: drawings, questions and answers, and rows of tokens."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -46,7 +43,7 @@ class Pool:
 
 
 def draw_pool(count: int, seed: int, workers: int = 2) -> Pool:
-    """`count` drawings, 60 % birds and 40 % produce, of random looks."""
+    """Return `count` drawings, 60 % birds and 40 % produce, of random looks."""
     size = 500
     jobs = [(seed * 100_000 + k, min(size, count - k * size)) for k in range((count + size - 1) // size)]
     with ProcessPoolExecutor(workers) as pool:
@@ -80,7 +77,7 @@ def _draw_block(job: tuple[int, int]) -> tuple[np.ndarray, ...]:
 
 
 def kept_pool(folder: Path, count: int) -> Pool:
-    """The drawings, from the last time where they are there."""
+    """Return the drawings, from the last time where they are there."""
     names = [field.name for field in fields(Pool)]
     if not folder.exists():
         pool = draw_pool(count, seed=1)
@@ -101,17 +98,17 @@ class Speaker:
         self.questions = {noun: Questions.for_noun(noun) for noun in sorted(nouns)}
 
     def about_nothing(self) -> Said:
-        """A rewriting task about no picture: names and features of any field."""
+        """Return a rewriting task about no picture: names and features of any field."""
         kind = self.rng.choice(("bird", "produce"))
         return self._rewrite(kind, self._random_phrases(kind, self.rng.randint(1, 8)))
 
     def name_alone(self) -> Said:
-        """A name to copy, about no picture."""
+        """Return a name to copy, about no picture."""
         questions = self.questions[self.rng.choice(sorted(self.questions))]
         return language.say_name(language.made_up_name(self.rng), questions, self.rng)
 
     def about(self, pool: Pool, n: int) -> list[Said]:
-        """What is asked about one drawing: descriptions, attributes, names it is told or cannot know, and rewriting."""
+        """Return questions about one drawing: descriptions, attributes, names that are given or not, rewriting."""
         rng = self.rng
         kind, attributes, first = ("bird", BIRD, 0) if pool.value_NA[n, 0] >= 0 else ("produce", PRODUCE, len(BIRD))
         look = {a.name: list(a.values)[pool.value_NA[n, first + k]] for k, a in enumerate(attributes)}
@@ -167,7 +164,7 @@ class Packer:
         self.text_prefix = ids("USER: ")
 
     def pack(self, rows: Sequence[Sequence[Said]], device: torch.device, *, image: bool) -> Batch:
-        """One row for each sequence of questions and answers."""
+        """Return one row for each sequence of questions and answers."""
         prefix = self.image_prefix if image else self.text_prefix
         flat = [text for row in rows for s in row for text in (f"{s.query} ASSISTANT:", f" {s.answer}")]
         ids = iter(self.tokenizer(flat, add_special_tokens=False).input_ids)

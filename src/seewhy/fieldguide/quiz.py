@@ -1,8 +1,8 @@
-"""Questions that the base was taught to answer, about drawings of birds and of produce, and what is to be seen there.
+"""Questions that the base model was taught to answer, about drawings of birds and produce, and their truth.
 
-What a tuned model still knows of these is its general ability: birds are what the field guide's runs are about, produce
-is what no such run has shown it. The birds are those of the field guide's splits, the produce is of random looks, and
-both follow from the split and the seed alone.
+What a tuned model still answers is its general ability: birds are what the field guide's runs are about, produce is
+what no such run has shown it. The birds are those of the field guide's splits, the produce has random looks; both
+follow from the split and the seed alone.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ _NO_ARTICLE = frozenset(["skin", "flesh", "legs", "wings", "bloom", "produce"])
 
 @dataclass(frozen=True)
 class Question:
-    """`kind` says what is right: the attribute's value, yes, no, that it cannot be seen, or what is visible at all."""
+    """A question. `kind` gives the right answer: the value, yes, no, that it is hidden, or whatever is visible."""
 
     text: str
     kind: Kind
@@ -46,7 +46,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Sheet:
-    """One drawing, what is asked about it, and the truth: attribute -> value, and which attributes are visible."""
+    """One drawing, its questions, and the truth: attribute -> value, and which attributes are visible."""
 
     name: str
     image: Image.Image
@@ -56,7 +56,7 @@ class Sheet:
 
 
 def sheets(subject: Subject, split: str, count: int, seed: int) -> list[Sheet]:
-    """`count` drawings of a subject with their questions."""
+    """Return `count` drawings of a subject with their questions."""
     draw = partial(_bird, split) if subject == "bird" else partial(_fruit, split)
     made = []
     for number in range(count):
@@ -73,7 +73,7 @@ def sheets(subject: Subject, split: str, count: int, seed: int) -> list[Sheet]:
 
 
 def featured(text: str) -> str:
-    """'a red crown', 'an oval body', 'blue wings'."""
+    """Return 'a red crown', 'an oval body', 'blue wings'."""
     head = re.split(r" (?:when|over|of|at|on) ", text)[0].rsplit(" ", 1)[-1]
     if head in _NO_ARTICLE or (head.endswith("s") and not head.endswith("ss")) or text.startswith(("no ", "pores")):
         return text
@@ -81,7 +81,7 @@ def featured(text: str) -> str:
 
 
 def listed(phrases: Sequence[str]) -> str:
-    """'a red crown, blue wings and a forked tail'."""
+    """Return 'a red crown, blue wings and a forked tail'."""
     items = [featured(p) for p in phrases if p]
     if not items:
         return ""

@@ -1,4 +1,4 @@
-"""A drawing of the field guide again, with one attribute changed and all else as it was, or with one part hidden."""
+"""Tests of a reason: a drawing of the field guide with one attribute changed and all else equal, or one part hidden."""
 
 import random
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _TRIES = 50
 
 @dataclass(frozen=True)
 class Tampered:
-    """A reason of one drawing, its evidence changed and hidden, and beside each the control."""
+    """A reason of one drawing, with its evidence changed and hidden, each beside its control."""
 
     old: str
     new: str
@@ -41,7 +41,7 @@ class Tampered:
 def tamper(
     bird: Species, split: str, number: int, reason: str, boxes: Mapping[str, Box], rng: random.Random
 ) -> Tampered | None:
-    """What to test a reason of `guide.draw_example` with; None where its evidence cannot be changed.
+    """Return what to test a reason of `guide.draw_example` with; None if its evidence cannot be changed.
 
     `boxes`: phrase -> where it is seen, for all phrases that are visible.
     """
@@ -65,12 +65,12 @@ def tamper(
 
 
 def attribute_of(phrase: str) -> tuple[Attribute, str] | None:
-    """The attribute and value that an expert's phrase speaks of."""
+    """Return the attribute and value that an expert's phrase speaks of."""
     return next(((a, value) for a in BIRD for value, phrases in a.values.items() if phrase in phrases), None)
 
 
 def other_values(attribute: Attribute, value: str) -> tuple[str, ...]:
-    """The values to which one can be changed without moving anything else in the drawing.
+    """Return the values to which one can be changed without moving anything else in the drawing.
 
     A part that is not drawn takes no random numbers, so 'none' turns into nothing else and nothing else into it.
     """
@@ -81,7 +81,7 @@ def other_values(attribute: Attribute, value: str) -> tuple[str, ...]:
 
 
 def covered(image: Image.Image, box: Box) -> Image.Image:
-    """The image with a leaf-green ellipse around the box, so that nothing in it can be seen."""
+    """Return the image with a leaf-green ellipse around the box, so that nothing in it can be seen."""
     left, top, right, bottom = box
     grow_x, grow_y = _GROWN * (right - left), _GROWN * (bottom - top)
     hidden = image.copy()
@@ -90,7 +90,7 @@ def covered(image: Image.Image, box: Box) -> Image.Image:
 
 
 def elsewhere(box: Box, size: tuple[int, int], rng: random.Random) -> Box:
-    """A box of the same size at random inside the image, such that the leaves on the two do not meet; where none is
+    """Return a random box of the same size in the image, such that leaves on the two do not meet; if none is
     found, in the corner farthest from it."""
     wide, high = box[2] - box[0], box[3] - box[1]
     for _ in range(_TRIES):
@@ -107,7 +107,7 @@ def elsewhere(box: Box, size: tuple[int, int], rng: random.Random) -> Box:
 def _other_changed(
     bird: Species, split: str, number: int, part: str, boxes: Mapping[str, Box], rng: random.Random
 ) -> Image.Image | None:
-    """The drawing with another visible part changed than this one."""
+    """Return the drawing with another visible part changed than this one."""
     look, _ = draw_example(bird, split, number, {})
     choices = [
         (attribute.name, other)

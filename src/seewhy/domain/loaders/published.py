@@ -294,7 +294,7 @@ def _parts(folder: str) -> tuple[str, str]:
 
 
 def leaf_label(folder: str) -> str:
-    """'Pepper,_bell___Bacterial_spot' -> 'bell pepper leaf with bacterial spot'."""
+    """Return 'Pepper,_bell___Bacterial_spot' -> 'bell pepper leaf with bacterial spot'."""
     plant, condition = _parts(folder)
     return f"healthy {plant} leaf" if condition == "healthy" else f"{plant} leaf with {condition}"
 
