@@ -18,7 +18,6 @@ from seewhy.proof.audit import Audit, audit, audit_json
 from seewhy.proof.comparison import Counts
 from seewhy.proof.confusion import confusion, gallery
 from seewhy.proof.gate import FILE, Gate, judge_rounds
-from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Answer, Example, Likelihood, Prediction, Selection, Turn
 from seewhy.run.finished import FinishedRun
 from seewhy.run.stages import BASE, OURS, ModelKey, StageKey
@@ -47,7 +46,7 @@ def likelihoods(run: Run, model: ModelKey, predictions: Sequence[Prediction]) ->
 def evidence(run: Run, predictions: Mapping[ModelKey, Sequence[Prediction]]) -> dict[ModelKey, dict[str, Any]]:
     """Model -> what proof.evaluate takes beside its answers; None stands for what the settings leave out."""
     settings = run.config.evaluate
-    selected = run.shown(settings.split) if settings.consistency else None
+    selected = run.selected(settings.split) if settings.consistency else None
     return {
         name: {"selected": selected, "likelihoods": likelihoods(run, name, p) if settings.fluency else None}
         for name, p in predictions.items()
@@ -57,7 +56,7 @@ def evidence(run: Run, predictions: Mapping[ModelKey, Sequence[Prediction]]) -> 
 def count(run: Run) -> dict[ModelKey, Counts]:
     """Of a finished run: model -> figure -> (hits, of), each with a number an image of `evaluate.split`, or a lesion,
     patient or leaf, where the domain knows them."""
-    stated = StatedConcepts.of(run.domain)
+    stated = run.stated
     predictions = {model: run.predict(model, path) for model, path in run.models.items()}
     beside = evidence(run, predictions)
     return {m: figures.count_units(run.domain, p, stated, **beside[m]) for m, p in predictions.items()}
@@ -78,7 +77,7 @@ def measure(
     models = {**models, **run.kept_models(last_round)}
     before = _counted_before(run.figures_before) if name == "metrics.json" else {}
     resamples, seed = run.config.evaluate.bootstrap, run.config.seed
-    domain, stated = run.domain, StatedConcepts.of(run.domain)
+    domain, stated = run.domain, run.stated
     predictions = {model: run.predict(model, path) for model, path in models.items()}
     beside = evidence(run, predictions)
     measured = {
@@ -112,8 +111,8 @@ def gate(run: Run, models: Mapping[ModelKey, Path]) -> Gate | None:
     """The gate after the rounds there are so far, also written to the run folder; None without validation images."""
     if not run.domain.split("val"):
         return None
-    stated = StatedConcepts.of(run.domain)
-    selected = run.shown("val") if run.config.evaluate.consistency else None
+    stated = run.stated
+    selected = run.selected("val") if run.config.evaluate.consistency else None
     rounds = [OURS.model(round) for round in range(1, run.config.rounds + 1) if OURS.model(round) in models]
     predictions = [run.predict(name, models[name], "val") for name in rounds]
     counted = [figures.count_units(run.domain, p, stated, selected=selected) for p in predictions]

@@ -35,10 +35,10 @@ def run(config: RunConfig, *, discard_stale: bool = False, stop_without_words: b
     """
     folder = RunFolder(config.output, seed=config.seed, shard_size=config.shard_size)
     with folder.lock(), Run.open(folder, config, discard_stale=discard_stale) as this:
-        descriptions = this.describe()
         stop = stops_without_words(config) if stop_without_words is None else stop_without_words
-        this.check_support(descriptions, stop=stop)
-        selections = this.select(descriptions)
+        this.describe()
+        this.check_support(stop=stop)
+        selections = this.select()
         models = {BASE: this.base}
         taught: dict[ModelKey, Sequence[Answer]] = {}
         metrics = measure(this, models, selections, taught)
@@ -96,7 +96,7 @@ def evaluate(
         if data is not None:
             return measure(this, this.models, (), {}, name=f"metrics-{Path(data).stem}-{split}.json")
         models = this.models
-        return measure(this, models, this.select(this.describe()), {}, name=f"metrics-{split}.json")
+        return measure(this, models, this.select(), {}, name=f"metrics-{split}.json")
 
 
 def count(config: RunConfig) -> dict[ModelKey, Counts]:
