@@ -57,6 +57,8 @@ def faithfulness_arguments(parser: ArgumentParser) -> None:
 def faithfulness(given: Namespace) -> None:
     from seewhy.proof.faithfulness import faithfulness as measure
     from seewhy.report.terminal import print_tests
+    from seewhy.results import Faithfulness
+    from seewhy.results_json import decode
 
     found = measure(
         given.run, split=given.split, images=given.images, round=given.round, arms=given.arms, reasons=given.reasons,
@@ -65,7 +67,7 @@ def faithfulness(given: Namespace) -> None:
     if given.json:
         print(json.dumps({**found, "models": _without(found["models"], "counts", "tests")}, indent=2))
     else:
-        print_tests(found, Console())
+        print_tests(decode(Faithfulness, found), Console())
     renew_page(given.run)
 
 
@@ -79,6 +81,8 @@ def general_arguments(parser: ArgumentParser) -> None:
 def general(given: Namespace) -> None:
     from seewhy.proof import ability
     from seewhy.report.terminal import print_abilities
+    from seewhy.results import Ability
+    from seewhy.results_json import decode
 
     if given.tasks is None:
         found = ability.general(given.run, split=given.split, images=given.images, arms=given.arms)
@@ -89,7 +93,7 @@ def general(given: Namespace) -> None:
     if given.json:
         print(json.dumps({**found, "models": _without(found.get("models", {}), "counts")}, indent=2))
     else:
-        print_abilities(found, Console())
+        print_abilities(decode(Ability, found), Console())
     renew_page(given.run)
 
 

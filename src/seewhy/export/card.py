@@ -19,7 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from seewhy.export.dataset import Taught, holds_placeholder
 from seewhy.export.model import AdapterCheck
 from seewhy.method.synthesise import fallback_share
-from seewhy.report.collapse import of_run
+from seewhy.report.doubts import of_run
 from seewhy.report.figures import COLUMNS, title
 from seewhy.report.table import percent, rows, selection_cells
 from seewhy.run.finished import FinishedRun
