@@ -36,14 +36,16 @@ def judge_arguments(parser: ArgumentParser) -> None:
 
 
 def judge(given: Namespace) -> int:
-    from seewhy.proof.judge import Judging, print_judged
+    from seewhy.proof.judge import Judging
+    from seewhy.report.terminal import print_judged
+    from seewhy.results_json import encode
 
     judging = Judging(given.run, round=given.round, limit=given.limit)
     endpoint = endpoint_of(given, Path(given.run) / "judge")
     questions = [request for of in judging.requests.values() for request in of]
     if not announce(endpoint, questions, given):
         return 0
-    found = judging.ask(endpoint, prices_of(given))
+    found = encode(judging.ask(endpoint, prices_of(given)))
     print(json.dumps(found, indent=2, ensure_ascii=False)) if given.json else print_judged(found, Console())
     renew_page(given.run)
     return int(any(of["missing"] for of in found["models"].values()))

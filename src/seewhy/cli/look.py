@@ -97,11 +97,12 @@ def engine_of(given: Namespace) -> EngineConfig | None:
 
 def evaluate(given: Namespace) -> None:
     from seewhy.report.table import print_results
+    from seewhy.results_json import encode
     from seewhy.run import loop
 
     wanted = {"data": given.data, "consistency": given.consistency, "fluency": given.fluency}
     wanted |= {"trust_remote_code": given.trust_remote_code, "engine": engine_of(given)}
-    print_results(loop.evaluate(given.run, given.split, **wanted), Console())
+    print_results(encode(loop.evaluate(given.run, given.split, **wanted)), Console())
 
 
 def report_arguments(parser: ArgumentParser) -> None:

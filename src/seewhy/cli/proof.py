@@ -86,10 +86,13 @@ def faithfulness_arguments(parser: ArgumentParser) -> None:
 
 def faithfulness(given: Namespace) -> None:
     from seewhy.proof.faithfulness import faithfulness as measure
+    from seewhy.results_json import encode
 
-    found = measure(
-        given.run, split=given.split, images=given.images, round=given.round, arms=given.arms, reasons=given.reasons,
-        trust_remote_code=given.trust_remote_code,
+    found = encode(
+        measure(
+            given.run, split=given.split, images=given.images, round=given.round, arms=given.arms,
+            reasons=given.reasons, trust_remote_code=given.trust_remote_code,
+        )
     )  # fmt: skip
     if given.json:
         print(json.dumps({**found, "models": _without(found["models"], "counts", "tests")}, indent=2))
@@ -114,14 +117,15 @@ def general_arguments(parser: ArgumentParser) -> None:
 
 
 def general(given: Namespace) -> None:
-    from seewhy.proof import ability as ability
+    from seewhy.proof import ability
+    from seewhy.results_json import encode
 
     if given.tasks is None:
-        found = ability.general(given.run, split=given.split, images=given.images, arms=given.arms)
+        found = encode(ability.general(given.run, split=given.split, images=given.images, arms=given.arms))
     else:
         tasks = [task for task in given.tasks.split(",") if task.strip()]
         options = {"command": given.lmms_eval, "kind": given.lmms_model, "arms": given.arms}
-        found = ability.benchmarks(given.run, tasks, **options)
+        found = encode(ability.benchmarks(given.run, tasks, **options))
     if given.json:
         print(json.dumps({**found, "models": _without(found.get("models", {}), "counts")}, indent=2))
     else:

@@ -80,11 +80,12 @@ def compare_arguments(parser: ArgumentParser) -> None:
 def compare(given: Namespace) -> None:
     from seewhy.report.page import write_page
     from seewhy.report.table import print_comparison
+    from seewhy.results_json import encode
     from seewhy.run import comparison
 
     seeds = given.pop("seeds", [0, 1, 2])
     config = read_config(given.pop("config"), given)
-    print_comparison(comparison.compare(config, seeds), Console())
+    print_comparison(encode(comparison.compare(config, seeds)), Console())
     Console().print(f"Wrote {write_page(config.output)}", markup=False, soft_wrap=True, highlight=False)
 
 
@@ -94,9 +95,10 @@ def run_and_show(config: RunConfig, *, discard_stale: bool) -> None:
     from seewhy.report.collapse import of_run, print_collapses
     from seewhy.report.page import write_page
     from seewhy.report.table import print_results
+    from seewhy.results_json import encode
     from seewhy.run import loop
 
-    metrics = loop.run(config, discard_stale=discard_stale)
+    metrics = encode(loop.run(config, discard_stale=discard_stale))
     console = Console()
     print_results(metrics, console)
     print_collapses(of_run(Path(config.output), metrics), console)

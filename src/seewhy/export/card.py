@@ -21,6 +21,7 @@ from seewhy.export.model import AdapterCheck
 from seewhy.method.synthesise import fallback_share
 from seewhy.report.collapse import of_run
 from seewhy.report.table import COLUMNS, percent, rows, selection_cells, told
+from seewhy.results_json import encode
 from seewhy.run.finished import FinishedRun
 
 _SPECIAL = re.compile(r"[\\`*_{}\[\]<>|~$&]|^[#+=-]|(?<=^\d)[.)](?=\s)")
@@ -145,10 +146,11 @@ def shareable_settings(run: FinishedRun) -> dict[str, Any]:
 def _values(run: FinishedRun) -> dict[str, Any]:
     """What the cards have in common."""
     domain, audited = run.domain, {r.round: r for r in run.audit.rounds}
-    columns, body = rows(run.metrics)
+    metrics = encode(run.metrics)
+    columns, body = rows(metrics)
     images = Counter(e.split for e in domain.examples)
     trained = Counter(e.label for e in domain.examples if e.split == "train")
-    of_round = {r["round"]: r for r in run.metrics["rounds"]}
+    of_round = {r["round"]: r for r in metrics["rounds"]}
     return {
         "name": name_of(run), "base": base_of(run), "hub_base": public_base(run), "round": run.round,
         "shipped_base": run.config.model.name_or_path == "fieldguide",
@@ -157,9 +159,9 @@ def _values(run: FinishedRun) -> dict[str, Any]:
         "dataset": domain.name, "fingerprint": domain.fingerprint, "images": dict(images), "labels": domain.labels,
         "classes": [(label, trained[label], domain.concepts[label]) for label in domain.labels[:MOST_CLASSES]],
         "more_classes": len(domain.labels[MOST_CLASSES:]), "concepts": len(domain.concepts.all_concepts),
-        "columns": columns, "rows": body, "split": run.metrics["base"]["split"], "n": run.metrics["base"]["n"],
-        "warnings": [(c.head, f"{c.why} {c.remedy}") for c in of_run(run.path, run.metrics, run.round)],
-        "selection": selection_cells(run.metrics), "figures": run.figures, "titles": COLUMNS,
+        "columns": columns, "rows": body, "split": metrics["base"]["split"], "n": metrics["base"]["n"],
+        "warnings": [(c.head, f"{c.why} {c.remedy}") for c in of_run(run.path, metrics, run.round)],
+        "selection": selection_cells(metrics), "figures": encode(run.figures), "titles": COLUMNS,
         "taught": [_trained(of_round[r]) for r in sorted(of_round) if r <= run.round],
         "starving": list(audited[run.round].starving) if run.round in audited else [],
         "replay": PurePath(run.config.tune.replay).name if run.config.tune.replay else None,

@@ -114,6 +114,7 @@ def write_page(run: str, *, heatmaps: bool = False, trust_remote_code: bool | No
     compared = json.loads(_read(path)) if (path := folder / "comparison.json").exists() else None
     source = folder / f"seed-{compared['seeds'][0]}" if compared else folder
     metrics, shown = (json.loads(_read(source / name)) for name in ("metrics.json", "gallery.json"))
+    shown = shown["cards"] if isinstance(shown, dict) else shown
     config = _read(source / "config.yaml", as_json=False)
     mistakes = json.loads(_read(path)) if (path := source / "confusion.json").exists() else None
     heats, no_heats = find_heats(

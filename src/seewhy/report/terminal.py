@@ -39,7 +39,7 @@ from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Description, Selection
 from seewhy.report.table import percent
 from seewhy.run.finished import RunRecords
-from seewhy.run.progress import progress
+from seewhy.run.progress import progress, say
 from seewhy.run.storage import write_atomically
 
 COLUMNS = ("Answers", "Label only", "Queries won", "Candidates kept", "Margin", "Near copies", "Repeat")
@@ -423,3 +423,58 @@ def _millions(tokens: float) -> str:
 
 def _hours(seconds: float) -> str:
     return f"{seconds / 3600:,.1f} hours" if seconds >= 3600 else f"{seconds / 60:,.1f} minutes"
+
+
+JUDGED = ("Judged", "Missing", "Explains (EE)", "Consistent (CS)", "EE agrees", "kappa", "CS rank corr.")
+
+
+def print_judged(found: Mapping[str, Any], console: Console) -> None:
+    """The figures, what is missing and why, what it took."""
+    title = f"Judged by {found['judge']['model']}, {found['split']} split, {found['images']} images"
+    title += f" drawn from {found['of']}" if found["images"] < found["of"] else ""
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("Model")
+    for column in JUDGED:
+        table.add_column(column, justify="right")
+    for model, of in found["models"].items():
+        table.add_row(Text(model), *map(Text, _judged_cells(of)))
+    overall = found["agreement"]
+    table.add_row(Text("all together"), "", "", "", "", *map(Text, _judge_agreement(overall)))
+    console.print(table)
+    for model, of in found["models"].items():
+        if of["missing"]:
+            told = ", ".join(f"{reason} ({count})" for reason, count in of["missing"].items())
+            say(f"{model}: {sum(of['missing'].values())} answers have no verdict: {told}.")
+    if any(of["missing"] for of in found["models"].values()):
+        say("They are in no figure. The same command asks for these alone.")
+    tokens = found["tokens"]
+    cost = "" if found["cost"] is None else f", {found['cost']:.2f} at the prices given"
+    console.print(
+        f"{tokens['prompt_tokens']:,} tokens in and {tokens['completion_tokens']:,} out{cost}.", highlight=False
+    )
+    if tokens["unmetered"]:
+        console.print(f"{tokens['unmetered']} replies came without a count of tokens.", highlight=False)
+
+
+def _judged_cells(of: Mapping[str, Any]) -> tuple[str, ...]:
+    missing = sum(of["missing"].values())
+    return (
+        str(of["n"]),
+        str(missing or ""),
+        _judged_share(of, "ee"),
+        _judged_share(of, "cs"),
+        *_judge_agreement(of["agreement"]),
+    )
+
+
+def _judged_share(of: Mapping[str, Any], name: str) -> str:
+    if name not in of:
+        return ""
+    bounds = of.get(f"{name}_interval")
+    return percent(of[name]) + (f" ({percent(bounds[0])} to {percent(bounds[1])})" if bounds else "")
+
+
+def _judge_agreement(of: Mapping[str, Any]) -> tuple[str, ...]:
+    ee, cs = of["ee"], of.get("cs", {"spearman": None})
+    shown = ["" if value is None else f"{value:.2f}" for value in (ee["kappa"], cs["spearman"])]
+    return "" if ee["raw"] is None else percent(ee["raw"]), *shown
