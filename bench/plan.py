@@ -100,7 +100,8 @@ def counted() -> Iterator[Tokens]:
 def planned(cost: RunCost) -> Tokens:
     """What the plan says, in the same form."""
     rows = [stage.tokens for stage in cost.stages]
-    return Tokens(Counter({row.name: row.read for row in rows}), Counter({row.name: row.written for row in rows}))  # pyright: ignore
+    read, written = ({str(row.key): getattr(row, name) for row in rows} for name in ("read", "written"))
+    return Tokens(Counter(read), Counter(written))
 
 
 def ratios(plan: Mapping[str, float], truth: Mapping[str, int]) -> dict[str, float]:

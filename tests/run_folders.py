@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from seewhy.run.folder import RunFolder, Stage
+from seewhy.run.stages import Stages
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,10 @@ def chain(temperature: float = 1.0, epochs: int = 1) -> list[Stage]:
     describe = Stage("describe", {"describe": {"temperature": temperature, "words": ("a", "b")}})
     model = Stage("round-1/model", {"tune": {"epochs": epochs, "augment": {"flip": 0.5}}}, (describe,))
     return [describe, model, Stage("round-1/predictions", {}, (model,))]
+
+
+def by_name(stages: Stages) -> dict[str, Stage]:
+    return {str(key): stage for key, stage in stages.items()}
 
 
 def fill(path: Path, stages: list[Stage], text: str, **options: Any) -> None:

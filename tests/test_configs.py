@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from published_sets import PUBLISHED, write_concepts
+from run_folders import by_name
 from seewhy.cli import main
 from seewhy.domain import load_domain
-from seewhy.run.stages import Plan
+from seewhy.run.stages import Stages
 from seewhy.settings import load_config, preset_config
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -46,7 +47,7 @@ def test_a_configuration_takes_either_preset(name: str) -> None:
         tune = replace(whole.tune, gradient_checkpointing=True)
         assert config == replace(whole, **own, tune=tune)
         assert (config.data, config.model, config.output) == (shipped.data, shipped.model, shipped.output)
-        plan = Plan.of(config, "domain", "base", "encoder")
+        plan = by_name(Stages.of(config, "domain", "base", "encoder"))
         assert {"select", "round-1/answers", "round-4/model", "round-4/predictions-test"} <= plan.keys()
 
 

@@ -37,6 +37,7 @@ from seewhy.errors import SeeWhyError
 from seewhy.records import Turn
 from seewhy.report.terminal import nested
 from seewhy.run import loop
+from seewhy.run.stages import StageKey
 from seewhy.vlm.data import Schedule
 from seewhy.vlm.model import VisionLanguageModel
 from tiny import tiny_llava
@@ -130,8 +131,8 @@ def test_every_family_can_be_planned(family: str, config: RunConfig, tmp_path: P
 
 def stage(**changes: Any) -> StageTokens:
     given = {
-        "name": "x", "kind": "sample", "images": 10, "prefixes": 10, "prompts": 20, "answers": 60, "prefix": 100.0,
-        "question": 10.0, "answer": 5.0, "longest": 8,
+        "key": StageKey("describe"), "kind": "sample", "images": 10, "prefixes": 10, "prompts": 20, "answers": 60,
+        "prefix": 100.0, "question": 10.0, "answer": 5.0, "longest": 8,
     }  # fmt: skip
     return StageTokens(**{**given, **changes})
 
@@ -331,7 +332,7 @@ def test_cub_200_with_llava_7b(bench: Any):
     """The paper's setting: it fits an H100 once activations are computed twice or fewer pairs stand together."""
     cost = bench.cub_200(RunConfig(), "H100")
     assert cost.shape.total == pytest.approx(7.06e9, rel=0.01)
-    tuned = next(row.tokens for row in cost.stages if row.tokens.name == "round-1/model")
+    tuned = next(row.tokens for row in cost.stages if str(row.tokens.key) == "round-1/model")
     assert tuned.prompts == 5_994 * 8 * 2
     assert tuned.read == pytest.approx(2 * 5_994 * (tuned.prefix + 8 * (tuned.question + tuned.answer)))
     assert 576 <= tuned.prefix <= 600

@@ -17,8 +17,8 @@ import pytest
 
 from llm_server import Act, Body, LlmServer, fails, free_port, says, serving
 from seewhy.endpoint import Endpoint, Missing, Prices, Reply, Request, Service, Usage, object_of, system, user
-from seewhy.endpoint.client import GIVE_UP, GIVE_UP_AT_START, MALFORMED_ATTEMPTS, is_near, pause_asked
-from seewhy.endpoint.replies import about_tokens, mismatch, read_object
+from seewhy.endpoint.client import GIVE_UP, GIVE_UP_AT_START, MALFORMED_ATTEMPTS, is_local, retry_delay
+from seewhy.endpoint.replies import estimate_tokens, mismatch, read_object
 from seewhy.errors import SeeWhyError
 
 SHAPE = object_of(word={"type": "string"})
@@ -338,7 +338,7 @@ def test_a_missing_key_is_told_before_anything_is_asked(tmp_path: Path, monkeypa
     ],
 )
 def test_only_servers_nearby_need_no_key(host: str, near: bool) -> None:  # noqa: FBT001
-    assert is_near(host) == near
+    assert is_local(host) == near
 
 
 def test_the_extra_is_named_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,7 +376,7 @@ def test_the_estimate_counts_what_is_not_answered_yet(tmp_path: Path) -> None:
         estimate = endpoint.estimate(requests(6))
         assert (estimate.requests, estimate.answered, estimate.completion_tokens) == (4, 2, 20)
         texts = ["Answer in JSON.", "Say word0.", json.dumps(SHAPE)]
-        assert estimate.prompt_tokens == 4 * (sum(map(about_tokens, texts)) + 16)
+        assert estimate.prompt_tokens == 4 * (sum(map(estimate_tokens, texts)) + 16)
         assert len(server.bodies) == 2
     assert "4 requests (2 more are answered already)" in estimate.told(None)
     assert "about 0.60 at the prices" in estimate.told(Prices(input=1e6 * 0.5 / estimate.prompt_tokens, output=5000.0))
@@ -444,7 +444,7 @@ def test_answers_are_held_against_their_schema(change: dict[str, Any], fault: st
     ],
 )
 def test_the_pause_that_a_server_asks_for(headers: dict[str, str], seconds: float | None) -> None:
-    assert pause_asked(headers, now=1_000_000) == seconds
+    assert retry_delay(headers, now=1_000_000) == seconds
 
 
 @pytest.mark.parametrize(

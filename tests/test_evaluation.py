@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from fixtures_data import CONCEPTS, image_folder, tiny_encoder
+from run_folders import by_name
 from seewhy.config import DataConfig, DescribeConfig, EvaluateConfig, ModelConfig, RunConfig, SelectConfig
 from seewhy.records import Description, Likelihood, Prediction, Selection
 from seewhy.run import loop
 from seewhy.run.folder import read_records
-from seewhy.run.stages import Plan
+from seewhy.run.stages import BASE, Stages
 from seewhy.vlm.model import VisionLanguageModel
 from tiny import tiny_llava
 
@@ -57,14 +58,16 @@ def bytes_of(config: RunConfig) -> dict[str, bytes]:
 
 
 def test_no_stage_depends_on_what_is_measured(config: RunConfig, wanted: RunConfig):
-    without, with_both = (Plan.of(replace(c, rounds=2, controls=("nl",)), "d", "m", "e") for c in (config, wanted))
+    without, with_both = (
+        by_name(Stages.of(replace(c, rounds=2, controls=("nl",)), "d", "m", "e")) for c in (config, wanted)
+    )
     assert {name: with_both[name].fingerprint for name in without} == {n: s.fingerprint for n, s in without.items()}
     more = {f"{model}/likelihoods-test" for model in ("round-1", "round-2", "nl/round-1", "nl/round-2")}
     assert set(with_both) - set(without) == MEASURED | more
 
 
 def test_on_the_train_split_the_training_selection_serves(wanted: RunConfig):
-    plan = Plan.of(replace(wanted, evaluate=replace(wanted.evaluate, split="train")), "d", "m", "e")
+    plan = by_name(Stages.of(replace(wanted, evaluate=replace(wanted.evaluate, split="train")), "d", "m", "e"))
     assert [name for name in plan if name.startswith(("describe", "select"))] == ["describe", "select"]
 
 
@@ -88,7 +91,7 @@ def test_what_was_made_for_them_is_used_again(
     again = loop.run(wanted)
     assert again["base"] == measured["base"]
     assert bytes_of(wanted) == before
-    counts = loop.count(wanted)["base"]
+    counts = loop.count(wanted)[BASE]
     assert {"cs", "fs"} <= counts.keys()
     assert len(counts["cs"][0]) == len(counts["fs"][0]) == 6
 

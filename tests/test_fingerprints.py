@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 
 from seewhy.config import THROUGHPUT, RunConfig, TuneConfig, decisive
-from seewhy.run.stages import Plan
+from seewhy.run.stages import Stages
 from seewhy.settings import Setting, known_settings
 
 NAMED_ELSEWHERE = {"output", "preset", "seed", "shard_size", "tune.replay"} | {
@@ -38,7 +38,8 @@ def another(setting: Setting) -> Any:
 
 
 def fingerprints(config: RunConfig) -> dict[str, str]:
-    return {name: stage.fingerprint for name, stage in Plan.of(config, "domain", "base", "encoder", "replay").items()}
+    stages = Stages.of(config, "domain", "base", "encoder", "replay")
+    return {str(key): stage.fingerprint for key, stage in stages.items()}
 
 
 @pytest.mark.parametrize("name", sorted(known_settings()))

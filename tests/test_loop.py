@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from fixtures_data import CONCEPTS, image_folder, tiny_encoder
+from run_folders import by_name
 from seewhy.config import (
     DataConfig,
     DescribeConfig,
@@ -30,7 +31,7 @@ from seewhy.records import Answer, Candidate, Description, Selection
 from seewhy.run import loop
 from seewhy.run.finished import run_model
 from seewhy.run.folder import RunFolder, read_records
-from seewhy.run.stages import Plan
+from seewhy.run.stages import Stages
 from tiny import tiny_llava
 
 PROCESSES = get_context("forkserver")
@@ -262,6 +263,6 @@ def test_a_run_stops_after_a_round_that_is_worse(
 
 @pytest.mark.parametrize(("start_from", "start"), [("previous", "round-1/model"), ("base", "base")])
 def test_what_a_round_starts_from(config: RunConfig, start_from: str, start: str) -> None:
-    plan = Plan.of(replace(config, start_from=start_from), "domain", "base", "encoder")  # pyright: ignore[reportArgumentType]
+    plan = by_name(Stages.of(replace(config, start_from=start_from), "domain", "base", "encoder"))  # pyright: ignore[reportArgumentType]
     assert start in [stage.name for stage in plan["round-2/model"].inputs]
     assert "round-1/model" in [stage.name for stage in plan["round-2/candidates"].inputs]

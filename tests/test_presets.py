@@ -9,11 +9,12 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from fixtures_data import image_folder, tiny_encoder
+from run_folders import by_name
 from seewhy.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig
 from seewhy.errors import SeeWhyError
 from seewhy.run import loop
 from seewhy.run.folder import read_manifest
-from seewhy.run.stages import Plan
+from seewhy.run.stages import Stages
 from seewhy.settings import PAPER, PRESETS, known_settings, load_config, preset_config, restore_config
 from tiny import tiny_llava
 
@@ -127,7 +128,7 @@ def test_an_older_manifest_has_the_settings_that_it_was_made_with() -> None:
 
 
 def test_a_preset_makes_its_own_stages() -> None:
-    plans = {name: Plan.of(preset_config(name), "domain", "base", "encoder") for name in PRESETS}
+    plans = {name: by_name(Stages.of(preset_config(name), "domain", "base", "encoder")) for name in PRESETS}
     ours, paper = plans["ours"], plans["paper"]
     assert ours["describe"].fingerprint == paper["describe"].fingerprint
     for name in ("select", "round-1/answers", "round-1/model", "round-2/candidates"):

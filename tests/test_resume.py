@@ -12,7 +12,7 @@ import pytest
 from run_folders import tree
 from seewhy.run import storage
 
-SOURCE = Path(storage.__file__).parents[1]
+SOURCE = Path(storage.__file__).parents[2]
 
 PIPELINE = textwrap.dedent('''
     """Describe, tune (a checkpoint a step) and predict, by stand-ins whose outputs follow from inputs and seeds."""

@@ -158,7 +158,7 @@ with RunFolder(sys.argv[1], seed=0, shard_size=1).lock():
 
 def test_two_processes_on_one_run_folder(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLDER, str(tmp_path)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(storage.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(storage.__file__).parents[2])}
     holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
     try:
         assert holder.stdout

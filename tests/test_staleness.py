@@ -141,7 +141,7 @@ opened(Path(sys.argv[1]), *base_chain(seed=1), discard_stale=True)
 def test_a_killed_discard_is_as_if_it_had_not_begun(tmp_path: Path, at: int) -> None:
     fill_base(tmp_path, base_chain())
     before = tree(tmp_path)
-    paths = [str(Path(__file__).parent), str(Path(storage.__file__).parents[1])]
+    paths = [str(Path(__file__).parent), str(Path(storage.__file__).parents[2])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     code = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(at)], env=environment).returncode
     assert code == (9 if at < 7 else 0)  # four outputs and results, the list of them, and the manifest's copy

@@ -16,7 +16,7 @@ from seewhy.domain.questions import Questions
 from seewhy.fieldguide import language
 from seewhy.fieldguide.birds import draw_bird
 from seewhy.fieldguide.draw import PARTS, SIZE
-from seewhy.fieldguide.guide import look_in
+from seewhy.fieldguide.guide import attribute_visibility
 from seewhy.fieldguide.language import Said
 from seewhy.fieldguide.produce import draw_produce
 from seewhy.fieldguide.world import BIRD, PRODUCE, random_look
@@ -71,7 +71,7 @@ def _draw_block(job: tuple[int, int]) -> tuple[np.ndarray, ...]:
         patches = drawing.parts_HW.reshape(GRID, side, GRID, side).transpose(0, 2, 1, 3).reshape(GRID * GRID, -1)
         for p in range(len(PARTS)):
             parts[n, :, p] = (patches == p).mean(1) >= _PATCH_SHARE
-        for a, (attribute, shown_by, seen) in enumerate(look_in(drawing, look, attributes), first):
+        for a, (attribute, shown_by, seen) in enumerate(attribute_visibility(drawing, look, attributes), first):
             value[n, a] = list(attribute.values).index(look[attribute.name])
             part[n, a] = PARTS.index(shown_by)
             visible[n, a] = seen

@@ -8,8 +8,7 @@ import pytest
 
 import more_answers as more
 from answers import ALIASES, ANSWERS, HARD, LABELS, PHRASES, SENTENCES
-from seewhy.domain.labels import LabelMatcher
-from seewhy.domain.notes import sentence_problems
+from seewhy.domain.labels import LabelMatcher, sentence_problems
 from seewhy.proof.stated import StatedConcepts
 
 SHARED = next((p / "shared/data/answers" for p in Path(__file__).parents if (p / "shared/data/answers").is_dir()), None)

@@ -1,8 +1,7 @@
 import pytest
 
 from seewhy.domain.drafting import requests
-from seewhy.domain.questions import general_explanation, label_sentence, synthesis_prompt
-from seewhy.domain.text import takes_an
+from seewhy.domain.questions import general_explanation, label_sentence, synthesis_prompt, takes_an
 
 AN = """
     Owl|American Crow|orange|Indigo Bunting|Eagle|egret|hour|hourglass|honest man|honour guard|honor guard|heir

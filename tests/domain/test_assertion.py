@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from seewhy.domain.assertion import Reading, Status
+from seewhy.domain.assertion import Assertions, Status
 from seewhy.domain.text import tokenise
 
 D, X, H, U, A = Status.DENIED, Status.OTHER, Status.HYPOTHETICAL, Status.UNCERTAIN, Status.ASSERTED
@@ -105,13 +105,13 @@ def test_what_a_text_says_of_a_mention(marked: str, statuses: list[Status]):
     before = [
         len(tokenise(marked[: m.start()].replace("<", "").replace(">", "")).words) for m in re.finditer("<", marked)
     ]
-    reading = Reading(tokens, [(at, at + 1) for at in before])
+    reading = Assertions(tokens, [(at, at + 1) for at in before])
     assert [reading.status(at, at + 1) for at in before] == statuses
 
 
 def test_a_mentions_own_words_are_no_triggers():
     tokens = tokenise("This fruit has no stem and no leaf.")
-    reading = Reading(tokens)
+    reading = Assertions(tokens)
     assert reading.status_of({3, 4}) is Status.ASSERTED  # the concept "no stem"
     assert reading.status_of({4}) is Status.DENIED
 
@@ -120,7 +120,9 @@ def test_long_texts_of_triggers_take_linear_time():
     def seconds(words: int) -> float:
         tokens = tokenise(" ".join(["not a crow, unlike or"] * words) + " crow")
         start = time.process_time()
-        Reading(tokens, [(len(tokens.words) - 1, len(tokens.words))]).status(len(tokens.words) - 1, len(tokens.words))
+        Assertions(tokens, [(len(tokens.words) - 1, len(tokens.words))]).status(
+            len(tokens.words) - 1, len(tokens.words)
+        )
         return time.process_time() - start
 
     assert min(seconds(2000) for _ in range(3)) < 40 * max(min(seconds(200) for _ in range(3)), 0.002)

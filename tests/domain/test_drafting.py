@@ -15,9 +15,9 @@ from seewhy.domain.drafting import (
     Phrase,
     clean_phrases,
     draft,
+    drop_shared,
     requests,
-    sources_of,
-    without_shared,
+    sources_path,
     write_draft,
 )
 from seewhy.endpoint import Missing, Reply, Usage
@@ -83,9 +83,9 @@ def test_what_every_class_has_is_dropped() -> None:
         "A": (phrase("A", "long tails"), phrase("A", "red cap")),
         "B": (phrase("B", "a long tail"), phrase("B", "red cap", "too generic")),
     }
-    kept = {label: [p.concept for p in of if p.kept] for label, of in without_shared(given).items()}
+    kept = {label: [p.concept for p in of if p.kept] for label, of in drop_shared(given).items()}
     assert kept == {"A": ["red cap"], "B": []}
-    assert without_shared({"A": given["A"]}) == {"A": given["A"]}
+    assert drop_shared({"A": given["A"]}) == {"A": given["A"]}
 
 
 def test_a_label_with_braces_is_asked_for_as_it_is() -> None:
@@ -137,7 +137,7 @@ def test_the_bank_is_read_back_and_every_phrase_has_its_source(tmp_path: Path) -
     bank = tmp_path / "concepts.yaml"
     write_draft(Draft((*phrases, phrase("737", "3.10")), {}), bank, "gpt\n- evil: [x]")
     assert dict(load_concepts(bank)) == {"No": ("yes", "white: cap #1"), "737": ("3.10",)}
-    lines = [json.loads(line) for line in sources_of(bank).read_text().splitlines()]
+    lines = [json.loads(line) for line in sources_path(bank).read_text().splitlines()]
     assert [(line["class"], line["concept"], line["kept"]) for line in lines] == [
         ("No", "yes", True),
         ("No", "white: cap #1", True),

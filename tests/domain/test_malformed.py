@@ -17,7 +17,7 @@ from seewhy.domain import load_domain
 from seewhy.domain.concepts import load_concepts
 from seewhy.domain.images import image_size, inspect_image
 from seewhy.domain.loaders.layouts import read_data
-from seewhy.domain.loaders.replay import load_replay
+from seewhy.domain.loaders.llava import load_replay
 from seewhy.domain.questions import Questions
 from seewhy.errors import SeeWhyError
 

@@ -2,7 +2,16 @@
 
 import pytest
 
-from seewhy.domain.phrases import folded, generic, last_word_in, named_in, tidy, unseen, unusable, without_name
+from seewhy.domain.phrases import (
+    find_head_word,
+    find_name,
+    is_uninformative,
+    non_visual_kind,
+    phrase_key,
+    strip_name,
+    tidy_phrase,
+    unusable_reason,
+)
 
 
 @pytest.mark.parametrize(
@@ -22,7 +31,7 @@ from seewhy.domain.phrases import folded, generic, last_word_in, named_in, tidy,
     ],
 )
 def test_phrases_are_tidied(said: str, concept: str) -> None:
-    assert tidy(said) == concept
+    assert tidy_phrase(said) == concept
 
 
 @pytest.mark.parametrize(
@@ -36,12 +45,12 @@ def test_phrases_are_tidied(said: str, concept: str) -> None:
     ],
 )
 def test_wordings_of_one_concept_fold_alike(one: str, other: str) -> None:
-    assert folded(one) == folded(other)
+    assert phrase_key(one) == phrase_key(other)
 
 
 @pytest.mark.parametrize(("one", "other"), [("red crown", "crown red"), ("red crown", "red crest"), ("wing", "wind")])
 def test_other_concepts_do_not(one: str, other: str) -> None:
-    assert folded(one) != folded(other)
+    assert phrase_key(one) != phrase_key(other)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +72,7 @@ def test_other_concepts_do_not(one: str, other: str) -> None:
     ],
 )
 def test_what_no_picture_shows_is_told(phrase: str, kind: str) -> None:
-    assert unseen(phrase) == kind
+    assert non_visual_kind(phrase) == kind
 
 
 @pytest.mark.parametrize(
@@ -75,7 +84,7 @@ def test_what_no_picture_shows_is_told(phrase: str, kind: str) -> None:
     ],
 )  # fmt: skip
 def test_what_a_picture_shows_is_not(phrase: str) -> None:
-    assert unseen(phrase) is None
+    assert non_visual_kind(phrase) is None
 
 
 @pytest.mark.parametrize(
@@ -91,12 +100,12 @@ def test_what_a_picture_shows_is_not(phrase: str) -> None:
     ],
 )
 def test_what_all_have_is_generic(phrase: str) -> None:
-    assert generic(phrase, "bird")
+    assert is_uninformative(phrase, "bird")
 
 
 @pytest.mark.parametrize("phrase", ["red wings", "forked tail", "spots", "crest", "wing bars", "hooked beak"])
 def test_what_some_have_is_not(phrase: str) -> None:
-    assert not generic(phrase, "bird")
+    assert not is_uninformative(phrase, "bird")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +123,7 @@ def test_what_some_have_is_not(phrase: str) -> None:
     ],
 )
 def test_names_inside(phrase: str, names: list[str], found: str | None) -> None:
-    assert named_in(phrase, names) == found
+    assert find_name(phrase, names) == found
 
 
 @pytest.mark.parametrize(
@@ -127,14 +136,14 @@ def test_names_inside(phrase: str, names: list[str], found: str | None) -> None:
     ],
 )
 def test_the_last_word_of_a_name(phrase: str, name: str, found: str | None) -> None:
-    assert last_word_in(phrase, [name]) == found
+    assert find_head_word(phrase, [name]) == found
 
 
 def test_a_name_before_a_phrase_is_taken_off() -> None:
-    assert without_name("Fish Crow's short bill", ["Crow", "Fish Crow"]) == "short bill"
-    assert without_name("The fish crow: short bill", ["Fish Crow"]) == "short bill"
-    assert without_name("Fish Crow bill", ["Fish Crow"]) == "Fish Crow bill"
-    assert without_name("Fish Crow's", ["Fish Crow"]) == "Fish Crow's"
+    assert strip_name("Fish Crow's short bill", ["Crow", "Fish Crow"]) == "short bill"
+    assert strip_name("The fish crow: short bill", ["Fish Crow"]) == "short bill"
+    assert strip_name("Fish Crow bill", ["Fish Crow"]) == "Fish Crow bill"
+    assert strip_name("Fish Crow's", ["Fish Crow"]) == "Fish Crow's"
 
 
 @pytest.mark.parametrize(
@@ -148,4 +157,4 @@ def test_a_name_before_a_phrase_is_taken_off() -> None:
     ],
 )
 def test_what_can_be_no_concept(phrase: str, fault: str | None) -> None:
-    assert unusable(phrase) == fault
+    assert unusable_reason(phrase) == fault

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from seewhy.domain.loaders.replay import Replay, load_replay, replay_digest
+from seewhy.domain.loaders.llava import Replay, load_replay, replay_digest
 from seewhy.errors import SeeWhyError
 from seewhy.records import Turn
 

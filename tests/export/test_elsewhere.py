@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from run_folders import by_name
 from seewhy.cli import main
 from seewhy.errors import SeeWhyError
 from seewhy.records import Prediction
 from seewhy.report.page import write_page
 from seewhy.run import loop
 from seewhy.run.folder import read_manifest, read_records
-from seewhy.run.stages import Plan
+from seewhy.run.stages import Stages
 from seewhy.settings import restore_config
 from seewhy.vlm.model import VisionLanguageModel
 
@@ -75,8 +76,8 @@ def test_bad_input(run: Path, animals: Path, name: str, split: str, message: str
 @pytest.mark.slow
 def test_no_stage_of_a_run_is_named_as_one_elsewhere(run: Path) -> None:
     config = restore_config(read_manifest(run)["config"])
-    plan = Plan.of(config, "own", "base", "encoder")
-    moved = plan.elsewhere("animals", "123456789")
+    stages = Stages.of(config, "own", "base", "encoder")
+    plan, moved = by_name(stages), by_name(stages.elsewhere("animals", "123456789"))
     assert moved.keys() == plan.keys()
     for key, stage in moved.items():
         measures = key.split("-")[0] in ("domain", "describe", "select") or "/predictions-" in key

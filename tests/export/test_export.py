@@ -15,7 +15,7 @@ import yaml
 from run_folders import tree
 from seewhy.cli import main
 from seewhy.domain.images import image_sha256, load_image
-from seewhy.domain.loaders.replay import load_replay
+from seewhy.domain.loaders.llava import load_replay
 from seewhy.errors import SeeWhyError
 from seewhy.export import card
 from seewhy.export.build import RECORD, export_run

@@ -12,7 +12,7 @@ import yaml
 from seewhy.domain.domain import load_domain
 from seewhy.fieldguide.birds import draw_bird
 from seewhy.fieldguide.draw import COLOURS, PART
-from seewhy.fieldguide.guide import BASE, ENCODER, draw_example, look_in, make_guide, truth_of
+from seewhy.fieldguide.guide import BASE, ENCODER, attribute_visibility, draw_example, make_guide, truth_of
 from seewhy.fieldguide.language import made_up_name
 from seewhy.fieldguide.produce import draw_produce
 from seewhy.fieldguide.world import BIRD, PRODUCE, make_species, random_look
@@ -56,12 +56,12 @@ def test_a_whole_list_is_true_of_no_image_and_about_two_thirds_of_it_can_be_seen
 def test_nothing_is_hidden_in_the_open_and_a_covered_part_is() -> None:
     rng = random.Random(0)
     look = random_look(BIRD, rng)
-    assert all(visible for _, _, visible in look_in(draw_bird(look, rng, occlude=False), look, BIRD))
+    assert all(visible for _, _, visible in attribute_visibility(draw_bird(look, rng, occlude=False), look, BIRD))
     drawings = [draw_bird(look, rng) for _ in range(40)]
     covered = [d for d in drawings if d.seen_P[PART["tail"]] < 0.1 * d.full_P[PART["tail"]]]
     assert covered
     for drawing in covered:
-        assert not any(v for a, _, v in look_in(drawing, look, BIRD) if a.name.startswith("tail"))
+        assert not any(v for a, _, v in attribute_visibility(drawing, look, BIRD) if a.name.startswith("tail"))
 
 
 @pytest.mark.parametrize("part", ["crown", "breast", "wing", "tail", "legs"])

@@ -31,7 +31,7 @@ from seewhy.cost.tokens import Assumed, Lengths, StageTokens, Workload, stages
 from seewhy.domain.drafting import requests as draft_requests
 from seewhy.domain.problems import raise_problems, size_problems
 from seewhy.endpoint import Request
-from seewhy.endpoint.replies import about_tokens
+from seewhy.endpoint.replies import estimate_tokens
 from seewhy.fieldguide.guide import BASE
 from seewhy.run.progress import progress
 from seewhy.vlm.chat import refused_sizes
@@ -163,7 +163,8 @@ class RunCost:
         """Plain numbers: bytes, seconds, tokens."""
         rows = [
             {
-                **asdict(stage.tokens),
+                "name": str(stage.tokens.key),
+                **{name: value for name, value in vars(stage.tokens).items() if name != "key"},
                 "tokens_read": stage.tokens.read,
                 "tokens_read_separately": stage.tokens.read_separately,
                 "tokens_written": stage.tokens.written,
@@ -330,7 +331,7 @@ class Planner:
         """Of the verbs that ask a language model elsewhere, were they used: one request a class, one an answer."""
         drafted = draft_requests(sorted(self.work.bank), self.work.questions.noun, CONCEPTS)
         measured = self.work.images.get(self.config.evaluate.split, 0)
-        models = sum("predictions-" in row.name for row in self.stages(self.config))
+        models = sum(row.key.kind == "predictions" for row in self.stages(self.config))
         judged = self._judged(measured * models)
         return {"concepts draft": _calls(drafted), "judge": judged}
 
@@ -351,7 +352,7 @@ def whatever_the_batch(tune: TuneConfig) -> TuneConfig:
 
 
 def _calls(requests: Sequence[Request]) -> dict[str, int]:
-    tokens = sum(about_tokens(str(message["content"])) for request in requests for message in request.messages)
+    tokens = sum(estimate_tokens(str(message["content"])) for request in requests for message in request.messages)
     return {
         "requests": len(requests),
         "tokens_in": tokens,

@@ -30,14 +30,14 @@ from PIL import Image
 
 from seewhy.config import RunConfig, SelectConfig
 from seewhy.domain.concepts import fit_concepts
-from seewhy.domain.domain import each_image, read_bank
+from seewhy.domain.domain import map_images, read_bank
 from seewhy.domain.images import image_size
 from seewhy.domain.loaders.layouts import read_data
 from seewhy.domain.problems import Size
 from seewhy.domain.questions import Questions, general_explanation, label_sentence, synthesis_prompt
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import with_guide
-from seewhy.run.stages import CONTROLS, OURS, Arm, Plan
+from seewhy.run.stages import ARMS, Arm, StageKey, Stages
 from seewhy.vlm.chat import answer_ids, encode, encode_all
 from seewhy.vlm.data import epoch_of, micro_batches_of
 from seewhy.vlm.model import VisionLanguageModel
@@ -69,7 +69,7 @@ class Workload:
             bank, _ = fit_concepts(read_bank(data, reading)[0], sorted({row.label for row in reading.rows}))
             if not reading.rows:
                 raise SeeWhyError(f"{data.source} has no images that can be used: `seewhy data check` says why.")
-            found = list(each_image(size_of, [reading.root / row.image for row in reading.rows]))
+            found = list(map_images(size_of, [reading.root / row.image for row in reading.rows]))
         files = [(row.where, size) for row, size in zip(reading.rows, found, strict=True)]
         sizes = Counter(found[:: max(1, len(found) // COUNTED)])
         images = Counter(row.split for row in reading.rows)
@@ -203,7 +203,7 @@ class Assumed:
 class StageTokens:
     """What one stage computes. `kind`: sampling, tuning, or reading answers to find how likely they are (scoring)."""
 
-    name: str
+    key: StageKey
     kind: Literal["sample", "tune", "score"]
     images: int
     """Different ones."""
@@ -282,7 +282,7 @@ def _together(images: int, pairs: int, replayed: int, batch_size: int, micro: in
 def stages(
     config: RunConfig, work: Workload, vlm: VisionLanguageModel, lengths: Lengths, assumed: Assumed
 ) -> list[StageTokens]:
-    """The stages that compute something, in the order of the run: those of `plan.Plan`."""
+    """The stages that compute something, in the order of the run: those of `run.stages.Stages`."""
     shared = config.model.share_image and can_share(vlm)
     tuned_shared = config.model.share_image and why_not_shared(vlm.model) is None
     split = config.evaluate.split
@@ -294,7 +294,7 @@ def stages(
         return simple * lengths.question["simple"] + (1 - simple) * lengths.question[rest]
 
     def sampled(
-        name: str, images: int, kind: str, each: int, samples: int, longest: int, tries: int = 1
+        key: StageKey, images: int, kind: str, each: int, samples: int, longest: int, tries: int = 1
     ) -> StageTokens:
         told, question = 0.0, lengths.question[kind]
         if kind == "synthesis":
@@ -308,11 +308,11 @@ def stages(
         prefixes = passes * images * math.ceil(each / at_once) * seen if shared else prompts
         answers = round_up(images * each * samples * sum(shares))
         return StageTokens(
-            name, "sample", images, prefixes, prompts, answers, lengths.prefix + told, question,
+            key, "sample", images, prefixes, prompts, answers, lengths.prefix + told, question,
             assumed.length * longest, longest,
         )  # fmt: skip
 
-    def tuned(name: str, arm: Arm, round: int) -> StageTokens:
+    def tuned(key: StageKey, arm: Arm, round: int) -> StageTokens:
         first = round == 1
         each = config.synthesise.answers_per_image if first else config.sample.queries_per_image
         longest = config.synthesise.max_new_tokens if first else config.sample.max_new_tokens
@@ -328,34 +328,29 @@ def stages(
         question = mixed(simple, "synthesis" if first else "reasons")
         again = Together.of(config, n, each).prefixes
         prefixes = config.tune.epochs * n * again if tuned_shared else pairs
-        return StageTokens(name, "tune", n, prefixes, pairs, pairs, lengths.prefix, question, answer, longest)
+        return StageTokens(key, "tune", n, prefixes, pairs, pairs, lengths.prefix, question, answer, longest)
 
     found = []
-    by_prefix = {arm.prefix: arm for arm in CONTROLS.values()}
-    for name in Plan.of(config, "", "", ""):
-        path, _, kind = name.rpartition("/")
-        before, _, number = path.partition("round-")
-        arm, round = by_prefix.get(before, OURS), int(number or 0)
+    for key in Stages.of(config, "", "", ""):
         ask, longest = config.describe, config.evaluate.max_new_tokens
-        if name == "describe" or name.startswith("describe-"):
-            images = work.images.get(name.partition("-")[2] or "train", 0)
+        images = work.images.get(key.split, 0)
+        if key.kind == "describe":
             each, samples = ask.prompts_per_image, ask.samples_per_prompt
-            found.append(sampled(name, images, "describe", each, samples, ask.max_new_tokens))
-        elif kind == "answers" and round == 1:
+            found.append(sampled(key, images, "describe", each, samples, ask.max_new_tokens))
+        elif key.kind == "answers" and key.model and key.model.round == 1:
             made = config.synthesise
-            found.append(sampled(name, n, "synthesis", made.answers_per_image, 1, made.max_new_tokens, made.tries))
-        elif kind == "candidates":
+            found.append(sampled(key, n, "synthesis", made.answers_per_image, 1, made.max_new_tokens, made.tries))
+        elif key.kind == "candidates":
             made = config.sample
             each, samples = made.queries_per_image, made.samples_per_query
-            found.append(sampled(name, n, "reasons", each, samples, made.max_new_tokens))
-        elif kind == "model":
-            found.append(tuned(name, arm, round))
-        elif kind.startswith("predictions-"):
-            images = work.images.get(kind.partition("-")[2], 0)
-            found.append(sampled(name, images, "evaluation", 1, 1, longest))
-        elif kind.startswith("likelihoods-"):
+            found.append(sampled(key, n, "reasons", each, samples, made.max_new_tokens))
+        elif key.kind == "model" and key.model:
+            found.append(tuned(key, ARMS[key.model.arm], key.model.round))
+        elif key.kind == "predictions":
+            found.append(sampled(key, images, "evaluation", 1, 1, longest))
+        elif key.kind == "likelihoods":
             one = (measured, measured, measured, measured, lengths.prefix, lengths.question["evaluation"])
-            found.append(StageTokens(name, "score", *one, assumed.length * longest, longest))
+            found.append(StageTokens(key, "score", *one, assumed.length * longest, longest))
     return [stage for stage in found if stage.images]  # a run leaves out what it has no images for
 
 

@@ -4,7 +4,7 @@ from seewhy.domain.concepts import ConceptBank, load_concepts
 from seewhy.domain.domain import Domain, load_domain
 from seewhy.domain.images import load_image
 from seewhy.domain.labels import LabelMatcher, lenient_match
-from seewhy.domain.loaders.replay import load_replay
+from seewhy.domain.loaders.llava import load_replay
 from seewhy.domain.questions import Questions
 
 __all__ = [

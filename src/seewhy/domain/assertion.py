@@ -1,12 +1,10 @@
-"""How the triggers of `assertion_lexicon` are matched: the longest one that starts at a token.
-
-What a text says of something it mentions: asserted, denied, uncertain, hypothetical, or of another subject.
+"""What a text says of something it mentions: asserted, denied, uncertain, hypothetical, or of another subject.
 
 After ConText (Harkema et al., "ConText: an algorithm for determining negation, experiencer, and temporal status",
 2009), NegEx (Chapman et al., 2001) and the lexicon of pyConText. A *trigger* has a status and a scope, before or
 behind it, in its own sentence; a mention in its scope has its status. Longer triggers come first, and a
 *pseudo-trigger* ("no doubt") holds the words of a trigger and does nothing. Triggers and the words that end scopes are
-data, in `assertion_lexicon`.
+data, in `triggers` and assertion.yaml.
 
 Deviations from ConText:
 1. Scopes end at conjunctions, new clauses, and commas that are not those of a list, not at the sentence alone; that of
@@ -16,140 +14,29 @@ Deviations from ConText:
 4. A hedge that commits itself ("likely", "appears to be", "consistent with") asserts. "Might be" and "possibly" do not.
 5. "It looks like X, but it is Y": what is conceded before a contrast is another subject's.
 
-    reading = Reading(tokenise("It has no red crest."))
+    reading = Assertions(tokenise("It has no red crest."))
     reading.status(3, 5)  # Status.DENIED
 """
 
-import re
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from seewhy.domain import assertion_lexicon as lexicon
+from seewhy.domain import triggers
 from seewhy.domain.text import Tokens
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A row of the table. `lists`: a list joined by "and" is all in scope."""
-
-    status: str
-    side: str
-    reach: str
-    lists: bool
-
-
-Pattern = tuple[tuple[frozenset[str] | None, bool], ...]
-"""Places of a phrase: the words that may stand there (None: any), and whether the place may be left out."""
-
-
-def starts_with(tokens: Sequence[str], starts: Sequence[tuple[str, ...]]) -> bool:
-    """Whether tokens start with any of these phrases."""
-    return any(tuple(tokens[: len(start)]) == start for start in starts)
-
-
-def triggers_at(tokens: Sequence[str], at: int) -> list[tuple[Rule, int]]:
-    """The longest trigger that starts at a token, and the token behind it; of equals the first of the table.
-
-    Where it looks back, the longest that looks ahead comes too: "the crest may have", "may have a crest".
-    """
-    best: dict[bool, tuple[Rule, int]] = {}
-    single, seconds, longer = _BY_FIRST.get(tokens[at], _NO_TRIGGER)
-    for rule in single:
-        best.setdefault(rule.side == lexicon.AFTER, (rule, at + 1))
-    second = tokens[at + 1] if at + 1 < len(tokens) else ""
-    for words, pattern, rule in longer if seconds is None or second in seconds else ():
-        if words is None or second in words:
-            end, back = _match(pattern, 1, tokens, at + 1), rule.side == lexicon.AFTER
-            if end > at and (back not in best or end > best[back][1]):
-                best[back] = rule, end
-    if True in best and (False not in best or best[False][1] < best[True][1]):
-        return [best[back] for back in (True, False) if back in best and best[back][0].status != lexicon.PSEUDO]
-    return [best[False]] if False in best else []
-
-
-def _match(pattern: Pattern, place: int, tokens: Sequence[str], at: int) -> int:
-    """The token behind the longest match of a pattern from `place` on; -1 where there is none."""
-    if place == len(pattern):
-        return at
-    words, optional = pattern[place]
-    end = -1
-    if at < len(tokens) and (tokens[at] in words if words is not None else tokens[at] not in lexicon.MARKS):
-        end = _match(pattern, place + 1, tokens, at + 1)
-    return max(end, _match(pattern, place + 1, tokens, at)) if optional else end
-
-
-def _patterns(phrases: str) -> list[Pattern]:
-    return [
-        tuple(
-            (_words(token.removesuffix("?") or token), token.endswith("?") and token != "?")
-            for token in phrase.strip(" ;").split()
-        )
-        for phrase in re.split(r"\s;\s", phrases)
-        if phrase.strip(" ;")
-    ]
-
-
-def _words(token: str) -> frozenset[str] | None:
-    if token == "_":
-        return None
-    words: set[str] = set()
-    for word in token.split("/"):
-        words |= set(lexicon.SETS[word[1:-1]].split()) if word.startswith("{") else {word}
-    return frozenset(words)
-
-
-def _second(pattern: Pattern) -> frozenset[str] | None:
-    """The words that may be second in a match of two words or more; None where any may."""
-    found: set[str] = set()
-    for words, optional in pattern[1:]:
-        if words is None:
-            return None
-        found |= words
-        if not optional:
-            break
-    return frozenset(found)
-
-
-Triggers = tuple[list[Rule], frozenset[str] | None, list[tuple[frozenset[str] | None, Pattern, Rule]]]
-"""The triggers with one first word: those of that word alone; the words that may follow (None: any); the longer ones,
-each with its own."""
-
-
-def _index() -> dict[str, Triggers]:
-    """Triggers by each word that may be their first; a phrase whose first place may be left out stands under both."""
-    singles: dict[str, list[Rule]] = defaultdict(list)
-    longer: dict[str, list[tuple[frozenset[str] | None, Pattern, Rule]]] = defaultdict(list)
-    for status, side, reach, phrases in lexicon.TABLE:
-        rule = Rule(status, side, reach.rstrip("+"), reach.endswith("+"))
-        for pattern in _patterns(phrases):
-            for place, (words, may_be_left_out) in enumerate(pattern):
-                rest = pattern[place:]
-                for word in words or ():
-                    if all(optional for _, optional in rest[1:]):
-                        singles[word].append(rule)
-                    if len(rest) > 1:
-                        longer[word].append((_second(rest), rest, rule))
-                if not may_be_left_out:
-                    break
-    index = {}
-    for word in singles.keys() | longer.keys():
-        sets = [words for words, *_ in longer[word]]
-        every = None if None in sets else frozenset[str]().union(*(words for words in sets if words is not None))
-        index[word] = (singles[word], every, longer[word])
-    return index
-
-
-_NO_TRIGGER: Triggers = ([], frozenset(), [])
-_BY_FIRST = _index()
-FIRST_WORDS = frozenset(_BY_FIRST)
-
+from seewhy.domain.triggers import BEGINNINGS, FIRST_WORDS, MARKS, SENTENCE_ENDS, WORDS, Rule, starts_with, triggers_at
 
 MENTION = "@"
 """What stands for a mention among the tokens that triggers are looked for in: its own words are no triggers."""
-_HYPHENED = lexicon.PREFIXES | lexicon.SUFFIXES
+_CONJUNCTIONS, _VERBS, _OPENERS = WORDS["conjunctions"], WORDS["verbs"], WORDS["openers"]
+_SUBJECTS, _DETERMINERS, _INDEFINITE = WORDS["subjects"], WORDS["determiners"], WORDS["indefinite"]
+_CONDITIONALS, _CONTRASTS, _RELATIVES = WORDS["conditionals"], WORDS["contrasts"], WORDS["relatives"]
+_OPEN, _JOINS, _ASKING, _TAGS = WORDS["open"], WORDS["joins"], WORDS["asking"], WORDS["tags"]
+_PREFIXES, _SUFFIXES = WORDS["prefixes"], WORDS["suffixes"]
+_CLAUSE_STARTS = _CONJUNCTIONS | _VERBS | _SUBJECTS | _OPENERS | _DETERMINERS
+_LIST_ENDS = _CONJUNCTIONS | _VERBS | _SUBJECTS | _OPENERS | SENTENCE_ENDS | {":", "(", ")"}
+_HYPHENED = _PREFIXES | _SUFFIXES
 _REACH = 40
 """Tokens that a scope may hold, so that reading stays linear."""
 _LIST_ITEM = 6
@@ -177,7 +64,7 @@ class _Scope:
     end: int
 
 
-class Reading:
+class Assertions:
     """The triggers of one text. `mentions` are word spans (start, end) that hold no trigger, such as a label's name."""
 
     def __init__(self, tokens: Tokens, mentions: Sequence[tuple[int, int]] = ()) -> None:
@@ -199,7 +86,7 @@ class Reading:
         self._add_marks(tokens.marks[len(tokens.words)])
         self._tokens.append(".")
         self._lines.add(len(self._tokens) - 1)
-        self._stops = [i for i, token in enumerate(self._tokens) if token in lexicon.SENTENCE_ENDS]
+        self._stops = [i for i, token in enumerate(self._tokens) if token in SENTENCE_ENDS]
         self._inside: set[int] = set()
         self._read: dict[int, list[_Scope]] = {}  # sentence -> its scopes
 
@@ -249,66 +136,66 @@ class Reading:
                 continue
             behind = at + 1
             for rule, end in triggers_at(self._tokens, at):
-                expletive = self._tokens[at - 1] in ("it", "there") and self._tokens[end - 1] not in lexicon.MARKS
-                if rule.side == lexicon.AFTER and expletive:
+                expletive = self._tokens[at - 1] in ("it", "there") and self._tokens[end - 1] not in MARKS
+                if rule.side == triggers.AFTER and expletive:
                     continue  # "it is not clear that": the subject comes behind
-                if rule.side != lexicon.AFTER:
-                    while found and found[-1][0].side == lexicon.AFTER and found[-1][2] > at and end > found[-1][2]:
+                if rule.side != triggers.AFTER:
+                    while found and found[-1][0].side == triggers.AFTER and found[-1][2] > at and end > found[-1][2]:
                         found.pop()  # "is impossible" in "is impossible that"
-                    if found and found[-1][0].side == lexicon.AFTER and found[-1][1] < at < found[-1][2]:
+                    if found and found[-1][0].side == triggers.AFTER and found[-1][1] < at < found[-1][2]:
                         continue  # "not" in "is not visible"
                     behind = max(behind, end)
-                while rule.side == lexicon.AFTER and end > at + 1 and self._tokens[end - 1] in lexicon.MARKS:
+                while rule.side == triggers.AFTER and end > at + 1 and self._tokens[end - 1] in MARKS:
                     end -= 1
-                if rule.status == lexicon.PSEUDO or lexicon.CONJUNCTIONS.isdisjoint(self._tokens[at : at + 2]):
+                if rule.status == triggers.PSEUDO or _CONJUNCTIONS.isdisjoint(self._tokens[at : at + 2]):
                     self._inside.update(range(at, end))
                 found.append((rule, at, end))
             at = behind
-        return [self._scope(*trigger) for trigger in found if trigger[0].status != lexicon.PSEUDO]
+        return [self._scope(*trigger) for trigger in found if trigger[0].status != triggers.PSEUDO]
 
     def _scope(self, rule: Rule, first: int, last: int) -> _Scope:
-        if rule.side == lexicon.AFTER and self._tokens[first] == MENTION:
+        if rule.side == triggers.AFTER and self._tokens[first] == MENTION:
             return _Scope(rule.status, first + 1, last, first, first + 1)
-        if rule.side == lexicon.AFTER:
+        if rule.side == triggers.AFTER:
             return _Scope(rule.status, first, last, self._start_behind(first, rule), first)
-        start = self._start_behind(first, rule) if rule.side == lexicon.BOTH else last
+        start = self._start_behind(first, rule) if rule.side == triggers.BOTH else last
         return _Scope(rule.status, first, last, start, self._end(last, rule))
 
     def _end(self, start: int, rule: Rule) -> int:
         """Where the scope of a trigger before its mention ends, the scope starting at token `start`."""
         tokens, at, content = self._tokens, self._past_insertion(start), False
         limit = min(len(tokens), at + _REACH)
-        if rule.reach == lexicon.LINE:
+        if rule.reach == triggers.LINE:
             return self._line_end(start)
-        if rule.reach == lexicon.CONDITION:
+        if rule.reach == triggers.CONDITION:
             stop = self._stops[bisect_left(self._stops, start)]
-            if lexicon.CONDITIONALS.intersection(tokens[start : min(stop, limit)]):
+            if _CONDITIONALS.intersection(tokens[start : min(stop, limit)]):
                 return stop
         while at < limit:
             token = tokens[at]
-            if token in lexicon.SENTENCE_ENDS or token in (":", ")"):
+            if token in SENTENCE_ENDS or token in (":", ")"):
                 return at
             if token == "(" and tokens[at + 1] not in ("or", "nor", "and"):
                 return at
-            if token in lexicon.CONJUNCTIONS and at not in self._inside:
+            if token in _CONJUNCTIONS and at not in self._inside:
                 return at
             if token == ",":
-                if tokens[at + 1] in lexicon.RELATIVES and rule.status == Status.OTHER.value:
+                if tokens[at + 1] in _RELATIVES and rule.status == Status.OTHER.value:
                     at = self._next(",", at + 1) or limit  # "unlike the male, which has ..., "
                     continue
                 if not self._list_goes_on(at, rule):
                     return at
             elif token == "and" and self._new_clause(at + 1, rule, start):
                 return at
-            elif rule.reach != lexicon.CLAUSE and content:
+            elif rule.reach != triggers.CLAUSE and content:
                 before = tokens[at - 1]
-                if token in lexicon.VERBS and before != "to":
+                if token in _VERBS and before != "to":
                     return at
-                if token in lexicon.SUBJECTS or (token in lexicon.DETERMINERS and before not in lexicon.JOINS):
+                if token in _SUBJECTS or (token in _DETERMINERS and before not in _JOINS):
                     return at
             if rule.reach.isdigit() and at - start >= int(rule.reach):
                 return at
-            content = content or (token not in lexicon.DETERMINERS and token not in lexicon.SUBJECTS)
+            content = content or (token not in _DETERMINERS and token not in _SUBJECTS)
             at += 1
         return at
 
@@ -320,24 +207,24 @@ class Reading:
         joined = False
         while at > least:
             token = tokens[at]
-            if token in lexicon.SENTENCE_ENDS or token == "(" or (token == ":" and at != trigger - 1):
+            if token in SENTENCE_ENDS or token == "(" or (token == ":" and at != trigger - 1):
                 break
-            if rule.reach != lexicon.SENTENCE:
-                if token in lexicon.CONJUNCTIONS or token in lexicon.OPENERS or token in lexicon.VERBS:
+            if rule.reach != triggers.SENTENCE:
+                if token in _CONJUNCTIONS or token in _OPENERS or token in _VERBS:
                     break
                 if token == ",":
                     relative = next((i for i in range(at - 1, max(at - 12, least), -1) if tokens[i] == ","), 0)
-                    if relative and tokens[relative + 1] in lexicon.RELATIVES:
+                    if relative and tokens[relative + 1] in _RELATIVES:
                         at = relative - 1  # "the Blue Jay, which has a crest, is ruled out"
                         continue
                     if not joined:
                         break
                 if token in ("and", "or", "nor"):
                     joined = True
-                    if token == "and" and not plural and tokens[at + 1] in lexicon.DETERMINERS:
+                    if token == "and" and not plural and tokens[at + 1] in _DETERMINERS:
                         break
             at -= 1
-        if rule.reach == lexicon.SENTENCE and rule.status == "other" and tokens[at + 1] in lexicon.SUBJECTS:
+        if rule.reach == triggers.SENTENCE and rule.status == "other" and tokens[at + 1] in _SUBJECTS:
             return trigger  # "this is a crow, but this one ..." is not about others
         return at + 1
 
@@ -352,7 +239,7 @@ class Reading:
         for at in range(start, min(start + 2 * _LIST_ITEM, len(self._tokens))):
             if self._tokens[at] == mark:
                 return at
-            if self._tokens[at] in lexicon.SENTENCE_ENDS:
+            if self._tokens[at] in SENTENCE_ENDS:
                 return None
         return None
 
@@ -372,7 +259,7 @@ class Reading:
 
     def _is_prose(self, start: int) -> bool:
         line = self._tokens[start : next((s for s in self._stops if s >= start), start)]
-        return not line or ":" in line or bool(lexicon.VERBS.intersection(line))
+        return not line or ":" in line or bool(_VERBS.intersection(line))
 
     def _list_goes_on(self, comma: int, rule: Rule) -> bool:
         """Whether a list of what is denied or compared goes on behind this comma, to an "or", or an "and" of some."""
@@ -384,31 +271,31 @@ class Reading:
             if token == "and":
                 return rule.lists and not self._new_clause(at + 1, rule, comma)
             item = 0 if token == "," else item + 1
-            if item > _LIST_ITEM or token in lexicon.LIST_ENDS:
+            if item > _LIST_ITEM or token in _LIST_ENDS:
                 return False
         return False
 
     def _new_clause(self, at: int, rule: Rule, start: int) -> bool:
         """Whether what follows an "and" is no longer of the trigger."""
         token = self._tokens[at] if at < len(self._tokens) else "."
-        if token in lexicon.INDEFINITE:
-            return not (rule.lists and self._tokens[start] in lexicon.INDEFINITE)
-        return token in lexicon.CLAUSE_STARTS
+        if token in _INDEFINITE:
+            return not (rule.lists and self._tokens[start] in _INDEFINITE)
+        return token in _CLAUSE_STARTS
 
     def _conceded(self, scope: _Scope) -> str:
         """The status that a trigger gives; what is open or seems so, and then contrasted, is another subject's."""
-        if scope.kind == lexicon.ASIDE:
+        if scope.kind == triggers.ASIDE:
             return (Status.OTHER if self._tokens.count(MENTION) > 1 else Status.ASSERTED).value
-        if scope.kind not in (lexicon.SEEMS, Status.UNCERTAIN.value):
+        if scope.kind not in (triggers.SEEMS, Status.UNCERTAIN.value):
             return scope.kind
         at = scope.end + (scope.end < len(self._tokens) and self._tokens[scope.end] == ",")
-        if at < len(self._tokens) and self._tokens[at] in lexicon.CONTRASTS:
+        if at < len(self._tokens) and self._tokens[at] in _CONTRASTS:
             stop = self._stops[min(bisect_left(self._stops, at), len(self._stops) - 1)]
             behind = self._tokens[at:stop]
-            others = self._tokens.count(MENTION) > 1 if scope.kind == lexicon.SEEMS else MENTION in behind
-            if others and not lexicon.OPEN.intersection(behind):
+            others = self._tokens.count(MENTION) > 1 if scope.kind == triggers.SEEMS else MENTION in behind
+            if others and not _OPEN.intersection(behind):
                 return Status.OTHER.value
-        return Status.ASSERTED.value if scope.kind == lexicon.SEEMS else scope.kind
+        return Status.ASSERTED.value if scope.kind == triggers.SEEMS else scope.kind
 
     def _answer(self, at: int) -> Status | None:
         """What becomes of a mention in a question; None outside of questions and where one takes it for granted."""
@@ -418,23 +305,23 @@ class Reading:
             return None
         start = self._stops[bisect_right(self._stops, at) - 1] + 1
         question = self._tokens[start:stop]
-        if starts_with(question, lexicon.TAKEN_FOR_GRANTED):
+        if starts_with(question, BEGINNINGS["presupposing"]):
             return None
-        if "," in question and question[0] not in lexicon.ASKING:
+        if "," in question and question[0] not in _ASKING:
             tag = len(question) - question[::-1].index(",")
-            if at < start + tag - 1 and lexicon.TAGS.intersection(question[tag:]) and len(question) - tag < 4:
+            if at < start + tag - 1 and _TAGS.intersection(question[tag:]) and len(question) - tag < 4:
                 return None
         following = self._tokens[stop + 1 : stop + 6]
-        while following and following[0] in lexicon.MARKS:
+        while following and following[0] in MARKS:
             following = following[1:]
-        if starts_with(following, lexicon.NO):
+        if starts_with(following, BEGINNINGS["negative"]):
             return Status.DENIED
-        return Status.ASSERTED if starts_with(following, lexicon.YES) else Status.UNCERTAIN
+        return Status.ASSERTED if starts_with(following, BEGINNINGS["affirmative"]) else Status.UNCERTAIN
 
 
 def _token(tokens: Tokens, word: int) -> str:
     """A word with its hyphen, which changes what it does: "non-melanoma", "needle-like"."""
     text = tokens.words[word]
-    if text in lexicon.PREFIXES and word + 1 < len(tokens.words) and tokens.joined[word + 1]:
+    if text in _PREFIXES and word + 1 < len(tokens.words) and tokens.joined[word + 1]:
         return text + "-"
-    return "-" + text if text in lexicon.SUFFIXES and tokens.joined[word] else text
+    return "-" + text if text in _SUFFIXES and tokens.joined[word] else text

@@ -9,8 +9,17 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
-from seewhy.domain.phrases import COLOURS, MAX_WORDS, ClassNames, Words, folded, generic, last_word_in, named_in, unseen
-from seewhy.domain.text import name_key
+from seewhy.domain.phrases import (
+    MAX_WORDS,
+    NameIndex,
+    Words,
+    find_head_word,
+    find_name,
+    is_uninformative,
+    non_visual_kind,
+    phrase_key,
+)
+from seewhy.domain.text import COLOURS, name_key
 
 Level = Literal["problem", "warning", "note"]
 
@@ -53,7 +62,7 @@ def check_bank(
 ) -> list[Finding]:
     """All findings, the worst first and by class within. `problems` are those of reading the bank."""
     names = {label: (label, *aliases.get(label, ())) for label in bank}
-    known = ClassNames(names)
+    known = NameIndex(names)
     found = [Finding("problem", "a run refuses it", "", (), problem) for problem in problems]
     found += shared_by_all(bank)
     for label, concepts in bank.items():
@@ -71,37 +80,37 @@ def of_class(label: str, concepts: Sequence[str], noun: str) -> Iterator[Finding
         what = f"{len(concepts)} concept{'s' * (len(concepts) != 1)}; selection keeps {FEWEST}, so add some"
         yield Finding("warning", "few concepts", label, tuple(concepts), what)
     for concept in concepts:
-        if not folded(concept):
+        if not phrase_key(concept):
             yield Finding(
                 "problem", "no words", label, (concept,), "no word that a text could state; mend or remove it"
             )
             continue
         if (words := len(name_key(concept))) > MAX_WORDS:
             yield Finding("warning", "too long", label, (concept,), f"{words} words; cut it to one part and its look")
-        if kind := unseen(concept):
+        if kind := non_visual_kind(concept):
             yield Finding("note", "not visual", label, (concept,), f"seems to speak of {kind}, which no picture shows")
-        elif generic(concept, noun):
+        elif is_uninformative(concept, noun):
             yield Finding("note", "too generic", label, (concept,), f"says nothing that another {noun} has not")
 
 
-def names_inside(label: str, concepts: Sequence[str], own: Sequence[str], known: ClassNames) -> Iterator[Finding]:
+def names_inside(label: str, concepts: Sequence[str], own: Sequence[str], known: NameIndex) -> Iterator[Finding]:
     """Concepts with a class's name in them: a description that shows the feature will seldom say it so.
 
     `own` are the names of the class, `known` those of all.
     """
     for concept in concepts:
-        if name := named_in(concept, own):
+        if name := find_name(concept, own):
             yield Finding("warning", "label inside", label, (concept,), f"holds its own class's name, '{name}'")
-        elif name := known.first_in(concept, but=label):
+        elif name := known.find(concept, but=label):
             yield Finding("warning", "label inside", label, (concept,), f"holds the name of another class, '{name}'")
-        elif name := last_word_in(concept, own):
+        elif name := find_head_word(concept, own):
             yield Finding("note", "label inside", label, (concept,), f"holds '{name}', a word of its class's name")
 
 
 def pairs(label: str, concepts: Sequence[str]) -> Iterator[Finding]:
     """Duplicates, near-duplicates, and pairs that contradict each other, within a class."""
     for one, other in combinations(concepts, 2):
-        if folded(one) == folded(other):
+        if phrase_key(one) == phrase_key(other):
             yield Finding("warning", "duplicate", label, (one, other), "the same words; remove one")
         elif contradict(one, other):
             what = "two values of one part; right where sexes, ages or varieties differ"
@@ -115,8 +124,8 @@ def shared_by_all(bank: Mapping[str, Sequence[str]]) -> list[Finding]:
     """Concepts that every class has: they are nobody's negatives and tell nothing apart."""
     if len(bank) < 2:
         return []
-    counts = Counter(key for concepts in bank.values() for key in {folded(concept) for concept in concepts})
-    spelt = {folded(concept): concept for concepts in bank.values() for concept in concepts}
+    counts = Counter(key for concepts in bank.values() for key in {phrase_key(concept) for concept in concepts})
+    spelt = {phrase_key(concept): concept for concepts in bank.values() for concept in concepts}
     what = f"all {len(bank)} classes have it, so that it tells nothing apart; remove it"
     return [
         Finding("warning", "shared by every class", "", (spelt[key],), what)
@@ -147,7 +156,7 @@ def unused(
 
 def contradict(one: str, other: str) -> bool:
     """Whether two phrases give one part two values: "red crown" and "blue crown", not "red crown" and "blue wings"."""
-    first, second = folded(one), folded(other)
+    first, second = phrase_key(one), phrase_key(other)
     for values in _VALUES:
         mine, theirs = values.intersection(first), values.intersection(second)
         if mine and theirs and not mine & theirs and _without(first, values) == _without(second, values) != ():
@@ -157,7 +166,7 @@ def contradict(one: str, other: str) -> bool:
 
 def alike(one: str, other: str) -> float:
     """The Jaccard similarity of two phrases' words; 0 where the same words stand in another order, and differ so."""
-    first, second = folded(one), folded(other)
+    first, second = phrase_key(one), phrase_key(other)
     mine, theirs = set(first) - _SMALL, set(second) - _SMALL
     if mine == theirs and len(mine & COLOURS) > 1 and _SMALL & {*first, *second}:
         return 0.0  # "yellow bill with black tip" and "black bill with yellow tip"

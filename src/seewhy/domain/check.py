@@ -28,9 +28,9 @@ from PIL import Image
 
 from seewhy.config import DataConfig
 from seewhy.domain.concepts import ConceptBank, fit_concepts, unused_classes
-from seewhy.domain.domain import class_problems, each_image, example_ids, read_bank, with_aliases
+from seewhy.domain.domain import class_problems, example_ids, map_images, read_bank, with_aliases
 from seewhy.domain.images import Inspected, inspect_image
-from seewhy.domain.loaders import SPLITS, Reading, Row
+from seewhy.domain.loaders import SPLITS, Dataset, Row
 from seewhy.domain.loaders.layouts import read_data
 from seewhy.domain.loaders.truth import load_truth
 from seewhy.domain.notes import left_out_notes, spoken_notes
@@ -201,7 +201,7 @@ def check_data(
     return DataCheck(reading.name or Path(data.source).stem, dict(sorted(counts.items())), tuple(findings))
 
 
-def _look(reading: Reading) -> tuple[list[Look | None], list[str]]:
+def _look(reading: Dataset) -> tuple[list[Look | None], list[str]]:
     """Each row's image (None where it is broken), and what is wrong with the broken ones."""
 
     def look(path: Path) -> Look | str:
@@ -213,12 +213,12 @@ def _look(reading: Reading) -> tuple[list[Look | None], list[str]]:
         side = min(found.width, found.height)
         return Look(found.sha256, found.mode, found.is_transparent, side, found.image.size, phash, thumbnail_SS)
 
-    seen = list(each_image(look, [reading.root / row.image for row in reading.rows]))
+    seen = list(map_images(look, [reading.root / row.image for row in reading.rows]))
     broken = [f"{row.where}{what}" for row, what in zip(reading.rows, seen, strict=True) if isinstance(what, str)]
     return [None if isinstance(what, str) else what for what in seen], broken
 
 
-def _text_findings(data: DataConfig, reading: Reading) -> tuple[list[Finding], ConceptBank]:
+def _text_findings(data: DataConfig, reading: Dataset) -> tuple[list[Finding], ConceptBank]:
     """Noun and questions, the truth file, and the concept bank against the classes; and that bank."""
     findings: list[Finding] = []
     labels = sorted({row.label for row in reading.rows})
@@ -256,7 +256,7 @@ def _text_findings(data: DataConfig, reading: Reading) -> tuple[list[Finding], C
     return findings, with_aliases(known, reading.aliases)
 
 
-def _phrases(data: DataConfig, reading: Reading) -> tuple[str, ...] | None:
+def _phrases(data: DataConfig, reading: Dataset) -> tuple[str, ...] | None:
     """The phrases of the concept bank; None where it cannot be read, which is said elsewhere."""
     try:
         return read_bank(data, reading)[0].all_concepts

@@ -28,11 +28,11 @@ from typing import Any, TypeVar
 from seewhy.config import DataConfig
 from seewhy.domain.concepts import ConceptBank, fit_concepts, label_problems, read_concepts, unused_classes
 from seewhy.domain.images import inspect_image
-from seewhy.domain.labels import LabelMatcher, name_problems
-from seewhy.domain.loaders import Reading, Row
+from seewhy.domain.labels import LabelMatcher, name_problems, sentence_problems
+from seewhy.domain.loaders import Dataset, Row
 from seewhy.domain.loaders.layouts import read_data
 from seewhy.domain.loaders.truth import load_truth
-from seewhy.domain.notes import copies_notes, deep_notes, left_out_notes, sentence_problems, spoken_notes, unused_notes
+from seewhy.domain.notes import copies_notes, deep_notes, left_out_notes, spoken_notes, unused_notes
 from seewhy.domain.problems import raise_problems, shorten
 from seewhy.domain.questions import Questions
 from seewhy.domain.text import name_key
@@ -111,12 +111,12 @@ def load_domain(data: DataConfig, cache: Path | None = None, *, to_train: bool =
     labels = sorted({row.label for row in reading.rows})
     written, (bank, fit_problems) = bank, fit_concepts(bank, labels)
     bank = with_aliases(bank, reading.aliases)
-    images = list(look_at_images(reading))
+    images = list(inspect_images(reading))
     problems = [
         f"{row.where}{image}" for row, image in zip(reading.rows, images, strict=True) if isinstance(image, str)
     ]
     problems = reading.problems + problems + class_problems(reading.rows, bank, to_train=to_train)
-    copies = double_images(reading.rows, ["" if isinstance(image, str) else image.sha256 for image in images])
+    copies = find_duplicates(reading.rows, ["" if isinstance(image, str) else image.sha256 for image in images])
     problems += [] if reading.is_published else [f"{copy}; remove one." for copy in copies]
     raise_problems(data.source, problems + bank_problems + fit_problems)
     whole = {
@@ -151,7 +151,7 @@ def list_examples(data: DataConfig, cache: Path | None = None) -> tuple[Path, di
     return reading.root, dict(zip(example_ids(reading.rows), reading.rows, strict=True))
 
 
-def read_bank(data: DataConfig, reading: Reading) -> tuple[ConceptBank, list[str]]:
+def read_bank(data: DataConfig, reading: Dataset) -> tuple[ConceptBank, list[str]]:
     """The user's concept bank, or the data set's own, and what is wrong in it."""
     if data.concepts is not None:
         return read_concepts(Path(data.concepts))
@@ -173,7 +173,7 @@ def with_aliases(bank: ConceptBank, further: Mapping[str, Sequence[str]]) -> Con
 
 
 def _read_truth(
-    data: DataConfig, reading: Reading, bank: ConceptBank, written: ConceptBank, examples: Sequence[Example]
+    data: DataConfig, reading: Dataset, bank: ConceptBank, written: ConceptBank, examples: Sequence[Example]
 ) -> Mapping[str, Truth] | None:
     """What the user says is true, or the data set does, if it speaks of the bank's concepts.
 
@@ -201,7 +201,7 @@ def example_ids(rows: Sequence[Row]) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ImageRecord:
     """What a run keeps of an image that it has decoded once. `mode` is Pillow's name for how its pixels are stored."""
 
     sha256: str
@@ -210,20 +210,20 @@ class Seen:
     """Width and height as `load_image` gives it."""
 
 
-def look_at_images(reading: Reading) -> Iterator[Seen | str]:
+def inspect_images(reading: Dataset) -> Iterator[ImageRecord | str]:
     """What is seen of each row's image, in order, or what is wrong with it."""
 
-    def look(path: Path) -> Seen | str:
+    def look(path: Path) -> ImageRecord | str:
         try:
             found = inspect_image(path)
         except SeeWhyError as error:
             return str(error).removeprefix(str(path))
-        return Seen(found.sha256, found.mode, found.image.size)
+        return ImageRecord(found.sha256, found.mode, found.image.size)
 
-    return each_image(look, [reading.root / row.image for row in reading.rows])
+    return map_images(look, [reading.root / row.image for row in reading.rows])
 
 
-def each_image(look: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[T]:
+def map_images(look: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[T]:
     """What `look` finds in each image, in order, on several threads; progress is shown once this takes long."""
     start = time.monotonic()
     with ExitStack() as stack:
@@ -254,7 +254,7 @@ def class_problems(rows: Sequence[Row], bank: ConceptBank, *, to_train: bool = T
     return problems
 
 
-def double_images(rows: Sequence[Row], sha256s: Iterable[str]) -> list[str]:
+def find_duplicates(rows: Sequence[Row], sha256s: Iterable[str]) -> list[str]:
     """The same bytes in two splits, or under two labels; images without a digest are passed over."""
     copies: dict[str, list[Row]] = defaultdict(list)
     for row, sha256 in zip(rows, sha256s, strict=True):

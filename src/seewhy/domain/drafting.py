@@ -20,17 +20,17 @@ import yaml
 
 from seewhy.domain.phrases import (
     MAX_WORDS,
-    ClassNames,
-    folded,
-    generic,
-    last_word_in,
-    named_in,
-    tidy,
-    unseen,
-    unusable,
-    without_name,
+    NameIndex,
+    find_head_word,
+    find_name,
+    is_uninformative,
+    non_visual_kind,
+    phrase_key,
+    strip_name,
+    tidy_phrase,
+    unusable_reason,
 )
-from seewhy.domain.text import with_article
+from seewhy.domain.questions import with_article
 from seewhy.endpoint import Missing, Reply, Request, Usage, object_of, system, user
 from seewhy.errors import SeeWhyError
 from seewhy.run.storage import digest, write_atomically
@@ -135,7 +135,7 @@ def draft(labels: Sequence[str], noun: str, per_class: int, ask: Ask) -> Draft:
                 phrases[label] += judged(
                     reply, label, labels, noun, known=[p.concept for p in phrases[label] if p.kept]
                 )
-    phrases = without_shared(phrases)
+    phrases = drop_shared(phrases)
     missing = {label: str(reply) for label, reply in replies.items() if isinstance(reply, Missing)}
     missing |= {label: "no phrase could be used" for label, of in phrases.items() if not any(p.kept for p in of)}
     usage = sum((r.usage for r in (*replies.values(), *more.values()) if isinstance(r, Reply)), Usage())
@@ -154,12 +154,12 @@ def clean_phrases(
     phrases: Sequence[str], label: str, labels: Sequence[str], noun: str, known: Sequence[str] = ()
 ) -> list[tuple[str, str, str]]:
     """(what was said, the concept, why it is dropped) of each phrase; an empty reason keeps it."""
-    seen = {folded(concept): concept for concept in known}
+    seen = {phrase_key(concept): concept for concept in known}
     found = []
     for said in phrases:
-        concept = tidy(without_name(tidy(said), [label]))
+        concept = tidy_phrase(strip_name(tidy_phrase(said), [label]))
         reason = fault(concept, label, labels, noun)
-        if not reason and (twin := seen.setdefault(folded(concept), concept)) is not concept:
+        if not reason and (twin := seen.setdefault(phrase_key(concept), concept)) is not concept:
             reason = f"said twice: as {twin!r}"
         found.append((said, concept, reason))
     return found
@@ -167,35 +167,35 @@ def clean_phrases(
 
 def fault(concept: str, label: str, labels: Sequence[str], noun: str) -> str:
     """Why a tidied phrase is no concept of a class, as 'kind: detail'; empty where it is one."""
-    if problem := unusable(concept):
+    if problem := unusable_reason(concept):
         return problem
-    if name := named_in(concept, [label]) or _names(tuple(labels)).first_in(concept) or last_word_in(concept, [label]):
+    if name := find_name(concept, [label]) or _names(tuple(labels)).find(concept) or find_head_word(concept, [label]):
         return f"names a class: {name}"
-    if kind := unseen(concept):
+    if kind := non_visual_kind(concept):
         return f"not visual: {kind}"
-    return "too generic" if generic(concept, noun) else ""
+    return "too generic" if is_uninformative(concept, noun) else ""
 
 
 @cache
-def _names(labels: tuple[str, ...]) -> ClassNames:
-    return ClassNames({label: (label,) for label in labels})
+def _names(labels: tuple[str, ...]) -> NameIndex:
+    return NameIndex({label: (label,) for label in labels})
 
 
-def without_shared(phrases: Mapping[str, tuple[Phrase, ...]]) -> dict[str, tuple[Phrase, ...]]:
+def drop_shared(phrases: Mapping[str, tuple[Phrase, ...]]) -> dict[str, tuple[Phrase, ...]]:
     """The phrases, those dropped that every class has: they tell nothing apart."""
     if len(phrases) < 2:
         return dict(phrases)
-    kept = [{folded(phrase.concept) for phrase in of if phrase.kept} for of in phrases.values()]
+    kept = [{phrase_key(phrase.concept) for phrase in of if phrase.kept} for of in phrases.values()]
     shared = frozenset[tuple[str, ...]].intersection(*map(frozenset, kept))
 
     def marked(phrase: Phrase) -> Phrase:
-        useless = phrase.kept and folded(phrase.concept) in shared
+        useless = phrase.kept and phrase_key(phrase.concept) in shared
         return replace(phrase, reason="every class has it") if useless else phrase
 
     return {label: tuple(map(marked, of)) for label, of in phrases.items()}
 
 
-def sources_of(bank: Path) -> Path:
+def sources_path(bank: Path) -> Path:
     """The file that says where each concept of a bank comes from."""
     return bank.with_name(f"{bank.stem}.sources.jsonl")
 
@@ -212,7 +212,7 @@ def check_free(bank: Path) -> None:
 def write_draft(found: Draft, bank: Path, model: str) -> None:
     """Write the bank, and beside it where each phrase comes from. Raises SeeWhyError as `check_free`."""
     check_free(bank)
-    sources = sources_of(bank)
+    sources = sources_path(bank)
     told = f"# By {' '.join(model.split())}, wording {PROMPT}; {sources.name} says how. Read it and correct it.\n"
     text = told + yaml.safe_dump(found.bank, sort_keys=False, allow_unicode=True, width=10_000)
     lines = [json.dumps(_line(phrase), ensure_ascii=False) + "\n" for phrase in found.phrases]

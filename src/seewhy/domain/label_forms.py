@@ -9,8 +9,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from seewhy.domain.phrases import COLOURS
-from seewhy.domain.text import NUMBERS, Tokens, name_key, other_forms, spelt, tokenise, word_set
+from seewhy.domain.text import (
+    COLOURS,
+    NUMBERS,
+    WORDS,
+    Tokens,
+    inflections,
+    name_key,
+    standard_spelling,
+    tokenise,
+    word_set,
+)
 
 Words = tuple[str, ...]
 
@@ -24,54 +33,14 @@ _GAP = 9
 _THING = 2
 """Words that may follow the first half, as in "tomato LEAF is healthy" for the label "tomato healthy"."""
 
-STATES = word_set(
-    "healthy unhealthy normal abnormal diseased infected uninfected infested benign malignant ripe unripe "
-    "overripe rotten spoiled mouldy fresh stale dry wet raw cooked uncooked open closed broken unbroken damaged "
-    "undamaged intact defective faulty cracked uncracked scratched bent dented worn corroded rusty clean dirty "
-    "empty full occupied vacant positive negative parasitized parasitised parasitic dead alive mature immature "
-    "inflamed blurred blurry genuine fake counterfeit contaminated burnt burned melted frozen peeled unpeeled "
-    "sliced whole missing loose misaligned torn leaking bruised wilted blooming flowering good bad "
-    "correct incorrect acceptable poor"
-)
-"""Words that say how a thing is, not what: a class that starts or ends with one is also said as "<thing> is <it>"."""
-_DEGREES = word_set(
-    "mild moderate severe slight minimal advanced early late acute chronic heavy light proliferative "
-    "nonproliferative small large low high medium"
-)
-"""Words that say how much of it there is: where several classes share the rest, "the retinopathy is severe"."""
+STATES, _DEGREES, _LINKS, _UNITS = WORDS["states"], WORDS["degrees"], WORDS["links"], WORDS["units"]
+_FUNCTION, _DESIGNATORS = WORDS["function"], WORDS["designators"]
+_NOT_BEFORE_STATE, _NOT_BEFORE_NUMBER = WORDS["not_before_state"], WORDS["not_before_number"]
 _ROMAN = ("", "i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii")
-_NOT_BEFORE_NUMBER = word_set("between either from at above below over under than to least most about up")
 _COPULAS = word_set("is are was were looks look appears appear seems seem remains remain")
-_LINKS = word_set(
-    "with shows show showing shown has have having had is are was were be been being appears appear seems looks "
-    "look to by from of in due the a an this some clear clearly typical characteristic severe mild moderate "
-    "likely probably most very visible obvious early-stage infected affected attacked damaged diseased covered "
-    "suffering suffers suffer suffered caused afflicted infested signs sign symptoms symptom evidence exhibits "
-    "exhibit exhibiting displays display displaying presents presenting contains containing consistent indicative "
-    "suggestive suggesting disease damage infection that which and acute bilateral unilateral focal"
-)
-"""Words between the halves of "leaf with late blight": "leaf shows clear signs of late blight"."""
-_NOT_BEFORE_STATE = word_set(
-    "not no never neither nor un non hardly far anything barely scarcely almost nearly less than but like unlike "
-    "if would could might may whether other another without as none nothing nobody"
-)
-_FUNCTION = word_set(
-    "is was are were because since as due to and or nor with in on at from based given but which that than by "
-    "here if has looks appears seems vs versus it have"
-)
-"""Words that no article and no quantity stands before."""
-_DESIGNATORS = word_set(
-    "class letter option answer type grade category label choice group digit number numeral figure stage level "
-    "code model series character symbol sign variant phase"
-)
 _ARTICLES = frozenset(["a", "an", "the", "is", "as", "called", "named"])
 _WEAK = frozenset(["a", "i", "one", "an"])
 """Letters and numbers that are common words of English too."""
-_UNITS = word_set(
-    "feet foot ft m metres meters km kilometres kilometers miles mile mi inches inch cm mm kg g lb lbs pounds "
-    "tons tonnes hours hour minutes seconds years year days people passengers seats mph kmh kts knots pixels px "
-    "percent dollars degrees"
-)
 
 
 _AND_IT = frozenset({("and", "it"), ("and", "they"), ("and", "this")})
@@ -136,10 +105,10 @@ class Frames:
 
     def add(self, label: str, head: Words, tail: Words, *, state: bool) -> None:
         """Add the frame "<head> shows <tail>", or with `state` "<head> is <tail>"."""
-        for form in (head, *other_forms(head)):
+        for form in (head, *inflections(head)):
             if self._head.setdefault(form, head) == head:
                 self._heads.add(Form("", form))
-        for form in (tail, *other_forms(tail)):
+        for form in (tail, *inflections(tail)):
             self._tails[head, state].setdefault(_letters(form), label)
             self._longest[head, state] = max(self._longest[head, state], len(form) + 1)
 
@@ -225,9 +194,9 @@ def spellings(name: str, label: str | None) -> Iterator[Form]:
         return
     if roman := _in_roman(key):
         yield Form(label, roman, stops)
-    possessive = {spelt(word) for word in re.findall(r"(\w+)['\u2019]s", name.casefold())}
-    forms = other_forms(tuple(word + "s" if word in possessive else word for word in key)) if possessive else ()
-    for number, form in enumerate((*other_forms(key), *forms)):
+    possessive = {standard_spelling(word) for word in re.findall(r"(\w+)['\u2019]s", name.casefold())}
+    forms = inflections(tuple(word + "s" if word in possessive else word for word in key)) if possessive else ()
+    for number, form in enumerate((*inflections(key), *forms)):
         if number > _MOST_FORMS:
             return
         yield Form(label, form, stops)

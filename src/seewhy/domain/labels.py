@@ -26,21 +26,24 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from seewhy.domain.assertion import Reading, Status
+from seewhy.domain.assertion import Assertions, Status
+from seewhy.domain.generics import is_generic
 from seewhy.domain.label_forms import Form, Forms, Frames, is_measure, said_otherwise, shared, spellings, turned
-from seewhy.domain.phrases import COLOURS, is_generic
-from seewhy.domain.problems import raise_problems
+from seewhy.domain.problems import raise_problems, shorten
+from seewhy.domain.questions import label_sentence
 from seewhy.domain.text import (
+    COLOURS,
     Tokens,
+    collapse_umlauts,
+    expand_umlauts,
     name_key,
-    plainly,
+    normalise_word,
     plurals,
-    spelt,
+    standard_spelling,
+    strip_accents,
     tokenise,
-    umlauts_closed,
-    umlauts_written_out,
-    unaccented,
 )
+from seewhy.errors import SeeWhyError
 
 _FUNCTION_WORDS = frozenset(
     re.findall(
@@ -97,7 +100,7 @@ class LabelMatcher:
                     self._forms.add(form)
         self._add_other_words(names)
         for name, label in _names(labels, aliases):
-            for other in {umlauts_written_out(name), umlauts_closed(unaccented(name))} - {name}:
+            for other in {expand_umlauts(name), collapse_umlauts(strip_accents(name))} - {name}:
                 for form in spellings(other, label):
                     self._forms.add(form)
         self._after: dict[str, set[str]] = defaultdict(set)
@@ -136,7 +139,7 @@ class LabelMatcher:
         spans = self._spans(words, tokens)
         if not any(form.label for *_, form in spans):
             return []
-        reading = Reading(tokens, [(start, end) for start, end, form in spans if form.label])
+        reading = Assertions(tokens, [(start, end) for start, end, form in spans if form.label])
         found = [
             Mention(start, end, form.label, reading.status(start, end))
             for start, end, form in spans
@@ -173,8 +176,8 @@ class LabelMatcher:
     def _folded(self, tokens: Tokens) -> list[str]:
         """The words in the one spelling that stands for all, without accents but for those that tell labels apart."""
         if kept := self._accented:
-            return [spelt(word) if word in kept else plainly(word) for word in tokens.words]
-        return [plainly(word) for word in tokens.words]
+            return [standard_spelling(word) if word in kept else normalise_word(word) for word in tokens.words]
+        return [normalise_word(word) for word in tokens.words]
 
     def _spans(self, words: Sequence[str], tokens: Tokens) -> list[tuple[int, int, Form]]:
         """(start, end, form) of the spellings in a text, in order; of two that overlap the longer."""
@@ -311,10 +314,10 @@ def _plain_names(names: Sequence[tuple[str, str]]) -> tuple[list[tuple[str, str]
     """The names without accents, but where that makes names of two labels equal; and the words that keep theirs."""
     owners: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for name, label in names:
-        owners[name_key(unaccented(name))].add(label)
-    kept = {name for name, _ in names if len(owners[name_key(unaccented(name))]) > 1}
+        owners[name_key(strip_accents(name))].add(label)
+    kept = {name for name, _ in names if len(owners[name_key(strip_accents(name))]) > 1}
     words = frozenset(word for name in kept for word in tokenise(name).words if not word.isascii())
-    return [(name if name in kept else unaccented(name), label) for name, label in names], words
+    return [(name if name in kept else strip_accents(name), label) for name, label in names], words
 
 
 def lenient_match(text: str, label: str) -> bool:
@@ -330,3 +333,63 @@ def lenient_match(text: str, label: str) -> bool:
 def _letters(text: str, *, has_letter: bool) -> str:
     text = unicodedata.normalize("NFKC", text).lower().replace("-", " ")
     return re.sub(r"[^\w ]|_|\d" if has_letter else r"[^\w ]|_", "", text).strip()
+
+
+_CHECKED = 200
+"""Problems for which another name is looked for; more are reported without."""
+
+
+def sentence_problems(
+    labels: Sequence[str], aliases: Mapping[str, Sequence[str]], concepts: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """What is wrong with classes whose label sentence is not taken for them, with another name to give each.
+
+    Raises `SeeWhyError` where the names are ambiguous, as `LabelMatcher` does.
+    """
+    matcher = LabelMatcher(labels, aliases, concepts)
+    problems = []
+    for label in labels:
+        sentence = label_sentence(label)
+        if matcher.is_correct(sentence, label):
+            continue
+        named = sorted(matcher.names(sentence) - {label})
+        taken = f"is taken for {' and '.join(map(repr, named))}" if named else "is not taken for naming it"
+        owners = {other: [name for name in aliases.get(other, ()) if name in label] for other in named}
+        remedy = (
+            f"rename the class{_another_name(label, labels, aliases, concepts) if len(problems) < _CHECKED else ''}"
+        )
+        for other, names in owners.items():
+            if names:
+                remedy += f", or remove the alias {names[0]!r} from {other!r}"
+        problems.append(
+            f"class '{shorten(label)}': its plain answer \"{shorten(sentence, 100)}\" {taken}, so that no answer could "
+            f"count as right; {remedy}."
+        )
+    return problems
+
+
+def _another_name(
+    label: str,
+    labels: Sequence[str],
+    aliases: Mapping[str, Sequence[str]],
+    concepts: Mapping[str, Sequence[str]],
+) -> str:
+    """ ", for instance to 'class I', with 'I' as an alias" for the first such name that would do, or nothing."""
+    plain = " ".join("".join(c if c.isalnum() or c in " -'/" else " " for c in label).split())
+    for name in (plain, f"class {plain}", f"{plain} class", f"type {plain}"):
+        if not plain or name == label or name in labels:
+            continue
+        renamed = [name if other == label else other for other in labels]
+        listed = {(name if other == label else other): phrases for other, phrases in concepts.items()}
+        others = {other: names for other, names in aliases.items() if other != label}
+        try:
+            trial = LabelMatcher(renamed, {**others, name: (*aliases.get(label, ()), label)}, listed)
+            kept = f", with {label!r} as an alias"
+        except SeeWhyError:
+            try:
+                trial, kept = LabelMatcher(renamed, {**others, name: aliases.get(label, ())}, listed), ""
+            except SeeWhyError:
+                continue
+        if trial.is_correct(label_sentence(name), name):
+            return f", for instance to {name!r}{kept}"
+    return ""

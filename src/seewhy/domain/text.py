@@ -1,24 +1,40 @@
-"""A text as folded words and the marks between them: what label matcher, concept finder and `assertion` read.
+"""Text as normalised words and marks: what the label matcher, the concept finder and `assertion` read.
 
-NFKC and case folding; hyphens, underscores and most punctuation part words; an English possessive 's is dropped,
-contractions are written out ("isn't" is "is not", "it's" is "it is"); digits part from letters but are one word's
-parts. Scripts without spaces give one word a character. `spelt` folds what English spells in two ways, `unaccented`
-what is written without accents.
+`tokenise` applies NFKC and case folding. Hyphens, underscores and most punctuation separate words; an English
+possessive 's is dropped; contractions are written out ("isn't" is "is not"); digits and letters are separate words that
+may belong to one name. In scripts without spaces each character is a word. `standard_spelling` unifies British and
+American spelling, `strip_accents` removes accents.
 
-'a' or 'an', by how a label or noun is spoken: a European, an MD-11, a one-eyed crow, an hour, an 8-spotted forester.
-
-The first word decides. It is spoken letter by letter where it is a single letter ('X-ray', 'F-16'), has no vowel
-('MD-11', 'nv'), or is written in up to three capitals ('SUV'), unless other words of the label are in capitals too
-('RED FOX'; of 'FOX' alone it cannot be told). Numbers are spoken as such. A few rules for vowels that are not heard, or
-not written, do the rest.
+`canonical` goes further, for the comparison of concept phrases with texts: a line of words and marks, "Its bill's
+short, conical!" is `its bill short , conical .`. The marks are "." (the end of a sentence or line), "," and ":".
 """
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib.resources import files
 from itertools import product
+from typing import Any
+
+import yaml
+
+
+@cache
+def read_words(name: str) -> dict[str, Any]:
+    """Return the word lists of a YAML file of this folder."""
+    return yaml.safe_load((files("seewhy.domain") / name).read_text(encoding="utf-8"))
+
+
+def word_set(words: str) -> frozenset[str]:
+    """Return the words of a space-separated list."""
+    return frozenset(words.split())
+
+
+WORDS = {name: word_set(words) for name, words in read_words("words.yaml").items() if isinstance(words, str)}
+"""The word lists of words.yaml by name."""
+COLOURS = WORDS["colours"]
 
 _UNSPACED = "\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _ABUGIDAS = ((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF))  # Thai and Lao, Myanmar, Khmer
@@ -75,22 +91,11 @@ _LATIN = (("us", "i"), ("is", "es"), ("um", "a"), ("a", "ae"), ("ix", "ices"), (
 NUMBERS = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
 )  # fmt: skip
-_SPELT = {
-    "gray": "grey", "grays": "greys", "grayish": "greyish", "center": "centre", "centers": "centres",
-    "fiber": "fibre", "fibers": "fibres", "caliber": "calibre", "mold": "mould", "molds": "moulds", "moldy": "mouldy",
-    "sulfur": "sulphur", "aluminum": "aluminium", "tire": "tyre", "tires": "tyres", "plow": "plough",
-    "mustache": "moustache", "mustached": "moustached", "ax": "axe", "donut": "doughnut", "donuts": "doughnuts",
-    "yogurt": "yoghurt", "omelet": "omelette", "chili": "chilli", "chile": "chilli", "jeweled": "jewelled",
-    "pajamas": "pyjamas", "airplane": "aeroplane", "airplanes": "aeroplanes", "maneuver": "manoeuvre",
-    "edema": "oedema", "luster": "lustre", "lusters": "lustres", "ocher": "ochre", "somber": "sombre",
-    "theater": "theatre", "theaters": "theatres", "saber": "sabre", "sabers": "sabres", "liter": "litre",
-    "artifact": "artefact", "artifacts": "artefacts", "diarrhea": "diarrhoea", "celiac": "coeliac", "fetal": "foetal",
-    "ameba": "amoeba", "disk": "disc", "disks": "discs", "woolen": "woollen", "jewelry": "jewellery",
-    "paneled": "panelled", "labeled": "labelled", "modeled": "modelled", "channeled": "channelled",
-    "enameled": "enamelled", "program": "programme", "programs": "programmes", "sulfate": "sulphate",
-    "fetus": "foetus", "esophagus": "oesophagus", "barbeque": "barbecue", "whisky": "whiskey", "racoon": "raccoon",
-    "&": "and",
-} | {str(number): word for number, word in enumerate(NUMBERS)}  # fmt: skip
+_SPELLINGS = (
+    {"&": "and"}
+    | {str(number): word for number, word in enumerate(NUMBERS)}
+    | dict(pair.split("/") for pair in read_words("words.yaml")["spellings"].split())
+)
 _OR = re.compile(
     r"^((?:un|dis|multi|bi|tri|two|many)?(?:col|fav|flav|harb|hum|lab|neighb|od|parl|rum|sav|tum|vap|behavi|arm|hon|vig|"
     r"splend|endeav|glam))or"
@@ -161,9 +166,9 @@ def tokenise(text: str) -> Tokens:
 
 
 @cache
-def spelt(word: str) -> str:
+def standard_spelling(word: str) -> str:
     """A word in the one spelling that stands for all: grey, colour, mould, nevus, organize, 'three' for 3."""
-    if (known := _SPELT.get(word)) is not None:
+    if (known := _SPELLINGS.get(word)) is not None:
         return known
     if "ae" in word[:-2] and len(word) > 4 and word.isascii() and not word.startswith(("aer", "israel", "michael")):
         word = word[:-2].replace("ae", "e") + word[-2:]
@@ -173,7 +178,7 @@ def spelt(word: str) -> str:
 
 
 @cache
-def unaccented(text: str) -> str:
+def strip_accents(text: str) -> str:
     """`text` in plain Latin letters, "Gruyere" for "Gruy\u00e8re"; other scripts keep their marks."""
     if text.isascii():
         return text
@@ -182,32 +187,27 @@ def unaccented(text: str) -> str:
 
 
 @cache
-def plainly(word: str) -> str:
+def normalise_word(word: str) -> str:
     """A word in the one spelling that stands for all, without accents."""
-    return spelt(unaccented(word))
+    return standard_spelling(strip_accents(word))
 
 
-def umlauts_written_out(name: str) -> str:
+def expand_umlauts(name: str) -> str:
     """A name as German writes it without umlauts: "Gruenfink" for "Gr\u00fcnfink"; otherwise as it is."""
     return unicodedata.normalize("NFC", name).translate(_UMLAUTS)
 
 
-def umlauts_closed(name: str) -> str:
+def collapse_umlauts(name: str) -> str:
     """The plain letters of the umlauts that may be written out in a name: "Grunfink" for "Gruenfink"."""
     return re.sub(r"(?i)\b(?=\w{6})(\w*?[^\Waeiouq])([aou])e(?=[^\Waeiou])", r"\1\2", name)
 
 
-def word_set(words: str) -> frozenset[str]:
-    """The words of a space-separated list."""
-    return frozenset(words.split())
-
-
 def name_key(name: str) -> tuple[str, ...]:
     """The words of a name, folded: two names with the same key are the same name to the matcher."""
-    return tuple(spelt(word) for word in tokenise(name).words)
+    return tuple(standard_spelling(word) for word in tokenise(name).words)
 
 
-def other_forms(key: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+def inflections(key: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """Other spellings of a name: last word in the plural or singular, inner words without a possessive s."""
     inner = [(word, *singulars(word)) for word in key[:-1]]
     last = (key[-1], *sorted(plurals(key[-1]) | singulars(key[-1])))
@@ -240,63 +240,102 @@ def singulars(word: str) -> set[str]:
     return {stem for stem in stems if len(stem) > 2 and word in plurals(stem)}
 
 
-_LETTERS_WITH_AN = frozenset("aefhilmnorsx")
-"""Letters whose names begin with a vowel: 'em', but 'you'."""
-_LONGEST_INITIALS = 3
-"""Capitals with a vowel among them are taken for a word when they are more than this: NASA, HERON."""
-_ABBREVIATED = frozenset(["mr", "mrs", "ms", "dr", "st", "mt", "ft"])
-"""Without a vowel, and yet spoken as words, all of which begin with a consonant."""
+NEGATORS = frozenset(["no", "without"])
+"""The words that negate from within a phrase ('no stem'); 'lacks' and 'free of' are folded into 'without'."""
+CUTS = frozenset([
+    "of", "on", "over", "at", "in", "into", "between", "under", "through", "with", "along", "from", "by", "around",
+    "down", "when", "where", "near", "across", "above", "below", "opposite",
+])  # fmt: skip
+"""The words at which a long phrase falls into parts."""
+DENIALS = NEGATORS | {"not", "never", "neither", "hardly"}
+"""The words by which a phrase denies something itself."""
+ARTICLES = frozenset(["a", "an", "the", "its", "their", "his", "her"])
 
-_SILENT_H = re.compile(r"hour|honou?r|honest|heir|hors$")
-_SPOKEN_YOU = re.compile(
-    r"eu|ew(?!a)"
-    r"|uni(?![ndm]|ll)|uni(?:direc|mod)|unanim"
-    r"|us[aeiu]|ut[aei]|ur[aeio]|ubi|uf[ao]|uga|uk|uly|uv[eu]|uto"
-)
-_SPOKEN_WITH_W = re.compile(r"(?:one|ones|oneself|once)$|oui")
-_OTHER_VOWEL = re.compile(r"[aeiou]|y[^aeiou]|x(?![aeiouy])")
-
-
-def with_article(name: str) -> str:
-    """'a Crow', 'an Owl'."""
-    return f"{'an' if takes_an(name) else 'a'} {name}"
-
-
-def takes_an(name: str) -> bool:
-    """Whether a name begins with the sound of a vowel when it is spoken in English."""
-    plain = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
-    words = re.findall(r"\d+|[A-Za-z]+", plain)
-    if not words:
-        return False
-    first = words[0]
-    if first.isdigit():
-        return _number_takes_an(first)
-    if _is_spelled(first, words[1:]):
-        return first[0].lower() in _LETTERS_WITH_AN
-    word = first.lower()
-    if _SPOKEN_YOU.match(word) or _SPOKEN_WITH_W.match(word):
-        return False
-    return bool(_SILENT_H.match(word) or _OTHER_VOWEL.match(word))
+_CANONICAL_MARKS = {".": ".", "\n": ".", "?": ".", ",": ",", "(": ",", ")": ",", ":": ":"}
+_STOP_WORDS = (
+    ("not", "only"), ("not", "just"), ("not", "merely"), ("not", "simply"), ("no", "doubt"), ("coloured",),
+)  # fmt: skip
+"""Words that a line leaves out."""
+_WITHOUT = (
+    ("lack", "of"), ("lack",), ("lacks",), ("lacking",), ("lacked",), ("free", "of"), ("devoid", "of"),
+    ("absence", "of"),
+)  # fmt: skip
+_FOLDED = {
+    "leaves": "leaf", "feet": "foot", "colours": "colour", "beak": "bill", "beaks": "bill", "twin": "two",
+    "chequered": "checkered", "colouration": "colour", "colouring": "colour",
+}  # fmt: skip
+"""Irregular plurals, and words for the same part or number."""
+_UNFOLDED = frozenset(["does", "this", "always", "perhaps"])
 
 
-def _is_spelled(word: str, others: list[str]) -> bool:
-    """Whether a word is spoken letter by letter."""
-    vowels = re.search(r"[aeiouy]", word.lower())
-    if len(word) == 1:
-        return not (word.lower() == "a" and others and others[0].isalpha())
-    if re.match(r"[a-z][A-Z]{2}", word):  # mRNA
-        return True
-    if not vowels:
-        return word.lower() not in _ABBREVIATED and (word.isupper() or word.islower())
-    if not word.isupper() or len(word) > _LONGEST_INITIALS:
-        return False
-    shouted = any(other.isupper() and len(other) > 1 and re.search(r"[AEIOUY]", other) for other in others)
-    return not shouted
+def canonical_tokens(tokens: Tokens) -> tuple[list[str], list[int]]:
+    """The line of a text, and for each of its tokens the word it comes from, or -1 for a mark."""
+    words = [normalise_word(word) for word in tokens.words]
+    line, origins, at = [], [], 0
+    for at_word in range(len(words) + 1):
+        for mark in tokens.marks[at_word]:
+            line.append(_CANONICAL_MARKS[mark])
+            origins.append(-1)
+        if at_word == len(words) or at_word < at:
+            continue
+        at = at_word + 1
+        if skipped := _starts(words, at_word, _STOP_WORDS):
+            at += skipped - 1
+            continue
+        if replaced := _starts(words, at_word, _WITHOUT):
+            at += replaced - 1
+        line.append("without" if replaced else _fold(words[at_word]))
+        origins.append(at_word)
+    return line, origins
 
 
-def _number_takes_an(digits: str) -> bool:
-    """Eight, eighty, eight hundred, ...; eleven and eighteen, alone, as thousands and as the centuries of a year."""
-    if digits[0] == "8":
-        return True
-    leading = digits[: (len(digits) - 1) % 3 + 1]
-    return leading in ("11", "18") or (len(digits) == 4 and digits[:2] in ("11", "18"))
+def canonical(text: str) -> str:
+    """`text` as a line of folded words and marks, one space before and after each."""
+    return f" {' '.join(canonical_tokens(tokenise(text))[0])} . "
+
+
+@cache
+def canonical_words(phrase: str) -> tuple[str, ...]:
+    """The folded words of a phrase, without articles and marks: two wordings of one phrase have the same."""
+    return tuple(w for w in canonical(phrase).split() if w not in ARTICLES and w not in ".,:")
+
+
+def join_colours(line: list[str], origins: list[int] | None = None) -> tuple[list[str], list[int]]:
+    """The line with colours that stand side by side as one word: a blue-grey head, or blue grey head, is not blue."""
+    origins = list(range(len(line))) if origins is None else origins
+    joined, kept = [], []
+    for word, origin in zip(line, origins, strict=True):
+        if joined and word in COLOURS and joined[-1].rpartition("-")[2] in COLOURS:
+            joined[-1] += "-" + word
+        else:
+            joined.append(word)
+            kept.append(origin)
+    return joined, kept
+
+
+def join_compounds(line: list[str], origins: list[int], closed: Collection[str]) -> tuple[list[str], list[int]]:
+    """The line with two words as one where a phrase writes them so: "eye ring" for "eyering"."""
+    joined, kept = [], []
+    for word, origin in zip(line, origins, strict=True):
+        if joined and origin >= 0 and kept[-1] == origin - 1 and joined[-1] + word in closed:
+            joined[-1] += word
+        else:
+            joined.append(word)
+            kept.append(origin)
+    return joined, kept
+
+
+def _starts(words: list[str], at: int, phrases: tuple[tuple[str, ...], ...]) -> int:
+    """The length of the first of these phrases that stands there, or 0."""
+    return next((len(p) for p in phrases if words[at] == p[0] and tuple(words[at : at + len(p)]) == p), 0)
+
+
+@cache
+def _fold(token: str) -> str:
+    if token in _FOLDED:
+        return _FOLDED[token]
+    if len(token) <= 3 or token in _UNFOLDED or not token.endswith("s") or token.endswith(("ss", "us", "is")):
+        return min(singulars(token), default=token, key=len) if token.endswith(("eeth", "eet", "ice", "men")) else token
+    if token.endswith("ies") and len(token) > 4:
+        return token[:-3] + "y"
+    return token[:-2] if token.endswith(("ches", "shes", "xes", "sses", "zes")) else token[:-1]

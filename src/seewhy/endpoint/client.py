@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from seewhy.endpoint.answers import Answers, Message, Missing, Reply, Request, correction, demand, refused_parameter
-from seewhy.endpoint.replies import PER_MESSAGE, Estimate, Usage, about_tokens, failure_in, read_completion, usage_of
+from seewhy.endpoint.replies import PER_MESSAGE, Estimate, Usage, estimate_tokens, failure_in, read_completion, usage_of
 from seewhy.errors import SeeWhyError
 from seewhy.run.progress import progress, say
 
@@ -59,7 +59,7 @@ class Gate:
             self._next = max(self._next, time.monotonic() + seconds)
 
 
-def pause_asked(headers: Mapping[str, str], now: float) -> float | None:
+def retry_delay(headers: Mapping[str, str], now: float) -> float | None:
     """Seconds that a response asks to wait (Retry-After, in seconds or as a date; retry-after-ms), or None.
 
     `now` is in seconds since the epoch; the keys of `headers` are in lower case, or found in any.
@@ -132,7 +132,7 @@ class Service:
         """The key, or a stand-in for a server nearby, which may need none. Raises SeeWhyError where it is missing."""
         if key := os.environ.get(self.key_variable, "").strip():
             return key
-        if is_near(urlsplit(self.url).hostname or ""):
+        if is_local(urlsplit(self.url).hostname or ""):
             return "none"
         raise SeeWhyError(
             f"The environment variable {self.key_variable} does not hold a key for {self.url}. Set it (export "
@@ -163,7 +163,7 @@ class Endpoint:
         open_ = {self.answers.key(r): r for r in requests if self.answers.read(r) is None}
         texts = [m["content"] for r in open_.values() for m in r.messages]
         schemas = [json.dumps(r.schema) for r in open_.values()]
-        prompt_tokens = sum(map(about_tokens, texts + schemas)) + PER_MESSAGE * len(texts)
+        prompt_tokens = sum(map(estimate_tokens, texts + schemas)) + PER_MESSAGE * len(texts)
         answered = len({self.answers.key(request) for request in requests}) - len(open_)
         return Estimate(len(open_), answered, prompt_tokens, sum(r.expected_tokens for r in open_.values()))
 
@@ -229,7 +229,7 @@ class Endpoint:
                     left_out.add(refused)
                     continue
                 fault = Missing(f"the server answered {error.status_code}", self._said(error))
-                pause = pause_asked(error.response.headers, time.time())
+                pause = retry_delay(error.response.headers, time.time())
                 self._raise_fatal(error, pause or 0)
                 if error.status_code not in (408, 409, 429) and error.status_code < 500:
                     break
@@ -334,7 +334,7 @@ class Endpoint:
         raise Fatal(f"{service.url} {what} What is answered already is kept. It said: {self._said(error)}") from error
 
 
-def is_near(host: str) -> bool:
+def is_local(host: str) -> bool:
     """Whether a host is this machine, or one on a private network."""
     try:
         address = ip_address(host)

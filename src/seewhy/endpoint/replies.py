@@ -297,7 +297,7 @@ class Estimate:
         )
 
 
-def about_tokens(text: str) -> int:
+def estimate_tokens(text: str) -> int:
     """Tokens of a text, about: four ASCII characters each, and one for each other character."""
     ascii_characters = sum(character.isascii() for character in text)
     return round(ascii_characters / 4) + len(text) - ascii_characters

@@ -189,8 +189,8 @@ def _results(run: FinishedRun) -> list[EvalResult]:
     return [
         EvalResult(
             task_type="image-text-to-text", dataset_type=slug, dataset_name=run.domain.name,
-            dataset_split=run.figures["split"], metric_type=key, metric_name=title, metric_value=run.figures[key],
-            metric_args={"confidence_interval_95": run.figures.get(f"{key}_interval")},
+            dataset_split=run.figures.split, metric_type=key, metric_name=title, metric_value=run.figures[key].value,
+            metric_args={"confidence_interval_95": encode(run.figures[key].interval)},
         )
         for key, title in COLUMNS.items() if key in run.figures
     ]  # fmt: skip

@@ -51,7 +51,9 @@ def is_visible(part: str, drawing: Drawing) -> bool:
     return bool(seen >= 12 and seen >= VISIBLE_SHARE * drawing.full_P[number])
 
 
-def look_in(drawing: Drawing, look: Look, attributes: tuple[Attribute, ...]) -> Iterator[tuple[Attribute, str, bool]]:
+def attribute_visibility(
+    drawing: Drawing, look: Look, attributes: tuple[Attribute, ...]
+) -> Iterator[tuple[Attribute, str, bool]]:
     """Each attribute with the part that shows it and whether that part can be seen."""
     for attribute in attributes:
         part = part_of(attribute, look)
@@ -133,8 +135,8 @@ def truth_of(bird: Species, look: Look, drawing: Drawing) -> dict[str, object]:
 
     What is listed for the other plumage alone is in neither: it is false of this bird, as the record is complete.
     """
-    seen = {phrase(a, look): part for a, part, visible in look_in(drawing, look, BIRD) if visible}
-    hidden = [phrase(a, look) for a, _, visible in look_in(drawing, look, BIRD) if not visible]
+    seen = {phrase(a, look): part for a, part, visible in attribute_visibility(drawing, look, BIRD) if visible}
+    hidden = [phrase(a, look) for a, _, visible in attribute_visibility(drawing, look, BIRD) if not visible]
     return {
         "visible": list(seen),
         "hidden": [*hidden, *bird.unseen],

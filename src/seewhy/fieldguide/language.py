@@ -13,8 +13,7 @@ from importlib.resources import files
 
 import yaml
 
-from seewhy.domain.questions import Questions, synthesis_prompt
-from seewhy.domain.text import with_article
+from seewhy.domain.questions import Questions, synthesis_prompt, with_article
 from seewhy.fieldguide.world import BIRD, PRODUCE, Attribute, Look, make_species
 
 ATTRIBUTES = {"bird": BIRD, "produce": PRODUCE}

@@ -14,9 +14,9 @@ from typing import Literal
 
 from PIL import Image
 
-from seewhy.domain.questions import DESCRIBE
+from seewhy.domain.questions import Questions
 from seewhy.fieldguide.draw import Drawing
-from seewhy.fieldguide.guide import draw_example, look_in
+from seewhy.fieldguide.guide import attribute_visibility, draw_example
 from seewhy.fieldguide.language import LOOK_AT, SHOWS, featured
 from seewhy.fieldguide.produce import draw_produce
 from seewhy.fieldguide.world import BIRD, PRODUCE, Attribute, Look, make_species, random_look
@@ -57,7 +57,10 @@ def sheets(subject: Subject, split: str, count: int, seed: int) -> list[Sheet]:
     made = []
     for number in range(count):
         look, drawing = draw(number)
-        seen = {attribute.name: visible for attribute, _, visible in look_in(drawing, look, ATTRIBUTES[subject])}
+        seen = {
+            attribute.name: visible
+            for attribute, _, visible in attribute_visibility(drawing, look, ATTRIBUTES[subject])
+        }
         visible = frozenset(name for name, there in seen.items() if there)
         random = _random(f"quiz/{seed}/{subject}/{split}/{number}")
         questions = tuple(_questions(subject, look, visible, random))
@@ -93,7 +96,7 @@ def _questions(subject: Subject, look: Look, visible: frozenset[str], random: Ra
         value = own if kind == "yes" else random.choice([v for v in attribute.values if v != own])
         feature = featured(random.choice(attribute.values[value]))
         yield Question(SHOWS.format(noun=noun, feature=feature), kind, attribute.name)
-    yield Question(random.choice(DESCRIBE).format(noun=noun), "describe", "")
+    yield Question(random.choice(Questions.for_noun(noun).describe), "describe", "")
 
 
 def _look_at(attribute: Attribute, random: Random) -> str:

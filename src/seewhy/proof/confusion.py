@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from seewhy.domain.domain import Domain
-from seewhy.domain.phrases import words_of
+from seewhy.domain.text import canonical_words
 from seewhy.errors import SeeWhyError
 from seewhy.proof.figures import verdict
 from seewhy.proof.stated import StatedConcepts
@@ -56,7 +56,7 @@ def gallery(
 def judged(concept: str, truth: Truth | None) -> StatedConcept:
     """Return a stated concept with its verdict and, where it is seen and the place is known, its box."""
     boxes = truth.boxes if truth else {}
-    box = next((box for phrase, box in boxes.items() if words_of(phrase) == words_of(concept)), None)
+    box = next((box for phrase, box in boxes.items() if canonical_words(phrase) == canonical_words(concept)), None)
     return StatedConcept(concept, verdict(concept, truth), box)
 
 
@@ -100,8 +100,8 @@ def confusion(
     apart = {(label, named): separating(lists.get(label, ()), lists.get(named, ())) for label, named in pairs}
 
     def gives_own_reason(text: str, pair: tuple[str, str]) -> bool:
-        own = set(map(words_of, apart[pair][0]))
-        return not own.isdisjoint(map(words_of, stated(text)))
+        own = set(map(canonical_words, apart[pair][0]))
+        return not own.isdisjoint(map(canonical_words, stated(text)))
 
     def described(pair: tuple[str, str]) -> ConfusedPair:
         answered = {p.example_id: p.text for p in reversed(pairs[pair])}
@@ -128,7 +128,7 @@ def confusion(
 
 def separating(label: Sequence[str], named: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...], int]:
     """Return the concepts in the first list alone, in the second alone, and how many are in both, in any spelling."""
-    first, second = ({words_of(c): c for c in concepts} for concepts in (label, named))
+    first, second = ({canonical_words(c): c for c in concepts} for concepts in (label, named))
     only_first = tuple(concept for words, concept in first.items() if words not in second)
     only_second = tuple(concept for words, concept in second.items() if words not in first)
     return only_first, only_second, len(first.keys() & second.keys())

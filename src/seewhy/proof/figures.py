@@ -33,7 +33,7 @@ from functools import cache, lru_cache
 
 from seewhy.domain.domain import Domain
 from seewhy.domain.labels import lenient_match
-from seewhy.domain.phrases import ARTICLES, CUTS, DENIALS, NEGATORS, canonical, words_of
+from seewhy.domain.text import ARTICLES, CUTS, DENIALS, NEGATORS, canonical, canonical_words
 from seewhy.errors import SeeWhyError
 from seewhy.proof.comparison import by_cluster, shares
 from seewhy.proof.stated import AnyReason, StatedConcepts
@@ -252,12 +252,12 @@ def verdict(concept: str, truth: Truth | None) -> Verdict:
     """
     if truth is None:
         return "unverified"
-    words = words_of(concept)
-    if words in map(words_of, truth.visible):
+    words = canonical_words(concept)
+    if words in map(canonical_words, truth.visible):
         return "true"
-    if words in map(words_of, truth.hidden):
+    if words in map(canonical_words, truth.hidden):
         return "hidden"
-    return "false" if truth.complete or words in map(words_of, truth.absent) else "unverified"
+    return "false" if truth.complete or words in map(canonical_words, truth.absent) else "unverified"
 
 
 def count_selected(selections: Sequence[Selection], truth: Truth) -> tuple[int, int, int, int]:

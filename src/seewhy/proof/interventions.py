@@ -26,7 +26,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageDraw
 
-from seewhy.domain.phrases import NEGATORS, words_of
+from seewhy.domain.text import NEGATORS, canonical_words
 from seewhy.proof.comparison import Tally, shares
 from seewhy.results import Box, Figure
 
@@ -94,7 +94,7 @@ def mention(concept: str, text: str) -> tuple[tuple[int, int], ...]:
     another form are left out; empty where none is found.
     """
     words = [(m.start(), m.end(), _folded(m[0])) for m in _WORD.finditer(text)]
-    wanted = {_folded(word) for word in words_of(concept)} & {word for *_, word in words}
+    wanted = {_folded(word) for word in canonical_words(concept)} & {word for *_, word in words}
     best: list[tuple[int, int]] = []
     shortest = len(text) + 1
     for first, (start, _, word) in enumerate(words):
@@ -113,7 +113,7 @@ def mention(concept: str, text: str) -> tuple[tuple[int, int], ...]:
 
 
 def _folded(word: str) -> str:
-    folded = "".join(words_of(word))
+    folded = "".join(canonical_words(word))
     return "no" if folded in NEGATORS else folded
 
 

@@ -43,6 +43,7 @@ from seewhy.results import (
     write,
 )
 from seewhy.run.finished import RunRecords, recorded_config
+from seewhy.run.stages import ARMS, BASE, ModelKey, StageKey
 
 PROMPT = "judge-1"
 """Name of the wording below; change both together."""
@@ -216,16 +217,20 @@ class Judging:
         self.path = records.path
         self.config: RunConfig = recorded_config(records.path, quiet=True)
         self.split = self.config.evaluate.split
-        suffix = f"/predictions-{self.split}"
-        finished = sorted(name.removesuffix(suffix) for name in records.finished if name.endswith(suffix))
-        self.models = wanted(finished, round)
+        every = [BASE, *(arm.model(r) for arm in ARMS.values() for r in range(1, self.config.rounds + 1))]
+        of_model = {model: StageKey("predictions", model, self.split) for model in dict.fromkeys(every)}
+        finished = [model for model, stage in of_model.items() if records.is_complete(stage)]
+        models = wanted(finished, round)
+        self.models = [str(model) for model in models]
         if not self.models:
-            there = f"there are those of {', '.join(finished)}" if finished else "there are none at all"
+            there = (
+                f"there are those of {', '.join(sorted(map(str, finished)))}" if finished else "there are none at all"
+            )
             raise SeeWhyError(
                 f"{run} has no answers of round {round!r} on {self.split} yet ({there}). Start the run again, or "
                 "choose another --round."
             )
-        predictions = {m: records.read(f"{m}{suffix}", Prediction) for m in self.models}
+        predictions = {str(model): records.read(of_model[model], Prediction) for model in models}
         ids = [p.example_id for p in predictions[self.models[0]]]
         self.of = len(ids)
         chosen = set(sample(ids, limit, self.config.seed))
@@ -238,9 +243,9 @@ class Judging:
         stated = StatedConcepts(bank.all_concepts, (*bank, *(a for group in bank.aliases.values() for a in group)))
         self._stated = stated
         self._selected: Mapping[str, Sequence[str]] | None = None
-        if f"select-{self.split}" in records.finished:
+        if records.is_complete(select := StageKey("select", split=self.split)):
             by_image: dict[str, list[str]] = defaultdict(list)
-            for selection in records.read(f"select-{self.split}", Selection):
+            for selection in records.read(select, Selection):
                 if selection.selected:
                     by_image[selection.example_id].append(selection.concept)
             self._selected = by_image
@@ -299,20 +304,18 @@ class Judging:
         return found
 
 
-def wanted(finished: Sequence[str], round: str) -> list[str]:
+def wanted(finished: Sequence[ModelKey], round: str) -> list[ModelKey]:
     """Return the models of a round, controls included: 'all', a number, or 'last', which includes the base."""
-    numbers = {name: int(name.rpartition("round-")[2]) if "round-" in name else 0 for name in finished}
-    numbers = {name: number for name, number in numbers.items() if "elsewhere/" not in name}
     if round == "all":
-        chosen = set(numbers)
+        chosen = list(finished)
     elif round == "last":
-        last = max(numbers.values(), default=0)
-        chosen = {name for name, number in numbers.items() if number in (0, last)}
+        last = max((model.round for model in finished), default=0)
+        chosen = [model for model in finished if model.round in (0, last)]
     elif round.isdecimal():
-        chosen = {name for name, number in numbers.items() if number == int(round)}
+        chosen = [model for model in finished if model.round == int(round)]
     else:
         raise SeeWhyError(f"--round is {round!r}, but takes a number, 'last' or 'all'.")
-    return sorted(chosen, key=lambda name: (numbers[name], name.count("/"), name))
+    return sorted(chosen, key=lambda model: (model.round, not model.is_methods, str(model)))
 
 
 def _bank(config: RunConfig, run: Path) -> ConceptBank:

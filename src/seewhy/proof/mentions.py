@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import permutations
 
-from seewhy.domain.assertion import Reading, Status
-from seewhy.domain.phrases import ARTICLES, COLOURS, CUTS, NEGATORS
-from seewhy.domain.text import Tokens, word_set
+from seewhy.domain.assertion import Assertions, Status
+from seewhy.domain.text import ARTICLES, COLOURS, CUTS, NEGATORS, Tokens, word_set
 
 Words = tuple[str, ...]
 
@@ -103,9 +102,9 @@ class Line:
         return sorted({self._origins[i] for i in m.tokens if self._origins[i] >= 0})
 
     @cached_property
-    def reading(self) -> Reading:
+    def reading(self) -> Assertions:
         """What the text says of what it mentions."""
-        return Reading(self.source)
+        return Assertions(self.source)
 
     @cached_property
     def _predicates(self) -> list[tuple[int, list[list[int]]]]:

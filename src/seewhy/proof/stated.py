@@ -41,18 +41,17 @@ from functools import lru_cache
 from itertools import pairwise
 
 from seewhy.domain.domain import Domain
-from seewhy.domain.phrases import (
+from seewhy.domain.generics import clause_end, is_generic
+from seewhy.domain.text import (
     COLOURS,
     CUTS,
     NEGATORS,
-    clause_end,
-    closed_up,
-    is_generic,
-    joined_colours,
-    line_of,
-    words_of,
+    canonical_tokens,
+    canonical_words,
+    join_colours,
+    join_compounds,
+    tokenise,
 )
-from seewhy.domain.text import tokenise
 from seewhy.errors import SeeWhyError
 from seewhy.proof.mentions import Line, Mention, Words
 
@@ -120,11 +119,11 @@ class StatedConcepts:
     def _line(self, text: str) -> Line:
         source = tokenise(text)
         words, origins = [], []
-        for word, origin in zip(*line_of(source), strict=True):
+        for word, origin in zip(*canonical_tokens(source), strict=True):
             parts = self._open.get(word, (word,)) if word not in self._vocabulary else (word,)
             words += [self._plain(part) for part in parts]
             origins += [origin] * len(parts)
-        words, origins = joined_colours(*closed_up(words, origins, self._closed))
+        words, origins = join_colours(*join_compounds(words, origins, self._closed))
         return Line(words, origins, source, self._modifiers, self._nouns)
 
     def _goes_on(self, words: Words, following: str) -> bool:
@@ -155,7 +154,7 @@ def _general_clauses(line: Line, names: list[Mention]) -> Iterator[range]:
 
 
 def _key(phrase: str) -> Words:
-    return tuple(joined_colours(list(words_of(phrase)))[0])
+    return tuple(join_colours(list(canonical_words(phrase)))[0])
 
 
 def _before_cuts(words: Words) -> list[str]:

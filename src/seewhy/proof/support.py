@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from seewhy.domain.phrases import canonical
+from seewhy.domain.text import canonical
 from seewhy.proof.audit import kind_of_rejection
 from seewhy.records import Answer, Candidate
 from seewhy.results import Support, find_usable

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from seewhy.errors import SeeWhyError
 from seewhy.report.heatmaps import Heat, where
 from seewhy.report.pictures import Picture, Pictures, veil
 from seewhy.report.table import CONTROLS
+from seewhy.run.stages import BASE, ModelKey
 
 PAIRS = 12
 """Confused pairs on the page; the rest are counted."""
@@ -63,7 +65,7 @@ class Card:
 
 def last_model(gallery: Sequence[Item]) -> str:
     """The name, in the gallery, of the method's last model; empty where there is none."""
-    models = [answer["model"] for item in gallery for answer in item["answers"] if "/" not in answer["model"]]
+    models = [answer["model"] for item in gallery for answer in item["answers"] if not is_controls(answer["model"])]
     return models[-1] if models else ""
 
 
@@ -83,15 +85,29 @@ def models(found: Sequence[Card]) -> dict[str, str]:
 
 def name_of(model: str) -> str:
     """'Round 3' of 'round 3', 'NL, round 3' of 'nl/round 3', 'Untuned' of 'base'."""
-    arm, _, round = model.rpartition("/")
-    if arm:
-        return f"{CONTROLS.get(arm, arm)}, {round}"
-    return "Untuned" if model == "base" else model[:1].upper() + model[1:]
+    key = key_of(model)
+    if key is None or key == BASE:
+        return "Untuned" if key else model
+    return f"Round {key.round}" if key.is_methods else f"{CONTROLS.get(key.arm, key.arm)}, round {key.round}"
+
+
+def key_of(model: str) -> ModelKey | None:
+    """Return the key of a model that a results file names; None for a name that no run gives."""
+    try:
+        return ModelKey.parse(model)
+    except SeeWhyError:
+        return None
+
+
+def is_controls(model: str) -> bool:
+    """Return whether a model that a results file names is neither the base nor the method's."""
+    key = key_of(model)
+    return key is None or not (key == BASE or key.is_methods)
 
 
 def _card(item: Item, last: str, heat: Heat | None, photo: Picture, pictures: Pictures) -> Card:
-    own = [answer for answer in item["answers"] if "/" not in answer["model"]]
-    others = [answer for answer in item["answers"] if "/" in answer["model"]]
+    own = [answer for answer in item["answers"] if not is_controls(answer["model"])]
+    others = [answer for answer in item["answers"] if is_controls(answer["model"])]
 
     def said(answer: Item) -> Said:
         shown = heat if answer["model"] == last and photo.uri else None

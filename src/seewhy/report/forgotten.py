@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from seewhy.errors import SeeWhyError
+from seewhy.report.cards import is_controls
 from seewhy.report.sections import (
     Model,
     Words,
@@ -85,7 +86,7 @@ def forgotten_values(found: Sequence[Ability]) -> dict[str, Any]:
 
 def losses(models: Mapping[str, Model]) -> list[tuple[str, float, float]]:
     """(ability, the base's share, the method's last model's) of what is clearly lost, the greatest loss first."""
-    base, own = models.get(BASE), [name for name in models if name != BASE and "/" not in name]
+    base, own = models.get(BASE), [name for name in models if name != BASE and not is_controls(name)]
     if base is None or not own:
         return []
     last = models[own[-1]]

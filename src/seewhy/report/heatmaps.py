@@ -23,6 +23,7 @@ from seewhy.report.pictures import Region
 from seewhy.run.finished import recorded_config
 from seewhy.run.folder import read_manifest
 from seewhy.run.progress import progress
+from seewhy.run.stages import ModelKey, StageKey
 from seewhy.run.storage import digest, inside, write_atomically
 
 MOST = 8
@@ -48,7 +49,8 @@ def find_heats(
 
     Without `compute` only what was found before. An image that cannot be read has none.
     """
-    made_from = read_manifest(run).get("stages", {}).get(f"{model.replace(' ', '-')}/model", {}).get("fingerprint")
+    stage = StageKey("model", ModelKey.parse(model)) if model else None
+    made_from = read_manifest(run).get("stages", {}).get(str(stage), {}).get("fingerprint")
     wanted = {item["image"]: (item, answer) for item in gallery if (answer := _answer(item, model))["stated"]}
     if not made_from or not wanted:
         return {}, ""
@@ -82,7 +84,7 @@ def _make(
     from seewhy.run.models import load_model
     from seewhy.vlm.attribution import can_attribute, gradient, seen_region
 
-    path = inside(run, f"stages/{model.replace(' ', '-')}/model/model")
+    path = inside(run, f"stages/{StageKey('model', ModelKey.parse(model))}/model")
     if not path.exists():
         raise SeeWhyError(f"{path} is gone, so where the model looks cannot be found.")
     made: dict[str, Heat] = {}

@@ -27,11 +27,12 @@ from seewhy.errors import SeeWhyError
 from seewhy.proof.audit import FEWEST_IMAGES, PHRASE, STARVING, Audit
 from seewhy.proof.comparison import Counts, mean_estimate
 from seewhy.report import terminal
-from seewhy.report.cards import name_of
+from seewhy.report.cards import key_of, name_of
 from seewhy.report.chart import Strip, strip
 from seewhy.report.doubts import points
 from seewhy.report.figures import HEADLINES, Line, title
 from seewhy.report.table import CONTROLS, EE_COUNTS, Cell, Metrics, Row, cell, percent, rows
+from seewhy.run.stages import BASE
 
 P = TypeVar("P")
 
@@ -127,7 +128,7 @@ def table(rows: Sequence[Words], models: Mapping[str, Model]) -> dict[str, Any] 
 
 def named(model: str) -> str:
     """'L+GE, round 2' of 'lge/round-2', 'Untuned' of 'base'."""
-    return name_of(model.replace("round-", "round "))
+    return name_of(model)
 
 
 def mapping(value: Any) -> dict[str, Any]:
@@ -176,9 +177,9 @@ def _counted(row: Words, models: Mapping[str, Model]) -> str:
 
 
 def _place(name: str) -> tuple[int, str, int]:
-    arm, _, model = name.rpartition("/")
-    last = model.rpartition("-")[2]
-    return (0 if name == "base" else 2 if arm else 1, arm, int(last) if last.isdecimal() else 0)
+    if (key := key_of(name)) is None:
+        return (3, name, 0)
+    return (0 if key == BASE else 1 if key.is_methods else 2, key.arm, key.round)
 
 
 def results(metrics: Mapping[str, Any]) -> dict[str, Any] | None:

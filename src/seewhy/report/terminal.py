@@ -27,10 +27,10 @@ from seewhy.doctor import Check, broken
 from seewhy.domain.bank_check import Finding, check_bank, ordered, unused
 from seewhy.domain.concepts import ConceptBank, fit_concepts, unused_classes
 from seewhy.domain.domain import read_bank, with_aliases
-from seewhy.domain.drafting import Draft, sources_of
-from seewhy.domain.loaders import Reading
+from seewhy.domain.drafting import Draft, sources_path
+from seewhy.domain.loaders import Dataset
 from seewhy.domain.loaders.layouts import read_data
-from seewhy.domain.phrases import words_of
+from seewhy.domain.text import canonical_words
 from seewhy.endpoint import Endpoint, Prices, Usage
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import with_guide
@@ -40,6 +40,7 @@ from seewhy.records import Description, Selection
 from seewhy.report.table import percent
 from seewhy.run.finished import RunRecords
 from seewhy.run.progress import progress, say
+from seewhy.run.stages import StageKey
 from seewhy.run.storage import write_atomically
 
 COLUMNS = ("Answers", "Label only", "Queries won", "Candidates kept", "Margin", "Near copies", "Repeat")
@@ -204,7 +205,7 @@ def checked(config: RunConfig, run: str | None) -> Checked:
     return Checked(len(written), sum(map(len, written.values())), tuple(found), counts)
 
 
-def _reading(data: DataConfig, output: str) -> tuple[DataConfig, Reading]:
+def _reading(data: DataConfig, output: str) -> tuple[DataConfig, Dataset]:
     """The data's settings and rows. Raises SeeWhyError where there is no image."""
     data = with_guide(data, Path(output) / "fieldguide")
     reading = read_data(data)
@@ -216,7 +217,7 @@ def _reading(data: DataConfig, output: str) -> tuple[DataConfig, Reading]:
 def _unused(run: str, bank: ConceptBank) -> list[Finding]:
     """Concepts of the bank that a run's descriptions never state, or that it never selected."""
     records = RunRecords(run)
-    selections, labels = records.read("select", Selection), records.labels
+    selections, labels = records.read(StageKey("select"), Selection), records.labels
     if not selections:
         raise SeeWhyError(f"{run} has not selected any concept yet; start its run again, or leave --run out.")
     use = {
@@ -225,13 +226,13 @@ def _unused(run: str, bank: ConceptBank) -> list[Finding]:
         if u.concept in bank.get(u.label, ())
     }
     by_label: dict[str, list[str]] = defaultdict(list)
-    for description in records.read("describe", Description):
+    for description in records.read(StageKey("describe"), Description):
         by_label[labels[description.example_id]].append(description.text)
     said: Counter[tuple[str, str]] = Counter()
     names = (*bank, *(name for names in bank.aliases.values() for name in names))
     with progress("reading the descriptions", total=sum(map(len, by_label.values())), done=0) as advance:
         for label, texts in by_label.items():
-            stated = StatedConcepts((concept for concept in bank.get(label, ()) if words_of(concept)), names)
+            stated = StatedConcepts((concept for concept in bank.get(label, ()) if canonical_words(concept)), names)
             for text in texts:
                 said.update((label, concept) for concept in stated(text))
                 advance(1)
@@ -267,7 +268,8 @@ def print_draft(
 
     concepts = sum(map(len, found.bank.values()))
     tell(
-        f"Wrote {bank}: {concepts} concepts of {len(found.bank)} of {classes} classes ({sources_of(bank)} has sources)."
+        f"Wrote {bank}: {concepts} concepts of {len(found.bank)} of {classes} classes "
+        f"({sources_path(bank)} has sources)."
     )
     if found.dropped:
         tell("Dropped: " + ", ".join(f"{reason} ({count})" for reason, count in found.dropped.most_common()) + ".")
@@ -375,7 +377,7 @@ def _stages(cost: RunCost) -> Table:
         column.justify = "left" if column is table.columns[0] else "right"
     kinds: dict[str, list[StageCost]] = {}
     for stage in cost.stages:
-        kinds.setdefault(stage.tokens.name.rpartition("/")[2], []).append(stage)
+        kinds.setdefault(str(replace(stage.tokens.key, model=None)), []).append(stage)
     for kind, alike in kinds.items():
         table.add_row(*_row(kind, alike, timed=cost.gpu is not None))
     return table

@@ -19,6 +19,7 @@ from rich.text import Text
 from seewhy.errors import SeeWhyError
 from seewhy.records import Answer, Candidate, Description, Selection
 from seewhy.run.finished import RunRecords
+from seewhy.run.stages import OURS, StageKey
 
 _ANSWER_ID = re.compile(r"(?P<example>.+)/(?P<round>[1-9]\d*)/(?P<number>\d+)")
 _NEAREST = 3
@@ -40,15 +41,17 @@ def trace(run: str, name: str) -> dict[str, Any]:
             f"{example_id!r} is a {row.split} image: no model learns from it. Ids of train images have a trace."
         )
 
-    def read(stage: str, record: type) -> list[dict[str, Any]]:
+    def read(stage: StageKey, record: type) -> list[dict[str, Any]]:
         mine = [asdict(r) for r in records.read(stage, record) if r.example_id == example_id]
         return [{key: _plain(value) for key, value in values.items() if key != "example_id"} for values in mine]
 
     rounds = []
     for round in range(1, records.rounds + 1):
-        candidates, answers = read(f"round-{round}/candidates", Candidate), read(f"round-{round}/answers", Answer)
+        candidates = read(OURS.stage("candidates", round), Candidate)
+        answers = read(OURS.stage("answers", round), Answer)
         if queries := _queries(f"{example_id}/{round}", candidates, answers):
-            rounds.append({"round": round, "tuned": f"round-{round}/model" in records.finished, "queries": queries})
+            tuned = records.is_complete(OURS.stage("model", round))
+            rounds.append({"round": round, "tuned": tuned, "queries": queries})
     if of_answer:
         known = [query["id"] for r in rounds for query in r["queries"]]
         if name not in known:
@@ -59,8 +62,8 @@ def trace(run: str, name: str) -> dict[str, Any]:
         "example_id": example_id,
         "image": str(records.root / row.image),
         "label": row.label,
-        "descriptions": read("describe", Description),
-        "concepts": read("select", Selection),
+        "descriptions": read(StageKey("describe"), Description),
+        "concepts": read(StageKey("select"), Selection),
         "rounds": [r for r in rounds if r["queries"]],
     }
 

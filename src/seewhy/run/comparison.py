@@ -10,7 +10,7 @@ from seewhy.errors import SeeWhyError
 from seewhy.proof.comparison import arm_figures, differences
 from seewhy.results import Comparison, Counts, write
 from seewhy.run import loop
-from seewhy.run.stages import CONTROLS, OURS, arms
+from seewhy.run.stages import BASE, CONTROLS, OURS, ModelKey, arms
 
 
 def compare(config: RunConfig, seeds: Sequence[int]) -> Comparison:
@@ -29,20 +29,20 @@ def compare(config: RunConfig, seeds: Sequence[int]) -> Comparison:
     last = config.rounds
     settings: Any = {"resamples": config.evaluate.bootstrap, "seed": config.seed}
 
-    def of(model: str) -> list[Counts]:
+    def of(model: ModelKey) -> list[Counts]:
         return [of_seed[model] for of_seed in counts]
 
     found = Comparison(
         split=config.evaluate.split,
         seeds=tuple(seeds),
         rounds=last,
-        base=arm_figures(of("base"), **settings),
+        base=arm_figures(of(BASE), **settings),
         rounds_of={
             arm.key: tuple(arm_figures(of(arm.model(round)), **settings) for round in range(1, last + 1))
             for arm in arms(runs[0])
         },
         ours_minus={
-            arm.key: differences(counts[0]["base"], of(OURS.model(last)), of(arm.model(last)), **settings)
+            arm.key: differences(counts[0][BASE], of(OURS.model(last)), of(arm.model(last)), **settings)
             for arm in arms(runs[0])
             if arm != OURS
         },

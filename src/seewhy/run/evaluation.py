@@ -18,7 +18,7 @@ from seewhy.proof.figures import Evidence, count_units, measure, measure_selecti
 from seewhy.proof.gate import judge_rounds
 from seewhy.records import Answer, Example, Likelihood, Prediction, Selection, Turn
 from seewhy.results import Confusion, Counts, Figure, Figures, Gallery, Gate, Metrics, find_usable, write
-from seewhy.run.stages import OURS
+from seewhy.run.stages import BASE, OURS, ModelKey, StageKey
 from seewhy.run.steps import Run
 from seewhy.vlm.loss import answer_likelihoods
 
@@ -30,16 +30,16 @@ class Evaluation:
         self._run = run
         self._settings = {"resamples": run.config.evaluate.bootstrap, "seed": run.config.seed}
         self._before = find_usable(run.folder.path / Metrics.FILE, Metrics)  # of an earlier start of the run
-        self._predictions: dict[str, Sequence[Prediction]] = {}
-        self._figures: dict[str, Figures] = {}
+        self._predictions: dict[ModelKey, Sequence[Prediction]] = {}
+        self._figures: dict[ModelKey, Figures] = {}
         self._selection: Mapping[str, Figure] = {}
-        self._val_counts: dict[str, Counts] = {}
+        self._val_counts: dict[ModelKey, Counts] = {}
 
     def measure(
         self,
-        models: Mapping[str, Path],
+        models: Mapping[ModelKey, Path],
         selections: Sequence[Selection],
-        taught: Mapping[str, Sequence[Answer]],
+        taught: Mapping[ModelKey, Sequence[Answer]],
         name: str = Metrics.FILE,
     ) -> Metrics:
         """Return the figures of the models so far, and write them, the images to show and the confused classes.
@@ -70,20 +70,20 @@ class Evaluation:
                 for round in range(1, run.config.rounds + 1)
                 if (model := arm.model(round)) in every
             )  # fmt: skip
-        metrics = Metrics(self._figures["base"], arms)
+        metrics = Metrics(self._figures[BASE], arms)
         write(run.folder.path / name, metrics)
-        own = [model for model in every if "/" not in model]
-        last = {model.split("/")[0]: model for model in every if "/" in model}
-        answers = {model.replace("-", " "): self._predictions[model] for model in [*last.values(), *own]}
+        own = [model for model in every if model == BASE or model.is_methods]
+        last = {model.arm: model for model in every if model not in own}
+        answers = {model.title: self._predictions[model] for model in [*last.values(), *own]}
         stem = name.removeprefix("metrics")
         write(run.folder.path / f"{Path(Gallery.FILE).stem}{stem}", gallery(domain, answers, run.stated))
-        title = own[-1].replace("-", " ")
+        title = own[-1].title
         write(
             run.folder.path / f"{Path(Confusion.FILE).stem}{stem}", confusion(domain, title, answers[title], run.stated)
         )
         return metrics
 
-    def gate(self, models: Mapping[str, Path]) -> Gate | None:
+    def gate(self, models: Mapping[ModelKey, Path]) -> Gate | None:
         """Return and write what the gate says after the rounds so far; None without validation images."""
         run = self._run
         if not run.domain.split("val"):
@@ -98,7 +98,7 @@ class Evaluation:
         write(run.folder.path / Gate.FILE, found)
         return found
 
-    def counts(self) -> dict[str, Counts]:
+    def counts(self) -> dict[ModelKey, Counts]:
         """Return the counts of every model of a finished run: figure -> (hits, totals), with one number per image.
 
         One number per lesion, patient or leaf, where the domain names them.
@@ -109,7 +109,7 @@ class Evaluation:
             found[model] = count_units(run.domain, self._predictions[model], run.stated, self._evidence(model))
         return found
 
-    def _evidence(self, model: str) -> Evidence:
+    def _evidence(self, model: ModelKey) -> Evidence:
         return Evidence(self._selected, self._likelihoods(model) if self._run.config.evaluate.fluency else None)
 
     @cached_property
@@ -117,7 +117,7 @@ class Evaluation:
         settings = self._run.config.evaluate
         return self._run.shown(settings.split) if settings.consistency else None
 
-    def _likelihoods(self, model: str) -> list[Likelihood]:
+    def _likelihoods(self, model: ModelKey) -> list[Likelihood]:
         """Return the likelihood of each of a model's answers under the untuned base, for FS."""
         run, split, settings = self._run, self._run.config.evaluate.split, self._run.config.model
         answered = {p.example_id: p for p in self._predictions[model]}
@@ -129,7 +129,9 @@ class Evaluation:
             scored = answer_likelihoods(base, turns, settings.batch_size, load_image, share_image=settings.share_image)
             return [Likelihood(turn.id, nats, tokens) for turn, (nats, tokens) in zip(turns, scored, strict=True)]
 
-        return run.folder.records(run.plan[f"{model}/likelihoods-{split}"], Likelihood, run.domain.split(split), work)
+        return run.folder.records(
+            run.stages[StageKey("likelihoods", model, split)], Likelihood, run.domain.split(split), work
+        )
 
 
 def _in_round(

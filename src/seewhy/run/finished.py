@@ -39,7 +39,8 @@ from seewhy.results import Figures, Gate, Metrics, find
 from seewhy.run import models
 from seewhy.run.folder import RunFolder, read_manifest, read_records
 from seewhy.run.progress import progress, say
-from seewhy.run.stages import OURS, Arm, arms, with_arms_there
+from seewhy.run.stages import BASE as BASE_MODEL
+from seewhy.run.stages import OURS, Arm, ModelKey, StageKey, arms, is_complete, with_finished_controls
 from seewhy.run.storage import decode_shard, inside, weights_digest
 from seewhy.settings import restore_config
 from seewhy.vlm.model import VisionLanguageModel
@@ -113,33 +114,32 @@ class Models:
         self.base = base
 
     @property
-    def models(self) -> dict[str, Path]:
-        """All models of a finished run, by name."""
+    def models(self) -> dict[ModelKey, Path]:
+        """All models of a finished run."""
         gate = find(self.folder.path / Gate.FILE, Gate)
         last = (gate and gate.stopped_after) or self.config.rounds
         rounds = range(1, last + 1)
         tuned = {arm.model(round): self.tuned(arm.model(round)) for round in rounds for arm in arms(self.config)}
-        return {"base": self.base, **tuned, **self.kept_models(last)}
+        return {BASE_MODEL: self.base, **tuned, **self.kept_models(last)}
 
     @property
     def shown_arms(self) -> tuple[Arm, ...]:
         """The arms that the settings ask for, and those that the folder has from an earlier start."""
-        return arms(with_arms_there(self.config, read_manifest(self.folder.path)))
+        return arms(with_finished_controls(self.config, read_manifest(self.folder.path)))
 
-    def kept_models(self, last: int) -> dict[str, Path]:
+    def kept_models(self, last: int) -> dict[ModelKey, Path]:
         """The finished models, up to round `last`, of arms that the settings no longer ask for."""
-        stages = read_manifest(self.folder.path).get("stages", {})
+        manifest = read_manifest(self.folder.path)
         kept = [arm for arm in self.shown_arms if arm not in arms(self.config)]
-        names = [arm.model(round) for round in range(1, last + 1) for arm in kept if round >= arm.parts]
-        done = [name for name in names if stages.get(f"{name}/model", {}).get("complete")]
-        return {name: self.tuned(name) for name in done}
+        keys = [arm.model(round) for round in range(1, last + 1) for arm in kept if round >= arm.diverges_at_round]
+        return {key: self.tuned(key) for key in keys if is_complete(manifest, StageKey("model", key))}
 
-    def tuned(self, name: str) -> Path:
+    def tuned(self, key: ModelKey) -> Path:
         """The model that a finished run left after a round. Raises SeeWhyError where it is missing."""
-        path = inside(self.folder.path, f"stages/{name}/model/model")
+        path = inside(self.folder.path, f"stages/{StageKey('model', key)}/model")
         if not path.exists():
             raise SeeWhyError(
-                f"{self.folder.path} has no model {name} yet; start its run again: it goes on where it stopped."
+                f"{self.folder.path} has no model {key} yet; start its run again: it goes on where it stopped."
             )
         return path
 
@@ -154,8 +154,7 @@ class RunRecords:
         self.path = Path(run)
         config, manifest = recorded_config(run, quiet=True), read_manifest(self.path)
         self.rounds = config.rounds
-        self.finished = frozenset(name for name, stage in manifest["stages"].items() if stage["complete"])
-        """The stages of which every record is there."""
+        self.manifest = manifest
         try:
             root, rows = list_examples(with_guide(config.data, self.path / "fieldguide"))
         except SeeWhyError as error:
@@ -175,8 +174,12 @@ class RunRecords:
         """Example id -> the lesion, patient or leaf that its image shows, where that is known."""
         return {name: row.group for name, row in self.examples.items() if row.group}
 
-    def read(self, stage: str, record: type[R]) -> list[R]:
-        """The records of a stage in order, as far as it has come."""
+    def is_complete(self, key: StageKey) -> bool:
+        """Whether every record of a stage is there."""
+        return is_complete(self.manifest, key)
+
+    def read(self, stage: StageKey, record: type[R]) -> list[R]:
+        """Return the records of a stage in order, as far as it has come."""
         shards = sorted(inside(self.path, f"stages/{stage}").glob("shard-*.parquet"))
         return [row for shard in shards for row in decode_shard(shard, record)[0]]
 
@@ -184,9 +187,9 @@ class RunRecords:
         """The audit of the rounds that have begun (see `proof.audit`)."""
         rounds = range(1, self.rounds + 1)
         return audit_run(
-            {r: self.read(f"round-{r}/answers", Answer) for r in rounds},
-            {r: self.read(f"round-{r}/candidates", Candidate) for r in rounds},
-            self.read("select", Selection),
+            {r: self.read(OURS.stage("answers", r), Answer) for r in rounds},
+            {r: self.read(OURS.stage("candidates", r), Candidate) for r in rounds},
+            self.read(StageKey("select"), Selection),
             self.labels,
         )
 
@@ -230,7 +233,7 @@ class FinishedRun:
 
     def answers(self, round: int) -> list[Answer]:
         """What the model of a round was taught of the domain."""
-        return read_records(self.path, f"round-{round}/answers", Answer)
+        return read_records(self.path, str(OURS.stage("answers", round)), Answer)
 
     def selections(self) -> list[Selection]:
         return read_records(self.path, "select", Selection)
@@ -376,8 +379,8 @@ def _named(run: str, arm: str, path: Path) -> RunModel:
 
 
 def _model(run: str, arm: Arm, round: int) -> RunModel | None:
-    path = inside(Path(run), f"stages/{arm.model(round)}/model/model")
-    return RunModel(arm.key, arm.model(round), str(path)) if path.is_dir() else None
+    path = inside(Path(run), f"stages/{arm.stage('model', round)}/model")
+    return RunModel(arm.key, str(arm.model(round)), str(path)) if path.is_dir() else None
 
 
 class Asked:

@@ -11,7 +11,7 @@ from seewhy.run.evaluation import Evaluation
 from seewhy.run.finished import recorded_config, tell_engine
 from seewhy.run.folder import RunFolder
 from seewhy.run.progress import say
-from seewhy.run.stages import OURS, arms
+from seewhy.run.stages import BASE, OURS, ModelKey, arms
 from seewhy.run.steps import Run
 from seewhy.settings import PRESETS, load_config
 
@@ -36,25 +36,25 @@ def run(config: RunConfig, *, discard_stale: bool = False, stop_without_words: b
         stop = stops_without_words(config) if stop_without_words is None else stop_without_words
         this.check_support(descriptions, stop=stop)
         selections = this.select(descriptions)
-        models = {"base": this.base}
-        taught: dict[str, Sequence[Answer]] = {}
+        models = {BASE: this.base}
+        taught: dict[ModelKey, Sequence[Answer]] = {}
         evaluation = Evaluation(this)
         metrics = evaluation.measure(models, selections, taught)
         if config.keep_going:  # what a gate said of the same run before says nothing now
             (folder.path / Gate.FILE).unlink(missing_ok=True)
         for round in range(1, config.rounds + 1):
             for arm in arms(config):
-                name, before = arm.model(round), models[arm.model(round - 1)]
-                if name in models:  # the method's own, from which this arm parts later
+                model, before = arm.model(round), models[arm.model(round - 1)]
+                if model in models:  # the method's own, from which this arm parts later
                     continue
                 if arm.template:
-                    taught[name] = this.fill_in(arm, taught[OURS.model(round)])
+                    taught[model] = this.fill_in(arm, taught[OURS.model(round)])
                 elif round == 1:
-                    taught[name] = this.synthesise(arm, selections)
+                    taught[model] = this.synthesise(arm, selections)
                 else:
-                    taught[name] = this.filter(arm, round, this.sample(arm, round, before, selections))
+                    taught[model] = this.filter(arm, round, this.sample(arm, round, before, selections))
                 start = this.base if config.start_from == "base" else before
-                models[name] = this.tune(name, start, taught[name])
+                models[model] = this.tune(model, start, taught[model])
             metrics = evaluation.measure(models, selections, taught)
             if not config.keep_going and (found := evaluation.gate(models)) and found.stop:
                 worse = " and ".join(found.rounds[-1].worse_in)
@@ -97,7 +97,7 @@ def evaluate(
         return Evaluation(this).measure(this.models, selections, {}, name=f"metrics-{split}.json")
 
 
-def count(config: RunConfig) -> dict[str, Counts]:
+def count(config: RunConfig) -> dict[ModelKey, Counts]:
     """Of a finished run: model -> figure -> (hits, of), each with a number an image of `evaluate.split`."""
     folder = RunFolder(config.output, seed=config.seed, shard_size=config.shard_size)
     with folder.lock(), Run.open(folder, config, record=False) as this:

@@ -1,143 +1,235 @@
-"""What a run will do: its stages with the settings that each depends on, and the arms that learn side by side."""
+"""The models and stages of a run: their keys, the arms that are trained side by side, and which stage needs which.
 
+str(ModelKey("lge", 2))                                       # "lge/round-2"
+str(StageKey("predictions", ModelKey("lge", 2), "test"))      # "lge/round-2/predictions-test"
+Stages.of(config, domain.fingerprint, base, encoder)[StageKey("select")]
+"""
+
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from seewhy.config import RunConfig, decisive
+from seewhy.errors import SeeWhyError
 from seewhy.run.folder import Stage
 
-_MEASURING = ("describe", "select", "/predictions-", "/likelihoods-")
-"""How the names of the stages begin, or what stands in them, that can be made on another data set."""
+METHOD = "rounds"
+"""The key of the method's own arm, which metrics.json has too."""
+_MODEL = re.compile(r"(?:(?P<arm>\w+)/)?round[- ](?P<round>\d+)")
+_STAGE = re.compile(
+    r"(?:elsewhere/(?P<place>[^/]+)/)?(?:(?P<model>base|(?:\w+/)?round-\d+)/)?(?P<kind>[a-z]+)(?:-(?P<split>[a-z]+))?"
+)
+_PER_SPLIT = ("predictions", "likelihoods")
+_MEASURING = ("describe", "select", *_PER_SPLIT)
+"""Kinds of stages that can be made on another data set than the run's own."""
+
+
+@dataclass(frozen=True, order=True)
+class ModelKey:
+    """A model of a run: what an arm has after a round, or the untuned base (round 0)."""
+
+    arm: str
+    round: int
+
+    def __str__(self) -> str:
+        """Return the model's folder below `stages/`: "round-2", "nl/round-2"; "base" for the base."""
+        if self == BASE:
+            return BASE.arm
+        return f"round-{self.round}" if self.is_methods else f"{self.arm}/round-{self.round}"
+
+    @property
+    def title(self) -> str:
+        """Return the name that gallery.json and confusion.json give it: "round 2", "nl/round 2", "base"."""
+        return str(self).replace("-", " ")
+
+    @property
+    def is_methods(self) -> bool:
+        """Whether it is the method's own model, neither the base nor a control's."""
+        return self.arm == METHOD
+
+    @classmethod
+    def parse(cls, name: str) -> "ModelKey":
+        """Return the key of a model's name, as `str()` or `title` gives it. Raises SeeWhyError for any other text."""
+        if name == BASE.arm:
+            return BASE
+        if not (found := _MODEL.fullmatch(name)):
+            raise SeeWhyError(f"{name!r} names no model of a run, such as base, round-2 or nl/round-2.")
+        return cls(found["arm"] or METHOD, int(found["round"]))
+
+
+BASE = ModelKey("base", 0)
+"""The untuned model, from which every arm starts."""
+
+
+@dataclass(frozen=True)
+class StageKey:
+    """A stage of a run. `kind` is "domain", "base", "describe", "select", "answers", "candidates", "model",
+    "predictions" or "likelihoods"."""
+
+    kind: str
+    model: ModelKey | None = None
+    """The model that the stage trains, asks or measures; None for the stages that all arms share."""
+    split: str = "train"
+    """The split of its images."""
+    elsewhere: str = ""
+    """The folder below `stages/elsewhere/`, for a stage on another data set than the run's own."""
+
+    def __str__(self) -> str:
+        """Return the stage's folder below `stages/`: "select", "describe-test", "nl/round-2/predictions-val"."""
+        with_split = self.kind in _PER_SPLIT or self.split != "train"
+        place = f"elsewhere/{self.elsewhere}/" if self.elsewhere else ""
+        model = f"{self.model}/" if self.model else ""
+        return f"{place}{model}{self.kind}{f'-{self.split}' if with_split else ''}"
+
+    @classmethod
+    def parse(cls, name: str) -> "StageKey":
+        """Return the key whose `str()` is `name`. Raises SeeWhyError for any other text."""
+        if not (found := _STAGE.fullmatch(name)):
+            raise SeeWhyError(f"{name!r} names no stage of a run, such as select or round-1/answers.")
+        model = ModelKey.parse(found["model"]) if found["model"] else None
+        return cls(found["kind"], model, found["split"] or "train", found["place"] or "")
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A line of models, one a round: the method, or a control that learns otherwise from as many answers."""
+    """One model a round: the method, or a control that is trained on as many answers made in another way."""
 
     key: str
-    """Its place in metrics.json."""
-    prefix: str = ""
-    """Of the names of its models and stages."""
+    """Its name in metrics.json, and the folder of its models."""
     concepts: Literal["image", "class"] = "image"
-    """What it takes to be visible: the concepts selected for an image, or its class's whole list."""
+    """What its answers are made from and judged by: the concepts selected for an image, or its class's whole list."""
     choice: Literal["best", "random"] = "best"
-    """Which of a query's candidates it learns from."""
+    """Which of a query's candidates it is trained on."""
     template: Literal["", "label", "label and list"] = ""
-    """What it says in answer to the method's own queries, where it samples nothing."""
-    parts: int = 1
-    """The round from which on it differs from the method; until then it has the method's models."""
+    """What it is trained to answer to the method's own queries, where it samples nothing."""
+    diverges_at_round: int = 1
+    """The first round in which it differs from the method; before it, the arm's models are the method's."""
 
-    def model(self, round: int) -> str:
-        """The name of its model after a round; before the first, every arm has the base."""
-        return f"{'' if round < self.parts else self.prefix}round-{round}" if round else "base"
+    def model(self, round: int) -> ModelKey:
+        """Return the key of its model after a round; after round 0 every arm has the base."""
+        if round == 0:
+            return BASE
+        return ModelKey(METHOD if round < self.diverges_at_round else self.key, round)
 
-    def stage(self, kind: str, round: int) -> str:
-        """The name of a stage of its own in a round: 'answers' or 'candidates'."""
-        return f"{self.model(round)}/{kind}"
+    def stage(self, kind: str, round: int) -> StageKey:
+        """Return the key of its stage of a kind ("answers", "candidates", "model") in a round."""
+        return StageKey(kind, self.model(round))
 
 
-OURS = Arm("rounds")
+OURS = Arm(METHOD)
 CONTROLS = {
     arm.key: arm
     for arm in (
-        Arm("nl", "nl/", template="label"),
-        Arm("lge", "lge/", template="label and list"),
-        Arm("unfiltered", "unfiltered/", choice="random", parts=2),
-        Arm("class_level", "class_level/", concepts="class"),
+        Arm("nl", template="label"),
+        Arm("lge", template="label and list"),
+        Arm("unfiltered", choice="random", diverges_at_round=2),
+        Arm("class_level", concepts="class"),
     )
 }
+ARMS: Mapping[str, Arm] = {METHOD: OURS, **CONTROLS}
+"""The arm of each key."""
 
 
 def arms(config: RunConfig) -> tuple[Arm, ...]:
-    """The method, then the controls asked for."""
+    """Return the method, then the controls asked for."""
     return (OURS, *(arm for key, arm in CONTROLS.items() if key in config.controls))
 
 
-def with_arms_there(config: RunConfig, manifest: Mapping[str, Any]) -> RunConfig:
-    """The settings with the controls that a run folder has a finished model of, beside those that they ask for."""
-    stages = manifest.get("stages", {})
+def with_finished_controls(config: RunConfig, manifest: Mapping[str, Any]) -> RunConfig:
+    """Return the settings with every control of which the run folder holds a finished model among their controls."""
 
-    def is_there(arm: Arm) -> bool:
-        models = [f"{arm.model(round)}/model" for round in range(arm.parts, config.rounds + 1)]
-        return any(stages.get(name, {}).get("complete") for name in models)
+    def is_finished(arm: Arm) -> bool:
+        rounds = range(arm.diverges_at_round, config.rounds + 1)
+        return any(is_complete(manifest, arm.stage("model", round)) for round in rounds)
 
-    wanted: Any = tuple(key for key, arm in CONTROLS.items() if key in config.controls or is_there(arm))
+    wanted: Any = tuple(key for key, arm in CONTROLS.items() if key in config.controls or is_finished(arm))
     return replace(config, controls=wanted)
 
 
-class Plan(dict[str, Stage]):
-    """Stage name -> stage, in the order in which they are made."""
+def is_complete(manifest: Mapping[str, Any], key: StageKey) -> bool:
+    """Return whether a manifest records that every record, or the whole folder, of a stage is there."""
+    return bool(manifest.get("stages", {}).get(str(key), {}).get("complete"))
+
+
+class Stages(dict[StageKey, Stage]):
+    """The stages of a run by key, in the order in which they are made."""
 
     @classmethod
     def of(
         cls, config: RunConfig, domain_fingerprint: str, base_weights: str, encoder_weights: str, replay: str = ""
-    ) -> "Plan":
-        """The stages of a run over a domain. `domain_fingerprint` covers examples, concepts and questions; the digests
-        of weights, and of the replay data, tell a local file from another one under the same name."""
-        plan = cls()
+    ) -> "Stages":
+        """Return the stages of a run over a domain, each with all that its output depends on.
+
+        `domain_fingerprint` covers examples, concepts and questions; the digests of the weights and of the replay data
+        distinguish a local file from another one under the same name.
+        """
+        stages = cls()
         groups = ("describe", "select", "synthesise", "sample", "tune", "model")
         settings = {group: decisive(group, getattr(config, group)) for group in groups}
         settings["tune"]["replay"] = replay or None
         settings["select"]["encoder_weights"] = encoder_weights
         scoring = {key: settings["select"][key] for key in ("encoder", "encoder_weights", "prefixes", "temperature")}
-        evaluation = {key: getattr(config.evaluate, key) for key in ("split", "max_new_tokens")}
-        domain = plan.add("domain", {"data": {"fingerprint": domain_fingerprint}})
-        base = plan.add("base", {"model": {**settings["model"], "weights": base_weights}})
-        plan.predictions("base", evaluation, base, domain)
-        describe = plan.add("describe", {"describe": settings["describe"]}, domain, base)
-        select = plan.add("select", {"select": settings["select"]}, describe)
-        visible = {"image": select, "class": domain}
+        evaluation = {"max_new_tokens": config.evaluate.max_new_tokens}
+        measured = config.evaluate.split
+
+        def predictions(model: ModelKey, split: str, weights: Stage) -> None:
+            evaluate = {"split": split, **evaluation}
+            stages.add(StageKey("predictions", model, split), {"evaluate": evaluate}, weights, domain)
+
+        domain = stages.add(StageKey("domain"), {"data": {"fingerprint": domain_fingerprint}})
+        base = stages.add(StageKey("base"), {"model": {**settings["model"], "weights": base_weights}})
+        predictions(BASE, measured, base)
+        describe = stages.add(StageKey("describe"), {"describe": settings["describe"]}, domain, base)
+        select = stages.add(StageKey("select"), {"select": settings["select"]}, describe)
+        concepts = {"image": select, "class": domain}
         for round in range(1, config.rounds + 1):
             for arm in arms(config):
-                if round < arm.parts:
+                if round < arm.diverges_at_round:
                     continue
-                before = plan.model(arm, round - 1)
+                before = stages[arm.stage("model", round - 1)] if round > 1 else base
                 if arm.template:
-                    answers = plan[OURS.stage("answers", round)]
+                    answers = stages[OURS.stage("answers", round)]
                 elif round == 1:
                     made = {"synthesise": settings["synthesise"]}
-                    answers = plan.add(arm.stage("answers", 1), made, visible[arm.concepts], base)
+                    answers = stages.add(arm.stage("answers", 1), made, concepts[arm.concepts], base)
                 else:
                     sampled = {"sample": settings["sample"], "select": scoring}
-                    candidates = plan.add(arm.stage("candidates", round), sampled, visible[arm.concepts], before)
-                    answers = plan.add(arm.stage("answers", round), {}, candidates)
-                name = arm.model(round)
+                    candidates = stages.add(arm.stage("candidates", round), sampled, concepts[arm.concepts], before)
+                    answers = stages.add(arm.stage("answers", round), {}, candidates)
                 start = base if config.start_from == "base" else before
-                tuned = plan.add(f"{name}/model", {"tune": settings["tune"]}, answers, start)
-                plan.predictions(name, evaluation, tuned, domain)
+                tuned = stages.add(arm.stage("model", round), {"tune": settings["tune"]}, answers, start)
+                predictions(arm.model(round), measured, tuned)
                 if arm == OURS and not config.keep_going:
-                    plan.predictions(name, {**evaluation, "split": "val"}, tuned, domain)
-        split = config.evaluate.split
+                    predictions(arm.model(round), "val", tuned)
         if config.evaluate.fluency:
-            for name in [name for name in plan if name.endswith(f"/predictions-{split}")]:
-                plan.add(name.replace("/predictions-", "/likelihoods-"), {}, plan[name], base)
-        judged = {split} if config.keep_going else {split, "val"}
+            answered = [key for key in stages if key.kind == "predictions" and key.split == measured]
+            for key in answered:
+                stages.add(replace(key, kind="likelihoods"), {}, stages[key], base)
+        judged = {measured} if config.keep_going else {measured, "val"}
         for split in sorted(judged - {"train"}) if config.evaluate.consistency else ():
-            described = plan.add(f"describe-{split}", {"describe": settings["describe"]}, domain, base)
-            plan.add(f"select-{split}", {"select": settings["select"]}, describe, described)
-        return plan
+            described = stages.add(StageKey("describe", split=split), {"describe": settings["describe"]}, domain, base)
+            stages.add(StageKey("select", split=split), {"select": settings["select"]}, describe, described)
+        return stages
 
-    def elsewhere(self, name: str, domain_fingerprint: str) -> "Plan":
-        """The same plan with all that measures the models moved to another data set, and its stages to a place where no
-        stage of the run itself can be. What made the models stays."""
-        place, plan = f"elsewhere/{name.replace('/', '-')}-{domain_fingerprint[:8]}", Plan()
+    def elsewhere(self, name: str, domain_fingerprint: str) -> "Stages":
+        """Return these stages with all that measure the models moved to another data set, in folders of their own.
+
+        The keys are the same; the stages that made the models stay.
+        """
+        place, stages = f"{name.replace('/', '-')}-{domain_fingerprint[:8]}", Stages()
         for key, stage in self.items():
-            inputs = tuple(plan[source.name] for source in stage.inputs)
-            if key == "domain":
-                plan[key] = Stage(f"{place}/{key}", {"data": {"fingerprint": domain_fingerprint}})
-            elif key.startswith(_MEASURING[:2]) or any(kind in key for kind in _MEASURING[2:]):
-                plan[key] = Stage(f"{place}/{key}", stage.settings, inputs)
+            moved = str(replace(key, elsewhere=place))
+            inputs = tuple(stages[StageKey.parse(source.name)] for source in stage.inputs)
+            if key.kind == "domain":
+                stages[key] = Stage(moved, {"data": {"fingerprint": domain_fingerprint}})
+            elif key.kind in _MEASURING:
+                stages[key] = Stage(moved, stage.settings, inputs)
             else:
-                plan[key] = stage
-        return plan
+                stages[key] = stage
+        return stages
 
-    def add(self, name: str, settings: Mapping[str, Any], *inputs: Stage) -> Stage:
-        self[name] = Stage(name, settings, inputs)
-        return self[name]
-
-    def model(self, arm: Arm, round: int) -> Stage:
-        return self[f"{arm.model(round)}/model" if round else "base"]
-
-    def predictions(self, model: str, evaluation: Mapping[str, Any], *inputs: Stage) -> None:
-        self.add(f"{model}/predictions-{evaluation['split']}", {"evaluate": evaluation}, *inputs)
+    def add(self, key: StageKey, settings: Mapping[str, Any], *inputs: Stage) -> Stage:
+        """Add a stage and return it."""
+        self[key] = Stage(str(key), settings, inputs)
+        return self[key]

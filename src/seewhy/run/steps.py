@@ -20,7 +20,7 @@ import yaml
 from seewhy.config import DataConfig, EvaluateConfig, RunConfig
 from seewhy.domain.domain import VOCABULARY_FILE, Domain, Vocabulary, load_domain
 from seewhy.domain.images import load_image
-from seewhy.domain.loaders.replay import Replay, replay_digest
+from seewhy.domain.loaders.llava import Replay, replay_digest
 from seewhy.domain.problems import raise_problems, size_problems
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import BASE, ENCODER, with_guide
@@ -35,7 +35,7 @@ from seewhy.run.finished import Models
 from seewhy.run.folder import RunFolder, read_manifest
 from seewhy.run.models import Loaded
 from seewhy.run.progress import say
-from seewhy.run.stages import Arm, Plan, with_arms_there
+from seewhy.run.stages import Arm, ModelKey, StageKey, Stages, with_finished_controls
 from seewhy.run.storage import weights_digest
 from seewhy.vlm.tuning import tune
 
@@ -69,11 +69,11 @@ class Run(Models):
     """The steps of one run, each bound to its stage."""
 
     def __init__(
-        self, config: RunConfig, domain: Domain, folder: RunFolder, plan: Plan, replay: Replay | None = None
+        self, config: RunConfig, domain: Domain, folder: RunFolder, stages: Stages, replay: Replay | None = None
     ) -> None:
         super().__init__(config, folder, shipped(config.model.name_or_path, BASE))
         self.domain = domain
-        self.plan = plan
+        self.stages = stages
         self.replay = replay or Replay()
         self.train = domain.split("train")
         self.labels: Mapping[str, str] = {e.id: e.label for e in domain.examples}
@@ -100,15 +100,15 @@ class Run(Models):
         base, encoder = shipped(config.model.name_or_path, BASE), shipped(config.select.encoder, ENCODER)
         replay = Replay.read(config.tune.replay) if record and config.tune.replay else None
         replayed = replay_digest(config.tune.replay) if config.tune.replay else ""
-        shown = with_arms_there(config, read_manifest(folder.path))
-        own = Plan.of(shown, domain.fingerprint, weights_digest(base), weights_digest(encoder), replayed)
-        plan = own if measured is domain else own.elsewhere(measured.name, measured.fingerprint)
+        shown = with_finished_controls(config, read_manifest(folder.path))
+        own = Stages.of(shown, domain.fingerprint, weights_digest(base), weights_digest(encoder), replayed)
+        stages = own if measured is domain else own.elsewhere(measured.name, measured.fingerprint)
         settings = asdict(config) if record else None
-        folder.check([*own.values(), *plan.values()], config=settings, discard_stale=discard_stale)
+        folder.check([*own.values(), *stages.values()], config=settings, discard_stale=discard_stale)
         if settings:
             folder.write_text("config.yaml", yaml.safe_dump(_plain(settings), sort_keys=False))
             folder.write_json(VOCABULARY_FILE, Vocabulary.of(domain).record())
-        return cls(config, measured, folder, plan, replay)
+        return cls(config, measured, folder, stages, replay)
 
     def describe(self, split: str = "train") -> list[Description]:
         """Step 1, by the untuned base; on another split than train, for the figures alone."""
@@ -121,7 +121,7 @@ class Run(Models):
             self.check_sizes(sampler)
             return describe.describe(examples, self.domain.path, questions, sampler, settings, seed, queries, dropped)
 
-        stage = self.plan["describe" if split == "train" else f"describe-{split}"]
+        stage = self.stages[StageKey("describe", split=split)]
         described = self.folder.records(stage, Description, self.domain.split(split), work)
         settings = self.config.describe
         asked = len(self.domain.split(split)) * settings.prompts_per_image * settings.samples_per_prompt
@@ -176,7 +176,7 @@ class Run(Models):
             ids = {example.id for example in wanted}
             return [selection for selection in selections if selection.example_id in ids]
 
-        stage = self.plan["select" if split == "train" else f"select-{split}"]
+        stage = self.stages[StageKey("select", split=split)]
         return self.folder.records(stage, Selection, ["all"], work)
 
     def shown(self, split: str) -> Mapping[str, Sequence[str]]:
@@ -202,7 +202,7 @@ class Run(Models):
                 self.domain.matcher, self.loaded.sampler(self.base), self.config.synthesise, seed, self.config.seed,
             )  # fmt: skip
 
-        stage = self.plan[arm.stage("answers", 1)]
+        stage = self.stages[arm.stage("answers", 1)]
         answers = self.folder.records(stage, Answer, self.train, work)
         reasons = support.fallback_reasons(answers)
         _warn(support.mostly_lost(stage.name, _FELL_BACK, reasons.total(), len(answers), reasons))
@@ -213,7 +213,7 @@ class Run(Models):
         lists = self.domain.concepts if arm.template == "label and list" else None
         return synthesise.label_answers(answers, self.labels, lists)
 
-    def tune(self, name: str, before: Path, answers: Sequence[Answer]) -> Path:
+    def tune(self, model: ModelKey, before: Path, answers: Sequence[Answer]) -> Path:
         """Step 4: the model after a round, from the model before it."""
 
         def make(folder: Path) -> None:
@@ -224,7 +224,7 @@ class Run(Models):
                 share_image=self.config.model.share_image,
             )  # fmt: skip
 
-        return self.folder.folder(self.plan[f"{name}/model"], make) / "model"
+        return self.folder.folder(self.stages[StageKey("model", model)], make) / "model"
 
     def sample(self, arm: Arm, round: int, model: Path, selections: Sequence[Selection]) -> list[Candidate]:
         """Steps 5 and 6: what the tuned model answers, judged."""
@@ -239,7 +239,7 @@ class Run(Models):
                 choice=arm.choice,
             )  # fmt: skip
 
-        stage = self.plan[arm.stage("candidates", round)]
+        stage = self.stages[arm.stage("candidates", round)]
         candidates = self.folder.records(stage, Candidate, self.train, work)
         unusable = support.unusable(candidates)
         _warn(support.mostly_lost(stage.name, "texts were dropped", unusable.total(), len(candidates), unusable))
@@ -255,26 +255,26 @@ class Run(Models):
             judged = [c for e in examples for c in of_example[e.id]]
             return rejection.answers(judged, self.labels, self.domain.questions, self.config.seed)
 
-        stage = self.plan[arm.stage("answers", round)]
+        stage = self.stages[arm.stage("answers", round)]
         answers = self.folder.records(stage, Answer, self.train, work)
         lost, reasons = support.fallback_reasons(answers).total(), support.reasons_of_lost_queries(candidates)
         _warn(support.mostly_lost(stage.name, _FELL_BACK, lost, len(answers), reasons))
         return answers
 
-    def predict(self, name: str, model: Path, split: str | None = None) -> list[Prediction]:
+    def predict(self, model: ModelKey, path: Path, split: str | None = None) -> list[Prediction]:
         """Step 8: a model's greedy answers to the evaluation question, on `evaluate.split` or another."""
         settings: EvaluateConfig = self.config.evaluate
         split = split or settings.split
-        query, path = self.domain.questions.evaluation, self.domain.path
+        query = self.domain.questions.evaluation
 
         def work(examples: Sequence[Example], seed: int) -> list[Prediction]:
-            prompts = [Prompt(e.id, path(e), query) for e in examples]
-            sampler = self.loaded.sampler(model)
+            prompts = [Prompt(e.id, self.domain.path(e), query) for e in examples]
+            sampler = self.loaded.sampler(path)
             self.check_sizes(sampler)
             texts = sampler.sample(prompts, Sampling(max_new_tokens=settings.max_new_tokens), seed)
             return [Prediction(e.id, query, text) for e, (text,) in zip(examples, texts, strict=True)]
 
-        stage = self.plan[f"{name}/predictions-{split}"]
+        stage = self.stages[StageKey("predictions", model, split)]
         return self.folder.records(stage, Prediction, self.domain.split(split), work)
 
     def turns(self, answers: Sequence[Answer]) -> list[Turn]:

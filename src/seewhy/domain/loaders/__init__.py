@@ -28,7 +28,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Reading:
+class Dataset:
     """What a data set on disk holds, before any image is opened."""
 
     root: Path

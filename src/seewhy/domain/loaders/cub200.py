@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Literal
 
 from seewhy.domain.concepts import ConceptBank
-from seewhy.domain.loaders import Reading
+from seewhy.domain.loaders import Dataset
 from seewhy.domain.loaders.published import Listing, Published, base_of
 from seewhy.domain.problems import clean, raise_problems
 from seewhy.errors import SeeWhyError
@@ -255,7 +255,7 @@ _POSSESSIVE = re.compile(
 _SPELT = {"Chuck-will Widow": "Chuck-will's-widow", "Whip-poor Will": "Whip-poor-will", "Artic Tern": "Arctic Tern"}
 
 
-def read_cub200(source: Path) -> Reading:
+def read_cub200(source: Path) -> Dataset:
     """The rows of images.txt. `source` is CUB_200_2011, or the folder that the archive was unpacked in."""
     base = base_of(source, "CUB_200_2011", marker="images.txt")
     listing = Listing(CUB, base)
@@ -269,7 +269,7 @@ def read_cub200(source: Path) -> Reading:
         else:
             listing.add(f"images/{path}", label, "train" if is_train[image][1] == "1" else "test", where)
     notes = CUB.size_notes(listing.rows)
-    read = partial(Reading, base, listing.rows, listing.problems(), notes, CUB.name)
+    read = partial(Dataset, base, listing.rows, listing.problems(), notes, CUB.name)
     if not (base / ATTRIBUTES).is_file():
         notes.append(f"{CUB.name}: {base / ATTRIBUTES} is not there, so nothing is known of what each image shows.")
         return read()

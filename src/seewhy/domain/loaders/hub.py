@@ -25,7 +25,7 @@ import httpx
 import pyarrow as pa
 import yaml
 
-from seewhy.domain.loaders import Reading, Row, Split, as_split
+from seewhy.domain.loaders import Dataset, Row, Split, as_split
 from seewhy.domain.loaders.folder import label_of, read_jsonl
 from seewhy.domain.problems import nearest
 from seewhy.errors import SeeWhyError
@@ -56,7 +56,7 @@ def is_saved(folder: Path) -> bool:
     return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
 
 
-def read_hub(source: str, label_column: str | None, cache: Path) -> Reading:
+def read_hub(source: str, label_column: str | None, cache: Path) -> Dataset:
     """The rows of all splits, their images materialised below `cache`. Raises SeeWhyError where this cannot be."""
     parts = _load(source)
     columns = {name: _columns(source, part.features, label_column) for name, part in parts.items()}
@@ -207,7 +207,7 @@ def _suffix(content: bytes) -> str:
         return ".img"
 
 
-def _read_index(folder: Path, index: Path, name: str) -> Reading:
+def _read_index(folder: Path, index: Path, name: str) -> Dataset:
     rows: dict[str, Row] = {}
     problems, notes, twice = [], [], 0
     for _, record in read_jsonl(index):
@@ -229,4 +229,4 @@ def _read_index(folder: Path, index: Path, name: str) -> Reading:
             )
     if twice:
         notes.append(f"{name}: {twice:,} rows repeat an image of their split and class; left out.")
-    return Reading(folder.resolve(), list(rows.values()), problems, notes, name)
+    return Dataset(folder.resolve(), list(rows.values()), problems, notes, name)

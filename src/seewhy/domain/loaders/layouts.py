@@ -10,15 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from seewhy.config import DataConfig
-from seewhy.domain.loaders import Reading
+from seewhy.domain.loaders import Dataset
 from seewhy.domain.loaders.cub200 import read_cub200
 from seewhy.domain.loaders.folder import hold_out, read_folder, read_table
 from seewhy.domain.loaders.hub import default_cache, is_saved, read_hub
+from seewhy.domain.loaders.llava import is_research_folder, read_research
 from seewhy.domain.loaders.published import read_chest_xray, read_dogs, read_fgvc, read_ham10000, read_pld
-from seewhy.domain.loaders.research import is_research_folder, read_research
 from seewhy.errors import SeeWhyError
 
-_PUBLISHED: dict[str, Callable[[Path], Reading]] = {
+_PUBLISHED: dict[str, Callable[[Path], Dataset]] = {
     "cub200": read_cub200,
     "dogs": read_dogs,
     "fgvc": read_fgvc,
@@ -36,7 +36,7 @@ _MARKERS = {
 """Files that tell a published data set, below `data.source`."""
 
 
-def read_data(data: DataConfig, cache: Path | None = None) -> Reading:
+def read_data(data: DataConfig, cache: Path | None = None) -> Dataset:
     """What `data.source` holds, with no image opened. `cache` takes the images of a Hugging Face data set.
 
     Raises SeeWhyError where it cannot be read at all; lesser problems are in the result.
@@ -77,7 +77,7 @@ def layout_of(source: Path) -> str:
     return "folder"
 
 
-def _on_disk(source: Path, layout: str) -> Reading:
+def _on_disk(source: Path, layout: str) -> Dataset:
     if layout in ("folder", "table"):
         return _own(source, layout)
     if layout != "research" and not source.is_dir():
@@ -85,14 +85,14 @@ def _on_disk(source: Path, layout: str) -> Reading:
     return _PUBLISHED[layout](source.resolve())
 
 
-def _own(source: Path, layout: str) -> Reading:
+def _own(source: Path, layout: str) -> Dataset:
     if layout == "folder" and not source.is_dir():
         raise SeeWhyError(f"{source} is no folder; set data.layout to 'auto' or 'table'.")
     if layout == "table" and source.is_dir():
         raise SeeWhyError(f"{source} is a folder; set data.layout to 'auto' or 'folder', or data.source to the table.")
     root = source.resolve() if source.is_dir() else source.parent.resolve()
     rows, problems = read_folder(root) if layout == "folder" else read_table(source)
-    return Reading(root, rows, problems)
+    return Dataset(root, rows, problems)
 
 
 def _missing(source: str) -> str:

@@ -66,7 +66,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from seewhy.domain.loaders import Reading, Row, Split
+from seewhy.domain.loaders import Dataset, Row, Split
 from seewhy.domain.loaders.folder import halve, hold_out, image_files, label_of, read_folder
 from seewhy.domain.problems import clean, path_problem
 from seewhy.errors import SeeWhyError
@@ -198,7 +198,7 @@ _READ_ERRORS = (OSError, ValueError, TypeError, LookupError, NotImplementedError
 _DOG_LISTS: tuple[tuple[str, Split], ...] = (("train_list.mat", "train"), ("test_list.mat", "test"))
 
 
-def read_dogs(source: Path) -> Reading:
+def read_dogs(source: Path) -> Dataset:
     """The rows of both lists. `source` holds Images/ and the lists, or a folder stanford_dogs that does."""
     base = base_of(source, "stanford_dogs", "StanfordDogs", marker="Images")
     listing = Listing(DOGS, base)
@@ -206,7 +206,7 @@ def read_dogs(source: Path) -> Reading:
         path = DOGS.need(base, name, f"lists/{name}")
         for number, file in enumerate(_files(path), 1):
             listing.add(f"Images/{file}", label_of(PurePosixPath(file).parent.name), split, f"{name} entry {number}")
-    return Reading(base, listing.rows, listing.problems(), DOGS.size_notes(listing.rows), DOGS.name)
+    return Dataset(base, listing.rows, listing.problems(), DOGS.size_notes(listing.rows), DOGS.name)
 
 
 def _files(path: Path) -> list[str]:
@@ -233,7 +233,7 @@ _AIRCRAFT_LISTS: tuple[tuple[str, Split], ...] = (("trainval", "train"), ("test"
 _COMPANY = re.compile(r" (?:Aircraft Company|Aircraft|Corporation|Aviation|(?<!British )Aerospace)$")
 
 
-def read_fgvc(source: Path) -> Reading:
+def read_fgvc(source: Path) -> Dataset:
     """The rows of both lists. `source` is the unpacked archive, or the folder that it was unpacked in."""
     base = base_of(source, "data", "fgvc-aircraft-2013b/data", marker="images_variant_*.txt")
     listing = Listing(FGVC, base)
@@ -252,7 +252,7 @@ def read_fgvc(source: Path) -> Reading:
                     aliases[label] = (variant,)
                 listing.add(f"images/{image}.jpg", label, split, where)
     notes = FGVC.size_notes(listing.rows)
-    return Reading(base, listing.rows, listing.problems(), notes, FGVC.name, aliases)
+    return Dataset(base, listing.rows, listing.problems(), notes, FGVC.name, aliases)
 
 
 def aircraft_label(manufacturer: str, variant: str) -> str:
@@ -297,7 +297,7 @@ _FURTHER = {
 }
 
 
-def read_pld(source: Path) -> Reading:
+def read_pld(source: Path) -> Dataset:
     """The photographs of every class folder, a tenth of them train. `source` is the unpacked archive."""
     base, folders = _class_folders(source)
     listing = Listing(PLD, base)
@@ -311,7 +311,7 @@ def read_pld(source: Path) -> Reading:
         listing.add(str(image), leaf_label(folder), "test", folder, f"{folder}/{photograph}")
     listing.rows = hold_out(listing.rows, TRAIN_SHARE, source="test", target="train")
     notes = PLD.size_notes(listing.rows)
-    return Reading(base, listing.rows, listing.problems(), notes, PLD.name, leaf_aliases({f.name for f in folders}))
+    return Dataset(base, listing.rows, listing.problems(), notes, PLD.name, leaf_aliases({f.name for f in folders}))
 
 
 def _class_folders(source: Path) -> tuple[Path, list[Path]]:
@@ -388,7 +388,7 @@ _SIZE_NOTE_SLACK = 30
 _FOLDERS = ("HAM10000_images_part_1", "HAM10000_images_part_2", "ham10000_images_part_1", "ham10000_images_part_2", "")
 
 
-def read_ham10000(source: Path) -> Reading:
+def read_ham10000(source: Path) -> Dataset:
     """The rows of the metadata, in halves. `source` holds the metadata and both folders of images."""
     base = base_of(source, "HAM10000", "ham10000", marker="HAM10000_metadata*")
     path = HAM10000.need(base, "HAM10000_metadata.csv", "HAM10000_metadata", "HAM10000_metadata.tab")
@@ -413,7 +413,7 @@ def read_ham10000(source: Path) -> Reading:
             listing.add(f"{folder}/{image}.jpg".lstrip("/"), DIAGNOSES[dx][0], "train", where, lesion)
     listing.rows = halve(listing.rows)
     aliases = dict(DIAGNOSES.values())
-    return Reading(base, listing.rows, listing.problems(), _notes(listing), HAM10000.name, aliases)
+    return Dataset(base, listing.rows, listing.problems(), _notes(listing), HAM10000.name, aliases)
 
 
 def _notes(listing: Listing) -> list[str]:
@@ -461,7 +461,7 @@ ALIASES = {
 _PATIENT = re.compile(r"^(person\d+|(?:NORMAL2-)?IM-\d+)")
 
 
-def read_chest_xray(source: Path) -> Reading:
+def read_chest_xray(source: Path) -> Dataset:
     """The rows of the three splits. `source` is the folder chest_xray, or the one that it was unpacked in."""
     base = base_of(source, "chest_xray", "chest_xray/chest_xray", marker="train/NORMAL")
     for folder in (f"{split}/{name}" for split in ("train", "test") for name in LABELS):
@@ -478,4 +478,4 @@ def read_chest_xray(source: Path) -> Reading:
         group = f"{folder}/{patient.group()}" if patient else ""
         named.append(replace(row, label=LABELS[folder], group=group))
     problems += empty_splits(CHEST_XRAY, named)
-    return Reading(base, named, problems, CHEST_XRAY.size_notes(named), CHEST_XRAY.name, ALIASES)
+    return Dataset(base, named, problems, CHEST_XRAY.size_notes(named), CHEST_XRAY.name, ALIASES)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from seewhy.domain.loaders.folder import read_jsonl
-from seewhy.domain.phrases import Words, folded
+from seewhy.domain.phrases import Words, phrase_key
 from seewhy.domain.problems import clean, nearest, path_problem, raise_problems, shorten
 from seewhy.errors import SeeWhyError
 from seewhy.records import Example, Truth
@@ -39,7 +39,7 @@ def load_truth(
     that is none of them is wrong.
     """
     ids = {key: example.id for example in examples for key in (example.image, example.id)}
-    bank = None if phrases is None else {folded(phrase): phrase for phrase in phrases}
+    bank = None if phrases is None else {phrase_key(phrase): phrase for phrase in phrases}
     is_left_out = _finder(examples, root)
     truth: dict[str, Truth] = {}
     problems: list[str] = []
@@ -114,11 +114,11 @@ def _read(
         return f"'complete' is {shorten(repr(complete))}, not true or false; {_FORM}"
     spelt = {phrase: clean(phrase) for key in _LISTS for phrase in lists[key]}
     if bank is not None:
-        if strange := [phrase for phrase in spelt if folded(phrase) not in bank]:
+        if strange := [phrase for phrase in spelt if phrase_key(phrase) not in bank]:
             hint = nearest(strange[0], bank.values()) or "; correct it, or add it to the concept bank"
             more = f" (nor are {len(strange) - 1} more of its phrases)" if len(strange) > 1 else ""
             return f"'{shorten(strange[0])}' is no phrase of the concept bank{more}{hint}"
-        spelt = {phrase: bank[folded(phrase)] for phrase in spelt}
+        spelt = {phrase: bank[phrase_key(phrase)] for phrase in spelt}
     visible, hidden, absent = (tuple(dict.fromkeys(spelt[phrase] for phrase in lists[key])) for key in _LISTS)
     placed = {spelt[phrase]: (box[0], box[1], box[2], box[3]) for phrase, box in boxes.items()}
     truth[example_id] = Truth(example_id, visible, hidden, placed, absent, complete)
