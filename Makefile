@@ -1,27 +1,27 @@
 # Everything on a fresh machine with Python 3.11+, pip and make. The habits of the house are the targets.
 PYTHON ?= python3
+EXTRAS ?= dev,llm
+TEST_OPTIONS ?=
 BIN := .venv/bin
-INSTALLED := .venv/.installed
+comma := ,
+INSTALLED := .venv/.installed-$(subst $(comma),-,$(EXTRAS))
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile $(TEST_OPTIONS)
+PHOTOS := ../shared/data/grocery_fruit
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo fruit results test check format clean
+.PHONY: help demo fruit results photos test quick check format bench clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(INSTALLED)  ## set up, then run the whole loop on the field guide (about ten minutes on two cores)
 	$(BIN)/seewhy demo
 
-fruit: $(INSTALLED)  ## the loop on real photos, see configs/grocery_fruit.yaml
-	$(BIN)/seewhy run configs/grocery_fruit.yaml
+test: $(INSTALLED)  ## set up, then run all tests (about ten minutes on two cores)
+	$(PYTEST)
 
-results: $(INSTALLED)  ## the paper's claims, on the field guide and on fruit: docs/results.md (a night on two cores)
-	$(BIN)/seewhy compare configs/fieldguide.yaml --rounds 3 --output runs/compare
-	$(BIN)/seewhy compare configs/grocery_fruit.yaml --seeds '[0]' \
-	  --controls '[nl, lge, unfiltered, class_level]' --output runs/compare_fruit
-	$(BIN)/python -m bench.descriptions runs/compare/seed-0 --json runs/compare/descriptions.json
-	$(BIN)/python -m bench.results --fieldguide runs/compare --fruit runs/compare_fruit \
-	  --descriptions runs/compare/descriptions.json --output docs
-
-test: $(INSTALLED)  ## set up, then run all tests
-	$(BIN)/python -m pytest
+quick: $(INSTALLED)  ## the tests that neither train nor start a browser, a server or an environment (three minutes)
+	$(PYTEST) -m "not slow and not browser and not server and not wheel"
 
 check: $(INSTALLED)  ## lint, format, types, import arrows
 	$(BIN)/ruff check .
@@ -29,14 +29,43 @@ check: $(INSTALLED)  ## lint, format, types, import arrows
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-format: $(INSTALLED)
+format: $(INSTALLED)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench: $(INSTALLED)  ## rough figures of speed and memory on this machine, see docs/performance.md (a minute each)
+	$(BIN)/python -m bench.tuning --quick $(if $(findstring bench,$(EXTRAS)),,--without-trl)
+	$(BIN)/python -m bench.sampling --quick
+	$(BIN)/python -m bench.selection --quick
+	$(BIN)/python -m bench.loop --quick
+
+fruit: photos $(INSTALLED)  ## the loop on real photos of fruit, which you bring (docs/your_data.md)
+	$(BIN)/seewhy run configs/grocery_fruit.yaml
+
+results: photos $(INSTALLED)  ## the paper's claims, on the field guide and on fruit: docs/results.md (a night on two cores)
+	$(BIN)/seewhy compare configs/fieldguide.yaml --rounds 3 --output runs/compare
+	$(BIN)/seewhy compare configs/grocery_fruit.yaml --seeds '[0]' \
+	  --controls '[nl, lge, unfiltered, class_level]' --output runs/compare_fruit
+	$(BIN)/python -m bench.descriptions runs/compare/seed-0 --json runs/compare/descriptions.json
+	$(BIN)/python -m bench.results --fieldguide runs/compare --fruit runs/compare_fruit \
+	  --descriptions runs/compare/descriptions.json --output docs
+
+clean:  ## remove the environment, caches and all runs
+	rm -rf .venv .pytest_cache .ruff_cache runs
+
+photos:
+	@test -d $(PHOTOS)/train && test -f $(PHOTOS)/concepts.yaml || { printf '%s\n' \
+	  'There are no photos at $(PHOTOS), which configs/grocery_fruit.yaml reads.' \
+	  'They are the 28 kinds of fruit of the Grocery Store Dataset (Klasson et al., WACV 2019, MIT licence):' \
+	  '  git clone https://github.com/marcusklasson/GroceryStoreDataset' \
+	  'Put them at $(PHOTOS)/{train,val,test}/<kind>/*.jpg, and a concept bank beside them as concepts.yaml' \
+	  '(Kind: [visible feature, ...], see docs/your_data.md). Any other image folder with a bank will do:' \
+	  '  seewhy run configs/grocery_fruit.yaml --data.source FOLDER --data.concepts BANK.yaml --data.noun NOUN' \
+	  'The field guide needs no data: make demo, or' \
+	  '  seewhy compare configs/fieldguide.yaml --rounds 3 --output runs/compare' >&2; exit 1; }
+
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,llm]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@if [ -e .git ] && [ -x $(BIN)/pre-commit ] && [ -z "$$(git config core.hooksPath)" ]; then $(BIN)/pre-commit install; fi
 	touch $@
-
-clean:
-	rm -rf .venv .pytest_cache .ruff_cache runs

@@ -5,40 +5,18 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fixtures_data import image_folder, tiny_encoder
 from seewhy.config import (
-    DataConfig,
-    DescribeConfig,
-    EvaluateConfig,
-    ModelConfig,
     RunConfig,
-    SampleConfig,
-    SelectConfig,
-    SynthesiseConfig,
-    TuneConfig,
 )
 from seewhy.errors import SeeWhyError
 from seewhy.report.table import print_comparison
 from seewhy.run.comparison import compare
-from tiny import tiny_llava
+from tiny_run import tiny_run
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> RunConfig:
-    root = image_folder(tmp_path)
-    return RunConfig(
-        output=str(root / "compared"),
-        rounds=1,
-        minimum_support=0.0,  # random weights say nothing
-        data=DataConfig(source=str(root / "images"), concepts=str(root / "concepts.yaml"), noun="bird"),
-        model=ModelConfig(name_or_path=str(tiny_llava(root / "model")), device="cpu", batch_size=8),
-        describe=DescribeConfig(prompts_per_image=1, samples_per_prompt=2, max_new_tokens=8),
-        select=SelectConfig(encoder=str(tiny_encoder(root / "encoder"))),
-        synthesise=SynthesiseConfig(answers_per_image=1, max_new_tokens=8),
-        tune=TuneConfig(epochs=1, learning_rate=1e-2, batch_size=4, micro_batch_size=4, lora_rank=4),
-        sample=SampleConfig(queries_per_image=1, samples_per_query=2, max_new_tokens=8),
-        evaluate=EvaluateConfig(max_new_tokens=8, bootstrap=20),
-    )
+    return tiny_run(tmp_path)
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -161,7 +162,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     )
     page = SimpleNamespace(write_page=lambda run, **_: called("report", run) and Path(run) / "report.html")
     monkeypatch.setitem(sys.modules, "seewhy.run.loop", loop)
-    monkeypatch.setattr(seewhy, "loop", loop, raising=False)
+    monkeypatch.setattr(import_module("seewhy.run"), "loop", loop, raising=False)
     monkeypatch.setitem(sys.modules, "seewhy.report.page", page)
     return made
 

@@ -14,18 +14,12 @@ import torch
 from PIL import Image
 
 from families import FAMILIES, no_torchvision
-from fixtures_data import image_folder, tiny_encoder
 from seewhy.cli import main
 from seewhy.config import (
     AugmentConfig,
-    DataConfig,
-    DescribeConfig,
-    EvaluateConfig,
     ModelConfig,
     RunConfig,
-    SampleConfig,
     SelectConfig,
-    SynthesiseConfig,
     TuneConfig,
 )
 from seewhy.cost import estimate
@@ -40,7 +34,7 @@ from seewhy.run import loop
 from seewhy.run.stages import StageKey
 from seewhy.vlm.data import Schedule
 from seewhy.vlm.model import VisionLanguageModel
-from tiny import tiny_llava
+from tiny_run import tiny_run
 
 ROOT = Path(__file__).parents[1]
 H100 = GPUS["H100"]
@@ -61,20 +55,18 @@ def bench() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
-    root = image_folder(tmp_path_factory.mktemp("data"), train=2, test=1)
-    return RunConfig(
-        output=str(root / "run"),
+    return tiny_run(
+        tmp_path_factory.mktemp("data"),
+        train=2,
+        test=1,
         rounds=2,
-        minimum_support=0.0,  # random weights say nothing
         controls=("nl",),
-        data=DataConfig(source=str(root / "images"), concepts=str(root / "concepts.yaml"), noun="bird"),
-        model=ModelConfig(name_or_path=str(tiny_llava(root / "model")), device="cpu", batch_size=12),
-        describe=DescribeConfig(prompts_per_image=20, samples_per_prompt=1, max_new_tokens=8),
-        select=SelectConfig(encoder=str(tiny_encoder(root / "encoder"))),
-        synthesise=SynthesiseConfig(answers_per_image=20, max_new_tokens=8),
-        tune=TuneConfig(epochs=2, learning_rate=1e-6, batch_size=20, micro_batch_size=20, lora_rank=4),
-        sample=SampleConfig(queries_per_image=20, samples_per_query=3, max_new_tokens=8),
-        evaluate=EvaluateConfig(max_new_tokens=8, bootstrap=10),
+        model={"batch_size": 12},
+        describe={"prompts_per_image": 20, "samples_per_prompt": 1},
+        synthesise={"answers_per_image": 20},
+        tune={"epochs": 2, "learning_rate": 1e-6, "batch_size": 20, "micro_batch_size": 20},
+        sample={"queries_per_image": 20, "samples_per_query": 3},
+        evaluate={"bootstrap": 10},
     )
 
 

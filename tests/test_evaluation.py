@@ -6,32 +6,27 @@ from typing import Any
 
 import pytest
 
-from fixtures_data import CONCEPTS, image_folder, tiny_encoder
+from fixtures_data import CONCEPTS
 from run_folders import by_name
-from seewhy.config import DataConfig, DescribeConfig, EvaluateConfig, ModelConfig, RunConfig, SelectConfig
+from seewhy.config import RunConfig
 from seewhy.records import Description, Likelihood, Prediction, Selection
 from seewhy.run import loop
 from seewhy.run.folder import read_records
 from seewhy.run.stages import BASE, Stages
 from seewhy.vlm.model import VisionLanguageModel
-from tiny import tiny_llava
+from tiny_run import tiny_run
 
 MEASURED = {"describe-test", "select-test", "base/likelihoods-test"}
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
-    root = image_folder(tmp_path_factory.mktemp("data"))
-    return RunConfig(
-        output=str(root / "run"),
+    return tiny_run(
+        tmp_path_factory.mktemp("data"),
         rounds=0,
         shard_size=4,
         keep_going=True,
-        data=DataConfig(source=str(root / "images"), concepts=str(root / "concepts.yaml"), noun="bird"),
-        model=ModelConfig(name_or_path=str(tiny_llava(root / "model")), device="cpu", batch_size=8),
-        describe=DescribeConfig(prompts_per_image=1, samples_per_prompt=2, max_new_tokens=8),
-        select=SelectConfig(encoder=str(tiny_encoder(root / "encoder"))),
-        evaluate=EvaluateConfig(max_new_tokens=8, bootstrap=20, consistency=False, fluency=False),
+        evaluate={"consistency": False, "fluency": False},
     )
 
 

@@ -12,19 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fixtures_data import CONCEPTS, image_folder, tiny_encoder
+from fixtures_data import CONCEPTS, image_folder
 from run_folders import by_name
-from seewhy.config import (
-    DataConfig,
-    DescribeConfig,
-    EvaluateConfig,
-    ModelConfig,
-    RunConfig,
-    SampleConfig,
-    SelectConfig,
-    SynthesiseConfig,
-    TuneConfig,
-)
+from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
 from seewhy.proof.gate import Gate, Judgement
 from seewhy.records import Answer, Candidate, Description, Selection
@@ -32,7 +22,7 @@ from seewhy.run import loop
 from seewhy.run.finished import run_model
 from seewhy.run.folder import RunFolder, read_records
 from seewhy.run.stages import Stages
-from tiny import tiny_llava
+from tiny_run import tiny_run
 
 PROCESSES = get_context("forkserver")
 PROCESSES.set_forkserver_preload(["seewhy.run.loop", "torch"])
@@ -59,24 +49,17 @@ STAGES = (
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
-    root = image_folder(tmp_path_factory.mktemp("data"))
-    model, encoder = tiny_llava(root / "model"), tiny_encoder(root / "encoder")
-    return RunConfig(
-        output=str(root / "run"),
+    return tiny_run(
+        tmp_path_factory.mktemp("data"),
+        tokens=12,
         rounds=2,
-        minimum_support=0.0,  # random weights say nothing
         controls=("nl", "lge", "unfiltered", "class_level"),
         shard_size=5,
-        data=DataConfig(source=str(root / "images"), concepts=str(root / "concepts.yaml"), noun="bird"),
-        model=ModelConfig(name_or_path=str(model), device="cpu", batch_size=8),
-        describe=DescribeConfig(prompts_per_image=2, samples_per_prompt=2, max_new_tokens=12),
-        select=SelectConfig(encoder=str(encoder)),
-        synthesise=SynthesiseConfig(answers_per_image=2, max_new_tokens=12),
-        tune=TuneConfig(
-            epochs=1, learning_rate=1e-2, batch_size=4, micro_batch_size=4, lora_rank=4, checkpoint_steps=2
-        ),
-        sample=SampleConfig(queries_per_image=2, samples_per_query=2, max_new_tokens=12),
-        evaluate=EvaluateConfig(max_new_tokens=12, bootstrap=50),
+        describe={"prompts_per_image": 2},
+        synthesise={"answers_per_image": 2},
+        tune={"checkpoint_steps": 2},
+        sample={"queries_per_image": 2},
+        evaluate={"bootstrap": 50},
     )
 
 

@@ -8,21 +8,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from fixtures_data import image_folder, tiny_encoder
 from seewhy.config import (
-    DataConfig,
-    DescribeConfig,
-    EvaluateConfig,
-    ModelConfig,
     RunConfig,
-    SelectConfig,
-    SynthesiseConfig,
-    TuneConfig,
 )
 from seewhy.errors import SeeWhyError
 from seewhy.records import Turn
 from seewhy.run import loop, steps
-from tiny import tiny_llava
+from tiny_run import tiny_run
 
 
 def conversations(folder: Path, texts: list[str], image: str = "boat.png") -> Path:
@@ -39,18 +31,15 @@ def conversations(folder: Path, texts: list[str], image: str = "boat.png") -> Pa
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
-    root = image_folder(tmp_path_factory.mktemp("replay"), train=2, test=1)
-    return RunConfig(
-        output=str(root / "run"),
-        rounds=1,
-        minimum_support=0.0,  # random weights say nothing
-        data=DataConfig(source=str(root / "images"), concepts=str(root / "concepts.yaml"), noun="bird"),
-        model=ModelConfig(name_or_path=str(tiny_llava(root / "model")), device="cpu", batch_size=8),
-        describe=DescribeConfig(prompts_per_image=1, samples_per_prompt=1, max_new_tokens=6),
-        select=SelectConfig(encoder=str(tiny_encoder(root / "encoder"))),
-        synthesise=SynthesiseConfig(answers_per_image=2, max_new_tokens=6),
-        tune=TuneConfig(epochs=1, learning_rate=1e-2, batch_size=4, micro_batch_size=4, lora_rank=2),
-        evaluate=EvaluateConfig(max_new_tokens=6, bootstrap=10, consistency=False, fluency=False),
+    return tiny_run(
+        tmp_path_factory.mktemp("replay"),
+        train=2,
+        test=1,
+        tokens=6,
+        describe={"samples_per_prompt": 1},
+        synthesise={"answers_per_image": 2},
+        tune={"lora_rank": 2},
+        evaluate={"bootstrap": 10, "consistency": False, "fluency": False},
     )
 
 

@@ -14,7 +14,10 @@ from seewhy.report.heatmaps import Heat
 from seewhy.report.later import find_later
 from seewhy.report.page import Extras, build_page
 
-pytestmark = pytest.mark.skipif(find() is None, reason="no chromium on the path; set CHROMIUM to one")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(find() is None, reason="no chromium on the path; set CHROMIUM to one"),
+]
 
 SHOWN = "[...document.querySelectorAll('.card')].filter(c => !c.hidden).map(c => c.querySelector('h3').textContent)"
 ANSWERS = "[...document.querySelectorAll('.answer')].filter(a => a.offsetParent).map(a => a.dataset.model)"

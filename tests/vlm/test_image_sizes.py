@@ -10,9 +10,8 @@ import yaml
 from PIL import Image
 
 from families import FAMILIES, no_torchvision, tiny_qwen25_vl
-from fixtures_data import image_folder, tiny_encoder
 from seewhy.cli import main
-from seewhy.config import AugmentConfig, DataConfig, DescribeConfig, ModelConfig, RunConfig, SelectConfig
+from seewhy.config import AugmentConfig, RunConfig
 from seewhy.cost.estimate import plan_run
 from seewhy.cost.tokens import Assumed
 from seewhy.errors import SeeWhyError
@@ -23,6 +22,7 @@ from seewhy.vlm.data import Schedule
 from seewhy.vlm.loss import answer_likelihoods
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
+from tiny_run import tiny_run
 
 
 @pytest.fixture(scope="module")
@@ -98,15 +98,9 @@ def test_the_file_is_named_where_it_is_sampled_and_tuned_on(vlm: VisionLanguageM
 @pytest.fixture
 def config(qwen: Path, tmp_path: Path) -> RunConfig:
     """A data set with a strip in val, on a tiny Qwen2.5-VL."""
-    root = image_folder(tmp_path, train=2, test=1, val=1)
-    Image.effect_noise((3000, 12), 90).save(root / "images/val/Crow/strip.png")
-    return RunConfig(
-        output=str(tmp_path / "run"),
-        data=DataConfig(source=str(root / "images"), concepts=str(root / "concepts.yaml"), noun="bird"),
-        model=ModelConfig(name_or_path=str(qwen), device="cpu", batch_size=4),
-        describe=DescribeConfig(prompts_per_image=1, samples_per_prompt=1, max_new_tokens=4),
-        select=SelectConfig(encoder=str(tiny_encoder(root / "encoder"))),
-    )
+    config = tiny_run(tmp_path, train=2, test=1, val=1, tokens=4, base=str(qwen))
+    Image.effect_noise((3000, 12), 90).save(tmp_path / "images/val/Crow/strip.png")
+    return config
 
 
 SAID = "val/Crow/strip.png: 2048 x 8 pixels as it is read (absolute aspect ratio must be smaller than 200, got 256.0)"
