@@ -234,7 +234,7 @@ def test_images_of_one_lesion_are_one_unit():
     (low, high), (lower, higher) = by_image["accuracy_interval"], by_lesion["accuracy_interval"]
     assert higher - lower > 2.5 * (high - low)
     assert (lower, higher) == pytest.approx((0.349, 0.901), abs=1e-3)  # 8 of 12, Clopper and Pearson
-    assert count_units(grouped, predictions(texts), STATED)["accuracy"] == ([0.0, 8.0, 8.0] * 4, [8.0] * 12)
+    assert count_units(grouped, predictions(texts), STATED)["accuracy"] == ((0.0, 8.0, 8.0) * 4, (8.0,) * 12)
     assert len(count_units(alone, predictions(texts), STATED)["accuracy"][0]) == 96
     assert grouped.fingerprint == alone.fingerprint  # no stage is made again for it
 

@@ -129,7 +129,8 @@ def by_cluster(counts: Counts, clusters: Sequence[Hashable] | None) -> Counts:
     if clusters is None:
         return counts
     return {
-        name: (summed(hits, clusters).tolist(), summed(of, clusters).tolist()) for name, (hits, of) in counts.items()
+        name: (tuple(summed(hits, clusters).tolist()), tuple(summed(of, clusters).tolist()))
+        for name, (hits, of) in counts.items()
     }
 
 
@@ -291,7 +292,7 @@ class Tally:
     @property
     def counts(self) -> Counts:
         """The figures of which something was counted."""
-        return {name: counted for name, counted in self._counts.items() if any(counted[1])}
+        return {name: (tuple(hits), tuple(of)) for name, (hits, of) in self._counts.items() if any(of)}
 
 
 def shares(
