@@ -92,11 +92,28 @@ def interleaved(
 def seconds_of(work: Callable[[], object]) -> float:
     """Seconds of one run; the last one's garbage is collected before it."""
     gc.collect()
-    _finish()
+    finish()
     start = time.perf_counter()
     work()
-    _finish()
+    finish()
     return time.perf_counter() - start
+
+
+def median_seconds(work: Callable[[], object], repetitions: int, *, warm_up: int = 1) -> float:
+    """Return the median seconds of some runs, the first `warm_up` left out."""
+    for _ in range(warm_up):
+        work()
+    return statistics.median(seconds_of(work) for _ in range(repetitions))
+
+
+def reset_peak() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_gb() -> float:
+    """Return the most GPU memory that was allocated since `reset_peak`, in GB; 0 without a GPU."""
+    return torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_initialized() else 0.0
 
 
 def ratio(seconds: Mapping[str, Sequence[float]], slow: str, fast: str) -> float:
@@ -174,6 +191,7 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _finish() -> None:
+def finish() -> None:
+    """Wait until the GPU has done all that it was asked."""
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()

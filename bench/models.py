@@ -130,7 +130,7 @@ def _processor(side: int) -> LlavaProcessor:
     square: Any = {"height": side, "width": side}
     return LlavaProcessor(
         image_processor=CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size=square),
-        tokenizer=_tokenizer(),
+        tokenizer=word_tokenizer(["<s>", "</s>", "<pad>", "<image>"], bos="<s>", eos="</s>", pad="<pad>"),
         patch_size=PATCH,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
@@ -138,25 +138,27 @@ def _processor(side: int) -> LlavaProcessor:
     )
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level BPE in which every word after the first is one token."""
+def word_tokenizer(
+    special: Sequence[str], *, eos: str, pad: str, bos: str | None = None, context: int = CONTEXT
+) -> PreTrainedTokenizerFast:
+    """Return a byte-level BPE of 2,000 tokens in which every word of `pairs` after the first is one token."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY["small"],
-        special_tokens=["<s>", "</s>", "<pad>", "<image>"],
+        special_tokens=list(special),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator([" " + " ".join(_words()), "USER: ASSISTANT:"], trainer)
+    tokenizer.train_from_iterator([" " + " ".join(_words()), "USER: ASSISTANT:", "user\nassistant\n"], trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        bos_token="<s>",
-        eos_token="</s>",
-        pad_token="<pad>",
-        additional_special_tokens=["<image>"],
-        model_max_length=CONTEXT,
+        bos_token=bos,
+        eos_token=eos,
+        pad_token=pad,
+        additional_special_tokens=list(special),
+        model_max_length=context,
     )
 
 

@@ -38,7 +38,7 @@ from seewhy.cost.tokens import Assumed, Workload
 from seewhy.domain.questions import Questions
 from seewhy.fieldguide.guide import BASE
 from seewhy.records import Turn
-from seewhy.report.terminal import print_cost
+from seewhy.report.terminal_checks import print_cost
 from seewhy.run.folder import RunFolder
 from seewhy.vlm import loss, sampling, tuning
 from seewhy.vlm.chat import Row, collate, move

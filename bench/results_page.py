@@ -4,37 +4,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.claims import OURS, PAPER, Claim, Difference, Judged, Part, part_verdict
+from seewhy.report.figures import ARM_NAMES, COLUMNS, of_group
+from seewhy.report.figures import FIGURES as REGISTRY
 
 Key = tuple[str, str, str]
 
 NAMES = {
-    "base": "Base, untuned", "ours": "SeeWhy", "nl": "NL", "lge": "L+GE", "nofilter": "Without filtering",
-    "class_level": "Class-level concepts",
+    "base": "Base, untuned", "ours": ARM_NAMES["rounds"].name, "nl": ARM_NAMES["nl"].name, "lge": ARM_NAMES["lge"].name,
+    "nofilter": ARM_NAMES["unfiltered"].name, "class_level": ARM_NAMES["class_level"].name,
 }  # fmt: skip
-FIGURES = {
-    "accuracy": "Accuracy", "ee": "Gives a reason (EE)", "cs": "CS", "fs": "FS", "stated_true": "Reasons true",
-    "stated_hidden": "Reasons hidden", "stated_wrong": "Reasons false",
-}  # fmt: skip
-TESTS = {
-    "counterfactual_changes": "Its attribute has another value: the reason goes",
-    "counterfactual_changes_control": "- another attribute has: the reason goes",
-    "counterfactual_follows": "Its attribute has another value: the new one is stated",
-    "counterfactual_follows_when_stated": "- of answers that speak of the part at all",
-    "counterfactual_label_changes": "Its attribute has another value: the label changes",
-    "survives_hidden": "A leaf on its part: the reason stays",
-    "survives_covered_elsewhere": "- a leaf elsewhere: the reason stays",
-    "cover_gone": "The patches it is attributed to are covered: the reason goes",
-    "cover_gone_random": "- as many others are covered: the reason goes",
-    "swap_reason_changes": "Another class's image: the reason goes",
-    "swap_survives_without_evidence": "Another class's image, which does not show it: the reason stays",
-    "pointing": "The patch of most heat lies in the true box",
-    "pointing_chance": "- a random patch does",
-}
-ABILITIES = {
-    "attribute_accuracy": "Names a visible attribute", "yes_no_accuracy": "Yes or no",
-    "hidden_admitted": "Says of a hidden part that it cannot be seen",
-    "described_precision": "Described features that are right", "described_recall": "Visible attributes described",
-}  # fmt: skip
+FIGURES = {key: REGISTRY[key].title for key in COLUMNS if key != "accuracy_lenient"}
+TESTS = {f.key: f"{'- ' * f.control}{f.title}" for f in of_group("faithfulness")}
 ROUND = "ours_round_"
 TEST_USE = "test_use"
 """The note on what was seen of the test split before."""
@@ -174,11 +154,10 @@ def by_model(
 def abilities(figures: Mapping[str, float], rounds: int) -> list[str]:
     models = {"base": "Base", **{f"ours_round_{r}": f"Round {r}" for r in range(1, rounds + 1)}, "lge": "L+GE"}
     rows = []
-    for ending, subject in (("", "birds"), ("_produce", "produce")):
-        for name, text in ABILITIES.items():
-            cells = [share(figures, f"{name}{ending}_{model}") for model in models]
-            if any(cells):
-                rows.append([f"{text}, {subject}", *cells])
+    for figure in of_group("ability"):
+        cells = [share(figures, f"{figure.key}_{model}") for model in models]
+        if any(cells):
+            rows.append([figure.title, *cells])
     return table(("", *models.values()), rows) if rows else ["Not measured: the base is not the one that is shipped."]
 
 

@@ -13,6 +13,8 @@ from statistics import median
 from typing import Any
 
 import torch
+from PIL import Image
+from torch.utils.hooks import RemovableHandle
 from transformers.generation.continuous_batching import ContinuousBatchingManager, ContinuousMixin
 
 from bench import measure, models
@@ -24,10 +26,11 @@ from seewhy.vlm.sampling import BatchSampler
 SHARED, SEPARATE, GENERATE, BATCHED = "shared", "separate", "generate", "generate, batched"
 SAMPLES, TEMPERATURE, TOP_P = 3, 0.7, 0.6
 CUB_IMAGES = 5_994
+Opener = Callable[[str], Image.Image]
 
 
-def suppress_end(vlm: VisionLanguageModel) -> None:
-    """No answer ends by itself: the end tokens' logits are minus infinity, whoever asks for them."""
+def suppress_end(vlm: VisionLanguageModel) -> RemovableHandle:
+    """No answer ends by itself, until the hook is removed: the end tokens' logits are minus infinity for everyone."""
     ends = vlm.stop_token_ids
 
     def hook(_module: Any, _inputs: Any, logits: torch.Tensor) -> torch.Tensor:
@@ -35,7 +38,7 @@ def suppress_end(vlm: VisionLanguageModel) -> None:
         return logits
 
     head: Any = vlm.model.get_output_embeddings()
-    head.register_forward_hook(hook)
+    return head.register_forward_hook(hook)
 
 
 def asked(vlm: VisionLanguageModel, images: int, queries: int) -> list[Prompt]:
@@ -45,19 +48,24 @@ def asked(vlm: VisionLanguageModel, images: int, queries: int) -> list[Prompt]:
 
 
 def ours(
-    vlm: VisionLanguageModel, prompts: Sequence[Prompt], tokens: int, new_tokens: int, *, share_image: bool
+    vlm: VisionLanguageModel,
+    prompts: Sequence[Prompt],
+    opener: Opener,
+    new_tokens: int,
+    *,
+    share_image: bool,
+    batch: int | None = None,
 ) -> list[list[str]]:
-    batch = len(prompts) * SAMPLES
-    sampler = BatchSampler(vlm, batch, models.opener(tokens), share_image=share_image)
+    """Answers by our sampler, `batch` sequences at a time (default: all together)."""
+    sampler = BatchSampler(vlm, batch or len(prompts) * SAMPLES, opener, share_image=share_image)
     return sampler.sample(prompts, Sampling(SAMPLES, TEMPERATURE, TOP_P, new_tokens), seed=0)
 
 
 def generate(
-    vlm: VisionLanguageModel, prompts: Sequence[Prompt], tokens: int, new_tokens: int, *, at_once: int
+    vlm: VisionLanguageModel, prompts: Sequence[Prompt], opener: Opener, new_tokens: int, *, at_once: int
 ) -> list[list[str]]:
     """transformers' own, `at_once` prompts in a batch. Prompts of a batch have one length here, so none is padded."""
     texts = []
-    opener = models.opener(tokens)
     for start in range(0, len(prompts), at_once):
         rows = [encode(vlm, prompt.text, opener(prompt.image)) for prompt in prompts[start : start + at_once]]
         inputs = move(_stacked(rows), vlm)
@@ -87,7 +95,7 @@ def takes_images() -> bool:
 
 def contenders(vlm: VisionLanguageModel, tokens: int, options: Namespace) -> dict[str, Callable[[], list[list[str]]]]:
     prompts = asked(vlm, options.images, options.queries)
-    task = (vlm, prompts, tokens, options.new_tokens)
+    task = (vlm, prompts, models.opener(tokens), options.new_tokens)
     return {
         SHARED: lambda: ours(*task, share_image=True),
         SEPARATE: lambda: ours(*task, share_image=False),

@@ -166,18 +166,30 @@ def difference(of: Mapping[str, torch.Tensor], to: Mapping[str, torch.Tensor]) -
     return (apart / sum(float(to[name].square().sum()) for name in to)) ** 0.5
 
 
-def flops(step: Step) -> float:
-    """Of matrix products and attention, in one step."""
-    on_cpu = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    on_cpu_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+CAUSAL: dict[str, tuple[int, int]] = {
+    "flash_attention_for_cpu": (1, 3), "flash_attention": (1, 7), "efficient_attention": (3, 7),
+    "cudnn_attention": (3, 10),
+}  # fmt: skip
+"""torch's kernels of attention: place of `is_causal` among the arguments after query, key and value, and in the
+backward kernel after those and the gradient."""
 
-    def forward(query: Any, key: Any, value: Any, *dropout_and_causal: Any, **_: Any) -> int:
-        return sdpa_flop_count(query, key, value) // (2 if True in dropout_and_causal[1:] else 1)
 
-    def backward(grad: Any, query: Any, key: Any, value: Any, *out_sum_dropout_causal: Any, **_: Any) -> int:
-        return sdpa_backward_flop_count(grad, query, key, value) // (2 if out_sum_dropout_causal[3] else 1)
+def flops(step: Callable[[], object]) -> float:
+    """Count the FLOPs of matrix products and attention in one step; causal attention is half of full attention."""
 
-    with FlopCounterMode(display=False, custom_mapping={on_cpu: forward, on_cpu_backward: backward}) as counter:
+    def halved(count: Callable[..., int], tensors: int, place: int) -> Callable[..., int]:
+        def formula(*arguments: Any, **_: Any) -> int:
+            shapes, others = arguments[:tensors], arguments[tensors:]
+            return count(*shapes) // (2 if len(others) > place and others[place] else 1)
+
+        return formula
+
+    mapping = {}
+    for name, (forward, backward) in CAUSAL.items():
+        kernel = f"_scaled_dot_product_{name}"
+        mapping[getattr(torch.ops.aten, kernel)] = halved(sdpa_flop_count, 3, forward)
+        mapping[getattr(torch.ops.aten, f"{kernel}_backward")] = halved(sdpa_backward_flop_count, 4, backward)
+    with FlopCounterMode(display=False, custom_mapping=mapping) as counter:
         step()
     return counter.get_total_flops()
 

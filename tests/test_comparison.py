@@ -8,7 +8,7 @@ from seewhy.config import (
     RunConfig,
 )
 from seewhy.errors import SeeWhyError
-from seewhy.report.table import print_comparison
+from seewhy.report.terminal import print_comparison
 from seewhy.results import Comparison, read
 from seewhy.results_json import encode
 from seewhy.run.comparison import compare

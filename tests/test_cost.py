@@ -29,7 +29,7 @@ from seewhy.cost.memory import Batch, shallow, step_peak
 from seewhy.cost.tokens import Assumed, Lengths, StageTokens, Together, Workload, selected_share, size_of, spread
 from seewhy.errors import SeeWhyError
 from seewhy.records import Turn
-from seewhy.report.terminal import nested
+from seewhy.report.terminal_checks import nested
 from seewhy.run import loop
 from seewhy.run.stages import StageKey
 from seewhy.vlm.data import Schedule

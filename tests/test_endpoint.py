@@ -14,14 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from llm_server import Act, Body, LlmServer, fails, free_port, says, serving
-from seewhy.endpoint import Endpoint, Missing, Prices, Reply, Request, Service, Usage, object_of, system, user
+from seewhy.endpoint import Endpoint, Missing, Prices, Reply, Request, Service, Usage, fields_of, system, user
 from seewhy.endpoint.client import GIVE_UP, GIVE_UP_AT_START, MALFORMED_ATTEMPTS, is_local, retry_delay
-from seewhy.endpoint.replies import estimate_tokens, mismatch, read_object
+from seewhy.endpoint.completions import Form, read_object
+from seewhy.endpoint.usage import estimate_tokens
 from seewhy.errors import SeeWhyError
 
-SHAPE = object_of(word={"type": "string"})
+SHAPE = fields_of(word=str)
+SCHEMA_OF_SHAPE = {
+    "type": "object",
+    "properties": {"word": {"type": "string"}},
+    "required": ["word"],
+    "additionalProperties": False,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -81,13 +89,13 @@ def test_the_body_asks_for_the_schema(tmp_path: Path) -> None:
     with serving(echo) as server:
         Endpoint(service(server, max_tokens=77), tmp_path).ask(requests(1), "test")
         (body,) = server.bodies
-    assert body["response_format"]["json_schema"]["schema"] == SHAPE
+    assert body["response_format"]["json_schema"]["schema"] == SCHEMA_OF_SHAPE
     assert (body["model"], body["temperature"], body["max_tokens"]) == ("judge", 0.0, 77)
 
 
 def test_equal_questions_are_asked_once(tmp_path: Path) -> None:
     with serving(echo) as server:
-        twins = [request("same"), Request("other", *(getattr(request("same"), n) for n in ("messages", "schema")))]
+        twins = [request("same"), Request("other", *(getattr(request("same"), n) for n in ("messages", "fields")))]
         assert words(Endpoint(service(server), tmp_path).ask(twins, "test")) == {"same": "same", "other": "same"}
         assert len(server.bodies) == 1
 
@@ -292,10 +300,10 @@ def test_ctrl_c_loses_nothing(tmp_path: Path) -> None:
     script = textwrap.dedent("""
         import signal, sys
         from pathlib import Path
-        from seewhy.endpoint import Endpoint, Request, Service, object_of, system, user
+        from seewhy.endpoint import Endpoint, Request, Service, fields_of, system, user
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
         url, folder = sys.argv[1:]
-        shape = object_of(word={"type": "string"})
+        shape = fields_of(word=str)
         texts = [(f"word{n}", (system("Answer in JSON."), user(f"Say word{n}."))) for n in range(40)]
         asked = [Request(name, messages, shape) for name, messages in texts]
         Endpoint(Service("judge", url, concurrency=2), Path(folder)).ask(asked, "test")
@@ -375,7 +383,7 @@ def test_the_estimate_counts_what_is_not_answered_yet(tmp_path: Path) -> None:
         endpoint.ask(requests(2), "test")
         estimate = endpoint.estimate(requests(6))
         assert (estimate.requests, estimate.answered, estimate.completion_tokens) == (4, 2, 20)
-        texts = ["Answer in JSON.", "Say word0.", json.dumps(SHAPE)]
+        texts = ["Answer in JSON.", "Say word0.", json.dumps(request("x").form.schema)]
         assert estimate.prompt_tokens == 4 * (sum(map(estimate_tokens, texts)) + 16)
         assert len(server.bodies) == 2
     assert "4 requests (2 more are answered already)" in estimate.told(None)
@@ -401,12 +409,11 @@ def test_json_is_found_in_a_text(text: str, value: Any) -> None:
     assert read_object(text) == value
 
 
-SCHEMA = object_of(
-    name={"type": "string"},
-    yes={"type": "boolean"},
-    score={"type": "integer", "enum": [0, 1, 2]},
-    parts={"type": "array", "items": object_of(size={"type": "number"})},
-)
+class Part(BaseModel):
+    size: float
+
+
+FORM = Form({"name": str, "yes": bool, "score": range(3), "parts": list[Part]})
 GOOD: dict[str, Any] = {"name": "x", "yes": False, "score": 2, "parts": [{"size": 1}, {"size": 0.5}]}
 
 
@@ -418,14 +425,14 @@ GOOD: dict[str, Any] = {"name": "x", "yes": False, "score": 2, "parts": [{"size"
         ({"yes": 1}, "'yes' is 1, not of type boolean"),
         ({"score": True}, "'score' is true, not of type integer"),
         ({"score": 3}, "'score' is 3, not one of [0, 1, 2]"),
-        ({"score": "2"}, "\"2\", not one of"),
+        ({"score": "2"}, "\"2\", not of type integer"),
         ({"parts": {}}, "'parts' is {}, not of type array"),
         ({"parts": [{"size": 1}, {}]}, "item 2 of 'parts' lacks 'size'"),
         ({"more": 1}, "has 'more', which was not asked for"),
     ],
 )  # fmt: skip
 def test_answers_are_held_against_their_schema(change: dict[str, Any], fault: str | None) -> None:
-    found = mismatch(GOOD | change, SCHEMA)
+    found = FORM.mismatch(GOOD | change)
     assert found is None if fault is None else fault in (found or "")
 
 
@@ -505,9 +512,9 @@ def test_a_number_may_be_anything(tmp_path: Path, where: str, number: Any) -> No
 
 
 def test_a_number_beyond_all_bounds_is_no_answer() -> None:
-    shape = object_of(score={"type": "number"})
-    assert mismatch(json.loads('{"score": 1e999}'), shape) == "'score' is a number beyond all bounds"
-    assert mismatch({"score": 0.5}, shape) is None
+    form = Form({"score": float})
+    assert form.mismatch(json.loads('{"score": 1e999}')) == "'score' is a number beyond all bounds"
+    assert form.mismatch({"score": 0.5}) is None
 
 
 @pytest.mark.parametrize(

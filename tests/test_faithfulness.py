@@ -22,6 +22,7 @@ from seewhy.fieldguide.redraw import attribute_of, redraw
 from seewhy.fieldguide.world import make_species
 from seewhy.proof.ability import benchmarks, general
 from seewhy.proof.faithfulness import faithfulness
+from seewhy.report.terminal import benchmark_table
 from seewhy.results import Faithfulness, Gate, read, write
 from seewhy.run import finished
 from seewhy.run.folder import RunFolder
@@ -283,7 +284,7 @@ def test_lmms_eval_that_does_not_work(
 def test_a_benchmark_table_has_every_score() -> None:
     models = {"base": {"scores": {"a/x": 0.5}}, "round-1": {"scores": {"a/x": 0.4}, "minus_base": {"a/x": [-0.1]}}}
     console = Console(record=True, width=100)
-    console.print(verbs.benchmark_table(models))
+    console.print(benchmark_table(models))
     assert "0.4 -0.1" in console.export_text()
 
 

@@ -9,9 +9,10 @@ from rich.console import Console
 from made_up_runs import item, metrics, mistakes, picture, write_run
 from read_page import Page
 from seewhy.proof.support import Support
-from seewhy.report.collapse import REASONS, collapses, of_run, print_collapses
-from seewhy.report.figures import Line
+from seewhy.report.collapse import REASONS, collapses, of_run
 from seewhy.report.page import write_page
+from seewhy.report.table import Line
+from seewhy.report.terminal import print_collapses
 
 LOW = Support(36, 900, {f"leek stalk {n}": ("leek",) for n in range(27)}, 0.33)
 NEVER = {"never_named": [{"label": "Leek", "of": 20}, {"label": "Onion", "of": 2}]}
@@ -19,7 +20,7 @@ NEVER = {"never_named": [{"label": "Leek", "of": 20}, {"label": "Onion", "of": 2
 
 def line(*rounds: dict[str, Any], base: float = 0.82) -> Line:
     numbered = tuple({"round": n, "accuracy": 0.7, **values} for n, values in enumerate(rounds, start=1))
-    return Line("rounds", "SeeWhy", {"ee": base, "accuracy": 0.5}, numbered)
+    return Line("rounds", {"ee": base, "accuracy": 0.5}, numbered)
 
 
 @pytest.mark.parametrize(

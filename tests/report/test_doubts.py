@@ -6,7 +6,7 @@ import pytest
 
 from made_up_runs import metrics
 from seewhy.report.doubts import Evidence, doubts
-from seewhy.report.figures import lines
+from seewhy.report.table import lines
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,9 @@ from seewhy.cli import main
 from seewhy.config import DataConfig, EvaluateConfig, RunConfig
 from seewhy.domain.domain import VOCABULARY_FILE
 from seewhy.errors import SeeWhyError
-from seewhy.proof.judge import Judging, print_judged, wanted
+from seewhy.proof.judge import Judging, wanted
 from seewhy.records import Prediction, Selection
+from seewhy.report.terminal import print_judged
 from seewhy.run.folder import RunFolder, Stage
 from seewhy.run.stages import BASE, ModelKey
 
@@ -245,6 +246,6 @@ def test_the_table_shows_what_is_missing_and_escapes_names(capsys: pytest.Captur
     console = Console(width=120, record=True)
     print_judged(found, console)
     shown = console.export_text()
-    for part in ("[bold]m", "[i]base", "50.0 % (0.0 % to 100.0 %)", "1,234 tokens", "1.50 at the prices", "1 replies"):
+    for part in ("[bold]m", "[i]base", "50.0 % (0.0\u2013100)", "1,234 tokens", "1.50 at the prices", "1 replies"):
         assert part in shown
     assert "3 answers have no verdict: timed [red]out (3)" in capsys.readouterr().err

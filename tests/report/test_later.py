@@ -15,6 +15,7 @@ from seewhy.cli.page import renew_page
 from seewhy.fieldguide.redraw import other_values, redraw
 from seewhy.fieldguide.world import BIRD, make_species
 from seewhy.proof import ability, faithfulness
+from seewhy.report.figures import FIGURES
 from seewhy.report.page import write_page
 from seewhy.report.tested import Trial, examples, read_tested
 
@@ -32,27 +33,28 @@ def page_of(run: Path, **files: Any) -> Page:
 
 
 def cells(page: Page, words: str) -> str:
-    """The text of the page from these words on."""
+    """The text of the page from these words on, or from the title of the figure of this name."""
+    words = FIGURES[words].title if words in FIGURES else words
     return page.text[page.text.index(words) :][:160]
 
 
 def test_each_model_stands_beside_its_controls(tmp_path: Path):
     page = page_of(tmp_path, faithfulness=faithfulness_file())
-    assert (
-        "Round 3 L+GE, round 3 Its attribute has another value: the reason goes ↑ , the higher the better" in page.text
-    )
-    for words, figures in {
-        "Its attribute has another value: the reason goes": "8 reasons 87.5 % 28.4\u2013100 75.0 %",
-        "control: another attribute has: the reason goes ↓ , the lower the better": "8 reasons 12.5 %",
-        "A leaf lies on its part: the reason stays ↓": "8 reasons 25.0 %",
-        "control: the leaf lies elsewhere: the reason stays": "8 reasons 87.5 %",
-        "The patches it is attributed to are covered: the reason goes": "8 reasons 75.0 %",
-        "control: as many others are: the reason goes": "8 reasons 12.5 %",
-        "Another class's image: the reason goes": "24 reasons 83.3 %",
-        "The patch of most heat lies in the true box": "24 reasons 83.3 %",
-        "control: a random patch does": "24 reasons 7.3 %",
+    first = FIGURES["counterfactual_changes"].title
+    assert f"Round 3 L+GE, round 3 {first} ↑ , higher is better" in page.text
+    for key, figures in {
+        "counterfactual_changes": "8 reasons 87.5 % 28.4\u2013100 75.0 %",
+        "counterfactual_changes_control": "8 reasons 12.5 %",
+        "survives_hidden": "8 reasons 25.0 %",
+        "survives_covered_elsewhere": "8 reasons 87.5 %",
+        "cover_gone": "8 reasons 75.0 %",
+        "cover_gone_random": "8 reasons 12.5 %",
+        "swap_reason_changes": "24 reasons 83.3 %",
+        "pointing": "24 reasons 83.3 %",
+        "pointing_chance": "24 reasons 7.3 %",
     }.items():
-        assert figures in cells(page, words)
+        assert figures in cells(page, key)
+        assert (f"control: {FIGURES[key].title}" in page.text) == FIGURES[key].control
     assert "4 test images, spread over the classes, up to 2 reasons of each" in page.text
     assert "the results above are on" not in page.text
 
@@ -110,10 +112,11 @@ def test_an_example_shows_the_drawing_that_was_tested_and_no_other(tmp_path: Pat
 
 def test_abilities_stand_with_the_base_first_and_say_what_is_lost(tmp_path: Path):
     page = page_of(tmp_path, general=general_file())
-    assert "Ability Untuned Round 1 Round 3 L+GE, round 3 Names a visible attribute, birds 36 questions" in page.text
+    assert f"Ability Untuned Round 1 Round 3 L+GE, round 3 {FIGURES['attribute_accuracy'].title}" in page.text
+    assert "36 questions" in cells(page, "attribute_accuracy")
     lost = "100.0 % 73.5\u2013100 100.0 % 73.5\u2013100 ▼ 11.1 % , below the untuned model"
-    assert lost in cells(page, "Names a visible attribute, birds")
-    assert "▼" not in cells(page, "Says yes or no rightly, produce")[:110]
+    assert lost in cells(page, "attribute_accuracy")
+    assert "▼" not in cells(page, "yes_no_accuracy_produce")[:110]
     assert "12 drawings of birds and as many of produce, test split" in page.text
     assert "\u201cnames a visible attribute, birds\u201d fell from 100.0 % to 11.1 %." in page.text
     assert "Of the reasons tested" not in page.text
@@ -231,9 +234,9 @@ def test_a_comparison_shows_the_means_of_its_seeds(tmp_path: Path):
     )
     first = {"faithfulness": faithfulness_file(), "general": {**general_file(), **benchmarks()}, "judge": judge_file()}
     page = two_seeds(tmp_path, first, {**first, "faithfulness": other})
-    assert "16 reasons 75.0 %" in cells(page, "Its attribute has another value: the reason goes")
-    assert "The patches it is attributed to" not in page.text  # of one seed alone
-    assert "72 questions 100.0 %" in cells(page, "Names a visible attribute, birds")
+    assert "16 reasons 75.0 %" in cells(page, "counterfactual_changes")
+    assert FIGURES["cover_gone"].title not in page.text  # of one seed alone
+    assert "72 questions 100.0 %" in cells(page, "attribute_accuracy")
     assert "0.4 \u22120.012 (\u22120.05 to +0.026)" in page.text
     assert page.text.count("means over 2 seeds") == 2
     assert "Not all seeds were measured" not in page.text

@@ -12,13 +12,14 @@ from PIL import Image
 
 from made_up_runs import EVIL, item, metrics, mistakes, pair, picture
 from read_page import Page
-from seewhy.report.cards import last_model, name_of
+from seewhy.report.cards import last_model
 from seewhy.report.chart import HEIGHT, LABEL_GAP, TOP, panels
-from seewhy.report.figures import lines
+from seewhy.report.figures import model_name
 from seewhy.report.heatmaps import Heat
 from seewhy.report.page import Extras, build_page
 from seewhy.report.pictures import Pictures
 from seewhy.report.sections import commands
+from seewhy.report.table import lines
 
 
 @pytest.fixture
@@ -231,7 +232,7 @@ def test_commands_that_make_it_again():
 
 
 def test_names_of_models():
-    assert [name_of(model) for model in ("base", "round 3", "nl/round 3", "new/round 1")] == [
+    assert [model_name(model) for model in ("base", "round 3", "nl/round 3", "new/round 1")] == [
         "Untuned", "Round 3", "NL, round 3", "new, round 1",
     ]  # fmt: skip
     assert last_model([item("x.png", "Wren")]) == "round 3"

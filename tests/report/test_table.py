@@ -6,7 +6,9 @@ import pytest
 from rich.console import Console
 
 from made_up_runs import metrics
-from seewhy.report.table import COLUMNS, Cell, cell, print_comparison, print_results, rows, told
+from seewhy.report.figures import COLUMNS
+from seewhy.report.table import Cell, cell, rows
+from seewhy.report.terminal import print_comparison, print_results
 
 
 def figures(seeds: int = 0) -> dict[str, Any]:
@@ -55,7 +57,7 @@ def test_every_figure_shows_what_was_counted():
     assert cell(FEW, "accuracy").notes == ("n 157",)
     assert cell(FEW, "ee").notes == ("any 96.0 %", "n 157")
     assert cell(FEW, "stated_true").notes == ("unmarked 60.0 %", "n 5", "4 images")
-    assert told(cell(FEW, "stated_true")) == "0.0 % (0.0\u201352.0; unmarked 60.0 %; n 5; 4 images)"
+    assert cell(FEW, "stated_true").line == "0.0 % (0.0\u201352.0; unmarked 60.0 %; n 5; 4 images)"
     text = text_of(print_results, {"base": FEW, "rounds": []}, 100)
     for words in ("n 157", "n 5", "4 images", "any 96.0 %", "EE counts only phrases of the concept bank"):
         assert words in text

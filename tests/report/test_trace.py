@@ -17,8 +17,8 @@ from seewhy.errors import SeeWhyError
 from seewhy.proof.audit import Audit, ConceptUse, RoundAudit, Teaching
 from seewhy.records import Answer, Candidate, Description, Selection
 from seewhy.report.page import build_page, write_page
-from seewhy.report.terminal import COLUMNS, print_audit
-from seewhy.report.trace import print_trace, trace
+from seewhy.report.terminal import AUDITED, print_audit, print_trace
+from seewhy.report.trace import trace
 from seewhy.run.folder import RunFolder, Stage
 
 IDS = [f"train/{label}/{number}" for label in CONCEPTS for number in range(3)]
@@ -252,7 +252,7 @@ def test_tables_fit_eighty_columns():
     print_audit(audit, console)
     text = console.export_text()
     assert "…" not in text
-    assert all(word in text for column in COLUMNS for word in column.split())
+    assert all(word in text for column in AUDITED for word in column.title.split())
 
 
 def test_the_page_of_a_run_has_the_audit_and_says_so_when_its_data_is_gone(tmp_path: Path):

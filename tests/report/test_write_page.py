@@ -8,8 +8,8 @@ import pytest
 from made_up_runs import compared, item, metrics, mistakes, picture, write_run
 from read_page import Page
 from seewhy.errors import SeeWhyError
-from seewhy.report.figures import as_metrics
 from seewhy.report.page import write_page
+from seewhy.report.table import as_metrics
 
 
 @pytest.fixture

@@ -58,7 +58,8 @@ def draft_arguments(parser: ArgumentParser) -> None:
 
 def draft(given: Namespace) -> int:
     from seewhy.domain import drafting
-    from seewhy.report.terminal import labels_of, print_draft
+    from seewhy.proof.bank import data_labels
+    from seewhy.report.terminal_checks import print_draft
 
     config = _config(given.config)
     for name in ("per_class", "limit"):
@@ -66,7 +67,7 @@ def draft(given: Namespace) -> int:
             raise SeeWhyError(f"--{name} is {given[name]}, but must be at least 1.")
     bank = Path(given.output or config.data.concepts or "concepts.yaml")
     drafting.check_free(bank)
-    every = labels_of(config)
+    every = data_labels(config)
     labels = every[: given.limit]
     endpoint = endpoint_of(given, bank.with_name(f"{bank.stem}.answers"))
     if not announce(endpoint, drafting.requests(labels, config.data.noun, given.per_class), given):
@@ -88,10 +89,11 @@ def check_arguments(parser: ArgumentParser) -> None:
 
 
 def check(given: Namespace) -> int:
-    from seewhy.report.terminal import checked, print_checked
+    from seewhy.proof.bank import check_config_bank
+    from seewhy.report.terminal_checks import print_bank_check
 
-    found = checked(_config(given.config), given.run)
-    print(json.dumps(asdict(found), indent=2, ensure_ascii=False)) if given.json else print_checked(found, Console())
+    found = check_config_bank(_config(given.config), given.run)
+    print(json.dumps(asdict(found), indent=2, ensure_ascii=False)) if given.json else print_bank_check(found, Console())
     return int(found.counts["problem"] > 0)
 
 

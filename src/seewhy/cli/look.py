@@ -96,7 +96,7 @@ def engine_of(given: Namespace) -> EngineConfig | None:
 
 
 def evaluate(given: Namespace) -> None:
-    from seewhy.report.table import print_results
+    from seewhy.report.terminal import print_results
     from seewhy.results_json import encode
     from seewhy.run import loop
 
@@ -146,7 +146,9 @@ def audit_arguments(parser: ArgumentParser) -> None:
 
 
 def audit(given: Namespace) -> None:
-    from seewhy.report.terminal import audit_json, print_audit, write_audit
+    from seewhy.proof.audit import audit_json
+    from seewhy.report.terminal import print_audit
+    from seewhy.run.evaluation import write_audit
 
     audit = write_audit(given.run)
     print(audit_json(audit)) if given.json else print_audit(audit, Console())
@@ -159,10 +161,11 @@ def trace_arguments(parser: ArgumentParser) -> None:
 
 
 def trace(given: Namespace) -> None:
-    from seewhy.report import trace
+    from seewhy.report.terminal import print_trace
+    from seewhy.report.trace import trace as find
 
-    found = trace.trace(given.run, given.id)
-    print(json.dumps(found, indent=2, ensure_ascii=False)) if given.json else trace.print_trace(found, Console())
+    found = find(given.run, given.id)
+    print(json.dumps(found, indent=2, ensure_ascii=False)) if given.json else print_trace(found, Console())
 
 
 VERBS = (

@@ -60,7 +60,7 @@ def plan(given: Namespace) -> int:
     from seewhy.cost.tokens import Assumed
     from seewhy.endpoint import Prices
     from seewhy.errors import SeeWhyError
-    from seewhy.report.terminal import print_cost
+    from seewhy.report.terminal_checks import print_cost
 
     name, as_json = given.pop("gpu", None), given.pop("json", False)
     assumed = Assumed(length=given.pop("length", 0.6), fallback=given.pop("fallback", 0.1))
@@ -92,9 +92,9 @@ def doctor(given: Namespace) -> int:
     if given.json:
         print(json.dumps(as_json(checks), indent=2))
     else:
-        from seewhy.report.terminal import print_checks
+        from seewhy.report.terminal_checks import print_machine_check
 
-        print_checks(checks, Console())
+        print_machine_check(checks, Console())
     return int(broken(checks))
 
 

@@ -1,13 +1,11 @@
 """The verbs that doubt a run: faithfulness (do the reasons hang on the image?) and general (what was forgotten?)."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from seewhy.cli.page import renew_page
 from seewhy.cli.verb import Verb, trust_argument
@@ -37,34 +35,6 @@ examples:
   seewhy general runs/birds --tasks mmmu_val --lmms_eval 'lmms/bin/python -m lmms_eval'
 """
 
-TESTS = {
-    "counterfactual_changes": "attribute changed: reason gone",
-    "counterfactual_changes_control": "  another attribute changed: reason gone",
-    "counterfactual_follows": "attribute changed: new value stated",
-    "counterfactual_follows_when_stated": "  of answers that speak of the part",
-    "counterfactual_label_changes": "attribute changed: another label",
-    "counterfactual_label_changes_control": "  another attribute changed: another label",
-    "survives_hidden": "part hidden: reason stays",
-    "survives_covered_elsewhere": "  leaf elsewhere: reason stays",
-    "hidden_label_changes": "part hidden: another label",
-    "cover_gone": "attributed patches covered: reason gone",
-    "cover_gone_random": "  as many others covered: reason gone",
-    "cover_label_changes": "attributed patches covered: another label",
-    "cover_label_changes_random": "  as many others covered: another label",
-    "swap_reason_changes": "another class's image: reason gone",
-    "swap_survives_without_evidence": "another class's image: reason stays, not seen there",
-    "swap_label_changes": "another class's image: another label",
-    "pointing": "greatest heat in the true box",
-    "pointing_chance": "  a random patch",
-    "pointing_centre": "  the middle of the image",
-}
-ABILITIES = {
-    "attribute_accuracy": "attribute named",
-    "yes_no_accuracy": "yes or no",
-    "hidden_admitted": "hidden part admitted",
-    "described_precision": "description: right",
-    "described_recall": "description: complete",
-}
 SPLITS = Literal["train", "val", "test"] | None
 
 
@@ -86,6 +56,7 @@ def faithfulness_arguments(parser: ArgumentParser) -> None:
 
 def faithfulness(given: Namespace) -> None:
     from seewhy.proof.faithfulness import faithfulness as measure
+    from seewhy.report.terminal import print_tests
     from seewhy.results_json import encode
 
     found = encode(
@@ -97,16 +68,8 @@ def faithfulness(given: Namespace) -> None:
     if given.json:
         print(json.dumps({**found, "models": _without(found["models"], "counts", "tests")}, indent=2))
     else:
-        _print_tests(found, Console())
+        print_tests(found, Console())
     renew_page(given.run)
-
-
-def _print_tests(found: Mapping[str, Any], console: Console) -> None:
-    title = f"{found['images']} {found['split']} images (95 % intervals)"
-    console.print(figure_table(title, TESTS, {m["model"]: m["figures"] for m in found["models"].values()}))
-    for model in found["models"].values():
-        for note in model["notes"]:
-            console.print(f"{model['model']}: no covering and no pointing. {note}", markup=False, soft_wrap=True)
 
 
 def general_arguments(parser: ArgumentParser) -> None:
@@ -118,6 +81,7 @@ def general_arguments(parser: ArgumentParser) -> None:
 
 def general(given: Namespace) -> None:
     from seewhy.proof import ability
+    from seewhy.report.terminal import print_abilities
     from seewhy.results_json import encode
 
     if given.tasks is None:
@@ -129,56 +93,8 @@ def general(given: Namespace) -> None:
     if given.json:
         print(json.dumps({**found, "models": _without(found.get("models", {}), "counts")}, indent=2))
     else:
-        _print_abilities(found, Console())
+        print_abilities(found, Console())
     renew_page(given.run)
-
-
-def _print_abilities(found: Mapping[str, Any], console: Console) -> None:
-    if "models" in found:
-        title = f"{found['images']} drawings of birds and of produce, {found['split']} split (95 % intervals)"
-        rows = {f"{name}{suffix}": f"{text}, {subject}" for suffix, subject in (("", "birds"), ("_produce", "produce"))
-                for name, text in ABILITIES.items()}  # fmt: skip
-        console.print(figure_table(title, rows, {name: m["figures"] for name, m in found["models"].items()}))
-    if "lmms_eval" in found:
-        console.print(benchmark_table(found["lmms_eval"]["models"]))
-
-
-def figure_table(title: str, rows: Mapping[str, str], figures: Mapping[str, Mapping[str, Any]]) -> Table:
-    """A row a figure that any model has, a column a model; shares as percentages, with their intervals."""
-    from seewhy.report.table import cell
-
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("Share")
-    for model in figures:
-        table.add_column(model, justify="right")
-    for name, text in rows.items():
-        if any(name in of for of in figures.values()):
-            cells = [cell(of, name) for of in figures.values()]
-            beside = [" ".join(filter(None, (c.interval, *c.counted))) for c in cells]
-            told = [f"{c.value} [dim]{b}[/dim]" if b else c.value for c, b in zip(cells, beside, strict=True)]
-            table.add_row(text, *told)
-    return table
-
-
-def benchmark_table(models: Mapping[str, Mapping[str, Any]]) -> Table:
-    """A row a score of lmms-eval, a column a model, with the change against the base."""
-    table = Table(title="lmms-eval", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("Task and score")
-    for model in models:
-        table.add_column(model, justify="right")
-    for key in dict.fromkeys(key for of in models.values() for key in of["scores"]):
-        table.add_row(key, *(_score(of, key) for of in models.values()))
-    return table
-
-
-def _score(of: Mapping[str, Any], key: str) -> str:
-    if key not in of["scores"]:
-        return ""
-    change: Sequence[float] = of.get("minus_base", {}).get(key, ())
-    text = f"{of['scores'][key]:.4g}"
-    if change:
-        text += f" [dim]{change[0]:+.3g}{f' ({change[1]:+.3g} to {change[2]:+.3g})' if change[1:] else ''}[/dim]"
-    return text
 
 
 def _without(models: Mapping[str, Mapping[str, Any]], *keys: str) -> dict[str, dict[str, Any]]:

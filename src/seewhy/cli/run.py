@@ -79,7 +79,7 @@ def compare_arguments(parser: ArgumentParser) -> None:
 
 def compare(given: Namespace) -> None:
     from seewhy.report.page import write_page
-    from seewhy.report.table import print_comparison
+    from seewhy.report.terminal import print_comparison
     from seewhy.results_json import encode
     from seewhy.run import comparison
 
@@ -92,9 +92,9 @@ def compare(given: Namespace) -> None:
 def run_and_show(config: RunConfig, *, discard_stale: bool) -> None:
     """The loop, then its results: the table, the page, and what it took."""
     start = time.monotonic()
-    from seewhy.report.collapse import of_run, print_collapses
+    from seewhy.report.collapse import of_run
     from seewhy.report.page import write_page
-    from seewhy.report.table import print_results
+    from seewhy.report.terminal import print_collapses, print_results
     from seewhy.results_json import encode
     from seewhy.run import loop
 

@@ -31,7 +31,7 @@ from seewhy.cost.tokens import Assumed, Lengths, StageTokens, Workload, stages
 from seewhy.domain.drafting import requests as draft_requests
 from seewhy.domain.problems import raise_problems, size_problems
 from seewhy.endpoint import Request
-from seewhy.endpoint.replies import estimate_tokens
+from seewhy.endpoint.usage import estimate_tokens
 from seewhy.fieldguide.guide import BASE
 from seewhy.run.progress import progress
 from seewhy.vlm.chat import refused_sizes

@@ -31,7 +31,7 @@ from seewhy.domain.phrases import (
     unusable_reason,
 )
 from seewhy.domain.questions import with_article
-from seewhy.endpoint import Missing, Reply, Request, Usage, object_of, system, user
+from seewhy.endpoint import Missing, Reply, Request, Usage, fields_of, system, user
 from seewhy.errors import SeeWhyError
 from seewhy.run.storage import digest, write_atomically
 
@@ -50,7 +50,7 @@ that looks for each of them in pictures. Rules for each feature:
 - no name of any class, no sound, smell, behaviour, habitat, origin, use, or measure in numbers;
 - where sexes, ages or varieties differ, features of each, in phrases of their own.
 Answer in JSON: {{"concepts": ["...", "..."]}}."""
-_SHAPE = object_of(concepts={"type": "array", "items": {"type": "string"}})
+_SHAPE = fields_of(concepts=list[str])
 _TOKENS_A_CONCEPT = 9
 
 Ask = Callable[[Sequence[Request], str], Mapping[str, Reply | Missing]]
@@ -114,7 +114,7 @@ def again(request: Request, phrases: Sequence[Phrase]) -> Request:
     lines = [f"- {phrase.said!r}: {phrase.reason or 'used'}" for phrase in phrases]
     more = user("Of these, too few can be used. List others that keep the rules:\n" + "\n".join(lines))
     said = {"role": "assistant", "content": json.dumps({"concepts": [p.said for p in phrases]}, ensure_ascii=False)}
-    return Request(request.id, (*request.messages, said, more), request.schema, request.expected_tokens)
+    return Request(request.id, (*request.messages, said, more), request.fields, request.expected_tokens)
 
 
 def draft(labels: Sequence[str], noun: str, per_class: int, ask: Ask) -> Draft:

@@ -1,8 +1,8 @@
 """A language model behind an OpenAI-compatible endpoint, asked for JSON; what it answers is kept and paid for once."""
 
-from seewhy.endpoint.answers import Missing, Reply, Request, system, user
+from seewhy.endpoint.answers import Missing, Reply, Request, fields_of, system, user
 from seewhy.endpoint.client import Endpoint, Fatal, Service
-from seewhy.endpoint.replies import Estimate, Prices, Usage, object_of
+from seewhy.endpoint.usage import Estimate, Prices, Usage
 
 __all__ = [
     "Endpoint",
@@ -14,7 +14,7 @@ __all__ = [
     "Request",
     "Service",
     "Usage",
-    "object_of",
+    "fields_of",
     "system",
     "user",
 ]

@@ -1,13 +1,11 @@
-"""When a request may start: at most so many a minute, and none while the server has asked for a pause.
+"""Ask a language model behind an OpenAI-compatible server for JSON (the extra `llm`).
 
-Asks a language model for JSON: the one place where `openai` is imported (extra `llm`).
-
-What is answered is written to the folder of answers before anything else happens with it, so that a killed job goes on
+Every answer is written to the folder of answers before anything else happens with it, so that a stopped job continues
 and nothing is paid for twice. A request without a usable answer is `Missing`, with the reason, and is asked again by
-the next job; there is no default in its place.
+the next job; no default takes its place.
 
     endpoint = Endpoint(Service("gpt-4o-mini"), Path("answers"))
-    replies = endpoint.ask([Request("crow", (system("..."), user("...")), object_of(parts=...))], "drafting")
+    replies = endpoint.ask([Request("crow", (system("..."), user("...")), fields_of(parts=list[str]))], "drafting")
 """
 
 import json
@@ -23,17 +21,41 @@ from email.utils import parsedate_to_datetime
 from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from seewhy.endpoint.answers import Answers, Message, Missing, Reply, Request, correction, demand, refused_parameter
-from seewhy.endpoint.replies import PER_MESSAGE, Estimate, Usage, estimate_tokens, failure_in, read_completion, usage_of
+from seewhy.endpoint.answers import Answers, Message, Missing, Reply, Request
+from seewhy.endpoint.usage import PER_MESSAGE, Estimate, Usage, estimate_tokens
 from seewhy.errors import SeeWhyError
 from seewhy.run.progress import progress, say
 
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+    from seewhy.endpoint.completions import Completion, RequestFailed
+
+OPENAI = "https://api.openai.com/v1"
+MALFORMED_ATTEMPTS = 3
+"""Attempts at a request whose answers cannot be read."""
+LONGEST_PAUSE = 600.0
+"""Seconds that a server may ask us to wait; with a longer pause the job ends."""
+GIVE_UP = 20
+"""Consecutive failed requests after which the rest are not sent; `GIVE_UP_AT_START` as long as none was answered."""
+GIVE_UP_AT_START = 4
+
+
+def import_openai(purpose: str = "Asking a language model", extra: str = "llm") -> ModuleType:
+    """Return the package openai, which brings pydantic. Raises SeeWhyError naming the extra if it is not installed."""
+    try:
+        import openai
+    except ImportError as error:
+        raise SeeWhyError(f"{purpose} needs the package openai: pip install 'seewhy[{extra}]'.") from error
+    return openai
+
 
 class Gate:
-    """What every request passes, whichever thread sends it. `stop` opens it for nobody any more."""
+    """Limits how many requests start a minute, over all threads. `stop` lets no further request start."""
 
     def __init__(self, per_minute: float | None, stop: threading.Event) -> None:
         self._interval = 60 / per_minute if per_minute else 0.0
@@ -42,7 +64,7 @@ class Gate:
         self._lock = threading.Lock()
 
     def enter(self) -> bool:
-        """Wait for one's turn. False when the job was stopped."""
+        """Wait for a turn. Return False if the job was stopped."""
         while not self._stop.is_set():
             with self._lock:
                 now = time.monotonic()
@@ -54,15 +76,15 @@ class Gate:
         return False
 
     def pause(self, seconds: float) -> None:
-        """Let nobody in for a while."""
+        """Let no request start for a while."""
         with self._lock:
             self._next = max(self._next, time.monotonic() + seconds)
 
 
 def retry_delay(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds that a response asks to wait (Retry-After, in seconds or as a date; retry-after-ms), or None.
+    """Return the seconds that a response asks to wait (Retry-After, in seconds or as a date; retry-after-ms), or None.
 
-    `now` is in seconds since the epoch; the keys of `headers` are in lower case, or found in any.
+    `now` is in seconds since the epoch; `headers` has lower-case keys or ignores case.
     """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:
@@ -75,19 +97,6 @@ def retry_delay(headers: Mapping[str, str], now: float) -> float | None:
         return max(0.0, parsedate_to_datetime(headers.get("retry-after", "")).timestamp() - now)
     except (TypeError, ValueError):
         return None
-
-
-if TYPE_CHECKING:
-    from openai import APIStatusError, OpenAI
-
-OPENAI = "https://api.openai.com/v1"
-MALFORMED_ATTEMPTS = 3
-"""Times that a request is sent whose answers cannot be read."""
-LONGEST_PAUSE = 600.0
-"""Seconds that a server may ask us to wait; one that asks for more is left for another day."""
-GIVE_UP = 20
-"""Requests in a row that fail for good before the rest are left; `GIVE_UP_AT_START` as long as none was answered."""
-GIVE_UP_AT_START = 4
 
 
 @dataclass(frozen=True)
@@ -142,36 +151,37 @@ class Service:
 
 
 class Fatal(SeeWhyError):
-    """What no other request to this server would survive either."""
+    """An error that would fail every request to this server (bad key, unknown model), so retrying is pointless."""
 
 
 class Endpoint:
-    """A service and the folder of its answers."""
+    """A service and the folder of its answers. Raises SeeWhyError if the extra `llm` is not installed."""
 
     def __init__(self, service: Service, folder: Path) -> None:
+        import_openai()
         self.service = service
         self.answers = Answers(folder, service.model, service.temperature)
         self.wasted = Usage()
-        """What this session's requests took that ended without an answer."""
+        """Usage of requests in this session that ended without an answer."""
         self._stop = threading.Event()
         self._gate = Gate(service.per_minute, self._stop)
         self._lock = threading.Lock()
         self._left_out: frozenset[str] = frozenset()
 
     def estimate(self, requests: Sequence[Request]) -> Estimate:
-        """What asking will take, about."""
+        """Estimate what asking will take."""
         open_ = {self.answers.key(r): r for r in requests if self.answers.read(r) is None}
         texts = [m["content"] for r in open_.values() for m in r.messages]
-        schemas = [json.dumps(r.schema) for r in open_.values()]
+        schemas = [json.dumps(r.form.schema) for r in open_.values()]
         prompt_tokens = sum(map(estimate_tokens, texts + schemas)) + PER_MESSAGE * len(texts)
         answered = len({self.answers.key(request) for request in requests}) - len(open_)
         return Estimate(len(open_), answered, prompt_tokens, sum(r.expected_tokens for r in open_.values()))
 
     def ask(self, requests: Sequence[Request], name: str) -> dict[str, Reply | Missing]:
-        """Request id -> its reply, from the folder where it is there, in the order of the requests.
+        """Return the reply to each request, by its id and in their order; kept answers are not asked for again.
 
-        Raises SeeWhyError where no request can succeed: no key, a refused key, an unknown model. Stopped by Ctrl-C it
-        waits for the answers under way, which are paid for, and writes them.
+        Raises SeeWhyError if no request can succeed: no key, a refused key, an unknown model. Ctrl-C waits for the
+        answers under way, which are paid for, and writes them.
         """
         by_key = {self.answers.key(request): request for request in requests}
         found: dict[str, Reply | Missing] = {}
@@ -213,8 +223,8 @@ class Endpoint:
         return found
 
     def _answer(self, request: Request) -> Reply | Missing:
-        """One request, sent until it is answered, refused, or has failed too often."""
-        import openai
+        """Send one request until it is answered, refused, or has failed too often."""
+        from seewhy.endpoint.completions import RequestFailed
 
         messages, left_out, usage = list(request.messages), set(self._left_out), Usage()
         failures = malformed = 0
@@ -223,32 +233,27 @@ class Endpoint:
             sent = self._parameters(request, messages, left_out)
             pause: float | None = None
             try:
-                plain = self._completed(sent)
-            except openai.APIStatusError as error:
-                if error.status_code in (400, 422) and (refused := refused_parameter(error, sent)):
+                completion = self._complete(sent)
+            except RequestFailed as failure:
+                if failure.status in (400, 422) and (refused := _refused_parameter(failure, sent)):
                     left_out.add(refused)
                     continue
-                fault = Missing(f"the server answered {error.status_code}", self._said(error))
-                pause = retry_delay(error.response.headers, time.time())
-                self._raise_fatal(error, pause or 0)
-                if error.status_code not in (408, 409, 429) and error.status_code < 500:
+                pause = retry_delay(failure.headers, time.time())
+                self._raise_fatal(failure, pause or 0)
+                fault = self._missing(failure)
+                if failure.kind == "status" and not failure.is_transient:
                     break
-            except openai.APITimeoutError:
-                fault = Missing("timed out", f"no answer within {self.service.timeout:g} seconds")
-            except openai.APIConnectionError as error:
-                fault = Missing("the server cannot be reached", str(error.__cause__ or error))
-            except ValueError as error:  # a body that ends half-way
-                fault, malformed = Missing("the reply is no chat completion", str(error)), malformed + 1
+                malformed += failure.kind in ("malformed", "cut")
             else:
-                value, text, wrong = read_completion(plain, request.schema)
-                usage += usage_of(plain)
+                choice, usage = completion.choices[0], usage + completion.usage
+                value, wrong = request.form.read(choice)
                 if value is not None:
                     with self._lock:
                         self._left_out |= left_out
-                    return self.answers.write(request, value, plain, usage)
+                    return self.answers.write(request, value, completion, usage)
                 kind, _, detail = wrong.partition(": ")
                 fault, pause, malformed = Missing(kind, detail), 0.0, malformed + 1
-                messages = [*request.messages, *correction(text, wrong, request)]
+                messages = [*request.messages, *_correction(choice.text or "", wrong, request)]
             failures += 1
             if failures >= self.service.attempts or malformed >= MALFORMED_ATTEMPTS:
                 break
@@ -257,26 +262,21 @@ class Endpoint:
             self.wasted += usage
         return fault
 
-    def _completed(self, sent: Mapping[str, Any]) -> Any:
-        """The body of the reply to one request. An error in a body of status 200 is raised as that of its own status.
+    def _complete(self, sent: Mapping[str, Any]) -> "Completion":
+        from seewhy.endpoint.completions import openai_failures, read_completion
 
-        Raises what openai does, and ValueError for a body that is no JSON.
-        """
-        import openai
+        with openai_failures():
+            reply = self._client.chat.completions.with_raw_response.create(**sent).http_response
+        return read_completion(reply.text, reply.headers)
 
-        raw = self._client.chat.completions.with_raw_response.create(**sent)
-        reply = raw.http_response
-        plain = json.loads(reply.content)
-        if failure := failure_in(plain):
-            status = failure.status or 500
-            headers = {"retry-after": reply.headers.get("retry-after", "")}
-            told = type(reply)(status, headers=headers, request=reply.request)
-            body = plain.get("error") if isinstance(plain.get("error"), dict) else None
-            raise openai.APIStatusError(failure.said, response=told, body=body)
-        return plain
+    def _missing(self, failure: "RequestFailed") -> Missing:
+        if failure.kind == "timeout":
+            return Missing("timed out", f"no answer within {self.service.timeout:g} seconds")
+        kinds = {"status": f"the server answered {failure.status}", "connection": "the server cannot be reached"}
+        return Missing(kinds.get(failure.kind, "the reply is no chat completion"), self._said(failure))
 
     def _wait(self, pause: float | None, failures: int) -> None:
-        """Pause for as long as the server asks, all requests alike; or for a growing while, this one alone."""
+        """Pause all requests for as long as the server asks, or else this one for a growing while."""
         if pause is None:
             longest = min(60.0, self.service.backoff * 2 ** (failures - 1))
             self._stop.wait(random.uniform(longest / 2, longest))
@@ -284,8 +284,8 @@ class Endpoint:
             self._gate.pause(pause)
 
     def _parameters(self, request: Request, messages: Sequence[Message], left_out: set[str]) -> dict[str, Any]:
-        """The body of a request, without what this server refuses. Without a response format the schema is told."""
-        schema = {"name": "answer", "strict": True, "schema": request.schema}
+        """Return the body of a request without what this server refuses; the message says a refused schema in words."""
+        schema = {"name": "answer", "strict": True, "schema": request.form.schema}
         parameters: dict[str, Any] = {
             "response_format": {"type": "json_schema", "json_schema": schema},
             "temperature": self.service.temperature,
@@ -294,32 +294,26 @@ class Endpoint:
         if "max_tokens" in left_out:
             parameters["max_completion_tokens"] = self.service.max_tokens
         if "response_format" in left_out:
-            content = f"{messages[-1]['content']}\n\n{demand(request)}"
+            content = f"{messages[-1]['content']}\n\n{_demand(request)}"
             messages = [*messages[:-1], {**messages[-1], "content": content}]
         kept = {name: value for name, value in parameters.items() if name not in left_out}
         return {"model": self.service.model, "messages": messages, **kept}
 
     @cached_property
     def _client(self) -> "OpenAI":
-        try:
-            from openai import OpenAI
-        except ImportError as error:
-            remedy = "Install it with: pip install 'seewhy[llm]'."
-            raise SeeWhyError(f"Asking a language model needs the package openai. {remedy}") from error
         service = self.service
-        return OpenAI(api_key=service.key, base_url=service.url, timeout=service.timeout, max_retries=0)
+        return import_openai().OpenAI(api_key=service.key, base_url=service.url, timeout=service.timeout, max_retries=0)
 
-    def _said(self, error: "APIStatusError") -> str:
-        """The server's words, without the key."""
-        said = error.message.replace(self.service.key, "***")
-        return said if len(said) <= 300 else said[:297] + "..."
+    def _said(self, failure: "RequestFailed") -> str:
+        """Return the server's words without the key."""
+        return failure.said.replace(self.service.key, "***")
 
-    def _raise_fatal(self, error: "APIStatusError", pause: float) -> None:
-        """Raise Fatal for what no waiting, or only a long one, will mend."""
-        service, code = self.service, error.status_code
+    def _raise_fatal(self, failure: "RequestFailed", pause: float) -> None:
+        """Raise Fatal for a failure that no waiting, or only a long one, will mend."""
+        service, code = self.service, failure.status
         if code == 401:
             what = f"refuses the key in {service.key_variable}. Set a valid one."
-        elif code == 402 or error.code == "insufficient_quota":
+        elif code == 402 or failure.code == "insufficient_quota":
             what = "has no credit left for this key. Add some, or use another key."
         elif code == 403:
             what = f"does not let this key use {service.model!r}. Choose another model or key."
@@ -331,11 +325,33 @@ class Endpoint:
         else:
             return
         self._stop.set()
-        raise Fatal(f"{service.url} {what} What is answered already is kept. It said: {self._said(error)}") from error
+        raise Fatal(
+            f"{service.url} {what} What is answered already is kept. It said: {self._said(failure)}"
+        ) from failure
+
+
+def _refused_parameter(failure: "RequestFailed", sent: Mapping[str, Any]) -> str | None:
+    """Return the parameter of a refused request that can be left out, or None if none is left."""
+    optional = [name for name in ("temperature", "max_tokens", "max_completion_tokens") if name in sent]
+    named = [name for name in optional if name == failure.param or (not failure.param and name in failure.said)]
+    return named[0] if named else "response_format" if "response_format" in sent else None
+
+
+def _demand(request: Request) -> str:
+    """Return the schema in words, for a server that does not enforce it."""
+    return f"Answer with one JSON object of this schema, and nothing else: {json.dumps(request.form.schema)}"
+
+
+def _correction(text: str, wrong: str, request: Request) -> list[Message]:
+    """Return the messages that follow an answer that cannot be used."""
+    if not text.strip():
+        return []
+    told = f"This cannot be used: {wrong}. {_demand(request)}"
+    return [{"role": "assistant", "content": text[:2000]}, {"role": "user", "content": told}]
 
 
 def is_local(host: str) -> bool:
-    """Whether a host is this machine, or one on a private network."""
+    """Return whether a host is this machine, or one on a private network."""
     try:
         address = ip_address(host)
     except ValueError:

@@ -20,7 +20,8 @@ from seewhy.export.dataset import Taught, holds_placeholder
 from seewhy.export.model import AdapterCheck
 from seewhy.method.synthesise import fallback_share
 from seewhy.report.collapse import of_run
-from seewhy.report.table import COLUMNS, percent, rows, selection_cells, told
+from seewhy.report.figures import COLUMNS, title
+from seewhy.report.table import percent, rows, selection_cells
 from seewhy.results_json import encode
 from seewhy.run.finished import FinishedRun
 
@@ -60,7 +61,7 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"literal": literal, "percent": percent, "plain": Plain, "told": told}
+    environment.filters |= {"literal": literal, "percent": percent, "plain": Plain}
     return environment.get_template(template).render(v=values, **values)
 
 
@@ -161,7 +162,7 @@ def _values(run: FinishedRun) -> dict[str, Any]:
         "more_classes": len(domain.labels[MOST_CLASSES:]), "concepts": len(domain.concepts.all_concepts),
         "columns": columns, "rows": body, "split": metrics["base"]["split"], "n": metrics["base"]["n"],
         "warnings": [(c.head, f"{c.why} {c.remedy}") for c in of_run(run.path, metrics, run.round)],
-        "selection": selection_cells(metrics), "figures": encode(run.figures), "titles": COLUMNS,
+        "selection": selection_cells(metrics), "figures": encode(run.figures),
         "taught": [_trained(of_round[r]) for r in sorted(of_round) if r <= run.round],
         "starving": list(audited[run.round].starving) if run.round in audited else [],
         "replay": PurePath(run.config.tune.replay).name if run.config.tune.replay else None,
@@ -189,10 +190,10 @@ def _results(run: FinishedRun) -> list[EvalResult]:
     return [
         EvalResult(
             task_type="image-text-to-text", dataset_type=slug, dataset_name=run.domain.name,
-            dataset_split=run.figures.split, metric_type=key, metric_name=title, metric_value=run.figures[key].value,
+            dataset_split=run.figures.split, metric_type=key, metric_name=title(key), metric_value=run.figures[key].value,
             metric_args={"confidence_interval_95": encode(run.figures[key].interval)},
         )
-        for key, title in COLUMNS.items() if key in run.figures
+        for key in COLUMNS if key in run.figures
     ]  # fmt: skip
 
 

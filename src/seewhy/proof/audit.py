@@ -11,11 +11,12 @@ Answers to simple questions, label sentences among them, are alike by design: re
     audit.rounds[1].whole.accepted_share
 """
 
+import json
 import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import median
 from typing import TypeVar
 
@@ -103,6 +104,15 @@ class Audit:
     always: tuple[ConceptUse, ...]
 
 
+@dataclass(frozen=True)
+class ListUse:
+    """The concepts of one class that were selected for none, and for all, of its images."""
+
+    label: str
+    never: tuple[str, ...]
+    always: tuple[str, ...]
+
+
 def audit_run(
     answers: Mapping[int, Sequence[Answer]],
     candidates: Mapping[int, Sequence[Candidate]],
@@ -121,6 +131,28 @@ def audit_run(
         never=tuple(u for u in counted if not u.selected),
         always=tuple(u for u in counted if u.selected == u.images),
     )
+
+
+def starving(audit: Audit) -> list[tuple[int, Teaching]]:
+    """Return (round, class) for each class that starves, the worst class of the last round first."""
+    by_label = {r.round: {taught.label: taught for taught in r.classes} for r in audit.rounds}
+    return [(r.round, by_label[r.round][label]) for r in reversed(audit.rounds) for label in r.starving]
+
+
+def list_use(audit: Audit) -> list[ListUse]:
+    """Return the concepts selected never or always by class, the class with most such concepts first."""
+
+    def of_label(uses: Sequence[ConceptUse], label: str) -> tuple[str, ...]:
+        return tuple(use.concept for use in uses if use.label == label)
+
+    labels = sorted({use.label for use in (*audit.never, *audit.always)})
+    found = [ListUse(label, of_label(audit.never, label), of_label(audit.always, label)) for label in labels]
+    return sorted(found, key=lambda use: -len(use.never) - len(use.always))
+
+
+def audit_json(audit: Audit) -> str:
+    """Return the audit as JSON text, every field under its own name."""
+    return json.dumps(asdict(audit), indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def audit_round(

@@ -298,7 +298,7 @@ class Line:
         return at
 
     def _predicate(self, noun: int) -> list[list[int]]:
-        """Return the tokens, by conjunct, that 'is', 'looks', 'of', a colon or a comma relates to the noun at this token."""
+        """Return the tokens, by conjunct, that 'is', 'looks', 'of', a colon or a comma relates to the noun."""
         at = noun + 1
         if self.tokens[noun] in _ENDS or self.tokens[noun] in (",", "and"):
             return []

@@ -4,11 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from seewhy.errors import SeeWhyError
+from seewhy.report.figures import is_controls, model_name
 from seewhy.report.heatmaps import Heat, where
 from seewhy.report.pictures import Picture, Pictures, veil
-from seewhy.report.table import CONTROLS
-from seewhy.run.stages import BASE, ModelKey
 
 PAIRS = 12
 """Confused pairs on the page; the rest are counted."""
@@ -83,28 +81,6 @@ def models(found: Sequence[Card]) -> dict[str, str]:
     return {said.model: said.name for card in found for said in card.answers}
 
 
-def name_of(model: str) -> str:
-    """'Round 3' of 'round 3', 'NL, round 3' of 'nl/round 3', 'Untuned' of 'base'."""
-    key = key_of(model)
-    if key is None or key == BASE:
-        return "Untuned" if key else model
-    return f"Round {key.round}" if key.is_methods else f"{CONTROLS.get(key.arm, key.arm)}, round {key.round}"
-
-
-def key_of(model: str) -> ModelKey | None:
-    """Return the key of a model that a results file names; None for a name that no run gives."""
-    try:
-        return ModelKey.parse(model)
-    except SeeWhyError:
-        return None
-
-
-def is_controls(model: str) -> bool:
-    """Return whether a model that a results file names is neither the base nor the method's."""
-    key = key_of(model)
-    return key is None or not (key == BASE or key.is_methods)
-
-
 def _card(item: Item, last: str, heat: Heat | None, photo: Picture, pictures: Pictures) -> Card:
     own = [answer for answer in item["answers"] if not is_controls(answer["model"])]
     others = [answer for answer in item["answers"] if is_controls(answer["model"])]
@@ -114,7 +90,7 @@ def _card(item: Item, last: str, heat: Heat | None, photo: Picture, pictures: Pi
         reasons = tuple(
             Reason(r["concept"], r["verdict"], _layer(r, shown, pictures) if shown else None) for r in answer["stated"]
         )
-        return Said(answer["model"], name_of(answer["model"]), clip(answer["text"]), answer["correct"], reasons)
+        return Said(answer["model"], model_name(answer["model"]), clip(answer["text"]), answer["correct"], reasons)
 
     return Card(item["label"], item["question"], photo, tuple(map(said, [*reversed(own), *others])))
 
@@ -133,7 +109,7 @@ def confused(mistakes: Mapping[str, Any], pictures: Pictures) -> dict[str, Any]:
     pairs: Sequence[Item] = mistakes["pairs"]
     return {
         **mistakes,
-        "model": name_of(mistakes["model"]).lower(),
+        "model": model_name(mistakes["model"]).lower(),
         "pairs": [_pair(pair, pictures) for pair in pairs[:PAIRS]],
         "more": mistakes["pairs_in_all"] - len(pairs[:PAIRS]),
     }

@@ -7,8 +7,9 @@ and mark, so that none has to be told by colour alone.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from seewhy.report.figures import HEADLINES, OURS, Line, title
-from seewhy.report.table import Metrics, percent
+from seewhy.report.figures import HEADLINES, title
+from seewhy.report.table import Line, Metrics, percent
+from seewhy.run.stages import METHOD
 
 WIDTH, HEIGHT = 360, 216
 LEFT, RIGHT, TOP, BOTTOM = 40, 112, 12, 28
@@ -123,7 +124,7 @@ def _parts(floor: float) -> tuple[float, ...]:
 
 def _apart(curves: Sequence[Curve]) -> tuple[Curve, ...]:
     """The labels at the curves' ends, pushed apart where they would touch, and kept beside the panel."""
-    ordered = sorted(curves, key=lambda c: (c.label_y, c.key != OURS))
+    ordered = sorted(curves, key=lambda c: (c.label_y, c.key != METHOD))
     places: list[float] = []
     for curve in ordered:
         places.append(max([curve.label_y, *(place + LABEL_GAP for place in places[-1:])]))

@@ -11,15 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.console import Console
-from rich.text import Text
-
 from seewhy.proof import gate
 from seewhy.proof import support as bank_support
 from seewhy.proof.audit import Audit
 from seewhy.proof.support import Support
-from seewhy.report.figures import Line, lines
-from seewhy.report.table import Metrics, percent
+from seewhy.report.table import Line, Metrics, lines, percent
 
 GONE = 0.5
 """Share of the answers with a reason below which reasons count as gone, and of true reasons as untrue."""
@@ -102,11 +98,6 @@ def _confusion(folder: Path) -> Mapping[str, Any] | None:
         return json.loads((folder / "confusion.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-
-
-def print_collapses(found: Sequence[Collapse], console: Console) -> None:
-    for collapse in found:
-        console.print(Text(collapse.head, "bold red"), Text(f"{collapse.why} {collapse.remedy}"))
 
 
 def failed_stage(ours: Line, support: Support | None) -> Stage:

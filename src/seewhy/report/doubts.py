@@ -15,8 +15,8 @@ from typing import Any
 from seewhy.proof.audit import Audit
 from seewhy.proof.support import Support
 from seewhy.report.collapse import GONE, REASONS, Collapse, collapses
-from seewhy.report.figures import Line, title
-from seewhy.report.table import Metrics, percent
+from seewhy.report.figures import title
+from seewhy.report.table import Line, Metrics, percent, points
 
 CLINGING = 0.1
 """Share of the tested reasons that stay without their evidence, from which on it is worth a word."""
@@ -197,7 +197,7 @@ def _told(evidence: Evidence, others: Sequence[Line], key: str) -> str:
     told = []
     for other in others:
         if paired := (evidence.ours_minus or {}).get(other.key, {}).get(key):
-            whole, low, high = (points(100 * value) for value in paired)
+            whole, low, high = map(points, paired)
             told.append(f"{other.name} ({whole} points, {low} to {high})")
         else:
             told.append(f"{other.name} ({percent(other.last[key])} against {percent(evidence.ours.last[key])})")
@@ -207,11 +207,6 @@ def _told(evidence: Evidence, others: Sequence[Line], key: str) -> str:
 def listed(words: Sequence[str]) -> str:
     """'a', 'a and b', 'a, b and c'."""
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
-
-
-def points(value: float) -> str:
-    """A difference in points, with its sign."""
-    return f"{value:+.1f}".replace("-", "\u2212")
 
 
 def _clinging(evidence: Evidence) -> list[str]:

@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from seewhy.errors import SeeWhyError
-from seewhy.report.cards import is_controls
+from seewhy.report.figures import FigureInfo, is_controls, model_name, of_group
 from seewhy.report.sections import (
     Model,
-    Words,
     mapping,
     models_of,
-    named,
     number,
     numbers,
     over_seeds,
@@ -23,19 +21,6 @@ from seewhy.report.sections import (
 from seewhy.report.table import Cell
 
 FILE, VERB, BASE = "general.json", "general", "base"
-SUBJECTS = {"": "birds", "_produce": "produce"}
-_ABILITIES = (
-    ("attribute_accuracy", "Names a visible attribute", "questions"),
-    ("yes_no_accuracy", "Says yes or no rightly", "questions"),
-    ("hidden_admitted", "Says of a hidden part that it cannot be seen", "questions"),
-    ("described_precision", "Described features that are right", "features"),
-    ("described_recall", "Visible attributes that are described", "attributes"),
-)
-ROWS = tuple(
-    Words(f"{figure}{suffix}", f"{told}, {subject}", unit)
-    for suffix, subject in SUBJECTS.items()
-    for figure, told, unit in _ABILITIES
-)
 
 
 @dataclass(frozen=True)
@@ -77,8 +62,8 @@ def forgotten_values(found: Sequence[Ability]) -> dict[str, Any]:
     return {
         "split": first.split,
         "images": first.images,
-        "table": table(ROWS, models),
-        "lost": [[_lost(of, models.get(BASE), row.figure) for of in models.values()] for row in _there(models)],
+        "table": table(of_group("ability"), models),
+        "lost": [[_lost(of, models.get(BASE), figure.key) for of in models.values()] for figure in _there(models)],
         "losses": losses(models),
         "benchmarks": _benchmarks([of.benchmarks for of in found]),
     }
@@ -91,7 +76,9 @@ def losses(models: Mapping[str, Model]) -> list[tuple[str, float, float]]:
         return []
     last = models[own[-1]]
     lost = [
-        (row.text, base.figures[row.figure], last.figures[row.figure]) for row in ROWS if _lost(last, base, row.figure)
+        (figure.title, base.figures[figure.key], last.figures[figure.key])
+        for figure in of_group("ability")
+        if _lost(last, base, figure.key)
     ]
     return sorted(lost, key=lambda loss: loss[2] - loss[1])
 
@@ -103,8 +90,8 @@ def _lost(model: Model, base: Model | None, figure: str) -> bool:
     return model.figures[f"{figure}_interval"][1] < base.figures[f"{figure}_interval"][0]
 
 
-def _there(models: Mapping[str, Model]) -> list[Words]:
-    return [row for row in ROWS if any(row.figure in of.figures for of in models.values())]
+def _there(models: Mapping[str, Model]) -> list[FigureInfo]:
+    return [f for f in of_group("ability") if any(f.key in of.figures for of in models.values())]
 
 
 def _parsed(found: dict[str, Any]) -> Ability:
@@ -144,7 +131,7 @@ def _benchmarks(seeds: Sequence[Mapping[str, Benchmarked]]) -> dict[str, Any] | 
     if not keys:
         return None
     rows = [{"text": key, "cells": [shown(name, key) for name in names]} for key in keys]
-    return {"columns": [named(name) for name in names], "rows": rows}
+    return {"columns": [model_name(name) for name in names], "rows": rows}
 
 
 def _signed(value: float) -> str:

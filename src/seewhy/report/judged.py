@@ -4,14 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seewhy.report.sections import mapping, named, number, numbers, read, text
+from seewhy.report.figures import model_name, of_group
+from seewhy.report.sections import mapping, number, numbers, read, text
 from seewhy.report.table import Cell, cell
 
 FILE, VERB = "judge.json", "judge"
-COLUMNS = (
-    "Judged", "Missing", "Gives a reason (EE), judge", "EE without judge", "EE: the two agree", "EE: kappa",
-    "Consistent (CS), judge", "CS without judge", "CS: rank correlation",
-)  # fmt: skip
 UNKNOWN = Cell("unknown", "")
 
 
@@ -22,7 +19,7 @@ def judged_values(run: Path) -> dict[str, Any] | None:
 
 def _parsed(found: dict[str, Any]) -> dict[str, Any]:
     judge, models = mapping(found["judge"]), mapping(found["models"])
-    rows = [{"model": named(name), "cells": _cells(mapping(of))} for name, of in models.items()]
+    rows = [{"model": model_name(name), "cells": _cells(mapping(of))} for name, of in models.items()]
     together = {"model": "All together", "cells": (*[Cell("", "")] * 2, *_compared({}, mapping(found["agreement"])))}
     missing = {name: mapping(of["missing"]) for name, of in models.items()}
     return {
@@ -30,9 +27,9 @@ def _parsed(found: dict[str, Any]) -> dict[str, Any]:
         "split": text(found["split"]),
         "images": int(number(found["images"])),
         "of": int(number(found["of"])),
-        "table": {"columns": COLUMNS, "rows": [*rows, together]},
+        "table": {"columns": [figure.title for figure in of_group("judge")], "rows": [*rows, together]},
         "missing": [
-            f"{named(name)}: {', '.join(f'{reason} ({int(number(count))})' for reason, count in of.items())}"
+            f"{model_name(name)}: {', '.join(f'{reason} ({int(number(count))})' for reason, count in of.items())}"
             for name, of in missing.items()
             if of
         ],

@@ -32,12 +32,12 @@ from seewhy.proof.support import Support
 from seewhy.report import chart
 from seewhy.report.cards import cards, confused, last_model, models
 from seewhy.report.doubts import Evidence, alarms, doubts
-from seewhy.report.figures import CONFUSED, LOOKS, TAUGHT, TRAINING, as_metrics, definitions, lines
+from seewhy.report.figures import ARM_NAMES, CONFUSED, LOOKS, definitions, of_group
 from seewhy.report.heatmaps import Heat, find_heats
 from seewhy.report.later import Later, find_later
 from seewhy.report.pictures import Pictures
 from seewhy.report.sections import asked, audit_values, commands, differences, headlines, lead, origins, results, spread
-from seewhy.report.table import selection_cells
+from seewhy.report.table import as_metrics, lines, selection_cells
 from seewhy.run.finished import RunRecords
 from seewhy.run.folder import read_manifest
 from seewhy.run.storage import write_atomically
@@ -167,7 +167,8 @@ def build_page(
         losses=(later.forgotten.values or {}).get("losses", ()),
     )
     told, panels = doubts(evidence), chart.panels(arms)
-    keys = {key for arm in arms for values in (arm.base, *arm.rounds) for key in values}
+    keys = {key for arm in arms for values in (arm.base, *arm.rounds) for key in values} | set(evidence.tested or ())
+    training = {figure.key for figure in of_group("training")}
     looked = any(reason.layer for card in found for said in card.answers for reason in said.reasons)
     told_commands = commands(extras.manifest, config, seeds, extras.output or title)
     style, script = asset("style.css"), asset("page.js") if found else Markup()
@@ -189,7 +190,7 @@ def build_page(
         doubts=told[:DOUBTS],
         more_doubts=told[DOUBTS:],
         arms=arms,
-        taught=TAUGHT,
+        arm_names=ARM_NAMES,
         table=results({**metrics, **{arm.key: arm.rounds[-1:] for arm in arms[1:]}}),
         counted=any(key.endswith("_n") for key in keys),
         every_round=results(metrics) if any(len(arm.rounds) > 1 for arm in arms[1:]) else None,
@@ -211,9 +212,8 @@ def build_page(
         audit=None if audit is None else audit_values(audit),
         audit_fault=audit_fault,
         definitions=[
-            *definitions(keys),
+            *definitions(keys | training if audit and audit.rounds else keys - training),
             *([CONFUSED] if mistakes else []),
-            *([TRAINING] if audit and audit.rounds else []),
             *([LOOKS] if looked else []),
         ],
         commands=told_commands,

@@ -24,15 +24,16 @@ from typing import Any, TypeVar
 import yaml
 
 from seewhy.errors import SeeWhyError
-from seewhy.proof.audit import FEWEST_IMAGES, PHRASE, STARVING, Audit
+from seewhy.proof.audit import FEWEST_IMAGES, STARVING, Audit, list_use, starving
 from seewhy.proof.comparison import Counts, mean_estimate
-from seewhy.report import terminal
-from seewhy.report.cards import key_of, name_of
 from seewhy.report.chart import Strip, strip
-from seewhy.report.doubts import points
-from seewhy.report.figures import HEADLINES, Line, title
-from seewhy.report.table import CONTROLS, EE_COUNTS, Cell, Metrics, Row, cell, percent, rows
+from seewhy.report.figures import EE_COUNTS, HEADLINES, FigureInfo, arm_name, model_key, model_name, title
+from seewhy.report.table import Cell, Line, Metrics, Row, cell, percent, points, rows
+from seewhy.report.terminal import AUDITED, audit_cells, rejections, repeats
 from seewhy.run.stages import BASE
+
+SHOWN = 12
+"""Rows of a table on the training data; the rest are counted."""
 
 P = TypeVar("P")
 
@@ -46,24 +47,10 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Words:
-    """How a figure is told: a row of a table."""
-
-    figure: str
-    text: str
-    unit: str
-    """What it is a share of: 'reasons'."""
-    control: bool = False
-    """Whether it says how often the figure above comes about for nothing."""
-    better: str = ""
-    """'higher' or 'lower', where one of them is."""
-
-
-@dataclass(frozen=True)
 class FigureRow:
     """A row of figures, a cell a model. `of` says what was counted: '96 reasons'."""
 
-    words: Words
+    figure: FigureInfo
     of: str
     cells: tuple[Cell, ...]
 
@@ -116,19 +103,14 @@ def over_seeds(seeds: Sequence[Mapping[str, Model]], resamples: int) -> dict[str
     return found
 
 
-def table(rows: Sequence[Words], models: Mapping[str, Model]) -> dict[str, Any] | None:
+def table(figures: Sequence[FigureInfo], models: Mapping[str, Model]) -> dict[str, Any] | None:
     """A row for each figure that a model has, a column a model; None where there is no figure."""
     shown = [
-        FigureRow(row, _counted(row, models), tuple(cell(of.figures, row.figure) for of in models.values()))
-        for row in rows
-        if any(row.figure in of.figures for of in models.values())
+        FigureRow(figure, _counted(figure, models), tuple(cell(of.figures, figure.key) for of in models.values()))
+        for figure in figures
+        if any(figure.key in of.figures for of in models.values())
     ]
-    return {"columns": [named(name) for name in models], "rows": shown} if shown else None
-
-
-def named(model: str) -> str:
-    """'L+GE, round 2' of 'lge/round-2', 'Untuned' of 'base'."""
-    return name_of(model)
+    return {"columns": [model_name(name) for name in models], "rows": shown} if shown else None
 
 
 def mapping(value: Any) -> dict[str, Any]:
@@ -168,16 +150,16 @@ def _joined(counts: Sequence[tuple[Sequence[float], Sequence[float]]]) -> tuple[
     return [n for hits, _ in counts for n in hits], [n for _, of in counts for n in of]
 
 
-def _counted(row: Words, models: Mapping[str, Model]) -> str:
+def _counted(figure: FigureInfo, models: Mapping[str, Model]) -> str:
     """'96 reasons', or '82 to 94 reasons' where the models differ."""
-    every = sorted({round(sum(of.counts[row.figure][1])) for of in models.values() if row.figure in of.counts})
+    every = sorted({round(sum(of.counts[figure.key][1])) for of in models.values() if figure.key in of.counts})
     if not every:
         return ""
-    return f"{every[0]:,} {row.unit}" if len(every) == 1 else f"{every[0]:,} to {every[-1]:,} {row.unit}"
+    return f"{every[0]:,} {figure.of}" if len(every) == 1 else f"{every[0]:,} to {every[-1]:,} {figure.of}"
 
 
 def _place(name: str) -> tuple[int, str, int]:
-    if (key := key_of(name)) is None:
+    if (key := model_key(name)) is None:
         return (3, name, 0)
     return (0 if key == BASE else 1 if key.is_methods else 2, key.arm, key.round)
 
@@ -200,13 +182,10 @@ def differences(compared: Mapping[str, Any]) -> dict[str, Any] | None:
     def cell(figures: Mapping[str, Sequence[float]], key: str) -> Cell:
         if key not in figures:
             return Cell("", "")
-        whole, low, high = (100 * value for value in figures[key])
-        return Cell(points(whole), f"{points(low)} to {points(high)}")
+        whole, low, high = map(points, figures[key])
+        return Cell(whole, f"{low} to {high}")
 
-    body = [
-        Row(CONTROLS.get(str(arm), str(arm)), control=True, cells=tuple(cell(f, key) for key in keys))
-        for arm, f in better.items()
-    ]
+    body = [Row(arm_name(arm), control=True, cells=tuple(cell(f, key) for key in keys)) for arm, f in better.items()]
     return {"columns": [title(key) for key in keys], "rows": body}
 
 
@@ -280,30 +259,25 @@ def _public(version: str) -> str:
 
 
 def audit_values(audit: Audit) -> dict[str, Any]:
-    """What the page's section on the training data shows; long tables are cut, and `more_...` counts the rest."""
-    starving, uses, most = terminal.starving(audit), terminal.list_use(audit), terminal.SHOWN
+    """Return what the section on the training data shows; long tables are cut, and `more_...` counts the rest."""
+    hungry, uses = starving(audit), list_use(audit)
     return {
-        "columns": terminal.COLUMNS,
+        "columns": [figure.title for figure in AUDITED],
         "rounds": [
-            {
-                "round": r.round,
-                "cells": terminal.cells(r.whole),
-                "rejections": terminal.rejections(r.whole),
-                "repeats": terminal.repeats(r.whole),
-            }
+            {"round": r.round, "cells": audit_cells(r.whole)}
+            | {"rejections": rejections(r.whole), "repeats": repeats(r.whole)}
             for r in audit.rounds
         ],
         "starving": [
             {"round": round, "label": taught.label, "share": percent(taught.fallback_share or 0)}
-            | {"rejections": terminal.rejections(taught, most=2)}
-            for round, taught in starving[:most]
+            | {"rejections": rejections(taught, most=2)}
+            for round, taught in hungry[:SHOWN]
         ],
-        "more_starving": len(starving[most:]),
-        "uses": uses[:most],
-        "more_uses": len(uses[most:]),
+        "more_starving": len(hungry[SHOWN:]),
+        "uses": uses[:SHOWN],
+        "more_uses": len(uses[SHOWN:]),
         "starving_from": f"{100 * STARVING:.0f} %",
         "fewest_images": FEWEST_IMAGES,
-        "phrase": PHRASE,
     }
 
 

@@ -22,28 +22,11 @@ from seewhy.fieldguide.world import BIRD, make_species
 from seewhy.proof.interventions import mention
 from seewhy.proof.stated import StatedConcepts
 from seewhy.report.cards import clip
+from seewhy.report.figures import model_name, of_group
 from seewhy.report.pictures import Picture, Pictures
-from seewhy.report.sections import Model, Words, mapping, models_of, named, number, over_seeds, read, table, text
+from seewhy.report.sections import Model, mapping, models_of, number, over_seeds, read, table, text
 
 FILE, VERB = "faithfulness.json", "faithfulness"
-ROWS = (
-    Words("counterfactual_changes", "Its attribute has another value: the reason goes", "reasons", better="higher"),
-    Words("counterfactual_changes_control", "another attribute has: the reason goes", "reasons", control=True,
-          better="lower"),
-    Words("counterfactual_follows", "Its attribute has another value: the new one is stated", "reasons",
-          better="higher"),
-    Words("survives_hidden", "A leaf lies on its part: the reason stays", "reasons", better="lower"),
-    Words("survives_covered_elsewhere", "the leaf lies elsewhere: the reason stays", "reasons", control=True,
-          better="higher"),
-    Words("cover_gone", "The patches it is attributed to are covered: the reason goes", "reasons", better="higher"),
-    Words("cover_gone_random", "as many others are: the reason goes", "reasons", control=True, better="lower"),
-    Words("swap_reason_changes", "Another class's image: the reason goes", "reasons", better="higher"),
-    Words("swap_survives_without_evidence", "Another class's image, which does not show it: the reason stays",
-          "reasons", better="lower"),
-    Words("pointing", "The patch of most heat lies in the true box", "reasons", better="higher"),
-    Words("pointing_chance", "a random patch does", "reasons", control=True),
-    Words("pointing_centre", "the middle of the image does", "reasons", control=True),
-)  # fmt: skip
 FATES = {
     "follows": "The attribute is drawn with another value, and the new one is stated",
     "survives": "The attribute is drawn with another value, and the old one is stated all the same",
@@ -113,10 +96,10 @@ def tested_values(found: Sequence[Tested], drawings: Path) -> dict[str, Any]:
         "images": first.images,
         "split": first.split,
         "reasons": first.reasons,
-        "table": table(ROWS, models),
+        "table": table(of_group("faithfulness", detail=False), models),
         "own": models[first.shown].figures if first.shown in models else {},
         "notes": sorted({note for of in found for note in of.notes}),
-        "model": named(first.shown).replace("Round", "round"),
+        "model": model_name(first.shown).replace("Round", "round"),
         "fates": _fates(first.tests),
         "tests": len(first.tests),
         "examples": [_shown(kind, test, drawings, pictures) for kind, test in examples(first.tests)],

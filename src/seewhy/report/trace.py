@@ -11,11 +11,6 @@ from dataclasses import asdict
 from difflib import get_close_matches
 from typing import Any
 
-from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
-
 from seewhy.errors import SeeWhyError
 from seewhy.records import Answer, Candidate, Description, Selection
 from seewhy.run.finished import RunRecords
@@ -68,60 +63,6 @@ def trace(run: str, name: str) -> dict[str, Any]:
     }
 
 
-def print_trace(found: Mapping[str, Any], console: Console) -> None:
-    """The trace for a reader. What comes from data or a model is printed as it stands, never as markup."""
-    console.print(Text(found["id"], style="bold"))
-    _say(console, f"label  {found['label']}", 2)
-    _say(console, f"image  {found['image']}", 2)
-    _heading(console, "Descriptions, by the untuned base, which was not told the label", found["descriptions"])
-    asked = None
-    for description in found["descriptions"]:
-        if description["query"] != asked:
-            asked = description["query"]
-            _say(console, asked, 2, "italic")
-        _say(console, f"{description['sample']}  {description['text']}", 4)
-    _heading(console, f"Concepts of {found['label']}, the best first", found["concepts"])
-    if found["concepts"]:
-        console.print(Padding(_concepts(found["concepts"]), (0, 0, 0, 2)))
-    for round in found["rounds"]:
-        taught = "taught its model" if round["tuned"] else "no model has learnt from it yet"
-        console.print(Text(f"\nRound {round['round']}: {taught}", style="bold"))
-        for query in round["queries"]:
-            _print_query(query, console)
-    if not found["rounds"]:
-        console.print(Text("\nNo round has come to this example yet.", style="bold"))
-
-
-def _print_query(query: Mapping[str, Any], console: Console) -> None:
-    answer, candidates = query["answer"], query["candidates"]
-    console.print()
-    _say(console, query["id"], 2, "cyan")
-    for number, candidate in enumerate(candidates):
-        if not number:
-            _say(console, f"{candidate['kind']}: {candidate['query']}", 2, "italic")
-        verdict, style = ("kept", "green") if candidate["kept"] else ("rejected", "")
-        judged = f"score {_score(candidate['score'])}  {verdict}: {candidate['reason']}"
-        _say(console, f"candidate {candidate['sample']}  {judged}", 4, style)
-        _say(console, candidate["text"] or "(no text)", 6)
-    if answer is None:
-        _say(console, "its answer is not chosen yet", 4)
-        return
-    why = "" if candidates and answer["source"] == "label sentence" else f", {answer['reason']}"
-    _say(console, f"answer ({answer['source']}{why})", 4, "bold")
-    _say(console, f"{answer['kind']}: {answer['query']}", 6, "italic")
-    _say(console, answer["text"], 6)
-
-
-def _concepts(concepts: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(justify="right", no_wrap=True)
-    ranked = sorted(concepts, key=lambda c: -math.inf if c["score"] is None else c["score"], reverse=True)
-    for concept in ranked:
-        verdict = "selected" if concept["selected"] else ""
-        table.add_row(_score(concept["score"]), Text(verdict, style="green"), Text(concept["concept"]))
-    return table
-
-
 def _find(name: str, records: RunRecords) -> tuple[str, bool]:
     """The example of an id, and whether the id is that of an answer."""
     if name in records.examples:
@@ -162,15 +103,3 @@ def _so_far(known: Sequence[str]) -> str:
 
 def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _score(score: float | None) -> str:
-    return "none" if score is None else f"{score:.2f}"
-
-
-def _heading(console: Console, text: str, records: Sequence[Any]) -> None:
-    console.print(Text(f"\n{text}" if records else f"\n{text}: none yet", style="bold"))
-
-
-def _say(console: Console, text: str, indent: int, style: str = "") -> None:
-    console.print(Padding(Text(text, style=style), (0, 0, 0, indent)))

@@ -1,6 +1,4 @@
-"""What a server's reply to one request holds: texts, or what is wrong with it in words.
-
-Questions about images, put to an OpenAI-compatible server: chat completions, a bounded number at a time.
+"""Questions about images for an OpenAI-compatible server: chat completions, a bounded number at a time.
 
 What a server does beyond the protocol differs, and silently: `transformers serve` ignores `n` and does not sample
 unless its own `generation_config` says so; vLLM and SGLang take top-k and penalties from the model's folder where a
@@ -17,14 +15,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from seewhy.endpoint.replies import ServerFailure, choices_of, count, failure_in, text_of, thought_of, withheld
+from seewhy.endpoint.client import import_openai
 from seewhy.errors import SeeWhyError
 from seewhy.records import Prompt, Sampling
 from seewhy.run.progress import say
 from seewhy.run.storage import digest
+
+if TYPE_CHECKING:
+    from seewhy.endpoint.completions import Completion, RequestFailed
 
 
 @dataclass(frozen=True)
@@ -41,69 +41,6 @@ class Reply:
 
 class Refused(SeeWhyError):
     """The server does not take the request as it is (400 or 422)."""
-
-
-class Passing(SeeWhyError):
-    """What went wrong with a request and may not when it is sent again."""
-
-
-def read_reply(
-    answer: str, where: str, prompt: str, as_error: Callable[[ServerFailure], SeeWhyError]
-) -> tuple[Reply, str | None]:
-    """Return a reply, and the model that the server says it is.
-
-    `where` begins each error ("The server at ..."), `prompt` is the prompt's id, and `as_error` gives the error for one
-    that stands inside the reply. Raises SeeWhyError; Passing for a body that is cut off, and for errors that pass.
-    """
-    try:
-        body: Any = json.loads(answer)
-    except (ValueError, RecursionError) as error:
-        is_cut = answer.lstrip().startswith("{") and not answer.rstrip().endswith("}")
-        kind = Passing if is_cut else SeeWhyError
-        raise kind(_no_completion(where, prompt, answer, "it ends half-way" if is_cut else str(error))) from error
-    if failure := failure_in(body):
-        error = as_error(failure)
-        raise Passing(str(error)) if failure.passes else error
-    choices = choices_of(body)
-    if not choices:
-        raise SeeWhyError(_no_completion(where, prompt, answer, "no text in it"))
-    texts, reasons = [], []
-    for choice in choices:
-        text = text_of(choice["message"])
-        if reason := withheld(choice):
-            reasons.append(reason)
-            text = ""
-        elif not (text or "").strip() and thought_of(choice["message"]):
-            raise SeeWhyError(
-                f"{where} thinks instead of answering prompt {prompt}: its reply holds a thought (reasoning_content) "
-                f"and no text. Turn the model's thinking off, start the server without a reasoning parser, or use the "
-                f"model's instruct variant."
-            )
-        if text is None:
-            raise SeeWhyError(_no_completion(where, prompt, answer, "no text in it"))
-        texts.append(text)
-    usage = body.get("usage")
-    tokens = count(usage.get("prompt_tokens")) if isinstance(usage, dict) else None
-    named = body.get("model")
-    return Reply(tuple(texts), tokens, tuple(reasons)), str(named) if named else None
-
-
-def _no_completion(where: str, prompt: str, answer: str, why: str) -> str:
-    return (
-        f"{where} answered prompt {prompt} with something that is no chat completion ({why}): {answer[:300]!r}. Check "
-        f"model.engine.base_url, and what stands before the server."
-    )
-
-
-def message_of(said: str) -> str:
-    """What a server says in an error's body, on one line and not too long."""
-    try:
-        body = json.loads(said)
-        inner = body.get("error") or body.get("detail") or body
-        text = inner.get("message", inner) if isinstance(inner, dict) else inner
-    except (ValueError, AttributeError):
-        text = said
-    return " ".join(str(text).split())[:400] or "without a word"
 
 
 KEY_VARIABLE = "OPENAI_API_KEY"
@@ -206,14 +143,14 @@ class ChatClient:
 
     def replies(self, prompts: Sequence[Prompt], sampling: Sampling, seed: int) -> list[list[Reply]]:
         """The replies to each prompt: one, or one for each sample where the server gives one answer a request."""
-        _import_openai()
+        import_openai("Sampling through a server", "serve")
         from anyio.from_thread import start_blocking_portal
 
         with start_blocking_portal() as portal:  # a thread of its own: a notebook already runs a loop in this one
             return portal.call(self._replies, prompts, sampling, seed)
 
     async def _replies(self, prompts: Sequence[Prompt], sampling: Sampling, seed: int) -> list[list[Reply]]:
-        openai = _import_openai()
+        openai = import_openai("Sampling through a server", "serve")
         groups = [list(group) for _, group in groupby(prompts, key=lambda prompt: prompt.image)]
         key = "none" if self.started else os.environ.get(KEY_VARIABLE, "").strip() or "none"
         images, slots = asyncio.Semaphore(self.concurrency), asyncio.Semaphore(self.concurrency)
@@ -270,35 +207,46 @@ class ChatClient:
         return {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "skip_special_tokens": False, **ends, **template}
 
     async def _asked(self, connection: Any, prompt: Prompt, asked: Sampling, body: dict[str, Any]) -> Reply:
-        """The reply to one request, which is sent again where what went wrong inside a reply may pass."""
+        """Return the reply to one request; send it again after a transient failure inside a reply of status 200.
+
+        The openai package retries after the other transient failures.
+        """
+        from seewhy.endpoint.completions import RequestFailed, openai_failures, read_completion
+
+        ask = connection.chat.completions.with_raw_response.create
         for attempt in range(self.retries + 1):
-            answer = await self._post(connection, prompt, body)
+            text = ""
             try:
-                return self._checked(prompt, asked, answer)
-            except Passing:
-                if attempt == self.retries:
-                    raise
-                await asyncio.sleep(min(8.0, 0.5 * 2**attempt))
+                with openai_failures():
+                    text = (await ask(model=self.model, messages=body["messages"], extra_body=body)).http_response.text
+                return self._read(prompt, asked, read_completion(text), text)
+            except RequestFailed as failure:
+                again = failure.is_transient and (failure.in_body or failure.kind == "cut")
+                if not again or attempt == self.retries:
+                    raise self._in_words(failure, prompt, text) from failure
+            await asyncio.sleep(min(8.0, 0.5 * 2**attempt))
         raise AssertionError("the last attempt returns or raises")
 
-    async def _post(self, connection: Any, prompt: Prompt, body: dict[str, Any]) -> str:
-        openai = _import_openai()
-        ask = connection.chat.completions.with_raw_response.create
-        try:
-            raw = await ask(model=self.model, messages=body["messages"], extra_body=body)
-        except openai.APIStatusError as error:
-            raise self._refusal(error.status_code, message_of(error.response.text), prompt) from error
-        except openai.APITimeoutError as error:
-            raise SeeWhyError(
+    def _in_words(self, failure: "RequestFailed", prompt: Prompt, text: str) -> SeeWhyError:
+        """Return a failed request as the error that says what to do."""
+        if failure.kind == "timeout":
+            return SeeWhyError(
                 f"The server at {self.base_url} did not answer prompt {prompt.id} within {self.timeout:g} seconds, "
                 f"asked {self.retries + 1} times: raise model.engine.timeout or lower model.engine.concurrency."
-            ) from error
-        except openai.APIConnectionError as error:
-            raise SeeWhyError(
-                f"No server answers at {self.base_url} ({error.__cause__ or error}): start it, or correct "
-                f"model.engine.base_url."
-            ) from error
-        return raw.http_response.text
+            )
+        if failure.kind == "connection":
+            return SeeWhyError(
+                f"No server answers at {self.base_url} ({failure.said}): start it, or correct model.engine.base_url."
+            )
+        if failure.kind == "status":
+            return self._refusal(failure.status, failure.said, prompt)
+        return self._no_completion(prompt, failure.said, text)
+
+    def _no_completion(self, prompt: Prompt, why: str, text: str) -> SeeWhyError:
+        return SeeWhyError(
+            f"The server at {self.base_url} answered prompt {prompt.id} with something that is no chat completion "
+            f"({why}): {text[:300]!r}. Check model.engine.base_url, and what stands before the server."
+        )
 
     def _refusal(self, status: int, said: str, prompt: Prompt) -> SeeWhyError:
         where = f"The server at {self.base_url}"
@@ -310,12 +258,12 @@ class ChatClient:
                 f"model, or correct model.engine.base_url, which mostly ends in /v1, and model.engine.served_name."
             )
         if status == 429:
-            return Passing(
+            return SeeWhyError(
                 f"{where} is asked too often, even after {self.retries} retries (429: {said}): lower "
                 f"model.engine.concurrency, and start the run again: it goes on where it stopped."
             )
         if status >= 500:
-            return Passing(
+            return SeeWhyError(
                 f"{where} failed at prompt {prompt.id}, even after {self.retries} retries ({status}: {said}): look at "
                 f"its log, and start the run again: it goes on where it stopped."
             )
@@ -325,27 +273,35 @@ class ChatClient:
             )
         return Refused(f"{where} does not take prompt {prompt.id} ({status}: {said}).")
 
-    def _checked(self, prompt: Prompt, asked: Sampling, answer: str) -> Reply:
-        """A reply, or SeeWhyError where it is malformed, an error, a thought alone, of another model, or to a prompt
-        that was too long. `Passing` is what may not happen again."""
-        where = f"The server at {self.base_url}"
-        reply, named = read_reply(answer, where, prompt.id, lambda failure: self._failure(failure, prompt))
+    def _read(self, prompt: Prompt, asked: Sampling, completion: "Completion", text: str) -> Reply:
+        """Return the texts of a completion. Raises SeeWhyError if there is none, but a thought, in a choice, if another
+        model answers, and if the prompt was too long for the model."""
+        where, named = f"The server at {self.base_url}", str(completion.model or "")
+        texts, reasons = [], []
+        for choice in completion.choices:
+            if choice.withheld:
+                reasons.append(choice.withheld)
+            elif not (choice.text or "").strip() and choice.thought:
+                raise SeeWhyError(
+                    f"{where} thinks instead of answering prompt {prompt.id}: its reply holds a thought "
+                    f"(reasoning_content) and no text. Turn the model's thinking off, start the server without a "
+                    f"reasoning parser, or use the model's instruct variant."
+                )
+            elif choice.text is None:
+                raise self._no_completion(prompt, "no text in it", text)
+            texts.append("" if choice.withheld else self._stripped(choice.text or ""))
         if named and named != self.model and not named.startswith(f"{self.model}@"):
             raise SeeWhyError(
                 f"{where} answers as model {named!r}, not {self.model!r}: start it for that "
                 f"model, or, if it is that one under another name, set model.engine.served_name."
             )
-        counted = reply.prompt_tokens
+        counted = completion.tokens.prompt_tokens
         if self.max_length and counted and counted + asked.max_new_tokens > self.max_length:
             raise SeeWhyError(
                 f"Prompt {prompt.id} has {counted} tokens, and {asked.max_new_tokens} more do not fit into the "
                 f"{self.max_length} of model {self.model}: shorten it or lower max_new_tokens."
             )
-        return replace(reply, texts=tuple(self._stripped(text) for text in reply.texts[: asked.samples]))
-
-    def _failure(self, failure: ServerFailure, prompt: Prompt) -> SeeWhyError:
-        """An error that came with status 200, as the error that it is."""
-        return self._refusal(failure.status or 500, failure.said, prompt)
+        return Reply(tuple(texts[: asked.samples]), counted, tuple(reasons))
 
     def _stripped(self, text: str) -> str:
         text = text.strip()
@@ -368,11 +324,3 @@ async def _together(work: Iterable[Any]) -> list[Any]:
         first = failed.exceptions[0]
         raise first from first.__cause__
     return [task.result() for task in tasks]
-
-
-def _import_openai() -> ModuleType:
-    try:
-        import openai
-    except ImportError as error:
-        raise SeeWhyError("Sampling through a server needs the openai package: pip install 'seewhy[serve]'.") from error
-    return openai
