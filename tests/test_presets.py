@@ -157,7 +157,7 @@ def test_the_papers_settings_run(tmp_path: Path) -> None:
         evaluate=EvaluateConfig(bootstrap=50, **small),
     )
     metrics = loop.run(config)
-    assert len(metrics["rounds"]) == 2
+    assert len(metrics.rounds) == 2
     assert restore_config(read_manifest(root / "run")["config"]) == config
     again = load_config(root / "run" / "config.yaml")
     assert again == config

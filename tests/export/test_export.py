@@ -21,6 +21,8 @@ from seewhy.export import card
 from seewhy.export.build import RECORD, export_run
 from seewhy.export.model import AdapterCheck
 from seewhy.records import Answer, Prediction, Prompt, Sampling
+from seewhy.results import Metrics, as_values
+from seewhy.results_json import decode
 from seewhy.run.finished import open_run, run_model
 from seewhy.run.folder import read_records
 from seewhy.vlm.model import VisionLanguageModel
@@ -128,12 +130,12 @@ def test_the_card_says_first_what_the_model_is_not_to_be_used_for(run: Path) -> 
     finished = open_run(str(run), "2")
 
     def written(**last: float) -> str:
-        metrics = json.loads(json.dumps(finished.metrics))
+        metrics = as_values(finished.metrics)
         metrics["base"]["ee"] = 0.82
         for figures in metrics["rounds"]:
             figures |= {"ee": 0.9, "fallback_share": 0.1}
         metrics["rounds"][1] |= last
-        return card.model_card(replace(finished, metrics=metrics), hub_name=None, hub_data=None)
+        return card.model_card(replace(finished, metrics=decode(Metrics, metrics)), hub_name=None, hub_data=None)
 
     collapsed = written(ee=0.02, fallback_share=0.96)
     warning = collapsed.index("> **Do not use the reasons of this model.** It gives a reason in 2.0 % of its answers")

@@ -1,6 +1,5 @@
 """The verb that has a language model judge a run's answers."""
 
-import json
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
@@ -38,8 +37,7 @@ def judge_arguments(parser: ArgumentParser) -> None:
 def judge(given: Namespace) -> int:
     from seewhy.proof.judge import Judging
     from seewhy.report.terminal import print_judged
-    from seewhy.results import Judgement
-    from seewhy.results_json import decode
+    from seewhy.results import to_json
 
     judging = Judging(given.run, round=given.round, limit=given.limit)
     endpoint = endpoint_of(given, Path(given.run) / "judge")
@@ -47,11 +45,9 @@ def judge(given: Namespace) -> int:
     if not announce(endpoint, questions, given):
         return 0
     found = judging.ask(endpoint, prices_of(given))
-    print(json.dumps(found, indent=2, ensure_ascii=False)) if given.json else print_judged(
-        decode(Judgement, found), Console()
-    )
+    print(to_json(found), end="") if given.json else print_judged(found, Console())
     renew_page(given.run)
-    return int(any(of["missing"] for of in found["models"].values()))
+    return int(any(model.missing for model in found.models.values()))
 
 
 VERBS = (

@@ -97,13 +97,11 @@ def engine_of(given: Namespace) -> EngineConfig | None:
 
 def evaluate(given: Namespace) -> None:
     from seewhy.report.terminal import print_results
-    from seewhy.results import Metrics
-    from seewhy.results_json import decode
     from seewhy.run import loop
 
     wanted = {"data": given.data, "consistency": given.consistency, "fluency": given.fluency}
     wanted |= {"trust_remote_code": given.trust_remote_code, "engine": engine_of(given)}
-    print_results(decode(Metrics, loop.evaluate(given.run, given.split, **wanted)), Console())
+    print_results(loop.evaluate(given.run, given.split, **wanted), Console())
 
 
 def report_arguments(parser: ArgumentParser) -> None:

@@ -57,17 +57,17 @@ def faithfulness_arguments(parser: ArgumentParser) -> None:
 def faithfulness(given: Namespace) -> None:
     from seewhy.proof.faithfulness import faithfulness as measure
     from seewhy.report.terminal import print_tests
-    from seewhy.results import Faithfulness
-    from seewhy.results_json import decode
+    from seewhy.results_json import encode
 
     found = measure(
         given.run, split=given.split, images=given.images, round=given.round, arms=given.arms, reasons=given.reasons,
         trust_remote_code=given.trust_remote_code,
     )  # fmt: skip
     if given.json:
-        print(json.dumps({**found, "models": _without(found["models"], "counts", "tests")}, indent=2))
+        values = encode(found)
+        print(json.dumps({**values, "models": _without(values["models"], "counts", "tests")}, indent=2))
     else:
-        print_tests(decode(Faithfulness, found), Console())
+        print_tests(found, Console())
     renew_page(given.run)
 
 
@@ -81,8 +81,7 @@ def general_arguments(parser: ArgumentParser) -> None:
 def general(given: Namespace) -> None:
     from seewhy.proof import ability
     from seewhy.report.terminal import print_abilities
-    from seewhy.results import Ability
-    from seewhy.results_json import decode
+    from seewhy.results_json import encode
 
     if given.tasks is None:
         found = ability.general(given.run, split=given.split, images=given.images, arms=given.arms)
@@ -91,9 +90,10 @@ def general(given: Namespace) -> None:
         options = {"command": given.lmms_eval, "kind": given.lmms_model, "arms": given.arms}
         found = ability.benchmarks(given.run, tasks, **options)
     if given.json:
-        print(json.dumps({**found, "models": _without(found.get("models", {}), "counts")}, indent=2))
+        values = encode(found)
+        print(json.dumps({**values, "models": _without(values.get("models", {}), "counts")}, indent=2))
     else:
-        print_abilities(decode(Ability, found), Console())
+        print_abilities(found, Console())
     renew_page(given.run)
 
 

@@ -80,13 +80,11 @@ def compare_arguments(parser: ArgumentParser) -> None:
 def compare(given: Namespace) -> None:
     from seewhy.report.page import write_page
     from seewhy.report.terminal import print_comparison
-    from seewhy.results import Comparison
-    from seewhy.results_json import decode
     from seewhy.run import comparison
 
     seeds = given.pop("seeds", [0, 1, 2])
     config = read_config(given.pop("config"), given)
-    print_comparison(decode(Comparison, comparison.compare(config, seeds)), Console())
+    print_comparison(comparison.compare(config, seeds), Console())
     Console().print(f"Wrote {write_page(config.output)}", markup=False, soft_wrap=True, highlight=False)
 
 
@@ -96,11 +94,9 @@ def run_and_show(config: RunConfig, *, discard_stale: bool) -> None:
     from seewhy.report.doubts import of_run
     from seewhy.report.page import write_page
     from seewhy.report.terminal import print_collapses, print_results
-    from seewhy.results import Metrics
-    from seewhy.results_json import decode
     from seewhy.run import loop
 
-    metrics = decode(Metrics, loop.run(config, discard_stale=discard_stale))
+    metrics = loop.run(config, discard_stale=discard_stale)
     console = Console()
     print_results(metrics, console)
     print_collapses(of_run(Path(config.output), metrics), console)

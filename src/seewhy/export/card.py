@@ -22,6 +22,8 @@ from seewhy.method.synthesise import fallback_share
 from seewhy.report.doubts import of_run
 from seewhy.report.figures import COLUMNS, title
 from seewhy.report.table import percent, rows, selection_cells
+from seewhy.results import Figures
+from seewhy.results_json import encode
 from seewhy.run.finished import FinishedRun
 
 _SPECIAL = re.compile(r"[\\`*_{}\[\]<>|~$&]|^[#+=-]|(?<=^\d)[.)](?=\s)")
@@ -149,7 +151,7 @@ def _values(run: FinishedRun) -> dict[str, Any]:
     columns, body = rows(run.metrics)
     images = Counter(e.split for e in domain.examples)
     trained = Counter(e.label for e in domain.examples if e.split == "train")
-    of_round = {r["round"]: r for r in run.metrics["rounds"]}
+    of_round = {figures.round: figures for figures in run.metrics.rounds if figures.round is not None}
     return {
         "name": name_of(run), "base": base_of(run), "hub_base": public_base(run), "round": run.round,
         "shipped_base": run.config.model.name_or_path == "fieldguide",
@@ -158,9 +160,9 @@ def _values(run: FinishedRun) -> dict[str, Any]:
         "dataset": domain.name, "fingerprint": domain.fingerprint, "images": dict(images), "labels": domain.labels,
         "classes": [(label, trained[label], domain.concepts[label]) for label in domain.labels[:MOST_CLASSES]],
         "more_classes": len(domain.labels[MOST_CLASSES:]), "concepts": len(domain.concepts.all_concepts),
-        "columns": columns, "rows": body, "split": run.metrics["base"]["split"], "n": run.metrics["base"]["n"],
+        "columns": columns, "rows": body, "split": run.metrics.base.split, "n": run.metrics.base.n,
         "warnings": [(c.head, f"{c.why} {c.remedy}") for c in of_run(run.path, run.metrics, run.round)],
-        "selection": selection_cells(run.metrics), "figures": run.figures,
+        "selection": selection_cells(run.metrics), "figures": encode(run.figures),
         "taught": [_trained(of_round[r]) for r in sorted(of_round) if r <= run.round],
         "starving": list(audited[run.round].starving) if run.round in audited else [],
         "replay": PurePath(run.config.tune.replay).name if run.config.tune.replay else None,
@@ -169,8 +171,8 @@ def _values(run: FinishedRun) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _trained(figures: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: figures.get(key) for key in ("round", "training_answers", "fallback_share")}
+def _trained(figures: Figures) -> dict[str, Any]:
+    return {key: getattr(figures, key) for key in ("round", "training_answers", "fallback_share")}
 
 
 def _round_values(run: FinishedRun, round: int, rows: Sequence[Taught]) -> dict[str, Any]:
@@ -188,8 +190,9 @@ def _results(run: FinishedRun) -> list[EvalResult]:
     return [
         EvalResult(
             task_type="image-text-to-text", dataset_type=slug, dataset_name=run.domain.name,
-            dataset_split=run.figures["split"], metric_type=key, metric_name=title(key), metric_value=run.figures[key],
-            metric_args={"confidence_interval_95": run.figures.get(f"{key}_interval")},
+            dataset_split=run.figures.split, metric_type=key, metric_name=title(key),
+            metric_value=run.figures[key].value,
+            metric_args={"confidence_interval_95": encode(run.figures[key].interval)},
         )
         for key in COLUMNS if key in run.figures
     ]  # fmt: skip

@@ -20,7 +20,6 @@ asked = Asked(config, models["rounds"])
 texts = asked.answers({"a": lambda: image}, "Which bird is this?", "answering")["a"]
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -34,9 +33,9 @@ from seewhy.domain.domain import Domain, list_examples, load_domain
 from seewhy.domain.loaders import Row
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import BASE, with_guide
-from seewhy.proof import gate
 from seewhy.proof.audit import Audit, audit_run
 from seewhy.records import Answer, Candidate, Prompt, Sampling, Selection
+from seewhy.results import Figures, Gate, Metrics, find
 from seewhy.run import models
 from seewhy.run.folder import RunFolder, read_manifest, read_records
 from seewhy.run.progress import progress, say
@@ -93,7 +92,8 @@ def run_model(
     paths = {int(path.parts[-3][6:]): path for path in Path(run).glob("stages/round-[0-9]*/model/model")}
     if not paths:
         raise SeeWhyError(f"{run} has no tuned model yet: start its run again, or ask the untuned one with --base.")
-    last = gate.read(Path(run)).get("best", max(paths)) if round is None else round
+    gate = find(Path(run) / Gate.FILE, Gate)
+    last = (gate.best if gate else max(paths)) if round is None else round
     if last not in paths:
         there = ", ".join(map(str, sorted(paths)))
         raise SeeWhyError(f"{run} has no model of round {last}; it has those of round {there}.")
@@ -116,8 +116,8 @@ class Models:
     @property
     def models(self) -> dict[ModelKey, Path]:
         """All models of a finished run."""
-        stopped = gate.read(self.folder.path).get("stopped_after")
-        last = stopped or self.config.rounds
+        gate = find(self.folder.path / Gate.FILE, Gate)
+        last = (gate and gate.stopped_after) or self.config.rounds
         rounds = range(1, last + 1)
         tuned = {arm.model(round): self.tuned(arm.model(round)) for round in rounds for arm in arms(self.config)}
         return {BASE_MODEL: self.base, **tuned, **self.kept_models(last)}
@@ -126,14 +126,6 @@ class Models:
     def shown_arms(self) -> tuple[Arm, ...]:
         """The arms that the settings ask for, and those that the folder has from an earlier start."""
         return arms(with_finished_controls(self.config, read_manifest(self.folder.path)))
-
-    @cached_property
-    def figures_before(self) -> Mapping[str, Any]:
-        """What metrics.json held before this start of the run wrote any; {} where it cannot be read."""
-        try:
-            return json.loads((self.folder.path / "metrics.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
 
     def kept_models(self, last: int) -> dict[ModelKey, Path]:
         """The finished models, up to round `last`, of arms that the settings no longer ask for."""
@@ -213,7 +205,7 @@ class FinishedRun:
     config: RunConfig
     manifest: Mapping[str, Any]
     domain: Domain
-    metrics: Mapping[str, Any]
+    metrics: Metrics
     audit: Audit
     round: int
 
@@ -235,9 +227,9 @@ class FinishedRun:
         return str(BASE) if name == "fieldguide" else str(Path(name).expanduser())
 
     @property
-    def figures(self) -> Mapping[str, Any]:
+    def figures(self) -> Figures:
         """The exported model's entry in metrics.json."""
-        return next(r for r in self.metrics["rounds"] if r["round"] == self.round)
+        return next(r for r in self.metrics.rounds if r.round == self.round)
 
     def answers(self, round: int) -> list[Answer]:
         """What the model of a round was taught of the domain."""
@@ -258,7 +250,7 @@ def open_run(run: str, round: str | None, *, trust_remote_code: bool | None = No
     """
     path, records = Path(run), RunRecords(run)
     manifest, config = read_manifest(path), recorded_config(run, trust_remote_code=trust_remote_code)
-    metrics = _read_metrics(path / "metrics.json")
+    metrics = find(path / Metrics.FILE, Metrics)
     if metrics is None:
         raise SeeWhyError(f"{run} has not been measured yet. {_AGAIN}")
     chosen = choose_round(path, metrics, round)
@@ -274,15 +266,16 @@ def open_run(run: str, round: str | None, *, trust_remote_code: bool | None = No
     return FinishedRun(path, config, manifest, domain, metrics, records.audit(), chosen)
 
 
-def choose_round(run: Path, metrics: Mapping[str, Any], wanted: str | None) -> int:
+def choose_round(run: Path, metrics: Metrics, wanted: str | None) -> int:
     """The round that `wanted` stands for, among those in metrics.json: a number, 'last', or 'best' on val images.
 
     None is the round gate's best, or the last one of a run without a gate.
     """
-    measured = [r["round"] for r in metrics["rounds"]]
+    measured = [r.round for r in metrics.rounds if r.round]
     if not measured:
         raise SeeWhyError(f"{run} has no tuned and measured model yet. {_AGAIN}")
-    gated = gate.read(run).get("best")
+    gate = find(run / Gate.FILE, Gate)
+    gated = gate and gate.best
     if wanted == "last" or (wanted is None and gated is None):
         return measured[-1]
     if wanted in (None, "best"):
@@ -294,25 +287,19 @@ def choose_round(run: Path, metrics: Mapping[str, Any], wanted: str | None) -> i
     return int(wanted)
 
 
-def _best(run: Path, metrics: Mapping[str, Any], measured: Sequence[int]) -> int:
-    """Without a gate: the earliest of the rounds most accurate on val images. On test images it would be flattered."""
-    chosen_on = metrics if metrics["base"]["split"] == "val" else _read_metrics(run / "metrics-val.json")
-    rounds = [r for r in (chosen_on or {}).get("rounds", ()) if r["round"] in measured]
-    if [r["round"] for r in rounds] != list(measured):
+def _best(run: Path, metrics: Metrics, measured: Sequence[int]) -> int:
+    """Return the earliest of the rounds most accurate on val images, for a run without a gate.
+
+    On test images it would be flattered.
+    """
+    chosen_on = metrics if metrics.base.split == "val" else find(run / "metrics-val.json", Metrics)
+    accuracy = {r.round: r["accuracy"].value for r in (chosen_on.rounds if chosen_on else ()) if r.round in measured}
+    if list(accuracy) != list(measured):
         raise SeeWhyError(
             f"The best round of {run} is chosen on val images, and not every round has been measured on them. Run "
             f"`seewhy evaluate {run} --split val` first, or take --round last."
         )
-    return max(rounds, key=lambda r: (r["accuracy"], -r["round"]))["round"]
-
-
-def _read_metrics(path: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise SeeWhyError(f"{path} cannot be read ({error}). {_AGAIN}") from error
+    return max(measured, key=lambda round: (accuracy[round], -round))
 
 
 def _listed(rounds: Sequence[int]) -> str:
@@ -370,7 +357,8 @@ def run_models(
         elif key == OURS.key:
             found[key] = _named(run, key, Path(run_model(run, round=round, trust_remote_code=trust_remote_code)[1]))
         else:
-            last = gate.read(Path(run)).get("best", config.rounds)
+            gate = find(Path(run) / Gate.FILE, Gate)
+            last = gate.best if gate else config.rounds
             rounds = range(last, 0, -1) if round is None else (round,)
             there = (model for number in rounds if (model := _model(run, known[key], number)))
             if model := next(there, None):
@@ -393,17 +381,6 @@ def _named(run: str, arm: str, path: Path) -> RunModel:
 def _model(run: str, arm: Arm, round: int) -> RunModel | None:
     path = inside(Path(run), f"stages/{arm.stage('model', round)}/model")
     return RunModel(arm.key, str(arm.model(round)), str(path)) if path.is_dir() else None
-
-
-def measured_before(file: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The models that a results file holds, if they were measured with the same settings; else {}."""
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return {}
-    same = isinstance(found, dict) and all(found.get(key) == value for key, value in settings.items())
-    models = found.get("models") if same else None
-    return {key: of for key, of in models.items() if isinstance(of, dict)} if isinstance(models, dict) else {}
 
 
 class Asked:

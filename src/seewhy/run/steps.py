@@ -30,6 +30,7 @@ from seewhy.method.sampler import Sampler, example_random
 from seewhy.proof import support
 from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Answer, Candidate, Description, Example, Prediction, Prompt, Sampling, Selection, Turn
+from seewhy.results import Support, write
 from seewhy.run.finished import Models
 from seewhy.run.folder import RunFolder, read_manifest
 from seewhy.run.models import Loaded
@@ -135,11 +136,11 @@ class Run(Models):
         images = [(example.image, sizes[example.id]) for example in self.domain.examples if example.id in sizes]
         raise_problems(f"{self.domain.root} and the processor of model {self.base}", size_problems(images, refused))
 
-    def check_support(self, descriptions: Sequence[Description], *, stop: bool) -> support.Support:
+    def check_support(self, descriptions: Sequence[Description], *, stop: bool) -> Support:
         """Say how much of the concept bank the model has words for. Raises SeeWhyError with `stop` if too little."""
         texts, minimum = [d.text for d in descriptions], self.config.minimum_support
         found = support.support(self.domain.concepts.all_concepts, texts, minimum)
-        self.folder.write_json(support.FILE, found.record())
+        write(self.folder.path / Support.FILE, found)
         if found.too_low:
             told = support.too_few(
                 found, stops=stop, example=texts[0] if texts else "", shipped_base=self.base == BASE,
