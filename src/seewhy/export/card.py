@@ -190,10 +190,10 @@ def _results(run: FinishedRun) -> list[EvalResult]:
     return [
         EvalResult(
             task_type="image-text-to-text", dataset_type=slug, dataset_name=run.domain.name,
-            dataset_split=run.figures.split, metric_type=key, metric_name=title(key), metric_value=run.figures[key].value,
-            metric_args={"confidence_interval_95": encode(run.figures[key].interval)},
+            dataset_split=run.figures.split, metric_type=key, metric_name=title(key), metric_value=figure.value,
+            metric_args={"confidence_interval_95": encode(figure.interval)},
         )
-        for key in COLUMNS if key in run.figures
+        for key in COLUMNS if (figure := run.figures.get(key))
     ]  # fmt: skip
 
 
