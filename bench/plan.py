@@ -153,7 +153,7 @@ def step_bytes(case: Case) -> tuple[float, float]:
     prefix = _prefix(case)
     rows = (case.images, case.pairs) if case.shared else (case.images * case.pairs, 1)
     batch = Batch(rows[0], prefix, rows[1], case.question, case.answer)
-    learner = hardware.ready(outline, case.settings)
+    learner = hardware.trainable_on_meta(outline, case.settings)
     lengths: Any = Namespace(patches=case.tokens, prefix=prefix)
     config = RunConfig(tune=case.settings)
     planned = step_peak(outline, learner, batch, case.dtype, layers=parts.layers, checkpointing=case.checkpointing)
@@ -171,7 +171,7 @@ def _allocated(case: Case) -> float:
     """The highest sum of live allocations in a second step, forward and backward, by the profiler's record."""
     vlm = models.llava(case.tokens)
     vlm.model.to(case.dtype)
-    learner = hardware.ready(vlm, case.settings).train()
+    learner = hardware.trainable_on_meta(vlm, case.settings).train()
     if case.checkpointing:
         vlm.model.gradient_checkpointing_enable({"use_reentrant": False})
     pairs = models.pairs(vlm, case.pairs, question=case.question, answer=case.answer)

@@ -1,4 +1,4 @@
-"""The six shipped configurations of the paper's data sets: parsed, and loaded on a small stand-in in its layout."""
+"""The shipped configurations: parsed, and those of the paper's data sets loaded on a small stand-in in its layout."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from seewhy.cli import main
 from seewhy.domain import load_domain
 from seewhy.run.stages import Stages
 from seewhy.settings import load_config, preset_config
+from seewhy.vlm.server.process import command_line
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 NOUNS = {"cub200": "bird", "dogs": "dog", "fgvc": "aircraft", "pld": "leaf", "ham10000": "skin lesion",
@@ -82,3 +83,21 @@ def test_data_check_runs_before_there_are_concepts(
     assert f"there is no concept bank yet at configs/concepts/{name}.yaml" in shown
     assert "the paper has" in shown
     assert "0 errors" in shown
+
+
+def test_llava_with_a_vllm_server_on_the_same_card() -> None:
+    config = load_config(CONFIGS / "llava_vllm.yaml")
+    engine = config.model.engine
+    words = command_line(
+        engine.command, {"model": "m", "port": "8000", "dtype": "bfloat16", "device": "cuda", "images": "i"}
+    )
+    assert words[:3] == ["vllm", "serve", "m"]
+    assert 0 < float(words[words.index("--gpu-memory-utilization") + 1]) < 1
+    assert (engine.kind, engine.base_url) == ("server", None)
+    assert "pip install 'seewhy[serve]'" in (CONFIGS / "llava_vllm.yaml").read_text()
+
+
+def test_qwen_in_four_bits_with_a_pixel_limit() -> None:
+    config = load_config(CONFIGS / "qwen2_5_vl_qlora.yaml")
+    assert (config.tune.method, config.model.max_pixels) == ("qlora", 640 * 28 * 28)
+    assert "pip install 'seewhy[qlora]'" in (CONFIGS / "qwen2_5_vl_qlora.yaml").read_text()

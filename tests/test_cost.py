@@ -24,7 +24,7 @@ from seewhy.config import (
 )
 from seewhy.cost import estimate
 from seewhy.cost.estimate import Planner, outline, plan_run, smallest_gpu
-from seewhy.cost.hardware import GPUS, USABLE, Shape, Trained, Utilisation, find_gpu, gpu_of_device, ready
+from seewhy.cost.hardware import GPUS, USABLE, Shape, Trained, Utilisation, find_gpu, gpu_of_device, trainable_on_meta
 from seewhy.cost.memory import Batch, shallow, step_peak
 from seewhy.cost.tokens import Assumed, Lengths, StageTokens, Together, Workload, selected_share, size_of, spread
 from seewhy.errors import SeeWhyError
@@ -218,10 +218,10 @@ def test_the_forecast_follows_the_rule_of_selection(config: RunConfig):
     work = Workload.read(config)
     work = replace(work, bank={label: [f"long {n} wing" for n in range(20)] for label in work.bank})
     vlm = outline(config, torch.float32)
-    told = {rule: Lengths.of(vlm, work, SelectConfig(rule=rule)).told for rule in ("image", "unlisted")}
+    told = {rule: Lengths.of(vlm, work, SelectConfig(rule=rule)).instruction for rule in ("image", "unlisted")}
     each = (told["unlisted"] - told["image"]) / (11 - 7)
     assert each > 0
-    more = Lengths.of(vlm, work, SelectConfig(rule="image", minimum=12)).told
+    more = Lengths.of(vlm, work, SelectConfig(rule="image", minimum=12)).instruction
     assert more == pytest.approx(told["image"] + 5 * each, rel=0.1)
     question = Lengths.of(vlm, work, SelectConfig(), explain_share=0.25).question
     assert question["synthesis"] == pytest.approx(0.25 * question["explain"] + 0.75 * question["cot"])
@@ -384,7 +384,7 @@ def test_a_shallow_model_says_what_a_deep_one_takes(config: RunConfig):
         if cut:
             assert shallow(vlm) == layers
             assert len(decoder.layers) == 4
-        return step_peak(vlm, ready(vlm, config.tune), batch, torch.float32, layers=layers)
+        return step_peak(vlm, trainable_on_meta(vlm, config.tune), batch, torch.float32, layers=layers)
 
     assert peak(6, cut=True) == pytest.approx(peak(6, cut=False), rel=0.01)
 

@@ -69,7 +69,9 @@ def test_settings_keep_their_nesting() -> None:
     found = decisive("tune", TuneConfig())
     assert found["augment"]["flip"] == 0.5
     assert not {"checkpoint_steps", "trackers", "micro_batch_size", "gradient_checkpointing"} & found.keys()
-    assert decisive("model", RunConfig().model) == {"name_or_path": "fieldguide", "revision": None, "dtype": "auto"}
+    assert decisive("model", RunConfig().model) == {
+        "name_or_path": "fieldguide", "revision": None, "dtype": "auto", "max_pixels": None,
+    }  # fmt: skip
 
 
 def test_a_whole_number_is_the_float_that_a_manifest_gives_back() -> None:

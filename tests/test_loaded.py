@@ -46,7 +46,8 @@ def test_a_release_frees_model_and_cache(
                 caches.append(weakref.ref(self.prefix[0][0]))
 
     monkeypatch.setattr(sampling_module, decoder.__name__, Watched)
-    monkeypatch.setattr(sampling_module, "can_share", lambda vlm: decoder is SharedDecoder)
+    reason = None if decoder is SharedDecoder else "of the test"
+    monkeypatch.setattr(sampling_module, "why_not_shared", lambda model, use: reason)
     loaded = Loaded(SETTINGS, base, base / "log.txt")
     sampler = loaded.in_process(base)
     sampler.sample(prompts, Sampling(samples=2, temperature=1.0, max_new_tokens=5), 0)

@@ -79,6 +79,9 @@ class ModelConfig:
     """'auto' is bfloat16 on a GPU and float32 on a CPU."""
     trust_remote_code: bool = False
     """Run code that comes with the model."""
+    max_pixels: int | None = None
+    """Scale images with more pixels than this down to it before the processor, their shape kept: a model whose tokens
+    follow the size (Qwen-VL, one for 28 x 28 pixels) otherwise has thousands of them for a photograph."""
     batch_size: int = 16
     """Sequences in one generation batch."""
     share_image: bool = True

@@ -16,7 +16,7 @@ from seewhy.config import DataConfig, RunConfig
 from seewhy.errors import SeeWhyError
 from seewhy.proof.audit import Audit, ConceptUse, RoundAudit, Teaching
 from seewhy.records import Answer, Candidate, Description, Selection
-from seewhy.report.page import build_page, write_page
+from seewhy.report.page import write_page
 from seewhy.report.terminal import AUDITED, print_audit, print_trace
 from seewhy.report.trace import trace
 from seewhy.run.folder import RunFolder, Stage
@@ -225,14 +225,14 @@ def test_the_page_tells_what_became_training_data():
     starving = tuple(teaching(f"{evil} {n:02d}", rejections={"names no label": 6}) for n in range(14))
     round = RoundAudit(1, whole, starving, tuple(t.label for t in starving))
     audit = Audit((round,), (ConceptUse("Crow", evil, 9, 0),), (ConceptUse("Heron", "grey back", 9, 9),))
-    html = build_page(METRICS, [], title="run", audit=audit)
+    html = html(METRICS, [], title="run", audit=audit)
     assert "<script" not in html
     for words in ("What became training data", "12.5 %", "0.62", "Classes that starve", "75.0 %", "grey back"):
         assert words in html
     assert html.count(" 11</th>") == 1
     assert " 12</th>" not in html
     assert "And 2 more" in html
-    assert "What became training data" not in build_page(METRICS, [], title="run")
+    assert "What became training data" not in html(METRICS, [], title="run")
     console = Console(record=True, width=80)
     print_audit(audit, console)
     assert "grey back" in console.export_text()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from seewhy.vlm.prefix import Layout, _attend, branch_attention, branch_mask, takes_segments
+from seewhy.vlm.prefix import BranchAttention, Layout, branch_attention, branch_mask, takes_segments
 
 ROWS = [[0, 0, 0, 1, 1, 2, 3, 3, 3], [0, 0, 0, 0, 0, 1, 1, -1, -1], [0, 0, 0, 0, -1, -1, -1, -1, -1]]
 
@@ -30,7 +30,7 @@ def test_it_attends_as_under_the_dense_mask(segments: list[list[int]], groups: i
     repeated = (tensor.repeat_interleave(groups, 1) for tensor in (keys, values))
     expected = scaled_dot_product_attention(query, *repeated, attn_mask=mask, scale=0.3).transpose(1, 2)
     module = SimpleNamespace(num_key_value_groups=groups, is_causal=True)
-    actual, _ = _attend(module, query, keys, values, segments_BT[:, None, None], scaling=0.3)
+    actual, _ = BranchAttention()(module, query, keys, values, segments_BT[:, None, None], scaling=0.3)
 
     own = segments_BT >= 0
     torch.testing.assert_close(actual[own], expected[own])
@@ -49,7 +49,7 @@ def test_it_scores_no_more_than_is_attended_to(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr("seewhy.vlm.prefix.scaled_dot_product_attention", counted)
     tensors = [torch.randn(1, 2, 9, 4) for _ in range(3)]
-    _attend(None, *tensors, torch.tensor([[[ROWS[0]]]]))  # pyright: ignore[reportArgumentType]
+    BranchAttention()(None, *tensors, torch.tensor([[[ROWS[0]]]]))  # pyright: ignore[reportArgumentType]
     assert scored == [(1, 2, 3, 3), (3, 2, 3, 6)]
 
 

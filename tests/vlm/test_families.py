@@ -21,7 +21,7 @@ from seewhy.vlm.loss import answer_loss
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import Layout, branch_attention, share
 from seewhy.vlm.sampling import BatchSampler, PlainDecoder, SharedDecoder
-from seewhy.vlm.tuning import _can_share, tune
+from seewhy.vlm.tuning import sharing_agrees, tune
 
 PROJECTORS = {
     "llava": ["model.multi_modal_projector"],
@@ -137,7 +137,7 @@ def test_gradient_checkpointing_changes_nothing(
 
 
 def test_who_shares(family: str, vlm: VisionLanguageModel, pictures: dict[str, str], recwarn: pytest.WarningsRecorder):
-    assert _can_share(vlm, schedule(vlm, pictures))
+    assert sharing_agrees(vlm, schedule(vlm, pictures))
     assert (BatchSampler(vlm, 2)._decoder is SharedDecoder) == (family != "gemma3")
     said = [str(warning.message) for warning in recwarn if warning.category is UserWarning]
     assert any("layers that do not attend to all that came before" in text for text in said) == (family == "gemma3")
@@ -290,10 +290,10 @@ def test_text_before_the_image(
     prompts = [Prompt(query, pictures["wide"], query) for query in PAIRS]
     assert BatchSampler(llava, 8).sample(prompts, GREEDY, 0) == [[generated(llava, prompt)] for prompt in prompts]
     if shared:
-        assert _can_share(llava, schedule(llava, pictures))
+        assert sharing_agrees(llava, schedule(llava, pictures))
     else:
         with pytest.warns(UserWarning, match="its prompts differ before the end of the image"):
-            assert not _can_share(llava, schedule(llava, pictures))
+            assert not sharing_agrees(llava, schedule(llava, pictures))
 
 
 def test_a_wrong_mask_is_caught_and_every_turn_tuned_on_alone(
@@ -333,7 +333,7 @@ def test_attention_that_takes_no_such_mask_is_not_shared(
 ):
     setattr(llava.model.config.get_text_config(), setting, value)
     with pytest.warns(UserWarning, match=f"Image sharing is off for .*: {reason}"):
-        assert not _can_share(llava, schedule(llava, pictures))
+        assert not sharing_agrees(llava, schedule(llava, pictures))
 
 
 def test_a_question_that_may_be_joined_to_the_image_is_tokenised_with_it(tmp_path: Path, pictures: dict[str, str]):

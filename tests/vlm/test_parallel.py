@@ -10,7 +10,7 @@ from PIL import Image
 from torch import distributed, nn
 
 from seewhy.vlm.adapter import add_adapter
-from seewhy.vlm.chat import IGNORED, Row, answered, collate, encode_all
+from seewhy.vlm.chat import IGNORED, Row, collate, encode_all, with_answer
 from seewhy.vlm.loss import answer_loss
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import branch_attention, share
@@ -37,7 +37,7 @@ def batches(vlm: VisionLanguageModel) -> list[Row]:
     found = []
     for colour, turns in (("red", 3), ("blue", 2)):
         prompts = encode_all(vlm, QUERIES[:turns], Image.new("RGB", (32, 32), colour))
-        rows = [answered(vlm, prompt, answer) for prompt, answer in zip(prompts, ANSWERS, strict=False)]
+        rows = [with_answer(vlm, prompt, answer) for prompt, answer in zip(prompts, ANSWERS, strict=False)]
         found.append(collate(share(rows, vlm), vlm.pad_token_id, "right"))
     return found
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from seewhy.vlm.chat import IGNORED, Row, answered, collate, encode, encode_all, encode_answered
+from seewhy.vlm.chat import IGNORED, Row, collate, encode, encode_all, encode_answered, with_answer
 from seewhy.vlm.loss import answer_loss, answers_of
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import _places, branch_attention, branch_mask, common_prefix, share
@@ -60,7 +60,7 @@ ANSWERS = ["A Fish Crow.", "A red crest, so a Fish Crow.", "", "It has a long ta
 def rows(vlm: VisionLanguageModel) -> list[Row]:
     image = Image.linear_gradient("L").resize((32, 32)).convert("RGB")
     prompts = encode_all(vlm, QUERIES, image)
-    return [answered(vlm, prompt, answer) for prompt, answer in zip(prompts, ANSWERS, strict=True)]
+    return [with_answer(vlm, prompt, answer) for prompt, answer in zip(prompts, ANSWERS, strict=True)]
 
 
 @pytest.fixture(params=["sdpa", "eager", "branches"])

@@ -35,11 +35,11 @@ def schedule(vlm: VisionLanguageModel, turns: list[Turn], seed: int, **settings)
 
 def test_every_epoch_has_every_turn_once(vlm: VisionLanguageModel, turns: list[Turn]):
     made = schedule(vlm, turns, 1)
-    order = [index for batch in made.batches for group in batch for index in group]
+    order = [index for batch in made.steps for group in batch for index in group]
     assert sorted(order[: len(turns)]) == sorted(order[len(turns) :]) == list(range(len(turns)))
     assert order[: len(turns)] != order[len(turns) :]
-    assert all(sum(map(len, batch)) <= PAIRS for batch in made.batches)
-    for batch in made.batches:
+    assert all(sum(map(len, batch)) <= PAIRS for batch in made.steps)
+    for batch in made.steps:
         for group in batch:
             assert len({turns[index].image for index in group}) == 1
             assert len(group) == 1 or turns[group[0]].image
@@ -92,18 +92,18 @@ def test_a_cut_changes_neither_turns_nor_views(vlm: VisionLanguageModel, turns: 
     for number in range(len(made)):
         whole = pixels(made[number])
         cut = [row for rows in made.micro_batches(number, 1) for row in rows]
-        assert len(cut) == sum(map(len, made.batches[number]))
+        assert len(cut) == sum(map(len, made.steps[number]))
         views = [view for view, group in zip(whole, _with_image(made, number), strict=True) for _ in group]
         assert all(torch.equal(a, b) for a, b in zip(views, pixels(cut), strict=True))
 
 
 def _with_image(made: Schedule, number: int) -> list[list[int]]:
-    return [group for group in made.batches[number] if made.turns[group[0]].image]
+    return [group for group in made.steps[number] if made.turns[group[0]].image]
 
 
 def test_a_batch_depends_on_seed_and_number_alone(vlm: VisionLanguageModel, turns: list[Turn]):
     made, again, other = (schedule(vlm, turns, seed) for seed in (1, 1, 2))
-    assert made.batches == again.batches != other.batches
+    assert made.steps == again.steps != other.steps
     for _ in range(2):
         for mine, same in zip(made[3], again[3], strict=True):
             assert mine.keys() == same.keys()
@@ -113,7 +113,7 @@ def test_a_batch_depends_on_seed_and_number_alone(vlm: VisionLanguageModel, turn
 def test_the_turns_of_an_image_share_one_view_of_it_and_another_each_time(vlm: VisionLanguageModel, turns: list[Turn]):
     made = schedule(vlm, turns, 1)
     views = []
-    for number, batch in enumerate(made.batches):
+    for number, batch in enumerate(made.steps):
         for row, group in zip(made[number], batch, strict=True):
             assert int(row["segments"].max()) == (len(group) if len(group) > 1 else 0)
             if turns[group[0]].image == turns[0].image:
@@ -124,8 +124,8 @@ def test_the_turns_of_an_image_share_one_view_of_it_and_another_each_time(vlm: V
 
 def test_without_sharing_the_same_turns_stand_alone(vlm: VisionLanguageModel, turns: list[Turn]):
     shared, separate = schedule(vlm, turns, 1), schedule(vlm, turns, 1, share_image=False)
-    assert shared.batches == separate.batches
-    for number, batch in enumerate(separate.batches):
+    assert shared.steps == separate.steps
+    for number, batch in enumerate(separate.steps):
         assert len(separate[number]) == sum(map(len, batch))
         assert not any(row["segments"].any() for row in separate[number])
 

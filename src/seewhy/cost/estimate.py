@@ -26,7 +26,7 @@ import torch
 
 from seewhy.config import RunConfig, TuneConfig
 from seewhy.cost import memory
-from seewhy.cost.hardware import GPUS, USABLE, UTILISATION, Gpu, Shape, Trained, Utilisation, ready, trained
+from seewhy.cost.hardware import GPUS, USABLE, UTILISATION, Gpu, Shape, Trained, Utilisation, trainable_on_meta, trained
 from seewhy.cost.tokens import Assumed, Lengths, StageTokens, Workload, stages
 from seewhy.domain.drafting import requests as draft_requests
 from seewhy.domain.problems import raise_problems, size_problems
@@ -189,10 +189,12 @@ def plan_run(config: RunConfig, gpu: Gpu | None, assumed: Assumed = Assumed(), w
 
 
 def outline(config: RunConfig, dtype: torch.dtype) -> VisionLanguageModel:
-    name = str(BASE) if config.model.name_or_path == "fieldguide" else config.model.name_or_path
+    """Load the processor and the shape of a run's model."""
+    settings = config.model
     return VisionLanguageModel.outline(
-        name, dtype=dtype, revision=config.model.revision, trust_remote_code=config.model.trust_remote_code
-    )
+        str(BASE) if settings.name_or_path == "fieldguide" else settings.name_or_path, dtype=dtype,
+        revision=settings.revision, trust_remote_code=settings.trust_remote_code, max_pixels=settings.max_pixels,
+    )  # fmt: skip
 
 
 class Planner:
@@ -295,7 +297,7 @@ class Planner:
 
     def _held(self, tune: TuneConfig) -> Trained:
         vlm = self.outline()
-        return trained(vlm, ready(vlm, tune), tune)
+        return trained(vlm, trainable_on_meta(vlm, tune), tune)
 
     def _sampling_peak(self, batch_size: int) -> float:
         config = replace(self.config, model=replace(self.config.model, batch_size=batch_size))

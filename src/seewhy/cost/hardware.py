@@ -13,7 +13,7 @@ from torch import nn
 
 from seewhy.config import TuneConfig
 from seewhy.errors import SeeWhyError
-from seewhy.vlm.adapter import add_adapter, projector_names, train_in_full, vision_tower_of
+from seewhy.vlm.adapter import projector_names, trainable, vision_tower_of
 from seewhy.vlm.loading import BITS
 from seewhy.vlm.model import VisionLanguageModel
 
@@ -178,20 +178,10 @@ class Trained:
         return self.weights + self.gradients + self.optimizer
 
 
-def ready(vlm: VisionLanguageModel, config: TuneConfig) -> nn.Module:
-    """The model under its adapter, or to be trained in full, as learner.py makes it; on the meta device as well."""
-    if config.method == "full":
-        train_in_full(vlm.model, projector=config.projector, vision_tower=config.vision_tower)
-        return vlm.model
+def trainable_on_meta(vlm: VisionLanguageModel, config: TuneConfig) -> nn.Module:
+    """Return `vlm`'s model, on the meta device and changed in place, as tuning trains it."""
     with torch.device(vlm.device):
-        return add_adapter(
-            vlm.model,
-            rank=config.lora_rank,
-            alpha=config.lora_alpha,
-            dropout=config.lora_dropout,
-            projector=config.projector,
-            vision_tower=config.vision_tower,
-        )
+        return trainable(vlm.model, config)
 
 
 def trained(vlm: VisionLanguageModel, learner: nn.Module, config: TuneConfig) -> Trained:

@@ -33,12 +33,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from seewhy.config import RunConfig
-from seewhy.cost.hardware import Shape, Trained, ready
-from seewhy.cost.tokens import Lengths, StageTokens, Together
+from seewhy.cost.hardware import Shape, Trained, trainable_on_meta
+from seewhy.cost.tokens import Lengths, StageTokens, Together, shares_image
 from seewhy.vlm import prefix
 from seewhy.vlm.model import VisionLanguageModel
-from seewhy.vlm.prefix import attention_kinds, why_not_shared
-from seewhy.vlm.sampling import BLOCK, can_share
+from seewhy.vlm.prefix import attention_kinds
+from seewhy.vlm.sampling import BLOCK
 
 
 @dataclass(frozen=True)
@@ -266,14 +266,14 @@ def tuning(
     vlm: VisionLanguageModel, held: Trained, shape: Shape, config: RunConfig, lengths: Lengths, stage: StageTokens
 ) -> TuningMemory:
     """Of a tuning stage with every answer as long as it may be; `vlm` (on the meta device) is used up."""
-    shared = config.model.share_image and why_not_shared(vlm.model) is None
+    shared = shares_image(config, vlm, "tune")
     dtype = vlm.model.dtype
     replayed = config.tune.replay_ratio if config.tune.replay else 0.0
     pairs = round(stage.prompts / max(1, stage.images * config.tune.epochs) / (1 + replayed))
     size = (lengths.longest_prefix, stage.question, stage.longest)
     batch = batch_of(config, *size, stage.images, pairs, shared=shared)
     layers = shallow(vlm)
-    learner = ready(vlm, config.tune)
+    learner = trainable_on_meta(vlm, config.tune)
     again = config.tune.gradient_checkpointing
     step = step_peak(vlm, learner, batch, dtype, layers=layers, checkpointing=again)
     step += images_bytes(shape, config, lengths, batch, dtype)
@@ -308,7 +308,7 @@ def sampling(vlm: VisionLanguageModel, shape: Shape, config: RunConfig, lengths:
     """
     size = vlm.model.dtype.itemsize
     text = vlm.model.config.get_text_config()
-    shared = config.model.share_image and can_share(vlm)
+    shared = shares_image(config, vlm, "sample")
     answers = min(config.model.batch_size, max(1, stage.answers))
     each = stage.answers / max(1, stage.prompts)
     images = math.ceil(answers * stage.prefixes / max(1, stage.answers)) if shared else math.ceil(answers / each)

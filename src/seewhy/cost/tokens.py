@@ -42,7 +42,6 @@ from seewhy.vlm.chat import answer_ids, encode, encode_all
 from seewhy.vlm.data import epoch_of, micro_batches_of
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import common_prefix, why_not_shared
-from seewhy.vlm.sampling import can_share
 
 COUNTED = 1_000
 """Images, evenly spread over the list, whose sizes stand for those of all in what a run costs."""
@@ -114,11 +113,11 @@ class Lengths:
     longest_prefix: int
     patches: float
     """What the vision tower reads an image."""
-    told: float
+    instruction: float
     """Behind the prefix, what all instructions of synthesis about an image have in common: label and concepts."""
     question: Mapping[str, float]
-    """Kind -> what comes behind the prefix, and in synthesis behind `told`. "reasons" are explain and cot evenly,
-    "synthesis" those of `explain_share`."""
+    """Tokens by kind behind the prefix, and in synthesis behind `instruction`. "reasons" are explain and cot evenly,
+    "synthesis" in the ratio of `explain_share`."""
     label_sentence: float
     """With its end, as all answers."""
     label_and_list: float
@@ -151,7 +150,7 @@ class Lengths:
             prefix=sum(length * share for length, share in prefixes),
             longest_prefix=round(max(length for length, _ in prefixes)),
             patches=sum(_patches(vlm, row["pixel_values"].numel()) * share for row, share in seen),
-            told=together - shared,
+            instruction=together - shared,
             question=question,
             label_sentence=_mean(len(answer_ids(vlm, label_sentence(label))) for label in labels),
             label_and_list=_mean(len(answer_ids(vlm, text)) for text in lists),
@@ -171,8 +170,8 @@ def selected_share(selection: SelectConfig) -> float:
 def _instructions(work: Workload, label: str, reasons: Sequence[str], selection: SelectConfig) -> list[str]:
     """Of synthesis about one image of a class, for a few questions."""
     concepts = work.bank[label]
-    told = concepts[: max(selection.minimum, round(selected_share(selection) * len(concepts)))]
-    return [synthesis_prompt(label, told, question, work.questions.noun) for question in reasons[::8]]
+    named = concepts[: max(selection.minimum, round(selected_share(selection) * len(concepts)))]
+    return [synthesis_prompt(label, named, question, work.questions.noun) for question in reasons[::8]]
 
 
 def _patches(vlm: VisionLanguageModel, numbers: int) -> float:
@@ -279,12 +278,17 @@ def _together(images: int, pairs: int, replayed: int, batch_size: int, micro: in
     )
 
 
+def shares_image(config: RunConfig, vlm: VisionLanguageModel, use: Literal["tune", "sample"]) -> bool:
+    """Return whether questions about one image share it in this stage."""
+    return config.model.share_image and why_not_shared(vlm.model, use) is None
+
+
 def stages(
     config: RunConfig, work: Workload, vlm: VisionLanguageModel, lengths: Lengths, assumed: Assumed
 ) -> list[StageTokens]:
-    """The stages that compute something, in the order of the run: those of `run.stages.Stages`."""
-    shared = config.model.share_image and can_share(vlm)
-    tuned_shared = config.model.share_image and why_not_shared(vlm.model) is None
+    """Return the stages that compute something, in the order of the run: those of `run.stages.Stages`."""
+    shared = shares_image(config, vlm, "sample")
+    tuned_shared = shares_image(config, vlm, "tune")
     split = config.evaluate.split
     n, measured = work.images.get("train", 0), work.images.get(split, 0)
 
@@ -296,9 +300,9 @@ def stages(
     def sampled(
         key: StageKey, images: int, kind: str, each: int, samples: int, longest: int, tries: int = 1
     ) -> StageTokens:
-        told, question = 0.0, lengths.question[kind]
+        instruction, question = 0.0, lengths.question[kind]
         if kind == "synthesis":
-            told, question = lengths.told, mixed(share, kind)
+            instruction, question = lengths.instruction, mixed(share, kind)
         repeats = min(samples, config.model.batch_size)
         at_once = max(1, config.model.batch_size // repeats)
         passes = math.ceil(samples / repeats)
@@ -308,7 +312,7 @@ def stages(
         prefixes = passes * images * math.ceil(each / at_once) * seen if shared else prompts
         answers = round_up(images * each * samples * sum(shares))
         return StageTokens(
-            key, "sample", images, prefixes, prompts, answers, lengths.prefix + told, question,
+            key, "sample", images, prefixes, prompts, answers, lengths.prefix + instruction, question,
             assumed.length * longest, longest,
         )  # fmt: skip
 

@@ -25,7 +25,7 @@ from scipy.stats import spearmanr
 from seewhy.config import RunConfig
 from seewhy.domain.concepts import ConceptBank
 from seewhy.domain.domain import Vocabulary
-from seewhy.endpoint import Endpoint, Missing, Prices, Reply, Request, Usage, object_of, system, user
+from seewhy.endpoint import Endpoint, Missing, Prices, Reply, Request, Usage, fields_of, system, user
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import with_guide
 from seewhy.proof.comparison import shares
@@ -72,10 +72,10 @@ list that the answer leaves out.
 
 Answer in JSON: {"reasons": ["..."], "explains": true or false, "score": 0 to 10}."""
 
-VERDICT = object_of(
-    reasons={"type": "array", "items": {"type": "string"}},
-    explains={"type": "boolean"},
-    score={"type": "integer", "enum": list(range(SCALE + 1))},
+VERDICT = fields_of(
+    reasons=list[str],
+    explains=bool,
+    score=range(SCALE + 1),
 )
 EXPECTED_TOKENS = 80
 """Approximate length of a verdict."""

@@ -76,5 +76,5 @@ def load_model(
     """A model of a run, as the run itself loads it; in 4 bits to be tuned. A revision is that of the untuned base."""
     return VisionLanguageModel.load(
         str(path), device=settings.device, dtype=settings.dtype, trust_remote_code=settings.trust_remote_code,
-        revision=settings.revision if untuned else None, four_bit=four_bit,
+        revision=settings.revision if untuned else None, four_bit=four_bit, max_pixels=settings.max_pixels,
     )  # fmt: skip

@@ -1,21 +1,15 @@
-"""The adapter that tuning trains, and its merge into the model.
+"""What tuning trains, and what it saves: an adapter (`lora`), one on a 4-bit model (`qlora`), or the model (`full`).
 
-A model's parts are found through transformers' own accessors: `get_decoder()` is the language model,
-`get_encoder(modality="image")` the vision tower, and the projector is what is neither of the two nor the output head
-(Qwen keeps its projector inside the vision tower under the name `merger`).
-
-Deviation from the research code: the merge is done in float32 and compared with the adapter on real rows before
-anything is saved.
-
-What tuning trains and what it leaves: an adapter (`lora`), one on a 4-bit model (`qlora`), or the model (`full`).
-
-    learner = learner_of(vlm, config.tune, rows)     # `rows` are inputs that the model is compared on, before and after
+    learner = prepare(vlm, config.tune, rows)        # `rows` are inputs on which models are compared before and after
     trainer = Trainer(learner.model, ...); trainer.train()
-    learner.leave(folder, rows)                      # folder/adapter (not for full) and folder/model
+    learner.save(folder, rows)                       # folder/adapter (not for full) and folder/model
 
-A round is believed only where the model that it leaves answers otherwise than the one that it began with: in the dtype
-that is written, so that steps too small for bfloat16 are found out. Sampling from a model that has learnt nothing costs
-hours and teaches the next round nothing, so this is an error and not a warning.
+Parts of a model are found by transformers' own accessors: `get_decoder()` is the language model,
+`get_encoder(modality="image")` the vision tower, and the projector is what is neither of them nor the output head (Qwen
+keeps its projector inside the vision tower under the name `merger`).
+
+Deviations from the research code: the merge is done in float32 and compared with the adapter on real rows; and a model
+whose logits did not change, in the dtype that is written, is an error: sampling from it would cost hours for nothing.
 """
 
 import re
@@ -37,7 +31,7 @@ from seewhy.vlm.loading import is_four_bit
 from seewhy.vlm.model import VisionLanguageModel
 
 MERGE_TOLERANCE = 1e-3
-"""Largest difference of a logit that merging may make, relative to the largest logit."""
+"""Largest change of a logit by merging, relative to the largest logit."""
 
 
 def _name_of(model: nn.Module, part: nn.Module) -> str:
@@ -45,7 +39,7 @@ def _name_of(model: nn.Module, part: nn.Module) -> str:
 
 
 def vision_tower_of(model: PreTrainedModel) -> nn.Module:
-    """The vision tower. Raises SeeWhyError if the model does not show one."""
+    """Return the vision tower. Raises SeeWhyError if the model names none."""
     tower = model.get_encoder(modality="image")
     if tower is model or tower is model.base_model:
         raise SeeWhyError(f"No vision tower found in a {type(model).__name__}; this model cannot be tuned.")
@@ -53,8 +47,10 @@ def vision_tower_of(model: PreTrainedModel) -> nn.Module:
 
 
 def projector_names(model: PreTrainedModel) -> list[str]:
-    """Names of the modules between vision tower and language model: the outermost ones that hold neither and are not
-    the output head; or else the tower's own mergers."""
+    """Return the names of the modules between vision tower and language model.
+
+    They are the outermost modules that hold neither and are not the output head, or else the tower's own mergers.
+    """
     tower, decoder, head = vision_tower_of(model), model.get_decoder(), model.get_output_embeddings()
     known = {id(module) for part in (tower, decoder, head) if part is not None for module in part.modules()}
 
@@ -71,7 +67,7 @@ def projector_names(model: PreTrainedModel) -> list[str]:
 
 
 def _mergers(tower: nn.Module) -> Iterable[str]:
-    """Names of a tower's mergers; those in a list (one for each layer that they feed) one by one."""
+    """Yield the names of a tower's mergers; those in a list (one for each layer that they feed) one by one."""
     for name, child in tower.named_children():
         if "merger" in name and isinstance(child, nn.ModuleList):
             yield from (f"{name}.{number}" for number in range(len(child)))
@@ -80,7 +76,7 @@ def _mergers(tower: nn.Module) -> Iterable[str]:
 
 
 def _linears(model: nn.Module, part: nn.Module, skip: Iterable[str] = ()) -> set[str]:
-    """Patterns for the full names of `part`'s linear layers, numbers (of layers) left open."""
+    """Return patterns for the full names of `part`'s linear layers, open in the numbers of layers."""
     prefix = _name_of(model, part)
     names = (f"{prefix}.{name}" for name, module in part.named_modules() if _is_linear(module))
     kept = (name for name in names if not any(name.startswith(other) for other in skip))
@@ -100,10 +96,10 @@ def add_adapter(
     projector: Literal["full", "frozen"] = "full",
     vision_tower: Literal["frozen", "lora", "full"] = "frozen",
 ) -> PeftModel:
-    """LoRA on every linear layer of the language model, never on embeddings or output head; the projector in full or
-    frozen; the vision tower frozen, with LoRA, or in full. Trained weights are float32 whatever the model's dtype.
+    """Wrap `model`, in place, with LoRA on all linear layers of the language model, not on embeddings or output head.
 
-    Wraps `model` in place. The initial weights come from torch's global generator.
+    The projector is trained in full or frozen, the vision tower frozen, with LoRA, or in full. Trained weights are
+    float32 whatever the model's dtype; their initial values come from torch's global generator.
     """
     tower = vision_tower_of(model)
     projectors = projector_names(model)
@@ -135,9 +131,9 @@ def add_adapter(
 def train_in_full(
     model: PreTrainedModel, *, projector: Literal["full", "frozen"], vision_tower: Literal["frozen", "lora", "full"]
 ) -> None:
-    """Leaves everything to be trained but, where they are frozen, the projector and the vision tower.
+    """Make all weights trainable but those of a frozen projector or vision tower, in place.
 
-    The model is then float32: steps of a usual size are lost in 16-bit weights.
+    The model becomes float32: steps of a usual size are lost in 16-bit weights.
     """
     if vision_tower == "lora":
         raise SeeWhyError("tune.vision_tower: lora needs an adapter, which tune.method: full has none of.")
@@ -150,31 +146,29 @@ def train_in_full(
 
 @torch.inference_mode()
 def logits_of(model: Callable[..., Any], rows: Iterable[Mapping[str, torch.Tensor]]) -> list[torch.Tensor]:
-    """The float32 logits of rows, on the CPU; the rows' own numbers are made float32 first."""
+    """Return the logits of rows, computed in float32, on the CPU."""
     whole = ({k: v.float() if v.is_floating_point() else v for k, v in row.items()} for row in rows)
     return [model(**row).logits.float().cpu() for row in whole]
 
 
 def round_weights(model: nn.Module, dtype: torch.dtype) -> None:
-    """Gives float32 weights the values that `dtype` has for them. Buffers, such as rotary frequencies, are not written
-    and stay."""
+    """Round float32 weights to `dtype`. Buffers, such as rotary frequencies, are not saved and stay."""
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype).float()
 
 
 def largest_change(before: Iterable[torch.Tensor], after: Iterable[torch.Tensor]) -> float:
-    """The largest absolute difference of a logit."""
+    """Return the largest absolute difference of a logit."""
     return max(float((b - a).abs().max()) for b, a in zip(before, after, strict=True))
 
 
 def merge_adapter(
     adapted: PeftModel, rows: Sequence[Mapping[str, torch.Tensor]], dtype: torch.dtype
 ) -> tuple[Any, float]:
-    """Merges in float32 and returns the model in `dtype`, with the largest change that its weights in that dtype make
-    to a logit.
+    """Merge in float32; return the model in `dtype`, and the largest change of a logit to the base's.
 
-    `rows` are inputs the merged model is compared on. Raises SeeWhyError with the difference where its logits are not
-    those of base and adapter within MERGE_TOLERANCE.
+    The change is that of the rounded weights. Raises SeeWhyError, with the difference, where the merged model's logits
+    of `rows` are not those of base and adapter within MERGE_TOLERANCE.
     """
     adapted = adapted.float().eval()
     expected = logits_of(adapted, rows)
@@ -196,23 +190,22 @@ def merge_adapter(
 
 
 TRAINED = "trained.safetensors"
-"""File of a checkpoint of a model that is tuned without an adapter."""
+"""Checkpoint file of a model that is tuned without an adapter."""
 
 Rows = Sequence[Mapping[str, torch.Tensor]]
 
 
 @dataclass(frozen=True)
 class AdapterLearner:
-    """`model` is the base under its adapter."""
+    """A base model under its adapter (`model`), which may be in 4 bits."""
 
     vlm: VisionLanguageModel
     model: Any
     dtype: torch.dtype
     four_bit: bool
 
-    def leave(self, folder: Path, rows: Rows) -> None:
-        """Writes adapter and merged model. A 4-bit base is merged as it was before it was folded, on the CPU: there it
-        is read from where it came from, in full precision (four_bit.py)."""
+    def save(self, folder: Path, rows: Rows) -> None:
+        """Write adapter and merged model. A 4-bit base is loaded again in full precision, on the CPU, to be merged."""
         replace(folder / "adapter", lambda path: save_adapter(self.model, self.vlm.name, path))
         adapted = self.model
         if self.four_bit:
@@ -221,47 +214,51 @@ class AdapterLearner:
             rows = [{name: tensor.cpu() for name, tensor in row.items()} for row in rows]
         merged, change = merge_adapter(adapted, rows, self.dtype)
         check_changed(change, self.dtype)
-        save(self.vlm, merged, folder)
+        save_model(self.vlm, merged, folder)
 
 
 @dataclass(frozen=True)
 class FullLearner:
-    """`model` is the model itself, in float32."""
+    """A model that is trained itself, in float32. `before` holds its logits before tuning."""
 
     vlm: VisionLanguageModel
     model: Any
     dtype: torch.dtype
     before: Sequence[torch.Tensor]
 
-    def leave(self, folder: Path, rows: Rows) -> None:
-        """Writes the model."""
+    def save(self, folder: Path, rows: Rows) -> None:
+        """Write the model."""
         round_weights(self.model.eval(), self.dtype)
         check_changed(largest_change(self.before, logits_of(self.model, rows)), self.dtype)
-        save(self.vlm, self.model.to(self.dtype), folder)
+        save_model(self.vlm, self.model.to(self.dtype), folder)
 
 
-def learner_of(vlm: VisionLanguageModel, config: TuneConfig, rows: Rows) -> AdapterLearner | FullLearner:
-    """Readies `vlm.model`, in place, to be trained. An adapter's first weights come from torch's global generator.
-
-    Raises SeeWhyError for settings that do not go together.
-    """
+def prepare(vlm: VisionLanguageModel, config: TuneConfig, rows: Rows) -> AdapterLearner | FullLearner:
+    """Make `vlm.model` ready to be trained, in place. Raises SeeWhyError for settings that do not go together."""
     dtype = vlm.model.dtype
+    model = trainable(vlm.model, config)
+    if isinstance(model, PeftModel):
+        return AdapterLearner(vlm, model, dtype, four_bit=config.method == "qlora")
+    return FullLearner(vlm, model, dtype, logits_of(model, rows))
+
+
+def trainable(model: PreTrainedModel, config: TuneConfig) -> PeftModel | PreTrainedModel:
+    """Return `model`, changed in place, under its adapter or to be trained in full; on the meta device as well."""
     if config.method == "full":
-        train_in_full(vlm.model, projector=config.projector, vision_tower=config.vision_tower)
-        return FullLearner(vlm, vlm.model, dtype, logits_of(vlm.model, rows))
-    adapted = add_adapter(
-        vlm.model,
+        train_in_full(model, projector=config.projector, vision_tower=config.vision_tower)
+        return model
+    return add_adapter(
+        model,
         rank=config.lora_rank,
         alpha=config.lora_alpha,
         dropout=config.lora_dropout,
         projector=config.projector,
         vision_tower=config.vision_tower,
     )
-    return AdapterLearner(vlm, adapted, dtype, four_bit=config.method == "qlora")
 
 
 def check_changed(change: float, dtype: torch.dtype) -> None:
-    """Raises SeeWhyError where tuning moved no logit. `change` is the largest, in the dtype that is written."""
+    """Raise SeeWhyError where tuning moved no logit. `change` is the largest, in the dtype that is written."""
     if change > 0:
         return
     raise SeeWhyError(
@@ -271,15 +268,17 @@ def check_changed(change: float, dtype: torch.dtype) -> None:
 
 
 def save_trained(model: Any, folder: Path) -> None:
-    """The trained weights of a model without an adapter, for a checkpoint: under their own names, where
-    save_pretrained writes those of the Hub, which Trainer does not read back."""
+    """Write the trained weights of a model without an adapter to a checkpoint.
+
+    They keep their own names; save_pretrained writes those of the Hub, which Trainer does not read back.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     trained = {name: p.detach().contiguous() for name, p in model.named_parameters() if p.requires_grad}
     save_file(trained, folder / TRAINED)
 
 
 def load_trained(model: Any, folder: Path) -> None:
-    """Puts them back."""
+    """Load the weights that `save_trained` wrote."""
     saved = load_file(folder / TRAINED)
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -287,17 +286,18 @@ def load_trained(model: Any, folder: Path) -> None:
 
 
 def save_adapter(adapted: PeftModel, base: str, folder: Path) -> None:
-    """The adapter as peft reads it, with the base's name but not its place on this machine."""
+    """Write the adapter as peft reads it, with the base's name but not its place on this machine."""
     adapted.peft_config["default"].base_model_name_or_path = Path(base).name if Path(base).is_dir() else base
     adapted.save_pretrained(str(folder), save_embedding_layers=False)
     (folder / "README.md").unlink()  # an empty form
 
 
-def save(vlm: VisionLanguageModel, model: nn.Module, folder: Path) -> None:
+def save_model(vlm: VisionLanguageModel, model: nn.Module, folder: Path) -> None:
+    """Write a model with `vlm`'s processor to folder/model."""
     replace(folder / "model", VisionLanguageModel(vlm.name, model, vlm.processor).save)  # pyright: ignore[reportArgumentType]
 
 
 def replace(folder: Path, write: Callable[[Path], None]) -> None:
-    """Writes a folder anew."""
+    """Write a folder anew."""
     shutil.rmtree(folder, ignore_errors=True)
     write(folder)

@@ -1,21 +1,19 @@
-"""Where in an image the words of an answer come from: a heat for each patch of it.
+"""Attribution: which patches of an image the words of an answer come from.
 
-`gradient` is gradient x input at the embeddings of the image tokens, where they enter the language model, averaged over
-a few images between none and this one: integrated gradients (Sundararajan et al., "Axiomatic attribution for deep
-networks", 2017). None is the mean of the image's own embeddings: as much of an image, and the same everywhere.
-`occlusion` (Zeiler and Fergus, "Visualizing and understanding convolutional networks", 2014) greys a block of patches
-at a time and looks how far the words' log-probability falls: one forward pass a patch, the slow reference.
+`gradient` is integrated gradients (Sundararajan et al., "Axiomatic attribution for deep networks", 2017) at the image
+tokens' embeddings, where they enter the language model. Its baseline is the mean of the image's own embeddings: as much
+of an image, and the same everywhere. `occlusion` (Zeiler and Fergus, "Visualizing and understanding convolutional
+networks", 2014) greys a block of patches at a time and measures how far the words' log-probability falls: one forward
+pass a patch, the slow reference.
 
     targets = [[(26, 32), (33, 38)]]                                        # characters of "yellow crown" in the answer
     heat_CRK = gradient(vlm, question, image, answer, targets)              # targets x rows x columns of patches
     region = seen_region(vlm, image.size)                                   # the part of the image that they cover
 
-Both need image tokens that are one grid of patches; models that cut an image into tiles, or sum it up in a few
-tokens of no place, are refused. What a model adds to deeper layers from the image (Qwen3-VL's deepstack) is not
-followed by `gradient`, which then sees a part of the image's influence only; `occlusion` sees all of it.
-
-Chosen on the field guide's validation images (docs/decisions.md): integrated over plain gradients, which saturate where
-the model is sure of a word; the positive part over the absolute value.
+Both need image tokens that are one grid of patches: models that cut an image into tiles, or sum it up in a few tokens,
+are refused. `gradient` does not follow what a model adds to deeper layers from the image (Qwen3-VL's deepstack);
+`occlusion` sees all of it. Chosen on the field guide's validation images (docs/decisions.md): integrated over plain
+gradients, which saturate where the model is sure of a word; the positive part over the absolute value.
 """
 
 import math
@@ -30,12 +28,12 @@ from seewhy.vlm.chat import Row, answer_ids, collate, encode, encode_answered, m
 from seewhy.vlm.model import VisionLanguageModel
 
 Spans = Sequence[tuple[int, int]]
-"""Pieces of an answer: first character, and the one after the last."""
+"""Pieces of an answer: (first character, the one after the last)."""
 
 GREY = (128, 128, 128)
 
 STEPS = 4
-"""Images between none and the whole at which `gradient` looks."""
+"""Points between baseline and image at which `gradient` is taken."""
 
 
 def gradient(
@@ -47,12 +45,11 @@ def gradient(
     *,
     steps: int = STEPS,
 ) -> np.ndarray:
-    """The heat of each patch for each target, >= 0, (C, R, K): C targets, R rows and K columns of patches.
+    """Return the heat of each patch for each target, >= 0, (C, R, K): C targets, R rows and K columns of patches.
 
-    d log p(target | image, question, answer before it) / d embedding, averaged over `steps` images on the way from the
-    mean embedding to this image's (at 0 steps: at this image alone), times embedding less mean, summed over its width;
-    what speaks against the target counts as nothing. Raises SeeWhyError for a processor whose image tokens are not one
-    grid.
+    d log p(target | image, question, answer before it) / d embedding, averaged over `steps` points from the mean
+    embedding to the image's (0 steps: at the image alone), times embedding less mean, summed over its width. Evidence
+    against the target counts as nothing. Raises SeeWhyError where the image tokens are not one grid.
     """
     row = encode_answered(vlm, question, answer, image)
     shape, length = patch_grid(vlm, row), len(answer_ids(vlm, answer))
@@ -69,8 +66,8 @@ def gradient(
 def _blended(
     vlm: VisionLanguageModel, row: Row, length: int, share: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Log-probabilities of the answer where every image token is moved to its mean but for `share` of the way, with
-    those tokens (P, E), on which they depend, and how far the image's own are from their mean."""
+    """Return log-probabilities of the answer with image tokens at `share` of the way from their mean, those tokens
+    (P, E), on which they depend, and the image's own less their mean."""
     at_image_T = (row["input_ids"][0] == vlm.image_token_id).to(vlm.device)
     patches: list[torch.Tensor] = []
 
@@ -103,10 +100,7 @@ def occlusion(
     block: int = 1,
     batch_size: int = 16,
 ) -> np.ndarray:
-    """As `gradient`: how far log p(target) falls when the `block` x `block` patches around a patch are grey, (C, R, K).
-
-    What raises it counts as nothing.
-    """
+    """Return how far log p(target) falls with the `block` x `block` patches around a patch in grey, (C, R, K)."""
     whole = encode_answered(vlm, question, answer, image)
     rows, columns = patch_grid(vlm, whole)
     region = seen_region(vlm, image.size)
@@ -123,7 +117,7 @@ def occlusion(
 
 
 def can_attribute(vlm: VisionLanguageModel, image: Image.Image) -> str | None:
-    """Why there is no heat for this image with this model, or None where there is."""
+    """Return why there is no heat for this image with this model, or None where there is."""
     try:
         patch_grid(vlm, encode(vlm, "?", image))
     except SeeWhyError as error:
@@ -132,10 +126,10 @@ def can_attribute(vlm: VisionLanguageModel, image: Image.Image) -> str | None:
 
 
 def patch_grid(vlm: VisionLanguageModel, row: Row) -> tuple[int, int]:
-    """Rows and columns of the patches that the image tokens of an encoded question stand for, in reading order.
+    """Return the rows and columns of patches behind the image tokens of an encoded question, in reading order.
 
-    A processor that writes `image_grid_thw` (Qwen) says so itself; else one image's tokens are taken for a square, as
-    one view of fixed size gives. Raises SeeWhyError for tiles, several runs of tokens, and numbers that are no square.
+    Qwen's processors say so (`image_grid_thw`); else the tokens of one view are a square. Raises SeeWhyError for tiles,
+    several runs of tokens, and numbers that are no square.
     """
     places = (row["input_ids"][0] == vlm.image_token_id).nonzero()[:, 0].tolist()
     if "image_grid_thw" in row:
@@ -156,9 +150,9 @@ def patch_grid(vlm: VisionLanguageModel, row: Row) -> tuple[int, int]:
 
 
 def seen_region(vlm: VisionLanguageModel, size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """(left, top, right, bottom), in pixels of an image of this (width, height), of what the patches cover.
+    """Return the (left, top, right, bottom) that the patches cover, in pixels of an image of this (width, height).
 
-    All of it, but for processors that resize the shorter side and cut a square out of the middle (CLIP).
+    It is all of the image but for processors that cut a square out of the middle (CLIP).
     """
     width, height = size
     images = vlm.processor.image_processor  # pyright: ignore[reportAttributeAccessIssue]
@@ -171,7 +165,7 @@ def seen_region(vlm: VisionLanguageModel, size: tuple[int, int]) -> tuple[float,
 
 
 def _answer_log_probs(vlm: VisionLanguageModel, batch: Row, length: int) -> torch.Tensor:
-    """log p of the last `length` tokens of each row, each given all before it, (B, N). No row is padded."""
+    """Return log p of the last `length` tokens of each row, each given all before it, (B, N). No row is padded."""
     inputs = move({name: tensor for name, tensor in batch.items() if name != "labels"}, vlm)
     logits_BNV = vlm.model(**inputs, logits_to_keep=length + 1, use_cache=False).logits[:, :-1]
     ids_BN = inputs["input_ids"][:, -length:]
@@ -179,7 +173,7 @@ def _answer_log_probs(vlm: VisionLanguageModel, batch: Row, length: int) -> torc
 
 
 def _tokens_of(vlm: VisionLanguageModel, answer: str, spans: Spans) -> list[int]:
-    """Which of `answer_ids(answer)` hold a character of `spans`."""
+    """Return which of `answer_ids(answer)` hold a character of `spans`."""
     if not vlm.tokenizer.is_fast:
         raise SeeWhyError(f"Attribution needs a fast tokenizer, which {vlm.name} does not have: words are not found.")
     prompt, lead = vlm.answer_context
@@ -200,7 +194,7 @@ def _greyed(
     image: Image.Image, region: tuple[float, float, float, float], shape: tuple[int, int], row: int, column: int,
     block: int,
 ) -> Image.Image:  # fmt: skip
-    """The image with the block of patches around one of them in grey."""
+    """Return the image with the block of patches around one of them in grey."""
     left, top, right, bottom = region
     high, wide = (bottom - top) / shape[0], (right - left) / shape[1]
     x, y, reach = left + (column + 0.5) * wide, top + (row + 0.5) * high, block / 2

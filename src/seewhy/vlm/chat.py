@@ -1,14 +1,8 @@
-"""Which image sizes a model's processor refuses: found by asking it, before hours of sampling.
+"""A question about an image, and its answer, as tensors: written by the model's chat template, tokenizer and processor.
 
-What is refused differs (Qwen-VL and GLM-4V: one side more than 200 times the other; Pixtral: a side that scaling takes
-to 0 pixels) and no processor says so beforehand. All known ones refuse shapes and sizes beyond some bound, so sizes are
-tried from each extreme inward until one is taken: the widest, the tallest, those with the shortest side, the smallest.
-
-A question about an image, and its answer, as the model's own chat template and tokenizer write them.
-
-Text is text: a text that holds a special token or a chat marker of the model is never tokenised. In the user's data
-it is an error; generated text that holds one is dropped and counted (`special_token_in` finds it). An
-answer's ids are the same after every question: those that follow the shortest prompt. Nothing here truncates.
+Text is text: a text that holds a special token or a chat marker of the model is never tokenised. In the user's data it
+is an error; generated text that holds one is dropped and counted (`special_token_in` finds it). An answer's ids are the
+same after every question: those that follow the shortest prompt. Nothing here truncates.
 
 Deviation from the research code: it deletes `<image>` from generated text afterwards and lets every other marker in.
 """
@@ -24,88 +18,22 @@ from seewhy.errors import SeeWhyError
 from seewhy.upright import load_upright
 from seewhy.vlm.model import VisionLanguageModel
 
-Size = tuple[int, int]
-"""Width and height in pixels."""
-
-REMEDY = "Crop the image or pad it to another shape, or take it out of the data."
-
-_PROCESSOR_ERRORS = (ValueError, TypeError, LookupError, ArithmeticError, AssertionError, RuntimeError, OSError)
-"""What processors raise on an image of a size that they cannot take, depending on where their computation breaks."""
-
-
-class ImageRefused(SeeWhyError):
-    """A processor cannot take an image. `reason` is what it said, on one line."""
-
-    def __init__(self, vlm: VisionLanguageModel, size: Size, reason: str) -> None:
-        self.reason = reason
-        super().__init__(
-            f"The processor of model {vlm.name} takes no image of {size[0]} x {size[1]} pixels ({reason}). {REMEDY}"
-        )
-
-
-@contextmanager
-def processing(vlm: VisionLanguageModel, image: Image.Image) -> Iterator[None]:
-    """Raise ImageRefused for whatever the model's processor raises on an image."""
-    try:
-        yield
-    except _PROCESSOR_ERRORS as error:
-        raise ImageRefused(vlm, image.size, _one_line(error)) from error
-
-
-@contextmanager
-def of_file(path: str) -> Iterator[None]:
-    """Name the file where a processor refuses an image."""
-    try:
-        yield
-    except ImageRefused as error:
-        raise SeeWhyError(f"Image {path}: {error}") from error
-
-
-def refused_sizes(vlm: VisionLanguageModel, sizes: Iterable[Size]) -> dict[Size, str]:
-    """Those of `sizes` that the model's processor refuses, with what it says. No weights are needed."""
-    sizes, prompt = set(sizes), vlm.render("?", image=True)
-    reasons: dict[Size, str | None] = {}
-
-    def reason(size: Size) -> str | None:
-        if size not in reasons:
-            image = Image.new("RGB", size)
-            try:
-                with processing(vlm, image):
-                    vlm.tokenise(prompt, image)
-                reasons[size] = None
-            except ImageRefused as error:
-                reasons[size] = error.reason
-        return reasons[size]
-
-    for inward in (
-        lambda size: (-size[0] / size[1], size),
-        lambda size: (size[0] / size[1], size),
-        lambda size: (min(size), size),
-        lambda size: (size[0] * size[1], size),
-    ):
-        for size in sorted(sizes, key=inward):
-            if reason(size) is None:
-                break
-    return {size: told for size, told in sorted(reasons.items()) if told is not None}
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else text[:197] + "..."
-
-
 IGNORED = -100
-"""Label of a token that the loss leaves out."""
+"""Label of a token that the loss ignores."""
 
 PADDING = -1
-"""Segment (prefix.py) of a token that fills a row up."""
+"""Segment (prefix.py) of a padding token."""
 
 Row = dict[str, torch.Tensor]
 """Tensors by name, as the model takes them, with a leading batch axis of 1."""
 
 
+Size = tuple[int, int]
+"""Width and height in pixels."""
+
+
 def open_image(path: str) -> Image.Image:
-    """The image upright and in RGB. Raises SeeWhyError naming the file where it cannot be read."""
+    """Return the image at `path` upright and in RGB. Raises SeeWhyError, naming the file, where it cannot be read."""
     try:
         with Image.open(path) as image:
             return load_upright(image).convert("RGB")
@@ -116,7 +44,7 @@ def open_image(path: str) -> Image.Image:
 
 
 def encode(vlm: VisionLanguageModel, question: str, image: Image.Image | None) -> Row:
-    """Prompt ids, mask and image tensors of one question, on the CPU.
+    """Return prompt ids, mask and image tensors of one question, on the CPU.
 
     Raises SeeWhyError for a special token in it, and ImageRefused for an image that the processor cannot take.
     """
@@ -129,7 +57,7 @@ def encode(vlm: VisionLanguageModel, question: str, image: Image.Image | None) -
 
 
 def encode_all(vlm: VisionLanguageModel, questions: Sequence[str], image: Image.Image | None) -> list[Row]:
-    """`encode` for several questions about one image, which is processed once: its tensors are the same objects."""
+    """Encode several questions about one image, which is processed once: the rows share its tensors."""
     rows = [encode(vlm, questions[0], image)]
     spliced = image is not None and _splice(vlm, questions[0], rows[0])
     for question in questions[1:]:
@@ -139,9 +67,11 @@ def encode_all(vlm: VisionLanguageModel, questions: Sequence[str], image: Image.
 
 
 def _splice(vlm: VisionLanguageModel, question: str, row: Row) -> Callable[[str], Row | None] | None:
-    """A function from another question to its row, with the tokens that `row` has in place of its image; None where
-    the image is not one token of the prompt that became a run of tokens, or plain text ends the run: it might be joined
-    to a question's first word."""
+    """Return a function from another question to its row, which reuses the image tokens of `row`.
+
+    None where the image is not one token of the prompt that became a run of tokens, or where plain text ends the run:
+    a tokenizer might join it to a question's first word.
+    """
     ids, (before, after) = row["input_ids"][0].tolist(), _around_image(vlm, question)
     end = len(ids) - len(after)
     if before + after == [] or ids[: len(before)] != before or ids[end:] != after or end <= len(before):
@@ -157,19 +87,15 @@ def _splice(vlm: VisionLanguageModel, question: str, row: Row) -> Callable[[str]
         tail = torch.tensor([after])
         new = dict(row)
         for name in token_level(row):
-            fill = (
-                tail
-                if name == "input_ids"
-                else (torch.ones_like if name == "attention_mask" else torch.zeros_like)(tail)
-            )
-            new[name] = torch.cat([row[name][:, :end], fill.to(row[name].dtype)], dim=1)
+            like = {"input_ids": tail, "attention_mask": torch.ones_like(tail)}.get(name, torch.zeros_like(tail))
+            new[name] = torch.cat([row[name][:, :end], like.to(row[name].dtype)], dim=1)
         return new
 
     return other
 
 
 def _around_image(vlm: VisionLanguageModel, question: str) -> tuple[list[int], list[int]]:
-    """Ids before and after the image's place in a prompt; both empty where it has not exactly one."""
+    """Return the ids before and after the image's place in a prompt; both empty unless there is exactly one."""
     ids = vlm.token_ids(vlm.render(question, image=True))
     if ids.count(vlm.image_mark_id) != 1:
         return [], []
@@ -178,7 +104,7 @@ def _around_image(vlm: VisionLanguageModel, question: str) -> tuple[list[int], l
 
 
 def answer_ids(vlm: VisionLanguageModel, answer: str) -> list[int]:
-    """Ids of an answer as it stands in a chat, and of the token that ends it.
+    """Return the ids of an answer and of the token that ends it.
 
     They are what the tokenizer adds to a prompt's ids, so that the first word is written as the model writes it (with
     the template's space before it, or without). Raises SeeWhyError for a special token in the text.
@@ -196,12 +122,12 @@ def answer_ids(vlm: VisionLanguageModel, answer: str) -> list[int]:
 
 
 def encode_answered(vlm: VisionLanguageModel, question: str, answer: str, image: Image.Image | None) -> Row:
-    """One training row: the prompt, the answer, and `labels` that leave all but the answer and its end token out."""
-    return answered(vlm, encode(vlm, question, image), answer)
+    """Return one training row: prompt and answer, with `labels` on the answer and its end token alone."""
+    return with_answer(vlm, encode(vlm, question, image), answer)
 
 
-def answered(vlm: VisionLanguageModel, prompt: Row, answer: str) -> Row:
-    """The training row of an encoded prompt and its answer."""
+def with_answer(vlm: VisionLanguageModel, prompt: Row, answer: str) -> Row:
+    """Return the training row of an encoded prompt and its answer."""
     row = dict(prompt)
     prompt_1T = row["input_ids"]
     answer_1T = torch.tensor([answer_ids(vlm, answer)])
@@ -213,15 +139,15 @@ def answered(vlm: VisionLanguageModel, prompt: Row, answer: str) -> Row:
 
 
 def token_level(row: Mapping[str, torch.Tensor]) -> list[str]:
-    """Names of the tensors with a value (positions: one or three) a token; the others belong to the image."""
+    """Return the names of the tensors with a value (positions: one or three) a token; others belong to the image."""
     shape = row["input_ids"].shape
     return [name for name, tensor in row.items() if tensor.shape == shape or name == "position_ids"]
 
 
 def collate(rows: Sequence[Row], pad_token_id: int, side: Literal["left", "right"]) -> Row:
-    """Stacks rows into a batch: tokens padded on `side`, image tensors joined on their first axis.
+    """Stack rows into a batch: tokens padded on `side`, image tensors joined on their first axis.
 
-    Rows with and without an image may stand in one batch: image tokens say whose image is whose, in order.
+    Rows with and without an image may be mixed: image tokens say whose image is whose, in order.
     """
     fill = {"input_ids": pad_token_id, "labels": IGNORED, "segments": PADDING}
     batch: dict[str, list[torch.Tensor]] = {}
@@ -237,7 +163,7 @@ def collate(rows: Sequence[Row], pad_token_id: int, side: Literal["left", "right
 
 
 def _join(tensors: list[torch.Tensor]) -> torch.Tensor:
-    """Joins on the first axis; others are padded with zeros to the largest (images cut into unequal tiles)."""
+    """Join on the first axis; pad the others with zeros to the largest (images cut into unequal tiles)."""
     shape = [sum(t.shape[0] for t in tensors), *map(max, zip(*(t.shape[1:] for t in tensors), strict=True))]
     joined, start = tensors[0].new_zeros(shape), 0
     for tensor in tensors:
@@ -247,16 +173,13 @@ def _join(tensors: list[torch.Tensor]) -> torch.Tensor:
 
 
 def move(batch: Mapping[str, torch.Tensor], vlm: VisionLanguageModel) -> Row:
-    """The batch on the model's device, pixels in its dtype."""
+    """Return the batch on the model's device, with pixels in its dtype."""
     dtype = vlm.model.dtype
     return {k: v.to(vlm.device, dtype if v.is_floating_point() else v.dtype) for k, v in batch.items()}
 
 
 def special_token_in(vlm: VisionLanguageModel, text: str) -> str | None:
-    """The first special token, or role marker of the chat template, that stands in `text`; None for plain text.
-
-    Case counts. Such a text would be tokenised as something other than what it says.
-    """
+    """Return the first special token or role marker of the chat template in `text`, or None. Case counts."""
     found = [(text.index(marker), -len(marker), marker) for marker in vlm.markers if marker in text]
     return min(found)[2] if found else None
 
@@ -265,3 +188,75 @@ def _refuse_special_token(vlm: VisionLanguageModel, text: str) -> None:
     if marker := special_token_in(vlm, text):
         shown = text if len(text) <= 80 else text[:77] + "..."
         raise SeeWhyError(f"The text {shown!r} holds {marker!r}, which model {vlm.name} reads as a marker: reword it.")
+
+
+_PROCESSOR_ERRORS = (ValueError, TypeError, LookupError, ArithmeticError, AssertionError, RuntimeError, OSError)
+"""What processors raise on an image whose size they cannot take."""
+
+
+class ImageRefused(SeeWhyError):
+    """The processor cannot take an image of this size. `reason` is the processor's own message, on one line."""
+
+    def __init__(self, vlm: VisionLanguageModel, size: Size, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            f"The processor of model {vlm.name} takes no image of {size[0]} x {size[1]} pixels ({reason}). "
+            "Crop the image or pad it to another shape, or take it out of the data."
+        )
+
+
+@contextmanager
+def processing(vlm: VisionLanguageModel, image: Image.Image) -> Iterator[None]:
+    """Raise ImageRefused for whatever the model's processor raises on an image."""
+    try:
+        yield
+    except _PROCESSOR_ERRORS as error:
+        raise ImageRefused(vlm, image.size, _one_line(error)) from error
+
+
+@contextmanager
+def named_image(path: str) -> Iterator[None]:
+    """Name the file in the error where a processor refuses an image."""
+    try:
+        yield
+    except ImageRefused as error:
+        raise SeeWhyError(f"Image {path}: {error}") from error
+
+
+def refused_sizes(vlm: VisionLanguageModel, sizes: Iterable[Size]) -> dict[Size, str]:
+    """Return those of `sizes` that the model's processor refuses, each with the reason. No weights are needed.
+
+    Processors refuse different things (Qwen-VL and GLM-4V: one side over 200 times the other; Pixtral: a side that
+    scaling takes to 0 pixels) and do not say so beforehand. All known ones refuse shapes and sizes beyond some bound,
+    so blank images are tried from each extreme inward until one is taken: widest, tallest, shortest side, smallest.
+    """
+    sizes, prompt = set(sizes), vlm.render("?", image=True)
+    reasons: dict[Size, str | None] = {}
+
+    def accepted(size: Size) -> bool:
+        if size not in reasons:
+            image = Image.new("RGB", size)
+            try:
+                with processing(vlm, image):
+                    vlm.tokenise(prompt, image)
+                reasons[size] = None
+            except ImageRefused as error:
+                reasons[size] = error.reason
+        return reasons[size] is None
+
+    inward: Sequence[Callable[[Size], float]] = (
+        lambda size: -size[0] / size[1],
+        lambda size: size[0] / size[1],
+        min,
+        lambda size: size[0] * size[1],
+    )
+    for key in inward:
+        for size in sorted(sizes, key=lambda size: (key(size), size)):
+            if accepted(size):
+                break
+    return {size: reason for size, reason in sorted(reasons.items()) if reason is not None}
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else text[:197] + "..."

@@ -1,26 +1,10 @@
-"""What went wrong when a model was loaded, in words, with what to do about it.
+"""Loading and saving a model: errors of libraries in plain words, gaps of old processors, and weights in 4 bits.
 
-Settings that processors saved by older versions of transformers lack, and that the model's configuration holds.
-
-LLaVA's processors counted an image's tokens in the model once; since they count themselves they need the patch size,
-which features are taken, and whether the vision tower adds a token of its own.
-
-A language model whose linear layers are held in four bits, to be tuned by an adapter (QLoRA).
-
-Dettmers et al., "QLoRA: Efficient Finetuning of Quantized LLMs", NeurIPS 2023: weights in NF4 (the quantiles of a
-normal distribution, 64 of them to a scale), the scales themselves in 8 bits; each is unfolded into the model's dtype
-where it is multiplied. Vision tower, projector, embeddings and output head stay as they are: they are a small part, and
-the projector is trained in full.
-
-What peft's `prepare_model_for_kbit_training` does is done elsewhere: the base is frozen by the adapter, trained weights
-are float32 (adapter.py), norms compute in float32 in transformers, and gradient checkpointing is the kind that needs no
-gradient at its inputs (tuning.py).
-
-A 4-bit model is only ever tuned. The adapter is merged into the 16- or 32-bit weights it came from (learner.py): the
-next round and all sampling then have a model with no rounding but its dtype's. The price is that the adapter was fitted
-to rounded weights; QLoRA found the difference small.
-
-What would keep a tuned model from being written, found before the first step and not after the last.
+QLoRA (Dettmers et al., NeurIPS 2023) holds the language model's linear layers in NF4, with scales in 8 bits. Vision
+tower, projector, embeddings and output head stay as they are: they are a small part, and the projector is trained in
+full. peft's `prepare_model_for_kbit_training` is not needed: the adapter freezes the base, trained weights are float32
+(adapter.py), norms compute in float32 in transformers, and checkpointing needs no gradient at its inputs (tuning.py).
+A 4-bit model is only ever tuned: the adapter is merged into the 16- or 32-bit weights that it came from.
 """
 
 import tempfile
@@ -39,7 +23,14 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from torch import nn
-from transformers import GenerationConfig, PreTrainedModel, ProcessorMixin
+from transformers import (
+    AutoModelForImageTextToText,
+    BitsAndBytesConfig,
+    GenerationConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    ProcessorMixin,
+)
 from transformers import logging as transformers_logging
 
 from seewhy.errors import SeeWhyError
@@ -47,7 +38,7 @@ from seewhy.errors import SeeWhyError
 
 @contextmanager
 def loading(name: str, part: str) -> Iterator[None]:
-    """Turn what libraries raise while they read `part` of a model into SeeWhyError. Out of memory stays what it is."""
+    """Turn what libraries raise while they read `part` of a model into SeeWhyError. Running out of memory passes."""
     transformers_logging.disable_progress_bar()
     try:
         yield
@@ -57,8 +48,8 @@ def loading(name: str, part: str) -> Iterator[None]:
         raise SeeWhyError(why_not_loaded(name, part, error)) from error
 
 
-def placed(name_or_path: str | Path) -> str:
-    """The folder or the Hub's name. Raises SeeWhyError for a folder that is not there, and for a file."""
+def model_source(name_or_path: str | Path) -> str:
+    """Return the model's folder, or its name on the Hub. Raises SeeWhyError for a missing folder and for a file."""
     name = str(name_or_path)
     path = Path(name).expanduser()
     if path.is_file():
@@ -71,7 +62,7 @@ def placed(name_or_path: str | Path) -> str:
 
 
 def why_not_loaded(name: str, part: str, error: Exception) -> str:
-    """One sentence or two on an error of transformers, safetensors, tokenizers or huggingface_hub."""
+    """Explain an error of transformers, safetensors, tokenizers or huggingface_hub in a sentence or two."""
     text = " ".join(str(error).split())
     if "torchvision" in text.lower():  # processors that could take videos, and some images in tiles
         return f"The processor of model {name} needs torchvision, which is not installed: pip install torchvision."
@@ -93,15 +84,15 @@ def why_not_loaded(name: str, part: str, error: Exception) -> str:
         return f"Model {name} is not an image-text-to-text model that transformers knows. ({text[:300]})"
     if "trust_remote_code" in text:
         return f"Model {name} runs code of its own: read it, then set model.trust_remote_code to true. ({text[:300]})"
-    if not Path(name).is_dir() and (of_hub := _of_hub(name, error)):
-        return of_hub
+    if not Path(name).is_dir() and (hub_error := _hub_error(name, error)):
+        return hub_error
     said = text if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {text}"
     where = "Check its files" if Path(name).is_dir() else "Check model.name_or_path and model.revision"
     return f"Model {name} could not be loaded: {part} cannot be read. {where}, or download it again. ({said[:500]})"
 
 
-def _of_hub(name: str, error: Exception) -> str | None:
-    """What the Hub, or the way to it, says of a model; None for all else."""
+def _hub_error(name: str, error: Exception) -> str | None:
+    """Explain an error of the Hub or of the connection to it; None for any other."""
     text = " ".join(str(error).split())
     low = text.lower()
 
@@ -131,7 +122,7 @@ def _of_hub(name: str, error: Exception) -> str | None:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and those that it was raised from."""
+    """Yield an error and those that it was raised from."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
@@ -143,7 +134,11 @@ NEEDED = ("patch_size", "vision_feature_select_strategy")
 
 
 def fill_gaps(name: str, model: PreTrainedModel, processor: ProcessorMixin) -> None:
-    """Fill in what the processor lacks and the configuration says. Raises SeeWhyError where it does not say."""
+    """Fill in what processors saved by older versions of transformers lack, from the model's configuration.
+
+    They counted an image's tokens in the model; newer ones need the patch size, which features are taken, and whether
+    the vision tower adds a token of its own. Raises SeeWhyError where the configuration does not say it either.
+    """
     held: dict[str, Any] = vars(processor)
     lacking = [key for key in NEEDED if key in held and held[key] is None]
     tower = getattr(model.config, "vision_config", None)
@@ -153,52 +148,52 @@ def fill_gaps(name: str, model: PreTrainedModel, processor: ProcessorMixin) -> N
             held["num_additional_image_tokens"] = OWN_TOKENS[kind]
         elif lacking:
             lacking.append("num_additional_image_tokens")
-    told = {
+    known = {
         "patch_size": getattr(tower, "patch_size", None),
         "vision_feature_select_strategy": getattr(model.config, "vision_feature_select_strategy", None),
     }
     for key in lacking:
-        if told.get(key) is None:
+        if known.get(key) is None:
             raise SeeWhyError(
                 f"The processor of model {name} lacks {key}, so the tokens of an image cannot be counted, and "
                 f"config.json does not say it: set it in processor_config.json."
             )
-        held[key] = told[key]
+        held[key] = known[key]
 
 
 BITS = 4 + 8 / 64 + 32 / (64 * 256)
-"""Bits a weight: its code, its share of an 8-bit scale of 64, and of that scale's own, one of 256, in float32."""
+"""Bits a weight in NF4: its code, an 8-bit scale for 64 of them, and a float32 scale for 256 of those."""
 
 
-def bitsandbytes() -> Any:
-    """The library's layers. Raises SeeWhyError where it is not installed or does not work here."""
+def four_bit_config(
+    name: str, config: PreTrainedConfig, device: str, dtype: torch.dtype, *, trust_remote_code: bool
+) -> dict[str, Any]:
+    """Return arguments of `from_pretrained` that hold the language model's linear layers in 4 bits on `device`.
+
+    Raises SeeWhyError where bitsandbytes is not installed or does not work here.
+    """
     try:
-        from bitsandbytes import nn as layers  # pyright: ignore[reportMissingImports]
+        import bitsandbytes  # pyright: ignore[reportMissingImports]  # noqa: F401
     except (ImportError, RuntimeError, OSError) as error:
         raise SeeWhyError(
             f"tune.method: qlora needs bitsandbytes: pip install 'seewhy[qlora]', or set tune.method to lora. ({error})"
         ) from error
-    return layers
-
-
-def quantise(model: PreTrainedModel, device: str) -> None:
-    """Puts 4-bit layers on `device` in place of the linear layers of the language model, one after the other."""
-    layers, decoder = bitsandbytes(), model.get_decoder()
-    for name, linear in [(n, m) for n, m in decoder.named_modules() if type(m) is nn.Linear]:
-        folded = layers.Linear4bit(
-            linear.in_features, linear.out_features, bias=linear.bias is not None, compute_dtype=linear.weight.dtype,
-            compress_statistics=True, quant_type="nf4", device="meta",
-        )  # fmt: skip
-        folded.weight = layers.Params4bit(
-            linear.weight.data, requires_grad=False, quant_type="nf4", compress_statistics=True, module=folded
-        )
-        folded.bias = linear.bias
-        decoder.set_submodule(name, folded.to(device))
-    model.is_loaded_in_4bit = True  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
+    with loading(name, "its configuration"), torch.device("meta"):
+        outline = AutoModelForImageTextToText.from_config(config, trust_remote_code=trust_remote_code)
+    adapted = {id(module) for module in outline.get_decoder().modules()}
+    linears = [(name, module) for name, module in outline.named_modules() if type(module) is nn.Linear]
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=[name for name, module in linears if id(module) not in adapted],
+    )
+    return {"quantization_config": quantization, "device_map": {"": device}}
 
 
 def is_four_bit(module: nn.Module) -> bool:
-    """Whether a layer is one of `quantise`."""
+    """Return whether a layer holds its weights in 4 bits."""
     return type(module).__name__ == "Linear4bit"
 
 
@@ -206,8 +201,10 @@ TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_i
 
 
 def saveable(config: GenerationConfig) -> GenerationConfig:
-    """The generation config, or its tokens alone where transformers would not write it: many models ask in theirs for a
-    temperature but not to sample. No answer here depends on the rest of it."""
+    """Return the generation config, or its tokens alone where transformers refuses to write it.
+
+    Many ask for a temperature but not to sample. No answer here depends on more than the tokens.
+    """
     try:
         config.validate(strict=True)
     except ValueError:
@@ -216,7 +213,7 @@ def saveable(config: GenerationConfig) -> GenerationConfig:
 
 
 def check_saveable(name: str, model: PreTrainedModel, processor: ProcessorMixin) -> None:
-    """Write all but the weights to a folder that is removed. Raises SeeWhyError for what a library refuses to write."""
+    """Try to save all but the weights, before any tuning. Raises SeeWhyError for what a library refuses to write."""
     with tempfile.TemporaryDirectory(prefix="seewhy-") as folder:
         try:
             model.save_pretrained(folder, state_dict={})

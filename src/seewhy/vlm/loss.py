@@ -1,13 +1,9 @@
-"""The loss of tuning: cross-entropy of the answers' tokens, and of nothing else.
+"""The loss of tuning, and how likely a model finds given answers: cross-entropy of the answers' tokens alone.
 
-loss = answer_loss(model, collate(rows, ...))      # rows of encode_answered, or of prefix.share
-
-How likely a model finds answers that it is shown: the sum of -log p over an answer's tokens, and their number.
-
-A token's probability is given the image, the question and the answer's tokens before it. The token that ends an answer
-is not among them: an answer that was cut has none. Answers about one image share it (prefix.py).
-
+    loss = answer_loss(model, collate(rows, ...))                  # rows of `Schedule` or of `prefix.share`
     (nats, tokens), ... = answer_likelihoods(vlm, turns, 16)
+
+Likelihoods leave out the token that ends an answer: an answer that was cut has none.
 """
 
 import logging
@@ -23,26 +19,28 @@ from seewhy.records import Turn
 from seewhy.vlm.chat import (
     IGNORED,
     Row,
-    answered,
     collate,
     encode_all,
     move,
-    of_file,
+    named_image,
     open_image,
     special_token_in,
     token_level,
+    with_answer,
 )
 from seewhy.vlm.data import check_length
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import attend, share, why_not_shared
 
+log = logging.getLogger(__name__)
+
 
 def answer_loss(
     model: Any, batch: Row, total: torch.Tensor | int | None = None, *, per: Literal["token", "answer"] = "token"
 ) -> torch.Tensor:
-    """Cross-entropy of a batch's labelled tokens: summed over tokens, or answers' means, and divided by `total`.
+    """Return the cross-entropy of a batch's labelled tokens, summed over tokens or over answers' means, over `total`.
 
-    `total` is by default the number of tokens, or answers, in the batch.
+    `total` is the number of tokens, or answers, by default those of the batch.
     """
     logits_NV, targets_N = answer_logits(model, batch)
     if per == "token":
@@ -53,9 +51,9 @@ def answer_loss(
 
 
 def answers_of(labels_BT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The answer (N) that each labelled token belongs to, and the answers' lengths (A), in the order of the rows.
+    """Return the answer that each labelled token belongs to (N), and the answers' lengths (A), in the order of rows.
 
-    Part of a prompt stands before every answer, in a shared row as well.
+    An answer begins where a label follows an unlabelled token: a question stands before each, in shared rows too.
     """
     labelled_BT = labels_BT[:, 1:] != IGNORED
     begins_BT = labelled_BT & ~pad(labelled_BT, (1, -1))
@@ -64,7 +62,7 @@ def answers_of(labels_BT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def answer_logits(model: Any, batch: Row) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits (N, V) and ids (N) of the N labelled tokens; the output head is asked for these columns alone."""
+    """Return logits (N, V) and ids (N) of the N labelled tokens; the output head computes their columns alone."""
     inputs = attend(batch, getattr(model, "module", model))
     targets_BT = pad(inputs.pop("labels")[:, 1:], (0, 1), value=IGNORED)
     columns_K = (targets_BT != IGNORED).any(0).nonzero()[:, 0]
@@ -72,9 +70,6 @@ def answer_logits(model: Any, batch: Row) -> tuple[torch.Tensor, torch.Tensor]:
     targets_BK = targets_BT[:, columns_K]
     wanted_BK = targets_BK != IGNORED
     return logits_BKV[wanted_BK].float(), targets_BK[wanted_BK]
-
-
-log = logging.getLogger(__name__)
 
 
 def answer_likelihoods(
@@ -85,18 +80,18 @@ def answer_likelihoods(
     *,
     share_image: bool = True,
 ) -> list[tuple[float, int]]:
-    """(negative log-likelihood in nats, tokens) of each turn's answer, `batch_size` answers at a time.
+    """Return (negative log-likelihood in nats, tokens) of each turn's answer, given its image and question.
 
-    Turns that follow one another and are about one image share it. An answer that is empty or holds a special token of
-    the model is no text that could be scored: it has 0 nats and 0 tokens, and the latter are logged. Raises
-    SeeWhyError, naming the turn, for a special token in a question and for one that is too long for the model.
+    `batch_size` answers are computed at a time; consecutive turns about one image share it. An empty answer, or one
+    with a special token of the model, cannot be scored: it has 0 nats and 0 tokens, and the latter are logged. Raises
+    SeeWhyError, naming the turn, for a special token in a question and for a turn that is too long for the model.
     """
-    found = [(0.0, 0)] * len(turns)
+    scores = [(0.0, 0)] * len(turns)
     marked = {i for i, turn in enumerate(turns) if special_token_in(vlm, turn.answer)}
     if marked:
         log.warning("%d of %d answers hold a special token of %s: not scored", len(marked), len(turns), vlm.name)
     scored = [i for i, turn in enumerate(turns) if turn.answer.strip() and i not in marked]
-    shared = share_image and why_not_shared(vlm.model) is None
+    shared = share_image and why_not_shared(vlm.model, "tune") is None
     for start in range(0, len(scored), batch_size):
         batch = scored[start : start + batch_size]
         rows, tokens = [], []
@@ -105,18 +100,18 @@ def answer_likelihoods(
             tokens += [int((row["labels"] != IGNORED).sum()) for row in alone]
             rows += share(alone, vlm)
         for i, nats_T in zip(batch, _nats(vlm, rows).split(tokens), strict=True):
-            found[i] = (float(nats_T.sum()), len(nats_T))
-    return found
+            scores[i] = (float(nats_T.sum()), len(nats_T))
+    return scores
 
 
 def _rows(vlm: VisionLanguageModel, turns: Sequence[Turn], opener: Callable[[str], Image.Image]) -> list[Row]:
-    """The training rows of turns about one image, without the tokens that end their answers."""
+    """Return the training rows of turns about one image, without the tokens that end their answers."""
     image = opener(turns[0].image) if turns[0].image else None
-    with of_file(turns[0].image):
+    with named_image(turns[0].image):
         prompts = encode_all(vlm, [turn.query for turn in turns], image)
     rows = []
     for turn, prompt in zip(turns, prompts, strict=True):
-        ended = answered(vlm, prompt, turn.answer)
+        ended = with_answer(vlm, prompt, turn.answer)
         names = token_level(ended)
         rows.append({name: tensor[:, :-1] if name in names else tensor for name, tensor in ended.items()})
         check_length(vlm, turn, rows[-1])
@@ -125,6 +120,6 @@ def _rows(vlm: VisionLanguageModel, turns: Sequence[Turn], opener: Callable[[str
 
 @torch.inference_mode()
 def _nats(vlm: VisionLanguageModel, rows: Sequence[Row]) -> torch.Tensor:
-    """-log p of all labelled tokens (N,) in float64 on the CPU, row by row."""
+    """Return -log p of all labelled tokens (N,) in float64 on the CPU, in the order of rows."""
     logits_NV, targets_N = answer_logits(vlm.model, move(collate(rows, vlm.pad_token_id, "right"), vlm))
     return cross_entropy(logits_NV, targets_N, reduction="none").double().cpu()

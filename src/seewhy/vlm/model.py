@@ -1,8 +1,9 @@
-"""Any image-text-to-text model of transformers with its processor.
+"""An image-text-to-text model of transformers with its processor.
 
 Deviations from the research code: weights are read from safetensors alone; remote code is off unless asked for.
 """
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,17 +25,19 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from seewhy.errors import SeeWhyError
 from seewhy.run.model_files import check_model_folder
 from seewhy.vlm import template
-from seewhy.vlm.loading import fill_gaps, loading, placed, quantise, saveable
+from seewhy.vlm.loading import fill_gaps, four_bit_config, loading, model_source, saveable
 
 
 @dataclass(frozen=True)
 class VisionLanguageModel:
-    """A model and its processor. `name` is what it was loaded from, `source` with what settings."""
+    """A model and its processor. `name` is where it was loaded from, `source` the settings of that."""
 
     name: str
     model: PreTrainedModel
     processor: ProcessorMixin
     source: Mapping[str, Any] = field(default_factory=dict)
+    max_pixels: int | None = None
+    """Images with more pixels are scaled down before the processor."""
 
     @classmethod
     def load(
@@ -46,36 +49,38 @@ class VisionLanguageModel:
         revision: str | None = None,
         trust_remote_code: bool = False,
         four_bit: bool = False,
+        max_pixels: int | None = None,
     ) -> "VisionLanguageModel":
-        """Loads a model from a folder or the Hub, in evaluation mode.
+        """Load a model from a folder or the Hub, in evaluation mode.
 
-        `device` "auto" takes a GPU where there is one; `dtype` "auto" is bfloat16 on a GPU and float32 on a CPU. With
-        `four_bit` the language model's linear layers are held in 4 bits (four_bit.py).
-        Raises SeeWhyError when nothing is there, when the weights are not safetensors, when it is not an image-text
-        model, when its processor needs a package that is missing, and when that has no chat template or its template
-        no place for an image.
+        `device` "auto" takes a GPU where there is one; `dtype` "auto" is bfloat16 on a GPU and float32 on a CPU.
+        `four_bit` holds the language model's linear layers in 4 bits, for QLoRA.
+        Raises SeeWhyError where there is no such model, its weights are not safetensors, it takes no images, its
+        processor needs a missing package, or its chat template is missing or has no place for an image.
         """
-        name = placed(name_or_path)
+        name = model_source(name_or_path)
         device, torch_dtype = resolve(device, dtype)
         source: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
         if Path(name).is_dir():
             check_model_folder(Path(name), weights=True)
         with loading(name, "its configuration"):
             config = AutoConfig.from_pretrained(name, **source)
+        quantised = {}
+        if four_bit:
+            quantised = four_bit_config(name, config, device, torch_dtype, trust_remote_code=trust_remote_code)
         with loading(name, "its weights"):
             loaded: Any = AutoModelForImageTextToText.from_pretrained(
-                name, config=config, dtype=torch_dtype, use_safetensors=True, output_loading_info=True, **source
-            )
-            model, told = loaded
-        _check_whole(name, model, told["missing_keys"])
+                name, config=config, dtype=torch_dtype, use_safetensors=True, output_loading_info=True,
+                **source, **quantised,
+            )  # fmt: skip
+            model, info = loaded
+        _check_whole(name, model, info["missing_keys"])
         with loading(name, "its processor or tokenizer"):
             processor = AutoProcessor.from_pretrained(name, **source)
         model.generation_config = saveable(model.generation_config or GenerationConfig())
-        vlm = cls(name, model, processor, {**source, "dtype": str(torch_dtype).removeprefix("torch.")})
+        vlm = cls(name, model, processor, {**source, "dtype": str(torch_dtype).removeprefix("torch.")}, max_pixels)
         vlm._check_processor()
-        if four_bit:
-            quantise(model, device)
-        model.to(device).eval()  # pyright: ignore[reportArgumentType]
+        (model if four_bit else model.to(device)).eval()
         return vlm
 
     @classmethod
@@ -86,12 +91,13 @@ class VisionLanguageModel:
         dtype: torch.dtype,
         revision: str | None = None,
         trust_remote_code: bool = False,
+        max_pixels: int | None = None,
     ) -> "VisionLanguageModel":
-        """The model's shape with a processor that works, on torch's meta device: no weights are read or held.
+        """Load the processor, and the model's shape on torch's meta device: no weights are read or held.
 
         Raises SeeWhyError as `load` does, and for a model of the Hub that is not at hand offline.
         """
-        name = placed(name_or_path)
+        name = model_source(name_or_path)
         source: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
         if Path(name).is_dir():
             check_model_folder(Path(name), weights=False)
@@ -103,12 +109,12 @@ class VisionLanguageModel:
                 )
         with loading(name, "its processor or tokenizer"):
             processor = AutoProcessor.from_pretrained(name, **source)
-        vlm = cls(name, model.eval(), processor)
+        vlm = cls(name, model.eval(), processor, max_pixels=max_pixels)
         vlm._check_processor()
         return vlm
 
     def loaded_again(self, device: str = "cpu") -> "VisionLanguageModel":
-        """The model as it lies where this one came from, in full precision."""
+        """Load the model from its source again, in full precision."""
         return VisionLanguageModel.load(self.name, device=device, **self.source)
 
     @property
@@ -126,13 +132,13 @@ class VisionLanguageModel:
 
     @property
     def image_mark_id(self) -> int:
-        """Id of the token that the chat template writes for an image: mostly the same one, which becomes a run."""
+        """Id of the token that the chat template writes for an image; mostly `image_token_id`, which becomes a run."""
         return int(self.processor.image_token_id)  # pyright: ignore[reportAttributeAccessIssue]
 
     @cached_property
     def end_token_id(self) -> int:
-        """Id of the token that ends an answer: the special token with which the chat template goes on after one
-        (Gemma's `<end_of_turn>`), or else the tokenizer's own (LLaVA-1.5's template writes none)."""
+        """Id of the token that ends an answer: the special token that the chat template writes after one (Gemma's
+        `<end_of_turn>`), or else the tokenizer's (LLaVA-1.5's template writes none)."""
         after_answer = template.conversation(self.processor).rpartition(template.MARK)[2].lstrip()
         special = [(t.content, i) for i, t in self.tokenizer.added_tokens_decoder.items() if t.special]
         ends = [(len(text), i) for text, i in special if text and after_answer.startswith(text)]
@@ -140,44 +146,44 @@ class VisionLanguageModel:
 
     @cached_property
     def stop_token_ids(self) -> list[int]:
-        """Ids of the tokens that end an answer: the template's first, the tokenizer's, the generation config's."""
+        """Ids of the tokens that end an answer: of the template, then the tokenizer, then the generation config."""
         others = (self.model.generation_config or GenerationConfig()).eos_token_id
         others = others if isinstance(others, list) else [] if others is None else [others]
         return list(dict.fromkeys([self.end_token_id, int(self.tokenizer.eos_token_id), *others]))  # pyright: ignore[reportArgumentType]
 
     @property
     def pad_token_id(self) -> int:
-        """Id that fills up a batch; masked, so any will do where the tokenizer has none."""
+        """Id of padding, which is masked, so any will do where the tokenizer has none."""
         pad = self.tokenizer.pad_token_id
         return self.end_token_id if pad is None else int(pad)  # pyright: ignore[reportArgumentType]
 
     @property
     def max_length(self) -> int:
-        """Longest sequence in tokens that the language model has positions for."""
+        """Longest sequence, in tokens, that the language model has positions for."""
         return self.model.config.get_text_config().max_position_embeddings
 
     def save(self, folder: Path) -> None:
-        """Writes weights (safetensors), configuration and processor to `folder`; `load` reads them back."""
+        """Write weights (safetensors), configuration and processor to `folder`; `load` reads them back."""
         self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)
 
     def render(self, question: str, *, image: bool) -> str:
-        """The prompt for a question, with or without an image, up to where the answer begins."""
+        """Return the prompt for a question, with or without an image, up to where the answer begins."""
         return template.prompt(self.processor, question, image=image)
 
     @cached_property
     def answer_context(self) -> tuple[str, str]:
-        """What the chat template writes before an answer: the end of the prompt (a short one), and what follows it.
+        """A short prompt, and what the chat template writes between it and an answer: mostly nothing or a space.
 
-        The second is mostly empty or a space ("ASSISTANT:" and " "); tokenizers join it to the answer's first word.
+        Tokenizers join that space to the answer's first word ("ASSISTANT:" and " ").
         """
         prompt = self.render("?", image=False)
         before_answer = template.conversation(self.processor).split(template.MARK)[0]
         return prompt, before_answer.removeprefix(prompt) if before_answer.startswith(prompt) else ""
 
     def tokenise(self, prompt: str, image: Image.Image | None) -> dict[str, torch.Tensor]:
-        """Input tensors of a rendered prompt, on the CPU, with a leading batch axis of 1."""
-        images = {} if image is None else {"images": [image]}
+        """Return the input tensors of a rendered prompt, on the CPU, with a leading batch axis of 1."""
+        images = {} if image is None else {"images": [self.limited(image)]}
         inputs = self.processor(
             text=[prompt],
             **images,  # pyright: ignore[reportArgumentType]
@@ -186,18 +192,27 @@ class VisionLanguageModel:
         )
         return dict(inputs)
 
+    def limited(self, image: Image.Image) -> Image.Image:
+        """Return the image scaled down to at most `max_pixels`, its aspect kept; a smaller one as it is."""
+        pixels = image.width * image.height
+        if self.max_pixels is None or pixels <= self.max_pixels:
+            return image
+        scale = math.sqrt(self.max_pixels / pixels)
+        size = max(1, int(image.width * scale)), max(1, int(image.height * scale))
+        return image.resize(size, Image.Resampling.LANCZOS)
+
     def token_ids(self, prompt: str) -> list[int]:
-        """Ids of a rendered prompt as the tokenizer alone has them: an image is one token."""
+        """Return the ids of a rendered prompt by the tokenizer alone: an image is one token."""
         return self.tokenizer(prompt, add_special_tokens=not self._is_begun(prompt))["input_ids"]  # pyright: ignore[reportReturnType]
 
     def _is_begun(self, prompt: str) -> bool:
-        """Whether the template wrote the token that begins a sequence: not a second one."""
+        """Return whether the template wrote the token that begins a sequence, so that no second one is added."""
         bos = self.tokenizer.bos_token
         return bos is not None and prompt.startswith(str(bos))
 
     @cached_property
     def markers(self) -> tuple[str, ...]:
-        """What may not stand in a text: special tokens, added tokens that are no words, the template's role markers."""
+        """What no text may hold: special tokens, added tokens that are no words, the template's role markers."""
         added = self.tokenizer.added_tokens_decoder.values()
         tokens = {token.content for token in added if token.special or not token.content.replace(" ", "").isalnum()}
         before_question, before_answer = self.render("\0", image=False).split("\0")
@@ -209,7 +224,7 @@ class VisionLanguageModel:
         return tuple(sorted(marker for marker in tokens | roles if marker.strip()))
 
     def _check_processor(self) -> None:
-        """Raises SeeWhyError, saying what to do, for a processor that no question about an image can be put to."""
+        """Raise SeeWhyError, saying what to do, for a processor that takes no question about an image."""
         if not isinstance(self.processor, ProcessorMixin):
             raise SeeWhyError(f"Model {self.name} takes no images: its processor is a {type(self.processor).__name__}.")
         template.prepare(self.name, self.processor, self.tokenizer)
@@ -240,7 +255,7 @@ class VisionLanguageModel:
 
 
 def resolve(device: str, dtype: str) -> tuple[str, torch.dtype]:
-    """Device and dtype that "auto" stands for: a GPU where there is one, and bfloat16 on it; float32 on a CPU."""
+    """Return device and dtype with "auto" resolved: a GPU where there is one, with bfloat16; else a CPU, float32."""
     device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     if dtype == "auto":
         return device, torch.float32 if device == "cpu" else torch.bfloat16

@@ -1,9 +1,8 @@
-"""Whether a server answers as the model does in this process: the same prompt tokens, the same greedy answers.
+"""Checks that a server answers as the model does in this process: the same prompt tokens, the same greedy answers.
 
-In process, a few prompts are answered once, with what it takes to judge another's answer later: how many tokens each
-prompt has, and which tokens the model holds equal to the one it chose, up to the resolution of its dtype. Other kernels
-add up in another order; in bfloat16 a tie may fall the other way, and all that follows is then another text. Anything
-else is a difference.
+A few prompts are answered in process once. `Reference` keeps the tokens that the model holds equal to each chosen one,
+up to the resolution of its dtype: other kernels add up in another order, so a tie in bfloat16 may fall the other way,
+and all that follows is then another text. Anything else is a difference.
 """
 
 from collections.abc import Sequence
@@ -13,12 +12,12 @@ import torch
 
 from seewhy.errors import SeeWhyError
 from seewhy.records import Prompt, Sampling
-from seewhy.vlm.chat import Row, answer_ids, answered, encode, move, special_token_in
+from seewhy.vlm.chat import Row, answer_ids, encode, move, special_token_in, with_answer
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
 
 IMAGES = 8
-"""Prompts, of different images as far as there are any, that are compared."""
+"""Prompts that are compared, of different images as far as possible."""
 
 TOKENS = 64
 """Longest answer that is compared."""
@@ -29,36 +28,36 @@ TIE = 8.0
 
 @dataclass(frozen=True)
 class Reference:
-    """One prompt, answered in process."""
+    """One prompt and its greedy answer in process."""
 
     prompt: Prompt
     text: str
     prompt_tokens: int
     image_tokens: int
     ids: tuple[int, ...]
-    """Of the text and of the token that ends it; empty where a special token stands in the text."""
+    """Ids of the text and its end token; empty where the text holds a special token."""
     ties: tuple[frozenset[int], ...]
-    """For each of `ids`, the tokens that the model might as well have chosen."""
+    """For each of `ids`, the tokens that the model might equally have chosen."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """How one answer of a server differs from the reference; `problem` is None where it does not."""
+    """How one answer of a server differs from its reference; `problem` is None where it does not."""
 
     problem: str | None
     tied: bool = False
-    """Whether the texts part at a tie."""
+    """Whether the texts differ from a tie on."""
 
 
 def chosen(prompts: Sequence[Prompt]) -> list[Prompt]:
-    """The prompts to compare: the first of each image, and then others, `IMAGES` at most."""
+    """Return the prompts to compare: the first of each image, then others, `IMAGES` at most."""
     first = list({prompt.image: prompt for prompt in reversed(prompts)}.values())[::-1]
     others = [prompt for prompt in prompts if prompt not in first]
     return [*first, *others][:IMAGES]
 
 
 def references(sampler: BatchSampler, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Reference]:
-    """Greedy answers in process."""
+    """Answer prompts greedily in process."""
     sampling = Sampling(max_new_tokens=min(max_new_tokens, TOKENS))
     texts = [text for (text,) in sampler.sample(prompts, sampling, seed=0)]
     return [_reference(sampler, prompt, text) for prompt, text in zip(prompts, texts, strict=True)]
@@ -72,7 +71,7 @@ def _reference(sampler: BatchSampler, prompt: Prompt, text: str) -> Reference:
     if special_token_in(vlm, text):
         return Reference(prompt, text, length, image_tokens, (), ())
     ids = answer_ids(vlm, text)
-    return Reference(prompt, text, length, image_tokens, tuple(ids), _ties(vlm, answered(vlm, row, text), len(ids)))
+    return Reference(prompt, text, length, image_tokens, tuple(ids), _ties(vlm, with_answer(vlm, row, text), len(ids)))
 
 
 @torch.inference_mode()
@@ -85,9 +84,9 @@ def _ties(vlm: VisionLanguageModel, row: Row, length: int) -> tuple[frozenset[in
 
 
 def compare(vlm: VisionLanguageModel, reference: Reference, text: str, prompt_tokens: int | None) -> Finding:
-    """Hold a server's answer, and the number of prompt tokens that it counted, against the reference.
+    """Compare a server's answer, and the prompt tokens that it counted, with the reference.
 
-    Servers that leave special tokens out of their texts, and images out of their counts, do not differ by that alone.
+    Leaving special tokens out of texts, or images out of counts, is no difference.
     """
     counts = (reference.prompt_tokens, *(reference.prompt_tokens - reference.image_tokens + mark for mark in (0, 1)))
     if prompt_tokens is not None and prompt_tokens not in counts:
@@ -112,8 +111,10 @@ def _without_special_tokens(vlm: VisionLanguageModel, text: str) -> str:
 def check(
     vlm: VisionLanguageModel, server: str, found: Sequence[Reference], answers: Sequence[tuple[str, int | None]]
 ) -> int:
-    """How many of a server's (text, prompt tokens) part from the references at a tie. Raises SeeWhyError, with both
-    texts of the first, where one differs otherwise."""
+    """Return how many of a server's (text, prompt tokens) differ from a tie on.
+
+    Raises SeeWhyError, with both texts of the first, where one differs otherwise.
+    """
     findings = [compare(vlm, ref, *answer) for ref, answer in zip(found, answers, strict=True)]
     wrong = [number for number, finding in enumerate(findings) if finding.problem]
     if not wrong:

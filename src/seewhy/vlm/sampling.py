@@ -1,33 +1,24 @@
-"""Token by token, for a batch of answers that share their images.
+"""Answers from a model, in batches: what the method's `Sampler` protocol asks for.
 
-`SharedDecoder` computes an image once for all questions about it and all answers to them. Keys and values of a prefix
-(the image and what stands before the questions) are held once an image, those of questions and answers once an
-answer, and the language model's attention is replaced, while it runs, by one that scores both and takes one softmax:
-the same numbers as attention over the whole, without reading the prefix once an answer.
+`BatchSampler` groups prompts by image and draws token by token. `SharedDecoder` computes an image once for all its
+questions and answers: it holds keys and values of a prefix (the image and what stands before the questions) once an
+image, those of questions and answers once an answer, and takes one softmax over both. `PlainDecoder` shares nothing; it
+serves models with other attention (sliding windows, capped scores). Answers that have ended leave the batch.
 
-`PlainDecoder` is for models whose attention is more than that (sliding windows, capped scores): it shares no image.
-
-Answers from a model, in batches: what the method's `Sampler` asks for.
-
-An image is computed once for all its questions, and read once a token for all their answers (decoding.py); answers
-that have ended leave the batch.
-
-Deviation from the research code: only temperature and top-p shape the distribution; `generate` adds top-k 50 and
-whatever the model's generation_config holds. Texts end before their end token; any other special token stays to
-be seen, so that `rejected_text` can refuse it.
+Deviation from the research code: only temperature and top-p shape the distribution, while `generate` adds top-k 50 and
+whatever the model's generation_config holds. A text ends before its end token; any other special token stays in it, so
+that `rejected_text` can refuse it.
 """
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import cached_property
 from itertools import groupby
 from typing import Any
 
 import torch
 from PIL import Image
-from transformers import AttentionInterface, DynamicCache
+from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from seewhy.errors import SeeWhyError
@@ -38,40 +29,29 @@ from seewhy.vlm.chat import (
     collate,
     encode_all,
     move,
-    of_file,
+    named_image,
     open_image,
     refused_sizes,
     special_token_in,
     token_level,
 )
 from seewhy.vlm.model import VisionLanguageModel
-from seewhy.vlm.prefix import as_model_takes, attention_kinds, common_prefix, positions
+from seewhy.vlm.prefix import as_model_takes, common_prefix, positions, replaced_attention, why_not_shared
 
 BLOCK = 64
-"""Tokens that a cache buffer grows by."""
-
-ATTENTION = "seewhy_shared_prefix"
-"""Name under which transformers finds the attention of the running SharedDecoder."""
-
-
-def can_share(vlm: VisionLanguageModel) -> bool:
-    """Whether every layer of the language model attends to all that came before, by plain softmax attention."""
-    text = vlm.model.config.get_text_config()
-    plain = all(type(layer) is DynamicLayer for layer in DynamicCache(config=text).layers)
-    capped = getattr(text, "attn_logit_softcapping", None)
-    return attention_kinds(vlm.model) == {"full_attention"} and plain and not capped
+"""Tokens by which a cache buffer grows."""
 
 
 class SharedDecoder:
-    """`samples` answers to each row of each group; the rows of a group are encoded questions about one image.
+    """Decodes `samples` answers to each row of each group; a group holds encoded questions about one image.
 
-    `logits_BV` are those of the next token of the B answers: groups in order, rows in order, samples in order.
+    `logits_BV` belong to the next token of the B answers, ordered by group, row and sample.
     """
 
     def __init__(self, vlm: VisionLanguageModel, groups: Sequence[Sequence[Row]], samples: int) -> None:
         self.vlm = vlm
-        groups = [_placed(vlm, rows) for rows in groups]
-        groups = [group for rows in groups for group in _sharing(rows, vlm.image_token_id)]
+        groups = [_with_positions(vlm, rows) for rows in groups]
+        groups = [group for rows in groups for group in _split_unshared(rows, vlm.image_token_id)]
         lengths = [_shared_length(rows, vlm.image_token_id) for rows in groups]
         self._prefill([_head(rows[0], length) for rows, length in zip(groups, lengths, strict=True)])
         tails = [_tail(row, length) for rows, length in zip(groups, lengths, strict=True) for row in rows]
@@ -83,12 +63,12 @@ class SharedDecoder:
         self._seat(self.image_B.repeat_interleave(samples))
 
     def step(self, ids_B: torch.Tensor) -> None:
-        """Feeds the answers' next tokens; `logits_BV` are then those of the tokens after them."""
+        """Append a token to each answer and compute `logits_BV` for the one after it."""
         self.valid_BS = torch.cat([self.valid_BS, self.valid_BS.new_ones(len(ids_B), 1)], 1)
         self._forward(ids_B[:, None], self.valid_BS[:, None, None], self.last_B1 + 1)
 
     def keep(self, rows: torch.Tensor) -> None:
-        """Goes on with these answers alone; images without any leave as well."""
+        """Drop all answers but these, and the images that have none left."""
         self.cache.batch_select_indices(rows)
         self.valid_BS, self.last_B1, self.logits_BV = (t[rows] for t in (self.valid_BS, self.last_B1, self.logits_BV))
         kept_I, image_B = self.image_B[rows.cpu()].unique(return_inverse=True)
@@ -120,7 +100,7 @@ class SharedDecoder:
         dtype = self.vlm.model.dtype
         mask = torch.zeros(allowed_B1TS.shape, dtype=dtype, device=ids_BT.device)
         mask.masked_fill_(~allowed_B1TS, torch.finfo(dtype).min)
-        with self._attention():
+        with replaced_attention(self.vlm.model, self.attend):
             self.logits_BV = self.vlm.model(
                 input_ids=ids_BT, attention_mask=mask, position_ids=as_model_takes(positions_BT),
                 past_key_values=self.cache, use_cache=True, logits_to_keep=1,
@@ -128,7 +108,7 @@ class SharedDecoder:
         self.last_B1 = positions_BT[:, -1:]
 
     def _seat(self, image_B: torch.Tensor) -> None:
-        """Gives every answer a seat at its image, so that the answers of an image are scored in one product."""
+        """Give every answer a seat at its image, so that one product scores all answers of an image."""
         self.image_B = image_B
         count_I = torch.bincount(image_B)
         first_I = count_I.cumsum(0) - count_I
@@ -137,18 +117,6 @@ class SharedDecoder:
         flat_B = image_B * self.seats + seat_B
         whole = len(image_B) == len(count_I) * self.seats
         self.seat_B = None if whole else flat_B.to(self.vlm.device)
-
-    @contextmanager
-    def _attention(self) -> Iterator[None]:
-        config = self.vlm.model.config.get_text_config()
-        before = config._attn_implementation
-        running = _running.set(self)
-        config._attn_implementation = ATTENTION
-        try:
-            yield
-        finally:
-            config._attn_implementation = before
-            _running.reset(running)
 
     def attend(
         self,
@@ -160,7 +128,7 @@ class SharedDecoder:
         scaling: float | None = None,
         **_other: Any,
     ) -> tuple[torch.Tensor, None]:
-        """Attention to the image's prefix and to the answer's own tokens, (B, T, H, E). H heads share G key heads."""
+        """Attend to the image's prefix and the answer's own tokens, (B, T, H, E). H heads share G key heads."""
         prefix_keys_IGPE, prefix_values_IGPE = self.prefix[module.layer_idx]
         (images, groups, prefix, size), (answers, heads, new, _) = prefix_keys_IGPE.shape, query_BHTE.shape
         scaling = size**-0.5 if scaling is None else scaling
@@ -175,36 +143,24 @@ class SharedDecoder:
         return out.reshape(answers, heads, new, size).transpose(1, 2).contiguous(), None
 
     def _seated(self, of_answers: torch.Tensor, images: int) -> torch.Tensor:
-        """(B, G, N, X) of answers as (I, G, seats * N, X) of images; empty seats hold zeros."""
+        """Reorder (B, G, N, X) by answer to (I, G, seats * N, X) by image; empty seats hold zeros."""
         if self.seat_B is not None:
             seated = of_answers.new_zeros(images * self.seats, *of_answers.shape[1:])
             of_answers = seated.index_copy_(0, self.seat_B, of_answers)
         return of_answers.unflatten(0, (images, self.seats)).transpose(1, 2).flatten(2, 3)
 
     def _unseated(self, of_images: torch.Tensor, answers: int) -> torch.Tensor:
-        """The inverse of `_seated`."""
+        """Invert `_seated`."""
         seated = of_images.unflatten(2, (self.seats, -1)).transpose(1, 2).flatten(0, 1)
         return seated if self.seat_B is None else seated[self.seat_B]
 
 
-_running: ContextVar[SharedDecoder] = ContextVar("the SharedDecoder whose model runs")
-
-
-def _attend(*args: Any, **kwargs: Any) -> tuple[torch.Tensor, None]:
-    """The attention of the decoder whose model runs. Transformers keeps what is registered for good, so nothing that
-    holds a model or a cache may be."""
-    return _running.get().attend(*args, **kwargs)
-
-
-AttentionInterface.register(ATTENTION, _attend)
-
-
 class PlainDecoder:
-    """As SharedDecoder, with a sequence of its own for every answer."""
+    """A SharedDecoder's interface with a sequence of its own for every answer."""
 
     def __init__(self, vlm: VisionLanguageModel, groups: Sequence[Sequence[Row]], samples: int) -> None:
         self.vlm = vlm
-        rows = [row for rows in groups for row in _placed(vlm, rows)]
+        rows = [row for rows in groups for row in _with_positions(vlm, rows)]
         inputs = move(collate(rows, vlm.pad_token_id, "left"), vlm)
         positions_BT = inputs.pop("position_ids")
         inputs["position_ids"] = as_model_takes(positions_BT)
@@ -218,7 +174,7 @@ class PlainDecoder:
         )
 
     def step(self, ids_B: torch.Tensor) -> None:
-        """Feeds the answers' next tokens."""
+        """Append a token to each answer."""
         self.mask_BT = torch.cat([self.mask_BT, self.mask_BT.new_ones(len(ids_B), 1)], 1)
         self.last_B1 = self.last_B1 + 1
         self.logits_BV = self.vlm.model(
@@ -227,22 +183,22 @@ class PlainDecoder:
         ).logits[:, -1]  # fmt: skip
 
     def keep(self, rows: torch.Tensor) -> None:
-        """Goes on with these answers alone."""
+        """Drop all answers but these."""
         self.cache.batch_select_indices(rows)
         self.mask_BT, self.last_B1, self.logits_BV = (t[rows] for t in (self.mask_BT, self.last_B1, self.logits_BV))
 
 
-def _placed(vlm: VisionLanguageModel, rows: Sequence[Row]) -> list[Row]:
+def _with_positions(vlm: VisionLanguageModel, rows: Sequence[Row]) -> list[Row]:
     return [{**row, "position_ids": positions(vlm, row)} for row in rows]
 
 
-def _sharing(rows: Sequence[Row], image_token_id: int) -> Sequence[Sequence[Row]]:
-    """The rows as one group, or each as its own where they have no prefix with the image in it in common."""
+def _split_unshared(rows: Sequence[Row], image_token_id: int) -> Sequence[Sequence[Row]]:
+    """Return the rows as one group, or each as its own where no common prefix holds the image."""
     return [rows] if _shared_length(rows, image_token_id) else [[row] for row in rows]
 
 
 def _shared_length(rows: Sequence[Row], image_token_id: int) -> int:
-    """Tokens that the rows share, up to the last of the shortest: each goes on with one of its own at least."""
+    """Return how many tokens the rows share; each keeps at least one of its own."""
     ids = [row["input_ids"][0].tolist() for row in rows]
     shortest = min(map(len, ids)) - 1
     return shortest if len(rows) == 1 else min(common_prefix(ids, image_token_id), shortest)
@@ -257,8 +213,7 @@ def _tail(row: Row, length: int) -> Row:
 
 
 class BufferedLayer(DynamicLayer):
-    """A dynamic cache layer that writes into a buffer grown by blocks, where DynamicLayer copies all it holds at each
-    token."""
+    """A cache layer that writes into a buffer grown by blocks; DynamicLayer copies all it holds at each token."""
 
     _buffers: tuple[torch.Tensor, torch.Tensor] | None = None
 
@@ -285,14 +240,14 @@ def _grown(held: torch.Tensor | None, new: torch.Tensor, length: int) -> torch.T
 
 
 LEAVING = 0.25
-"""Share of a batch's answers that must have ended before they are taken out of it."""
+"""Share of a batch's answers that must have ended before they leave it."""
 
 
 class BatchSampler:
-    """Samples answers, `batch_size` sequences at a time. Same prompts and seed, same texts, up to rounding, whatever
-    the batch size: each answer has random numbers of its own.
+    """Samples answers from a model in this process, `batch_size` sequences at a time.
 
-    `opener` reads an image (RGB) from a path. Without `share_image` every prompt has its image computed for itself.
+    The same prompts and seed give the same texts whatever the batch size, up to rounding: each answer has random
+    numbers of its own. `opener` reads an image (RGB) from a path; without `share_image` each prompt computes its own.
     """
 
     def __init__(
@@ -309,19 +264,19 @@ class BatchSampler:
         self.share_image = share_image
 
     def rejected_text(self, text: str) -> str | None:
-        """Why `text` may not be used as text with this model (a special token or chat marker in it), or None."""
+        """Return why `text` is no plain text to this model (a special token or chat marker in it), or None."""
         marker = special_token_in(self.vlm, text)
         return None if marker is None else f"holds {marker!r}, a marker of the model"
 
     def refused_sizes(self, sizes: Iterable[tuple[int, int]]) -> Mapping[tuple[int, int], str]:
-        """Those of some image sizes (width, height) that the model's processor refuses, with what it says."""
+        """Return the image sizes (width, height) that the model's processor refuses, each with the reason."""
         return refused_sizes(self.vlm, sizes)
 
     def sample(self, prompts: Sequence[Prompt], sampling: Sampling, seed: int) -> list[list[str]]:
-        """`sampling.samples` texts for each prompt, in the prompts' order.
+        """Return `sampling.samples` texts for each prompt, in the prompts' order.
 
-        Prompts about one image share it where they follow one another. Raises SeeWhyError, naming the prompt, for one
-        with a special token in it or too long for the model.
+        Consecutive prompts about one image share it. Raises SeeWhyError, naming the prompt, for a special token in it
+        and for one that is too long for the model.
         """
         repeats = min(sampling.samples, self.batch_size)
         texts: list[list[str]] = []
@@ -339,10 +294,15 @@ class BatchSampler:
         return texts
 
     def _batches(self, prompts: Sequence[Prompt], size: int) -> Iterator[list[list[Prompt]]]:
-        """Groups of prompts about one image, in their order, at most `size` prompts together."""
+        """Yield batches of at most `size` prompts, in their order, as groups about one image."""
         batch: list[list[Prompt]] = []
-        for _, found in groupby(enumerate(prompts), self._image_of):
-            group = [prompt for _, prompt in found]
+
+        def image_of(numbered: tuple[int, Prompt]) -> str | int:
+            number, prompt = numbered
+            return prompt.image if self.share_image and prompt.image else number
+
+        for _, consecutive in groupby(enumerate(prompts), image_of):
+            group = [prompt for _, prompt in consecutive]
             for start in range(0, len(group), size):
                 part = group[start : start + size]
                 if batch and sum(map(len, batch)) + len(part) > size:
@@ -352,13 +312,9 @@ class BatchSampler:
         if batch:
             yield batch
 
-    def _image_of(self, numbered: tuple[int, Prompt]) -> str | int:
-        number, prompt = numbered
-        return prompt.image if self.share_image and prompt.image else number
-
     def _rows(self, group: Sequence[Prompt], sampling: Sampling) -> list[Row]:
         image = self.opener(group[0].image) if group[0].image else None
-        with of_file(group[0].image):
+        with named_image(group[0].image):
             rows = encode_all(self.vlm, [prompt.text for prompt in group], image)
         for prompt, row in zip(group, rows, strict=True):
             length = row["input_ids"].shape[1]
@@ -371,20 +327,20 @@ class BatchSampler:
 
     @cached_property
     def _decoder(self) -> type[SharedDecoder] | type[PlainDecoder]:
-        if can_share(self.vlm):
+        reason = why_not_shared(self.vlm.model, "sample")
+        if reason is None:
             return SharedDecoder
         if self.share_image:
             warnings.warn(
-                f"{self.vlm.name} has layers that do not attend to all that came before: in sampling, every answer is "
-                f"given a sequence of its own.", stacklevel=2,
-            )  # fmt: skip
+                f"In sampling, every answer of {self.vlm.name} has a sequence of its own: {reason}.", stacklevel=2
+            )
         return PlainDecoder
 
     @torch.inference_mode()
     def _generate(
         self, groups: Sequence[Sequence[Row]], sampling: Sampling, uniforms_PCN: torch.Tensor
     ) -> torch.Tensor:
-        """New ids_BN of C answers for each of the P rows of `groups`, padded with end tokens once they have ended."""
+        """Return the new ids_BN of C answers to each of the P rows of `groups`, padded with end tokens."""
         decoder = self._decoder(self.vlm, groups, uniforms_PCN.shape[1])
         uniforms_BN = uniforms_PCN.flatten(0, 1)
         ends = torch.tensor(self.vlm.stop_token_ids, device=self.vlm.device)
@@ -412,15 +368,16 @@ class BatchSampler:
 
 
 def uniforms(seed: int, place: int, sampling: Sampling) -> torch.Tensor:
-    """Random numbers in [0, 1), (samples, max_new_tokens), one for each token of the answers to the prompt at a place
-    among those of a call. They do not hang on the batch in which an answer is drawn, nor on the device."""
+    """Return a random number in [0, 1) for each token of a prompt's answers, (samples, max_new_tokens).
+
+    `place` is the prompt's place in the call. The numbers depend on neither batch nor device."""
     generator = torch.Generator().manual_seed(int(digest([seed, place])[:15], 16))
     return torch.rand(sampling.samples, sampling.max_new_tokens, generator=generator)
 
 
 def _draw(logits_BV: torch.Tensor, sampling: Sampling, uniform_B: torch.Tensor) -> torch.Tensor:
-    """One id a row: the likeliest at temperature 0, or else that at which the distribution over the smallest set of
-    mass `top_p`, summed in the order of ids, passes the row's number in [0, 1)."""
+    """Return one id a row: the likeliest at temperature 0, else where the cumulative distribution over the smallest set
+    of mass `top_p`, in the order of ids, passes the row's number in [0, 1)."""
     if sampling.temperature == 0:
         return logits_BV.argmax(-1)
     probs_BV = torch.softmax(logits_BV.float() / sampling.temperature, -1)

@@ -15,7 +15,7 @@ from transformers import ProcessorMixin
 from seewhy.errors import SeeWhyError
 
 MARK = "\0"
-"""Stands for a question or an answer while the text around it is looked at."""
+"""Stands for a question or an answer while the text around it is compared."""
 
 SWITCHES = {
     "enable_thinking": "false", "thinking": "false", "enable_reasoning": "false", "think": "false",

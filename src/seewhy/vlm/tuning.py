@@ -1,21 +1,15 @@
-"""The checkpoints of one tuning: which of them count when it is started again.
-
-checkpoints = Checkpoints(folder / "checkpoints", made_of)
-checkpoints.newest()        # the folder to go on from, or None
-checkpoints.complete(50)    # after the checkpoint of step 50 is written
-
-Supervised tuning on (image, query, answer), loss on the answer alone (docs/method.md 4), by transformers.Trainer.
-
-Deviations from the research code:
-1. Killed at any moment and started again, it ends with the same bytes on a CPU. The order of all epochs is drawn before
-   the first step, a batch's number decides its turns and their augmentation, and a checkpoint counts only when its
-   marker, written last, is there and names this very plan.
-2. The adapter is merged in float32, and the merge is checked on real rows (adapter.py).
-3. Turns without an image (replay) stand in the same batches as those with one.
-4. A step is cut into micro-batches after its turns are drawn, and its loss is divided by what all of them hold, so that
-   `micro_batch_size` changes memory and time alone.
+"""Supervised tuning on (image, query, answer), loss on the answer alone (docs/method.md 4), by transformers.Trainer.
 
     tune(vlm, turns, config.tune, folder, seed)    # writes folder/adapter and folder/model
+
+Deviations from the research code:
+1. A tuning that is killed and started again ends with the same bytes on a CPU. The order of all epochs is drawn before
+   the first step, a step's number decides its turns and their augmentation, and a checkpoint counts only when its
+   marker, written last, names this very tuning.
+2. The adapter is merged in float32, and the merge is checked on real rows (adapter.py).
+3. Turns without an image (replay) stand in the same steps as those with one.
+4. A step is cut into micro-batches after its turns are drawn, and its loss is divided by what all of them hold, so that
+   `micro_batch_size` changes memory and time alone.
 """
 
 import json
@@ -39,34 +33,38 @@ from seewhy.records import Turn
 from seewhy.run.folder import changes
 from seewhy.run.progress import say
 from seewhy.run.storage import digest
-from seewhy.vlm.adapter import learner_of, load_trained, save_trained
+from seewhy.vlm.adapter import load_trained, prepare, save_trained
 from seewhy.vlm.chat import collate, move, open_image
-from seewhy.vlm.data import MicroBatches, Schedule, fitting
+from seewhy.vlm.data import MicroBatches, Schedule, drop_too_long
 from seewhy.vlm.loading import check_saveable
 from seewhy.vlm.loss import answer_logits, answer_loss, answers_of
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import attend, branch_attention, why_not_shared
 
 MARKER = "complete"
-"""File that ends a checkpoint; it holds what the checkpoint hangs on, as JSON."""
+"""File that completes a checkpoint. It holds, as JSON, all that the weights depend on."""
 
 
 class Checkpoints:
-    """The checkpoints of one tuning, of which only complete ones count and only the newest is kept. `made_of`: all that
-    their weights hang on, nested and JSON-able."""
+    """The checkpoints of one tuning. Only complete ones count, and only the newest is kept.
+
+    `made_of` is all that the weights depend on, nested and JSON-able.
+    """
 
     def __init__(self, folder: Path, made_of: Mapping[str, Any]) -> None:
         self.folder = folder
         self.made_of: Mapping[str, Any] = json.loads(json.dumps(made_of))
 
     def newest(self) -> str | None:
-        """Folder of the newest complete checkpoint of this tuning, or None; all others are removed. Says so where the
-        newest of all is one of another tuning, which then begins anew."""
+        """Return the folder of the newest complete checkpoint, or None, and remove all others.
+
+        Reports a newest checkpoint of other settings or data, which does not count.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        found = {path: marked for path in self.folder.iterdir() if (marked := self._marked(path)) is not None}
-        newest = max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
-        if newest is not None and found[newest] != self.made_of:
-            what = "; ".join(changes(found[newest], self.made_of))
+        complete = {path: marker for path in self.folder.iterdir() if (marker := self._marker(path)) is not None}
+        newest = max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+        if newest is not None and complete[newest] != self.made_of:
+            what = "; ".join(changes(complete[newest], self.made_of))
             say(f"tuning begins anew, without {newest.name} in {self.folder}, which was made otherwise ({what})")
             newest = None
         for path in self.folder.iterdir():
@@ -75,12 +73,12 @@ class Checkpoints:
         return None if newest is None else str(newest)
 
     def complete(self, step: int) -> None:
-        """Marks the checkpoint of `step` as complete and removes the older ones."""
+        """Mark the checkpoint of `step` as complete and remove the older ones."""
         (self.folder / f"checkpoint-{step}" / MARKER).write_text(json.dumps(self.made_of))
         self.newest()
 
     def remove(self) -> None:
-        """Removes them all."""
+        """Remove all checkpoints and their folder."""
         for path in self.folder.iterdir():
             self._remove(path)
         self.folder.rmdir()
@@ -89,20 +87,20 @@ class Checkpoints:
         (path / MARKER).unlink(missing_ok=True)  # first, so that half a checkpoint never counts
         shutil.rmtree(path)
 
-    def _marked(self, path: Path) -> Mapping[str, Any] | None:
-        """What a complete checkpoint was made of; None for half a one."""
+    def _marker(self, path: Path) -> Mapping[str, Any] | None:
+        """Return what a complete checkpoint was made of; None for an incomplete one."""
         try:
-            marked = json.loads((path / MARKER).read_text())
+            marker = json.loads((path / MARKER).read_text())
         except (OSError, ValueError):
             return None
-        return marked if isinstance(marked, dict) else None
+        return marker if isinstance(marker, dict) else None
 
 
 MICRO_BATCHES = "micro_batches"
-"""Under which a step's batches reach the trainer."""
+"""Key under which a step's micro-batches reach the trainer."""
 
 SHARING_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 5e-2}
-"""Largest difference of a logit that sharing the image may make, relative to the largest logit."""
+"""Largest change of a logit by sharing the image, relative to the largest logit."""
 
 
 def tune(
@@ -115,17 +113,15 @@ def tune(
     *,
     share_image: bool = True,
 ) -> Path:
-    """Tunes on `turns`; writes folder/adapter (not for method "full") and folder/model (merged, in the model's dtype),
-    and returns the latter. For method "qlora" `vlm` is one that was loaded in 4 bits.
+    """Tune on `turns`; write folder/adapter (not for method "full") and folder/model (merged), and return the latter.
 
-    Started again on the same folder it goes on from its last checkpoint. `vlm` is used up: load the result. Raises
-    SeeWhyError, naming the turn, for a text with a special token in it, for no turns, for a model that could not be
-    saved (saving.py), and for tuning that changed nothing. Turns that are too long are left out, with a warning.
-
-    With `share_image` the turns of one image stand behind it in one sequence (prefix.py): the same gradients for less
-    work, checked on real rows before the first step.
+    Started again on the same folder, it goes on from its last checkpoint. `vlm` is used up: load the result. Method
+    "qlora" takes one loaded in 4 bits. With `share_image` the turns of one image follow it in one sequence (prefix.py):
+    the same gradients for less work, checked on real rows before the first step. Turns that are too long are dropped
+    with a warning. Raises SeeWhyError for a turn with a special token in it, for no turns, for a model that could not
+    be saved, and for tuning that changed nothing.
     """
-    turns = fitting(vlm, turns, opener)
+    turns = drop_too_long(vlm, turns, opener)
     check_saveable(vlm.name, vlm.model, vlm.processor)
     dtype = vlm.model.dtype
     schedule = Schedule(
@@ -134,10 +130,10 @@ def tune(
     )  # fmt: skip
     rows = [attend(move(row, vlm), vlm.model) for turn in turns[:2] for row in schedule.rows([turn], None)]
     set_seed(seed)
-    learner = learner_of(vlm, config, rows)
+    learner = prepare(vlm, config, rows)
     with branch_attention(vlm.model):
         if share_image:
-            schedule.share_image = _can_share(vlm, schedule)
+            schedule.share_image = sharing_agrees(vlm, schedule)
         checkpoints = Checkpoints(folder / "checkpoints", _made_of(turns, config, seed, shared=schedule.share_image))
         trainer = _CheckpointedTrainer(
             checkpoints,
@@ -153,16 +149,16 @@ def tune(
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=checkpoints.newest())
         trainer.accelerator.unwrap_model(learner.model, keep_fp32_wrapper=False)  # it ran in autocast
-    learner.leave(folder, rows)
+    learner.save(folder, rows)
     checkpoints.remove()
     return folder / "model"
 
 
-def _can_share(vlm: VisionLanguageModel, schedule: Schedule) -> bool:
-    """Whether turns about one image can share it, as seen on two of them; warns, with the reason, if not."""
-    groups = (group for batch in schedule.batches for group in batch if len(group) > 1)
+def sharing_agrees(vlm: VisionLanguageModel, schedule: Schedule) -> bool:
+    """Return whether two turns about one image have the same logits when they share it; warn if not."""
+    groups = (group for step in schedule.steps for group in step if len(group) > 1)
     turns = [schedule.turns[index] for index in next(groups, [])[:2]]
-    reason = _why_not(vlm, schedule, turns) if turns else None
+    reason = _disagreement(vlm, schedule, turns) if turns else None
     if reason:
         warnings.warn(
             f"Image sharing is off for {vlm.name}: {reason}. Every turn is tuned on in a sequence of its own.",
@@ -171,12 +167,12 @@ def _can_share(vlm: VisionLanguageModel, schedule: Schedule) -> bool:
     return bool(turns) and reason is None
 
 
-def _why_not(vlm: VisionLanguageModel, schedule: Schedule, turns: Sequence[Turn]) -> str | None:
-    """Why two turns cannot share their image, or None where their logits are then those that they have alone."""
+def _disagreement(vlm: VisionLanguageModel, schedule: Schedule, turns: Sequence[Turn]) -> str | None:
+    """Return why two turns cannot share their image, or None where their logits stay those that they have alone."""
     rows = schedule.rows(turns, None)
     if len(rows) != 1:
         return "its prompts differ before the end of the image"
-    if reason := why_not_shared(vlm.model):
+    if reason := why_not_shared(vlm.model, "tune"):
         return reason
     alone = [row for turn in turns for row in schedule.rows([turn], None)]
     vlm.model.eval()
@@ -189,7 +185,7 @@ def _why_not(vlm: VisionLanguageModel, schedule: Schedule, turns: Sequence[Turn]
 
 
 def _made_of(turns: Sequence[Turn], config: TuneConfig, seed: int, *, shared: bool) -> dict[str, Any]:
-    """What the weights of a checkpoint hang on. Replay data are among the turns."""
+    """Return what the weights of a checkpoint depend on. Replay data are among the turns."""
     settings = {key: value for key, value in decisive("tune", config).items() if key not in ("replay", "replay_ratio")}
     return {
         "tune": settings,
@@ -200,6 +196,8 @@ def _made_of(turns: Sequence[Turn], config: TuneConfig, seed: int, *, shared: bo
 
 
 class _CheckpointedTrainer(Trainer):
+    """Trainer over steps that are cut into micro-batches, with checkpoints that count only when complete."""
+
     def __init__(self, checkpoints: Checkpoints, loss_per: Literal["token", "answer"], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.checkpoints = checkpoints
@@ -209,14 +207,14 @@ class _CheckpointedTrainer(Trainer):
     def get_batch_samples(
         self, epoch_iterator: Iterator, num_batches: int, device: torch.device
     ) -> tuple[list, torch.Tensor | int | None]:
-        """One step, and the tokens, or answers, in all its micro-batches."""
+        """Return one step, and the tokens, or answers, in all its micro-batches."""
         step = next(epoch_iterator)
         return [step], self._get_num_items_in_batch(step[MICRO_BATCHES], device)
 
     def training_step(
         self, model: Any, inputs: Mapping[str, Any], num_items_in_batch: torch.Tensor | int | None = None
     ) -> torch.Tensor:
-        """Gradients accumulate over a step's micro-batches."""
+        """Accumulate gradients over a step's micro-batches."""
         total = torch.zeros((), device=self.args.device)
         for batch in inputs[MICRO_BATCHES]:
             total += super().training_step(model, batch, num_items_in_batch)
@@ -302,7 +300,7 @@ def _arguments(
 
 
 class _ProgressCallback(TrainerCallback):
-    """A bar with the time left and the loss."""
+    """Shows a bar with the time left and the loss."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         state.save_steps = args.save_steps  # a checkpoint brings its own back

@@ -28,7 +28,7 @@ from seewhy.vlm import parity
 from seewhy.vlm.chat import open_image
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
-from seewhy.vlm.server import process
+from seewhy.vlm.server import process as server_process
 from seewhy.vlm.server.client import ChatClient
 from seewhy.vlm.server.process import ServerProcess
 from seewhy.vlm.template import switch_of
@@ -139,7 +139,7 @@ class ServerSampler:
     def _connect(self, values: dict[str, str], vlm: VisionLanguageModel) -> ChatClient:
         settings, base_url = self._settings, self._settings.base_url
         if base_url is None:
-            self._process, base_url = process.start(
+            self._process, base_url = server_process.start(
                 settings.command, values, self._log, port=settings.port, seconds=settings.start_timeout
             )
         ends = tuple(vlm.stop_token_ids)
@@ -152,7 +152,7 @@ class ServerSampler:
         )  # fmt: skip
 
     def _image_url(self, path: str) -> str:
-        image = self._opener(path)
+        image = self._loaded().vlm.limited(self._opener(path))
         return data_url(image) if self._settings.image == "data" else file_url(image, self._images)
 
     def _death(self) -> str | None:
