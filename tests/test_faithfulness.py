@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jsonargparse import Namespace
 from rich.console import Console
 
 from fixtures_data import image_folder
-from seewhy.cli import proof as verbs
+from seewhy.cli import main
 from seewhy.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import make_guide
@@ -148,10 +147,7 @@ def test_photos_without_truth_are_covered_and_swapped(
 ) -> None:
     """Random images and a model that always says the same: nothing follows, and every test says so."""
     monkeypatch.setattr(BatchSampler, "sample", lambda self, prompts, sampling, seed: [[TALKATIVE] for _ in prompts])
-    given = Namespace(
-        run=str(photo_run), split=None, images=6, round=None, arms=None, reasons=2, json=True, trust_remote_code=None
-    )
-    verbs.faithfulness(given)
+    assert main(["faithfulness", str(photo_run), "--images", "6", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     figures = found["models"]["rounds"]["figures"]
     shares = {name: value for name, value in figures.items() if f"{name}_n" in figures}
@@ -160,7 +156,7 @@ def test_photos_without_truth_are_covered_and_swapped(
         "cover_gone": 0, "cover_label_changes": 0, "cover_gone_random": 0, "cover_label_changes_random": 0,
     }  # fmt: skip
     assert "counts" not in found["models"]["rounds"]
-    verbs.faithfulness(Namespace(**{**given.as_dict(), "json": False}))
+    assert main(["faithfulness", str(photo_run), "--images", "6"]) == 0
     assert "attributed patches covered" in capsys.readouterr().out
 
 
@@ -211,11 +207,7 @@ def test_general_ability_before_and_after(guide_run: Path, tmp_path: Path, capsy
     assert after.minus_base["attribute_accuracy"].value == -base["attribute_accuracy"].value
     assert {"attribute_accuracy_produce", "described_recall_produce"} <= base.keys()
     assert general(str(run), images=2) == found
-    verbs.general(
-        Namespace(
-            run=str(run), split=None, images=2, arms=None, tasks=None, lmms_eval=None, lmms_model=None, json=False
-        )
-    )
+    assert main(["general", str(run), "--images", "2"]) == 0
     assert "attribute named, birds" in " ".join(capsys.readouterr().out.split())
 
 
@@ -247,8 +239,8 @@ def fake(tmp_path: Path) -> str:
 
 
 def test_benchmarks_before_and_after(photo_run: Path, fake: str, capsys: pytest.CaptureFixture[str]) -> None:
-    options = {"split": None, "images": 2, "arms": None, "lmms_eval": fake, "lmms_model": None}
-    verbs.general(Namespace(run=str(photo_run), tasks="mmmu_val,mmstar", json=True, **options))
+    options = ["--images", "2", "--lmms_eval", fake]
+    assert main(["general", str(photo_run), "--tasks", "mmmu_val,mmstar", "--json", *options]) == 0
     found = json.loads(capsys.readouterr().out)["lmms_eval"]
     assert found["models"]["base"] == {"scores": {"mmmu_val/acc": 0.4, "mmstar/acc": 0.4}}
     after = found["models"]["round-1"]["minus_base"]["mmmu_val/acc"]
@@ -259,7 +251,7 @@ def test_benchmarks_before_and_after(photo_run: Path, fake: str, capsys: pytest.
     Path(fake).unlink()  # what is there is not computed again, and not even the program is needed
     Path(fake).write_text("#!/bin/false")
     Path(fake).chmod(0o755)
-    verbs.general(Namespace(run=str(photo_run), tasks="mmstar", json=False, **options))
+    assert main(["general", str(photo_run), "--tasks", "mmstar", *options]) == 0
     assert "mmstar/acc" in capsys.readouterr().out
 
 

@@ -18,7 +18,7 @@ from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
 from seewhy.records import Answer, Candidate, Description, Selection
 from seewhy.results import Gate, GateRound
-from seewhy.run import loop
+from seewhy.run import evaluation, loop
 from seewhy.run.finished import run_model
 from seewhy.run.folder import RunFolder, read_records
 from seewhy.run.stages import Stages
@@ -233,7 +233,7 @@ def test_a_run_stops_after_a_round_that_is_worse(
     root = image_folder(tmp_path, train=1, test=1, val=1)
     data = replace(config.data, source=str(root / "images"), concepts=str(root / "concepts.yaml"))
     gated = replace(config, output=str(root / "run"), data=data, rounds=3, controls=())
-    monkeypatch.setattr("seewhy.run.evaluation.judge_rounds", gate_after(2, best=1))
+    monkeypatch.setattr(evaluation, "judge_rounds", gate_after(2, best=1))
     metrics = loop.run(gated)
     assert [r.round for r in metrics.rounds] == [1, 2]
     assert "Round 2 is worse than round 1 on the validation images, in accuracy" in capsys.readouterr().err

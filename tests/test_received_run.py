@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from fixtures_data import image_folder, tiny_encoder
-from seewhy import explain
+from seewhy import explanation
 from seewhy.cli import main
 from seewhy.config import DataConfig, DescribeConfig, EngineConfig, EvaluateConfig, ModelConfig, RunConfig, SelectConfig
 from seewhy.errors import SeeWhyError
@@ -72,7 +72,7 @@ def photo(tmp_path: Path) -> str:
 
 def test_explain_runs_no_code_of_a_received_run(received: Path, photo: str, sentinel: Path, capsys: Any):
     for base in (False, True):
-        explain.explain(str(received), [photo], samples=1, base=base)
+        explanation.explain(str(received), [photo], samples=1, base=base)
     assert not sentinel.exists()
     assert "add --trust_remote_code true" in " ".join(capsys.readouterr().err.split())
 

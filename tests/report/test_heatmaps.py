@@ -16,6 +16,7 @@ from seewhy.proof.heatmaps import find_heats
 from seewhy.report.page import write_page
 from seewhy.report.pictures import VEIL_SIDE, veil, where
 from seewhy.results import Card, Gallery, read
+from seewhy.run import models
 from seewhy.run.folder import RunFolder, Stage
 from seewhy.vlm import attribution
 from tiny import tiny_llava
@@ -72,7 +73,7 @@ def test_heats_are_found_kept_and_found_again_without_a_model(run: Path, monkeyp
     def never(*_args: object, **_options: object) -> None:
         raise AssertionError("a model was loaded for what is kept")
 
-    monkeypatch.setattr("seewhy.run.models.load_model", never)
+    monkeypatch.setattr(models, "load_model", never)
     for compute in (False, True):
         again, _ = find_heats(run, gallery, "round 1", compute=compute)
         assert {c: g.tolist() for c, g in again[gallery[0].image].concepts.items()} == {
