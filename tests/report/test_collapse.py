@@ -8,13 +8,13 @@ from rich.console import Console
 
 from made_up_runs import item, metrics, mistakes, picture, write_run
 from read_page import Page
-from seewhy.proof.support import Support
 from seewhy.report.collapse import REASONS, collapses, of_run
 from seewhy.report.page import write_page
 from seewhy.report.table import Line
 from seewhy.report.terminal import print_collapses
+from seewhy.results import Support, as_values
 
-LOW = Support(36, 900, {f"leek stalk {n}": ("leek",) for n in range(27)}, 0.33)
+LOW = Support(36, 9, 900, 0.25, 0.33, {f"leek stalk {n}": ("leek",) for n in range(27)})
 NEVER = {"never_named": [{"label": "Leek", "of": 20}, {"label": "Onion", "of": 2}]}
 
 
@@ -83,7 +83,7 @@ def test_it_heads_the_page_and_the_terminal(tmp_path: Path):
     figures["rounds"][0] |= {"fallback_share": 0.96}
     run = write_run(
         tmp_path / "run", figures, [item(picture(tmp_path / "a.png"), "Wren")], confusion=mistakes() | NEVER,
-        support=LOW.record(),
+        support=as_values(LOW),
     )  # fmt: skip
     page = Page(write_page(str(run)).read_text(encoding="utf-8"))
     assert page.text.index(REASONS) < page.text.index("On 480 test images")

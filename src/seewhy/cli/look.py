@@ -146,12 +146,12 @@ def audit_arguments(parser: ArgumentParser) -> None:
 
 
 def audit(given: Namespace) -> None:
-    from seewhy.proof.audit import audit_json
     from seewhy.report.terminal import print_audit
+    from seewhy.results import to_json
     from seewhy.run.evaluation import write_audit
 
     audit = write_audit(given.run)
-    print(audit_json(audit)) if given.json else print_audit(audit, Console())
+    print(to_json(audit), end="") if given.json else print_audit(audit, Console())
 
 
 def trace_arguments(parser: ArgumentParser) -> None:
