@@ -72,7 +72,7 @@ def compare(config: RunConfig, *, seeds: Sequence[int] = (0, 1, 2)) -> "Comparis
     Example:
         >>> config = seewhy.load_config("birds.yaml", ["--rounds", "1", "--controls", "nl", "--output", "runs/compare"])
         >>> compared = seewhy.compare(config, seeds=[0])
-        >>> sorted(compared["rounds_of"])
+        >>> sorted(compared.rounds_of)
         ['nl', 'rounds']
     """
     from seewhy.run import comparison
@@ -484,7 +484,7 @@ def general(
 
     Example:
         >>> measured = seewhy.general("runs/birds", images=2)
-        >>> list(measured["models"])
+        >>> list(measured.drawings.models)
         ['base', 'round 1']
     """
     from seewhy.proof import ability

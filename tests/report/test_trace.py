@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from fixtures_data import CONCEPTS, image_folder
+from made_up_runs import html
 from seewhy.cli import main
 from seewhy.config import DataConfig, RunConfig
 from seewhy.errors import SeeWhyError
@@ -225,13 +226,13 @@ def test_the_page_tells_what_became_training_data():
     starving = tuple(teaching(f"{evil} {n:02d}", rejections={"names no label": 6}) for n in range(14))
     round = RoundAudit(1, whole, starving, tuple(t.label for t in starving))
     audit = Audit((round,), (ConceptUse("Crow", evil, 9, 0),), (ConceptUse("Heron", "grey back", 9, 9),))
-    html = html(METRICS, [], title="run", audit=audit)
-    assert "<script" not in html
+    page = html(METRICS, [], title="run", audit=audit)
+    assert "<script" not in page
     for words in ("What became training data", "12.5 %", "0.62", "Classes that starve", "75.0 %", "grey back"):
-        assert words in html
+        assert words in page
     assert html.count(" 11</th>") == 1
-    assert " 12</th>" not in html
-    assert "And 2 more" in html
+    assert " 12</th>" not in page
+    assert "And 2 more" in page
     assert "What became training data" not in html(METRICS, [], title="run")
     console = Console(record=True, width=80)
     print_audit(audit, console)

@@ -146,10 +146,10 @@ def show_audit(audit: "Audit", *, json: bool = False) -> None:
     Args:
         json: Print JSON.
     """
-    from seewhy.proof.audit import audit_json
     from seewhy.report.terminal import print_audit
+    from seewhy.results import to_json
 
-    print(audit_json(audit)) if json else print_audit(audit, Console())
+    print(to_json(audit), end="") if json else print_audit(audit, Console())
 
 
 def show_trace(traced: dict[str, Any], *, json: bool = False) -> None:

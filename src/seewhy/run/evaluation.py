@@ -13,7 +13,7 @@ from pathlib import Path
 
 from seewhy.domain.images import load_image
 from seewhy.method.synthesise import fallback_share
-from seewhy.proof.audit import Audit, audit_json
+from seewhy.proof.audit import Audit
 from seewhy.proof.confusion import confusion, gallery
 from seewhy.proof.figures import Evidence, count_units, measure, measure_selection
 from seewhy.proof.gate import judge_rounds
@@ -22,7 +22,6 @@ from seewhy.results import Confusion, Counts, Figure, Figures, Gallery, Gate, Me
 from seewhy.run.finished import RunRecords
 from seewhy.run.stages import BASE, OURS, ModelKey, StageKey
 from seewhy.run.steps import Run
-from seewhy.run.storage import write_atomically
 from seewhy.vlm.loss import answer_likelihoods
 
 
@@ -140,7 +139,7 @@ class Evaluation:
 def write_audit(run: str) -> Audit:
     """Return the audit of a run's training data, which is also written to RUN/audit.json, atomically."""
     audit = RunRecords(run).audit()
-    write_atomically(Path(run) / "audit.json", (audit_json(audit) + "\n").encode())
+    write(Path(run) / Audit.FILE, audit)
     return audit
 
 
