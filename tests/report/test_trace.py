@@ -230,7 +230,7 @@ def test_the_page_tells_what_became_training_data():
     assert "<script" not in page
     for words in ("What became training data", "12.5 %", "0.62", "Classes that starve", "75.0 %", "grey back"):
         assert words in page
-    assert html.count(" 11</th>") == 1
+    assert page.count(" 11</th>") == 1
     assert " 12</th>" not in page
     assert "And 2 more" in page
     assert "What became training data" not in html(METRICS, [], title="run")
