@@ -1,6 +1,5 @@
 """The verb that has a language model judge a run's answers."""
 
-import json
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
@@ -38,6 +37,7 @@ def judge_arguments(parser: ArgumentParser) -> None:
 def judge(given: Namespace) -> int:
     from seewhy.proof.judge import Judging
     from seewhy.report.terminal import print_judged
+    from seewhy.results import to_json
     from seewhy.results_json import encode
 
     judging = Judging(given.run, round=given.round, limit=given.limit)
@@ -45,10 +45,10 @@ def judge(given: Namespace) -> int:
     questions = [request for of in judging.requests.values() for request in of]
     if not announce(endpoint, questions, given):
         return 0
-    found = encode(judging.ask(endpoint, prices_of(given)))
-    print(json.dumps(found, indent=2, ensure_ascii=False)) if given.json else print_judged(found, Console())
+    found = judging.ask(endpoint, prices_of(given))
+    print(to_json(found), end="") if given.json else print_judged(encode(found), Console())
     renew_page(given.run)
-    return int(any(of["missing"] for of in found["models"].values()))
+    return int(any(of.missing for of in found.models.values()))
 
 
 VERBS = (
