@@ -108,7 +108,7 @@ def test_the_command_judges_a_run(run: Path, capsys: pytest.CaptureFixture[str])
         told = capsys.readouterr()
         found = read(run)
         assert (found["split"], found["images"], found["of"]) == ("test", 12, 12)
-        assert list(found["models"]) == ["base", "nl/round-1", "round-1"]
+        assert list(found["models"]) == ["base", "round-1", "nl/round-1"]
         ours, base = found["models"]["round-1"], found["models"]["base"]
         assert (ours["n"], ours["ee"], ours["cs"], ours["cs_n"]) == (12, 1.0, 0.9, 12)
         assert ours["cs_interval"] == pytest.approx([0.594, 0.996], abs=1e-3)  # as cautious as for 10.8 right of 12
@@ -140,7 +140,7 @@ def test_an_answer_for_whose_image_nothing_was_selected_has_no_cs_without_a_judg
         del manifest["stages"]["select-test"]
         (run / "manifest.json").write_text(json.dumps(manifest))
     judging = Judging(run, round="1")
-    values = {p.example_id: judging.consistent(p) for p in judging.predictions["round-1"]}
+    values = {name: own.cs for name, own in judging.unjudged(judging.predictions["round-1"]).items()}
     assert values == {name: 1.0 if selected and name != BARE else None for name in IDS}
 
 
