@@ -228,7 +228,7 @@ def test_the_page_tells_what_became_training_data():
     audit = Audit((round,), (ConceptUse("Crow", evil, 9, 0),), (ConceptUse("Heron", "grey back", 9, 9),))
     page = html(METRICS, [], title="run", audit=audit)
     assert "<script" not in page
-    for words in ("What became training data", "12.5 %", "0.62", "Classes that starve", "75.0 %", "grey back"):
+    for words in ("What became training data", "12.5 %", "0.62", "taught little but their name", "75.0 %", "grey back"):
         assert words in page
     assert page.count(" 11</th>") == 1
     assert " 12</th>" not in page
@@ -262,10 +262,10 @@ def test_the_page_of_a_run_has_the_audit_and_says_so_when_its_data_is_gone(tmp_p
     (run / "gallery.json").write_text("[]")
     (run / "config.yaml").write_text("seed: 0\n")
     html = write_page(str(run)).read_text(encoding="utf-8")
-    assert "Classes that starve" in html
+    assert "taught little but their name" in html
     assert "white belly with spots" in html
     (tmp_path / "images").rename(tmp_path / "moved")
     html = write_page(str(run)).read_text(encoding="utf-8")
-    assert "Classes that starve" not in html
+    assert "taught little but their name" not in html
     assert "This could not be counted" in html
     assert "cannot be read" in html

@@ -11,6 +11,7 @@ else, so that it can be sent and opened on its own.
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from seewhy.errors import SeeWhyError
 from seewhy.proof.audit import Audit
@@ -41,13 +42,20 @@ from seewhy.run.storage import write_atomically
 @cache
 def environment() -> Environment:
     """Return the page's templates; whatever is put into them is escaped."""
-    return Environment(
+    made = Environment(
         loader=PackageLoader("seewhy.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["code"] = code
+    return made
+
+
+def code(text: str) -> Markup:
+    """Return a text, escaped, with what stands between backticks as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def asset(name: str) -> Markup:
