@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonargparse import Namespace
 
 from made_up_later import TESTS, benchmarks, faithfulness_file, general_file, judge_file, of_model, trial
 from made_up_runs import EVIL, compared, metrics, write_run
 from read_page import Page
-from seewhy.cli import proof as verbs
-from seewhy.cli.page import renew_page
+from seewhy.cli import main
+from seewhy.cli.verbs import renew_page
 from seewhy.fieldguide.redraw import other_values, redraw
 from seewhy.fieldguide.world import BIRD, make_species
 from seewhy.proof import ability, faithfulness
@@ -274,8 +273,7 @@ def test_a_verb_that_measures_writes_the_page_anew(
         return FILES[verb]
 
     monkeypatch.setattr(module, verb, measured)
-    options = dict.fromkeys(("split", "images", "round", "arms", "reasons", "tasks", "trust_remote_code"))
-    getattr(verbs, verb)(Namespace(run=str(run), json=as_json, **options))
+    assert main([verb, str(run), *["--json"] * as_json]) == 0
     told = capsys.readouterr()
     for folder in (run, tmp_path):
         assert f"Wrote {folder / 'report.html'}" in told.err.replace("\n", "")
