@@ -22,8 +22,8 @@ from seewhy.fieldguide.world import make_species
 from seewhy.proof.ability import benchmarks, general
 from seewhy.proof.faithfulness import faithfulness
 from seewhy.report.terminal import benchmark_table
-from seewhy.results import Faithfulness, Gate, read, write
-from seewhy.run import finished
+from seewhy.results import Faithfulness, Gate, read
+from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import RunFolder
 from seewhy.vlm.sampling import BatchSampler
 from tiny import tiny_llava
@@ -133,10 +133,10 @@ def test_both_arms_are_tested_once_and_by_their_weights(guide_run: Path, monkeyp
     written = read(guide_run / Faithfulness.FILE, Faithfulness)
     assert written == found
 
-    def loaded(*_args) -> None:
+    def loaded(*_args, **_options) -> None:
         raise AssertionError("tested before")
 
-    monkeypatch.setattr(finished, "load_model", loaded)
+    monkeypatch.setattr("seewhy.run.models.load_model", loaded)
     assert faithfulness(str(guide_run), images=3, reasons=1) == written
     with pytest.raises(AssertionError):
         faithfulness(str(guide_run), images=4, reasons=1)
@@ -280,12 +280,15 @@ def test_a_benchmark_table_has_every_score() -> None:
     assert "0.4 -0.1" in console.export_text()
 
 
-def test_results_of_other_settings_and_damaged_ones_are_made_anew(photo_run: Path) -> None:
+def test_results_of_other_settings_and_damaged_ones_are_made_anew(
+    photo_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BatchSampler, "sample", lambda self, prompts, sampling, seed: [[""] for _ in prompts])
     file = photo_run / Faithfulness.FILE
     first = faithfulness(str(photo_run), images=4)
     assert faithfulness(str(photo_run), images=2).images == 2
     assert read(file, Faithfulness).images == 2
-    for damaged in ("{", "[]", '{"models": []}', '{"models": {"rounds": 1}}'):
+    for damaged in ("{", '{"models": {"rounds": 1}}'):
         file.write_text(damaged)
         assert faithfulness(str(photo_run), images=4) == first
     file.write_text(json.dumps({"version": 99}))  # nothing of a newer SeeWhy is overwritten
@@ -294,21 +297,18 @@ def test_results_of_other_settings_and_damaged_ones_are_made_anew(photo_run: Pat
 
 
 def test_a_runs_models_are_those_of_the_round(guide_run: Path) -> None:
-    _, models = finished.run_models(str(guide_run), arms_wanted=["base", "rounds", "nl", "lge"])
-    assert {key: model.name for key, model in models.items()} == {
+    run = FinishedRun.open(guide_run)
+    models = run.arm_models(["base", "rounds", "nl", "lge"])
+    assert {key: str(model) for key, model in models.items()} == {
         "base": "base", "rounds": "round-2", "lge": "lge/round-2",
     }  # fmt: skip
-    _, first = finished.run_models(str(guide_run), round=1)
-    assert {key: model.name for key, model in first.items()} == {"rounds": "round-1"}
-    assert list(finished.round_models(str(guide_run))) == ["round-1", "round-2"]
-    assert models["rounds"].digest != models["lge"].digest
+    assert {key: str(model) for key, model in run.arm_models(round=1).items()} == {"rounds": "round-1"}
+    assert run.rounds == [1, 2]
+    assert run.weights(models["rounds"]) != run.weights(models["lge"])
 
 
-def test_a_control_is_not_a_round_ahead_of_the_best(guide_run: Path) -> None:
-    gate = guide_run / Gate.FILE
-    write(gate, Gate(best=1, stopped_after=2, level=0.05, rounds=()))
-    try:
-        _, models = finished.run_models(str(guide_run))
-    finally:
-        gate.unlink()
-    assert {key: model.name for key, model in models.items()} == {"rounds": "round-1"}  # L+GE has no first round here
+def test_a_control_is_not_a_round_ahead_of_the_best(guide_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = FinishedRun.open(guide_run)
+    # L+GE has no first round here.
+    monkeypatch.setattr(run, "gate", Gate(best=1, stopped_after=None, level=0.05, rounds=()))
+    assert {key: str(model) for key, model in run.arm_models().items()} == {"rounds": "round-1"}

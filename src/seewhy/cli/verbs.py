@@ -13,6 +13,7 @@ import seewhy.api as api
 from seewhy.cli.parser import Verb
 from seewhy.config import NonNegative, RunConfig
 from seewhy.errors import SeeWhyError
+from seewhy.results import as_values, to_json
 from seewhy.run.progress import say
 
 if TYPE_CHECKING:
@@ -147,7 +148,6 @@ def show_audit(audit: "Audit", *, json: bool = False) -> None:
         json: Print JSON.
     """
     from seewhy.report.terminal import print_audit
-    from seewhy.results import to_json
 
     print(to_json(audit), end="") if json else print_audit(audit, Console())
 
@@ -170,7 +170,6 @@ def show_faithfulness(found: "Faithfulness", run: str, *, json: bool = False) ->
         json: Print JSON.
     """
     from seewhy.report.terminal import print_tests
-    from seewhy.results import as_values
 
     print_json(_without(as_values(found), "counts", "tests")) if json else print_tests(found, Console())
     renew_page(run)
@@ -183,7 +182,6 @@ def show_general(found: "Ability", run: str, *, json: bool = False) -> None:
         json: Print JSON.
     """
     from seewhy.report.terminal import print_abilities
-    from seewhy.results import as_values
 
     print_json(_without(as_values(found), "counts")) if json else print_abilities(found, Console())
     renew_page(run)
@@ -196,11 +194,10 @@ def show_judged(judged: "Judgement | None", run: str, *, json: bool = False) -> 
         json: Print JSON.
     """
     from seewhy.report.terminal import print_judged
-    from seewhy.results import as_values
 
     if judged is None:
         return 0
-    print_json(as_values(judged)) if json else print_judged(judged, Console())
+    print(to_json(judged), end="") if json else print_judged(judged, Console())
     renew_page(run)
     return int(any(model.missing for model in judged.models.values()))
 

@@ -27,8 +27,10 @@ from seewhy.fieldguide.world import Attribute
 from seewhy.proof.comparison import Tally, differences, shares
 from seewhy.proof.stated import StatedConcepts
 from seewhy.results import Ability, Benchmarks, BenchmarkScores, Difference, Drawings, ModelAbility, find_usable, write
-from seewhy.run.finished import BASE_KEY, Asked, RunModel, round_models, run_models
+from seewhy.run.finished import FinishedRun
+from seewhy.run.models import LoadedModel
 from seewhy.run.progress import say
+from seewhy.run.stages import BASE, ModelKey
 
 Z = 1.96
 """Standard errors on either side of a score in its 95 % interval."""
@@ -52,14 +54,14 @@ def general(
     """
     if images < 1:
         raise SeeWhyError(f"--images is {images}, but at least 1 drawing of each kind is needed.")
-    config, last = run_models(run, arms_wanted=arms, trust_remote_code=False)
+    opened = FinishedRun.open(run, trust_remote_code=False)
+    config, last = opened.config, opened.arm_models(arms)
     if config.model.name_or_path != "fieldguide":
         raise SeeWhyError(
             f"{run} was not made from the base that is shipped, which was taught the questions about drawings."
             f" Name benchmarks: seewhy general {run} --tasks mmmu_val,mmstar"
         )
-    _, base = run_models(run, arms_wanted=[BASE_KEY], trust_remote_code=False)
-    models = {m.name: m for m in (*base.values(), *round_models(run).values(), *last.values())}
+    models = list(dict.fromkeys([BASE, *(model for model in opened.models if model.is_methods), *last.values()]))
     split = split or config.evaluate.split
     settings: Any = {"resamples": config.evaluate.bootstrap, "seed": seed}
     wanted = Drawings(split, images, seed, config.evaluate.bootstrap, {})
@@ -67,18 +69,19 @@ def general(
     drawings = before.drawings if before else None
     done = dict(drawings.models) if drawings and replace(drawings, models={}) == wanted else {}
     quiz: dict[Subject, list[Sheet]] = {subject: sheets(subject, split, images, seed) for subject in SUFFIXES}
-    for name, model in models.items():
-        if name in done and done[name].weights == model.digest:
+    for model in models:
+        name, weights = str(model), opened.weights(model)
+        if name in done and done[name].weights == weights:
             say(f"{name}: asked before")
             continue
-        counts = _ask(Asked(config, model), quiz, name).counts
+        counts = _ask(LoadedModel(opened.load(model), config), quiz, name).counts
         minus_base = None
-        if name != BASE_KEY:
-            of_base = done[BASE_KEY].counts
+        if model != BASE:
+            of_base = done[str(BASE)].counts
             minus_base = differences(of_base, [counts], [of_base], **settings)
-        done[name] = ModelAbility(shares(counts, **settings), counts, model.digest, model.arm, minus_base)
+        done[name] = ModelAbility(shares(counts, **settings), counts, weights, model.arm, minus_base)
         _write(run, drawings=replace(wanted, models=done))
-    return _write(run, drawings=replace(wanted, models={name: done[name] for name in models}))
+    return _write(run, drawings=replace(wanted, models={str(model): done[str(model)] for model in models}))
 
 
 def benchmarks(
@@ -95,22 +98,21 @@ def benchmarks(
             "--tasks names no task; name some: --tasks mmmu_val,mmstar,mmbench_en_dev,mme,seedbench_2_plus"
         )
     starts = find_command(command)
-    _, base = run_models(run, arms_wanted=[BASE_KEY], trust_remote_code=False)
-    _, tuned = run_models(run, arms_wanted=arms, trust_remote_code=False)
-    models: list[RunModel] = [*base.values(), *tuned.values()]
-    kind = kind or model_kind(models[-1], None)
-    found = {m.name: scores(m, tasks, starts, kind, Path(run) / "general") for m in models}
+    opened = FinishedRun.open(run, trust_remote_code=False)
+    models = [BASE, *opened.arm_models(arms).values()]
+    kind = kind or model_kind(opened.models[models[-1]], None)
+    found = {model: scores(opened, model, tasks, starts, kind) for model in models}
     scored = {
-        name: BenchmarkScores(
+        str(model): BenchmarkScores(
             {key: score for key, (score, _) in of.items()},
-            None if name == BASE_KEY else score_changes(found[BASE_KEY], of),
+            None if model == BASE else score_changes(found[BASE], of),
         )
-        for name, of in found.items()
+        for model, of in found.items()
     }
     return _write(run, lmms_eval=Benchmarks(scored, tuple(tasks)))
 
 
-def _ask(asked: Asked, quiz: Mapping[Subject, Sequence[Sheet]], name: str) -> Tally:
+def _ask(asked: LoadedModel, quiz: Mapping[Subject, Sequence[Sheet]], name: str) -> Tally:
     every = [sheet for of_kind in quiz.values() for sheet in of_kind]
     pictures = {sheet.name: sheet.image.copy for sheet in every}
     questions = {sheet.name: [question.text for question in sheet.questions] for sheet in every}
@@ -265,41 +267,41 @@ def find_command(given: str | None) -> list[str]:
     raise SeeWhyError(f"lmms-eval is not installed: there is no lmms_eval on the PATH. {INSTALL}")
 
 
-def model_kind(model: RunModel, given: str | None) -> str:
+def model_kind(path: Path, given: str | None) -> str:
     """Return lmms-eval's name for what loads a model. Raises SeeWhyError where it is neither known nor given."""
     if given:
         return given
     try:
-        model_type = json.loads((Path(model.path) / "config.json").read_text(encoding="utf-8"))["model_type"]
+        model_type = json.loads((path / "config.json").read_text(encoding="utf-8"))["model_type"]
     except (OSError, ValueError, KeyError):
         model_type = "unknown"
     if model_type not in MODELS:
         raise SeeWhyError(
-            f"It is not known by which name lmms-eval loads a model of type {model_type!r} ({model.path}):"
+            f"It is not known by which name lmms-eval loads a model of type {model_type!r} ({path}):"
             " say it with --lmms_model (its list: `python -m lmms_eval --model list`)."
         )
     return MODELS[model_type]
 
 
-def command_line(command: Sequence[str], model: RunModel, kind: str, tasks: Sequence[str], output: Path) -> list[str]:
+def command_line(command: Sequence[str], path: Path, kind: str, tasks: Sequence[str], output: Path) -> list[str]:
     """Return the whole command line. Raises SeeWhyError for a path that lmms-eval's options cannot hold."""
-    if "," in model.path or "=" in model.path:
-        raise SeeWhyError(f"lmms-eval cannot load {model.path}: rename the folder, without ',' and '='.")
+    if "," in str(path) or "=" in str(path):
+        raise SeeWhyError(f"lmms-eval cannot load {path}: rename the folder, without ',' and '='.")
     return [
-        *command, "--model", kind, "--model_args", f"pretrained={model.path}", "--tasks", ",".join(tasks),
+        *command, "--model", kind, "--model_args", f"pretrained={path}", "--tasks", ",".join(tasks),
         "--batch_size", "1", "--output_path", str(output),
     ]  # fmt: skip
 
 
-def scores(model: RunModel, tasks: Sequence[str], command: Sequence[str], kind: str, folder: Path) -> Scores:
-    """Return the scores of one model, computed unless `folder` holds them. lmms-eval's own progress is shown."""
-    output = folder / model.digest.replace("/", "-")[:64]
+def scores(run: FinishedRun, model: ModelKey, tasks: Sequence[str], command: Sequence[str], kind: str) -> Scores:
+    """Return the scores of one model, unless RUN/general holds them from lmms-eval, whose progress is shown."""
+    output = run.path / "general" / run.weights(model).replace("/", "-")[:64]
     if found := read_lmms_results(output, tasks):
-        say(f"{model.name}: lmms-eval's results are there")
+        say(f"{model}: lmms-eval's results are there")
         return found
-    say(f"{model.name}: lmms-eval on {', '.join(tasks)}")
+    say(f"{model}: lmms-eval on {', '.join(tasks)}")
     output.mkdir(parents=True, exist_ok=True)
-    line = command_line(command, model, kind, tasks, output)
+    line = command_line(command, run.models[model], kind, tasks, output)
     try:
         ended = subprocess.run(line, stdout=2, check=False).returncode  # its tables go where its progress goes
     except OSError as error:

@@ -22,10 +22,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from seewhy.domain.domain import Domain, load_domain
+from seewhy.domain.domain import Domain
 from seewhy.domain.images import load_image
 from seewhy.errors import SeeWhyError
-from seewhy.fieldguide.guide import with_guide
 from seewhy.fieldguide.redraw import Tampered, redraw, tamper
 from seewhy.fieldguide.world import Species, make_species
 from seewhy.method.sampler import example_random
@@ -36,8 +35,10 @@ from seewhy.proof.interventions import count_pointed, fate, mention, of_other_cl
 from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Example, Truth
 from seewhy.results import Cover, Difference, Faithfulness, ModelFaithfulness, Trial, find_usable, write
-from seewhy.run.finished import Asked, Picture, RunModel, run_models
+from seewhy.run.finished import FinishedRun
+from seewhy.run.models import LoadedModel, Picture
 from seewhy.run.progress import progress, say
+from seewhy.run.stages import ModelKey
 from seewhy.vlm.attribution import can_attribute, gradient, seen_region
 
 COVER = Cover(share=0.125)
@@ -65,8 +66,8 @@ def faithfulness(
     """
     if images < 2 or reasons < 1:
         raise SeeWhyError(f"--images is {images} and --reasons {reasons}: test at least 2 images and 1 reason of each.")
-    config, models = run_models(run, arms_wanted=arms, round=round, trust_remote_code=trust_remote_code)
-    domain = load_domain(with_guide(config.data, Path(run) / "fieldguide"))
+    opened = FinishedRun.open(run, trust_remote_code=trust_remote_code)
+    config, models, domain = opened.config, opened.arm_models(arms, round), opened.domain
     split = split or config.evaluate.split
     examples = spread(domain.split(split), images)
     if len({e.label for e in examples}) < 2:
@@ -77,16 +78,17 @@ def faithfulness(
     before = find_usable(file, Faithfulness)
     done = dict(before.models) if before and replace(before, models={}) == wanted else {}
     for key, model in models.items():
-        if key in done and done[key].weights == model.digest:
-            say(f"{model.name}: tested before in the same way")
+        weights = opened.weights(model)
+        if key in done and done[key].weights == weights:
+            say(f"{model}: tested before in the same way")
             continue
-        probe = Probe(domain, examples, Asked(config, model), species, reasons=reasons, seed=seed)
-        done[key] = _tested(model, probe, config.evaluate.bootstrap, seed)
+        probe = Probe(domain, examples, LoadedModel(opened.load(model), config), species, reasons=reasons, seed=seed)
+        done[key] = _tested(model, weights, probe, config.evaluate.bootstrap, seed)
         write(file, replace(wanted, models=done))
     return replace(wanted, models={key: done[key] for key in models})
 
 
-def _tested(model: RunModel, probe: "Probe", resamples: int, seed: int) -> ModelFaithfulness:
+def _tested(model: ModelKey, weights: str, probe: "Probe", resamples: int, seed: int) -> ModelFaithfulness:
     probe.run()
     counts = by_cluster(probe.tally.counts, probe.domain.clusters(e.id for e in probe.examples))
     settings: Any = {"resamples": resamples, "seed": seed}
@@ -96,16 +98,14 @@ def _tested(model: RunModel, probe: "Probe", resamples: int, seed: int) -> Model
             apart = differences([name], [counts], [{name: counts[control]}], **settings)
             effects |= {f"{name}_effect": apart[name]}
     figures = shares(counts, **settings)
-    return ModelFaithfulness(
-        figures, counts, model.digest, model.name, effects, tuple(probe.trials), tuple(probe.notes)
-    )
+    return ModelFaithfulness(figures, counts, weights, str(model), effects, tuple(probe.trials), tuple(probe.notes))
 
 
 class Probe:
     """All tests of one model: what they count is in `tally`, what became of each redrawn reason in `trials`."""
 
     def __init__(
-        self, domain: Domain, examples: Sequence[Example], asked: Asked, species: Mapping[str, Species] | None, *,
+        self, domain: Domain, examples: Sequence[Example], asked: LoadedModel, species: Mapping[str, Species] | None, *,
         reasons: int, seed: int,
     ) -> None:  # fmt: skip
         self.domain = domain

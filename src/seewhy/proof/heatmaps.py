@@ -14,16 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-from seewhy.config import ModelConfig
 from seewhy.domain.images import load_image
 from seewhy.errors import SeeWhyError
 from seewhy.proof.interventions import mention
 from seewhy.results import Card, CardAnswer
-from seewhy.run.finished import recorded_config
+from seewhy.run.finished import FinishedRun, model_path
 from seewhy.run.folder import read_manifest
 from seewhy.run.progress import progress
 from seewhy.run.stages import ModelKey, StageKey
-from seewhy.run.storage import digest, inside, write_atomically
+from seewhy.run.storage import digest, write_atomically
 
 MOST = 8
 """Concepts per answer that get a map."""
@@ -63,23 +62,22 @@ def find_heats(
     if not missing or not compute:
         return found, ""
     try:
-        settings = recorded_config(run, trust_remote_code=trust_remote_code).model
-        return found | _compute(settings, inside(run, f"stages/{stage}/model"), missing, places), ""
+        opened = FinishedRun.open(run, trust_remote_code=trust_remote_code)
+        return found | _compute(opened, ModelKey.parse(model), missing, places), ""
     except SeeWhyError as error:
         return found, str(error)
 
 
 def _compute(
-    settings: ModelConfig, model: Path, missing: Mapping[Card, CardAnswer], places: Mapping[str, Path]
+    run: FinishedRun, model: ModelKey, missing: Mapping[Card, CardAnswer], places: Mapping[str, Path]
 ) -> dict[str, Heat]:
     """Compute and write the maps of these images."""
-    from seewhy.run.models import load_model
     from seewhy.vlm.attribution import can_attribute, gradient, seen_region
 
-    if not model.exists():
-        raise SeeWhyError(f"{model} is gone, so where the model looks cannot be computed.")
+    if model not in run.models:
+        raise SeeWhyError(f"{model_path(run.path, model)} is gone, so where the model looks cannot be computed.")
     made: dict[str, Heat] = {}
-    vlm = load_model(settings, model)
+    vlm = run.load(model)
     with progress("finding where the model looks", total=len(missing), done=0) as advance:
         for card, answer in missing.items():
             advance(1)

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from seewhy.domain.images import load_image
 from seewhy.method.synthesise import fallback_share
-from seewhy.proof.audit import Audit
+from seewhy.proof.audit import Audit, audit
 from seewhy.proof.confusion import confusion, gallery
 from seewhy.proof.figures import Evidence, count_units, measure, measure_selection
 from seewhy.proof.gate import judge_rounds
 from seewhy.records import Answer, Example, Likelihood, Prediction, Selection, Turn
 from seewhy.results import Confusion, Counts, Figure, Figures, Gallery, Gate, Metrics, find_usable, write
-from seewhy.run.finished import RunRecords
+from seewhy.run.finished import FinishedRun
 from seewhy.run.stages import BASE, OURS, ModelKey, StageKey
 from seewhy.run.steps import Run
 from seewhy.vlm.loss import answer_likelihoods
@@ -138,9 +138,9 @@ class Evaluation:
 
 def write_audit(run: str) -> Audit:
     """Return the audit of a run's training data, which is also written to RUN/audit.json, atomically."""
-    audit = RunRecords(run).audit()
-    write(Path(run) / Audit.FILE, audit)
-    return audit
+    found = audit(FinishedRun.open(run))
+    write(Path(run) / Audit.FILE, found)
+    return found
 
 
 def _in_round(
