@@ -61,7 +61,7 @@ def test_changed_images_are_measured_anew(run: Path, animals: Path) -> None:
     loop.evaluate(str(run), "test", data=str(animals))
     places = set((run / "stages" / "elsewhere").iterdir())
     shutil.rmtree(animals.parent / "images" / "test" / "Jackdaw")
-    assert loop.evaluate(str(run), "test", data=str(animals))["base"]["n"] == 2
+    assert loop.evaluate(str(run), "test", data=str(animals)).base.n == 2
     assert len(set((run / "stages" / "elsewhere").iterdir()) - places) == 1
 
 
