@@ -82,8 +82,9 @@ class ModelConfig:
     max_pixels: int | None = None
     """Scale images with more pixels than this down to it before the processor, their shape kept: a model whose tokens
     follow the size (Qwen-VL, one for 28 x 28 pixels) otherwise has thousands of them for a photograph."""
-    batch_size: int = 16
-    """Sequences in one generation batch."""
+    batch_size: int = 0
+    """Sequences in one generation batch; 0 is automatic: 16 on a CPU, on a GPU as many as fit, 384 at most. Where the
+    memory of a GPU does not do, it is halved."""
     share_image: bool = True
     """Compute an image once for all the questions about it, in tuning and in sampling; off, once for each."""
     engine: EngineConfig = field(default_factory=EngineConfig)

@@ -106,7 +106,15 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType({"ours": MappingProx
 
 C = TypeVar("C")
 
-MAY_BE_ZERO = {"seed", "rounds", "select.minimum", "tune.augment.at_most", "model.engine.port", "model.engine.retries"}
+MAY_BE_ZERO = {
+    "seed",
+    "rounds",
+    "model.batch_size",
+    "select.minimum",
+    "tune.augment.at_most",
+    "model.engine.port",
+    "model.engine.retries",
+}
 """Whole numbers that need not be at least 1."""
 MAY_BE_NEGATIVE = {"select.threshold_std", "select.unlisted_std"}
 NOT_ZERO = {

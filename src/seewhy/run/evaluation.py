@@ -25,6 +25,7 @@ from seewhy.run.stages import BASE, OURS, ModelKey, StageKey
 from seewhy.run.steps import Run
 from seewhy.run.storage import write_atomically
 from seewhy.vlm.loss import answer_likelihoods
+from seewhy.vlm.sampling import CPU_SEQUENCES
 
 
 def likelihoods(run: Run, model: ModelKey, predictions: Sequence[Prediction]) -> list[Likelihood]:
@@ -36,7 +37,8 @@ def likelihoods(run: Run, model: ModelKey, predictions: Sequence[Prediction]) ->
         found = [answered[e.id] for e in examples]
         turns = [Turn(e.id, run.domain.path(e), p.query, p.text) for e, p in zip(examples, found, strict=True)]
         base = run.loaded.in_process(run.base).vlm
-        scored = answer_likelihoods(base, turns, settings.batch_size, load_image, share_image=settings.share_image)
+        at_once = settings.batch_size or CPU_SEQUENCES
+        scored = answer_likelihoods(base, turns, at_once, load_image, share_image=settings.share_image)
         return [Likelihood(turn.id, nats, tokens) for turn, (nats, tokens) in zip(turns, scored, strict=True)]
 
     return run.folder.records(
