@@ -10,6 +10,7 @@ from seewhy.config import (
 )
 from seewhy.errors import SeeWhyError
 from seewhy.report.terminal import print_comparison
+from seewhy.run import loop
 from seewhy.run.comparison import compare
 from tiny_run import tiny_run
 
@@ -47,7 +48,7 @@ def test_controls_that_are_named_are_the_ones_compared(config: RunConfig, monkey
         trained.append(of_seed.controls)
         raise SeeWhyError("stopped")
 
-    monkeypatch.setattr("seewhy.run.loop.run", run)
+    monkeypatch.setattr(loop, "run", run)
     for given in (("nl", "lge"), ()):
         with pytest.raises(SeeWhyError, match="stopped"):
             compare(replace(config, controls=given), [0])

@@ -9,15 +9,16 @@ import pytest
 from PIL import Image
 
 from fixtures_data import image_folder
-from seewhy import explain
 from seewhy.cli import main
 from seewhy.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig
 from seewhy.domain.concepts import ConceptBank
 from seewhy.domain.domain import VOCABULARY_FILE, Vocabulary
 from seewhy.errors import SeeWhyError
+from seewhy.explanation import explain
 from seewhy.report.pictures import overlay
-from seewhy.run import finished
+from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import RunFolder
+from seewhy.run.stages import BASE, ModelKey
 from seewhy.vlm.sampling import BatchSampler
 from tiny import tiny_llava
 
@@ -62,7 +63,7 @@ def talkative(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("talkative")
 def test_label_confidence_reasons_and_pictures(run: Path, photo: Path, tmp_path: Path):
-    (said,) = explain.explain(str(run), [str(photo)], samples=4, output=str(tmp_path / "out"))
+    (said,) = explain(str(run), [str(photo)], samples=4, output=str(tmp_path / "out"))
     assert (said.label, said.confidence, said.answer) == ("Fish Crow", 0.75, GREEDY)
     assert said.sampled == {"Fish Crow": 3, "Crow": 1}
     assert [(r.concept, r.support) for r in said.reasons] == [("black wings", 0.75), ("yellow bill", 0.75)]
@@ -87,15 +88,17 @@ def test_json_and_text(run: Path, photo: Path, tmp_path: Path, capsys: pytest.Ca
 
 
 def test_a_model_that_names_nothing(run: Path, photo: Path):
-    (said,) = explain.explain(str(run), [str(photo)], samples=2)
+    (said,) = explain(str(run), [str(photo)], samples=2)
     assert (said.label, said.confidence, said.reasons) == (None, 0.0, ())
     assert said.sampled == {"": 2}
 
 
 def test_the_last_round_is_the_greatest_number(run: Path):
-    assert finished.run_model(str(run))[1].endswith("round-10/model/model")
-    assert finished.run_model(str(run), round=1)[1].endswith("round-1/model/model")
-    assert Path(finished.run_model(str(run), base=True)[1]).name == "model"
+    opened = FinishedRun.open(run)
+    assert opened.rounds == [1, 10]
+    assert opened.method_model() == ModelKey("rounds", 10)
+    assert opened.models[opened.method_model(1)] == run / "stages/round-1/model/model"
+    assert opened.models[BASE] == opened.base == run.parent / "model"
 
 
 @pytest.mark.parametrize(
@@ -105,7 +108,7 @@ def test_the_last_round_is_the_greatest_number(run: Path):
         (["RUN", "missing.png"], "missing.png cannot be read"),
         (["RUN", "EMPTY"], "is empty"),
         (["RUN", "PHOTO", "--round", "3"], "has no model of round 3; it has those of round 1, 10"),
-        (["RUN", "PHOTO", "--samples", "0"], "at least 1 sampled answer"),
+        (["RUN", "PHOTO", "--samples", "0"], "samples is 0, but takes a whole number, at least 1"),
     ],
 )
 def test_clear_errors(run: Path, photo: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]):
@@ -125,13 +128,13 @@ def test_a_run_is_read_with_its_own_words(run: Path, photo: Path, request: pytes
     )
     (run / VOCABULARY_FILE).write_text(json.dumps(words.record()))
     request.addfinalizer((run / VOCABULARY_FILE).unlink)
-    [told] = explain.explain(str(run), [str(photo)], round=1, samples=4)
+    [told] = explain(str(run), [str(photo)], round=1, samples=4)
     assert (told.label, told.confidence) == ("Corvus", 0.75)
     assert [reason.concept for reason in told.reasons] == ["black wings"]
 
     (run / VOCABULARY_FILE).write_text("{")
     with pytest.raises(SeeWhyError, match=r"vocabulary.json cannot be read"):
-        explain.explain(str(run), [str(photo)], round=1, samples=4)
+        explain(str(run), [str(photo)], round=1, samples=4)
 
 
 def test_a_run_without_models(photo: Path, tmp_path: Path):
@@ -139,7 +142,7 @@ def test_a_run_without_models(photo: Path, tmp_path: Path):
     with folder.lock():
         folder.check([], config=asdict(RunConfig()))
     with pytest.raises(SeeWhyError, match="has no tuned model yet"):
-        explain.explain(str(tmp_path / "run"), [str(photo)])
+        explain(str(tmp_path / "run"), [str(photo)])
 
 
 def test_the_overlay_keeps_colour_where_the_heat_is():

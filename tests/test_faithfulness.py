@@ -9,21 +9,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jsonargparse import Namespace
 from rich.console import Console
 
 from fixtures_data import image_folder
-from seewhy.cli import proof as verbs
+from seewhy.cli import main
 from seewhy.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig
 from seewhy.errors import SeeWhyError
-from seewhy.fieldguide.guide import make_guide
-from seewhy.fieldguide.language import listed
-from seewhy.fieldguide.redraw import attribute_of, redraw
+from seewhy.fieldguide.guide import draw_example, make_guide
+from seewhy.fieldguide.quiz import listed
+from seewhy.fieldguide.redraw import attribute_of
 from seewhy.fieldguide.world import make_species
 from seewhy.proof.ability import benchmarks, general
-from seewhy.proof.faithfulness import faithfulness
+from seewhy.proof.faithfulness import faithfulness, measured_before
 from seewhy.report.terminal import benchmark_table
-from seewhy.run import finished
+from seewhy.results import Gate
+from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import RunFolder
 from seewhy.vlm.sampling import BatchSampler
 from tiny import tiny_llava
@@ -75,7 +75,7 @@ def seer(picture: str, image: np.ndarray, truth: dict[str, list[str]]) -> list[s
         bird = next(s for s in make_species() if s.name == label)
         attribute, _ = attribute_of(reason) or pytest.fail(reason)
         for value, (phrase, *_) in attribute.values.items():
-            drawn = redraw(bird, "val", int(number), {attribute.name: value})[1].image
+            drawn = draw_example(bird, "val", int(number), {attribute.name: value})[1].image
             if (np.asarray(drawn) == image).all():
                 seen[seen.index(reason)] = phrase
     return seen
@@ -133,10 +133,10 @@ def test_both_arms_are_tested_once_and_by_their_weights(guide_run: Path, monkeyp
     written = json.loads((guide_run / "faithfulness.json").read_text())
     assert written == json.loads(json.dumps(found))
 
-    def loaded(*_args) -> None:
+    def loaded(*_args, **_options) -> None:
         raise AssertionError("tested before")
 
-    monkeypatch.setattr(finished, "load_model", loaded)
+    monkeypatch.setattr("seewhy.run.models.load_model", loaded)
     assert faithfulness(str(guide_run), images=3, reasons=1) == written
     with pytest.raises(AssertionError):
         faithfulness(str(guide_run), images=4, reasons=1)
@@ -147,10 +147,7 @@ def test_photos_without_truth_are_covered_and_swapped(
 ) -> None:
     """Random images and a model that always says the same: nothing follows, and every test says so."""
     monkeypatch.setattr(BatchSampler, "sample", lambda self, prompts, sampling, seed: [[TALKATIVE] for _ in prompts])
-    given = Namespace(
-        run=str(photo_run), split=None, images=6, round=None, arms=None, reasons=2, json=True, trust_remote_code=None
-    )
-    verbs.faithfulness(given)
+    assert main(["faithfulness", str(photo_run), "--images", "6", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     figures = found["models"]["rounds"]["figures"]
     shares = {name: value for name, value in figures.items() if f"{name}_n" in figures}
@@ -159,7 +156,7 @@ def test_photos_without_truth_are_covered_and_swapped(
         "cover_gone": 0, "cover_label_changes": 0, "cover_gone_random": 0, "cover_label_changes_random": 0,
     }  # fmt: skip
     assert "counts" not in found["models"]["rounds"]
-    verbs.faithfulness(Namespace(**{**given.as_dict(), "json": False}))
+    assert main(["faithfulness", str(photo_run), "--images", "6"]) == 0
     assert "attributed patches covered" in capsys.readouterr().out
 
 
@@ -207,11 +204,7 @@ def test_general_ability_before_and_after(guide_run: Path, tmp_path: Path, capsy
     assert after["minus_base"]["attribute_accuracy"][0] == -base["attribute_accuracy"]
     assert {"attribute_accuracy_produce", "described_recall_produce"} <= base.keys()
     assert general(str(run), images=2) == found
-    verbs.general(
-        Namespace(
-            run=str(run), split=None, images=2, arms=None, tasks=None, lmms_eval=None, lmms_model=None, json=False
-        )
-    )
+    assert main(["general", str(run), "--images", "2"]) == 0
     assert "attribute named, birds" in " ".join(capsys.readouterr().out.split())
 
 
@@ -243,8 +236,8 @@ def fake(tmp_path: Path) -> str:
 
 
 def test_benchmarks_before_and_after(photo_run: Path, fake: str, capsys: pytest.CaptureFixture[str]) -> None:
-    options = {"split": None, "images": 2, "arms": None, "lmms_eval": fake, "lmms_model": None}
-    verbs.general(Namespace(run=str(photo_run), tasks="mmmu_val,mmstar", json=True, **options))
+    options = ["--images", "2", "--lmms_eval", fake]
+    assert main(["general", str(photo_run), "--tasks", "mmmu_val,mmstar", "--json", *options]) == 0
     found = json.loads(capsys.readouterr().out)["lmms_eval"]
     assert found["models"]["base"] == {"scores": {"mmmu_val/acc": 0.4, "mmstar/acc": 0.4}}
     after = found["models"]["round-1"]["minus_base"]["mmmu_val/acc"]
@@ -255,7 +248,7 @@ def test_benchmarks_before_and_after(photo_run: Path, fake: str, capsys: pytest.
     Path(fake).unlink()  # what is there is not computed again, and not even the program is needed
     Path(fake).write_text("#!/bin/false")
     Path(fake).chmod(0o755)
-    verbs.general(Namespace(run=str(photo_run), tasks="mmstar", json=False, **options))
+    assert main(["general", str(photo_run), "--tasks", "mmstar", *options]) == 0
     assert "mmstar/acc" in capsys.readouterr().out
 
 
@@ -287,25 +280,26 @@ def test_a_benchmark_table_has_every_score() -> None:
 def test_results_files_of_other_settings_are_not_taken(tmp_path: Path) -> None:
     file = tmp_path / "general.json"
     file.write_text(json.dumps({"split": "val", "models": {"base": {}}}))
-    assert finished.measured_before(file, {"split": "val"}) == {"base": {}}
-    assert finished.measured_before(file, {"split": "test"}) == {}
+    assert measured_before(file, {"split": "val"}) == {"base": {}}
+    assert measured_before(file, {"split": "test"}) == {}
     for damaged in ("{", "[]", '{"models": []}', '{"models": {"base": 1}}'):
         file.write_text(damaged)
-        assert finished.measured_before(file, {}) == {}
+        assert measured_before(file, {}) == {}
 
 
 def test_a_runs_models_are_those_of_the_round(guide_run: Path) -> None:
-    _, models = finished.run_models(str(guide_run), arms_wanted=["base", "rounds", "nl", "lge"])
-    assert {key: model.name for key, model in models.items()} == {
+    run = FinishedRun.open(guide_run)
+    models = run.arm_models(["base", "rounds", "nl", "lge"])
+    assert {key: str(model) for key, model in models.items()} == {
         "base": "base", "rounds": "round-2", "lge": "lge/round-2",
     }  # fmt: skip
-    _, first = finished.run_models(str(guide_run), round=1)
-    assert {key: model.name for key, model in first.items()} == {"rounds": "round-1"}
-    assert list(finished.round_models(str(guide_run))) == ["round-1", "round-2"]
-    assert models["rounds"].digest != models["lge"].digest
+    assert {key: str(model) for key, model in run.arm_models(round=1).items()} == {"rounds": "round-1"}
+    assert run.rounds == [1, 2]
+    assert run.weights(models["rounds"]) != run.weights(models["lge"])
 
 
 def test_a_control_is_not_a_round_ahead_of_the_best(guide_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seewhy.proof.gate.read", lambda run: {"best": 1})
-    _, models = finished.run_models(str(guide_run))
-    assert {key: model.name for key, model in models.items()} == {"rounds": "round-1"}  # L+GE has no first round here
+    run = FinishedRun.open(guide_run)
+    # L+GE has no first round here.
+    monkeypatch.setattr(run, "gate", Gate(best=1, stopped_after=None, level=0.05, rounds=()))
+    assert {key: str(model) for key, model in run.arm_models().items()} == {"rounds": "round-1"}

@@ -104,7 +104,7 @@ def test_the_command_line_chooses_over_the_file(tmp_path: Path) -> None:
         ("preset:", [], r"line 1: preset has no value\. It takes one of ours, paper"),
         ("presets: paper", [], r"there is no setting presets\. Did you mean preset\?"),
         ("seed: 1", ["--preset", "theirs"], r"command line: preset is theirs, but takes one of ours, paper"),
-        ("preset: paper\ntune: {epochs: 0}", [], r"line 2: tune\.epochs is 0, but must be at least 1"),
+        ("preset: paper\ntune: {epochs: 0}", [], r"line 2: tune\.epochs is 0, but takes a whole number, at least 1"),
     ],
 )
 def test_mistakes(tmp_path: Path, text: str, overrides: list[str], message: str) -> None:

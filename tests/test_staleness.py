@@ -12,7 +12,7 @@ import pytest
 
 from run_folders import ITEMS, Row, chain, fill, never, opened, rows, tree
 from seewhy.errors import SeeWhyError
-from seewhy.run import storage
+from seewhy.run import folder, storage
 from seewhy.run.folder import RunFolder, Stage, read_manifest, read_records
 
 
@@ -220,6 +220,6 @@ def test_other_versions_are_pointed_out(
 ) -> None:
     fill(tmp_path, chain(), "one epoch")
     capsys.readouterr()
-    monkeypatch.setattr("seewhy.run.folder.package_versions", lambda: {"torch": "99.0"})
+    monkeypatch.setattr(folder, "package_versions", lambda: {"torch": "99.0"})
     opened(tmp_path, *chain())
     assert "goes on with {'torch': '99.0'}" in capsys.readouterr().err

@@ -3,57 +3,103 @@
     import seewhy
 
     config = seewhy.load_config("configs/fieldguide.yaml", ["--rounds", "2"])
-    metrics = seewhy.run(config)              # what `seewhy run` does
-    seewhy.evaluate(config.output, "val")     # measure the same models on another split
-    seewhy.write_page(config.output)          # RUN/report.html
+    metrics = seewhy.run(config)               # what `seewhy run` does
+    seewhy.evaluate(config.output, "val")      # measure the same models on another split
+    seewhy.report(config.output)               # RUN/report.html
 
-    matcher = seewhy.LabelMatcher(["Crow", "Raven"], {"Raven": ["Corvus corax"]})
-    matcher.is_correct("This is a raven, not a crow.", "Raven")                      # True
-    seewhy.StatedConcepts(["red crown"], names=["Crow"])("Its crown is bright red.")  # ("red crown",)
-
-Names are imported when they are first used, so that `import seewhy` does not wait for torch.
+Every verb of the `seewhy` command is a function here; docs/api.md lists them with an example each. Other names are
+imported when they are first used, so that `import seewhy` does not wait for torch.
 """
 
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+# Packages with the names of verbs: once imported, they do not replace the functions below as attributes of `seewhy`.
+import seewhy.export
+import seewhy.report
+import seewhy.run  # noqa: F401
+from seewhy.api import (
+    Budget,
+    audit,
+    check,
+    check_concepts,
+    compare,
+    diagnose,
+    draft_concepts,
+    evaluate,
+    explain,
+    export,
+    faithfulness,
+    general,
+    judge,
+    plan,
+    report,
+    run,
+    trace,
+)
+from seewhy.config import EngineConfig, RunConfig
 from seewhy.errors import SeeWhyError
 
 if TYPE_CHECKING:
     from seewhy.domain.domain import Domain, load_domain
     from seewhy.domain.labels import LabelMatcher
+    from seewhy.endpoint import Service
     from seewhy.proof.stated import StatedConcepts
-    from seewhy.report.page import write_page
-    from seewhy.run.loop import evaluate, run
+    from seewhy.run.finished import FinishedRun
     from seewhy.settings import load_config, preset_config
+
+    __version__: str
 
 _PLACES = {
     "Domain": "seewhy.domain.domain",
-    "load_domain": "seewhy.domain.domain",
+    "FinishedRun": "seewhy.run.finished",
     "LabelMatcher": "seewhy.domain.labels",
+    "Service": "seewhy.endpoint",
     "StatedConcepts": "seewhy.proof.stated",
-    "run": "seewhy.run.loop",
-    "evaluate": "seewhy.run.loop",
-    "write_page": "seewhy.report.page",
     "load_config": "seewhy.settings",
+    "load_domain": "seewhy.domain.domain",
     "preset_config": "seewhy.settings",
 }
 
 __all__ = [
+    "Budget",
     "Domain",
+    "EngineConfig",
+    "FinishedRun",
     "LabelMatcher",
+    "RunConfig",
     "SeeWhyError",
+    "Service",
     "StatedConcepts",
+    "audit",
+    "check",
+    "check_concepts",
+    "compare",
+    "diagnose",
+    "draft_concepts",
     "evaluate",
+    "explain",
+    "export",
+    "faithfulness",
+    "general",
+    "judge",
     "load_config",
     "load_domain",
+    "plan",
     "preset_config",
+    "report",
     "run",
-    "write_page",
+    "trace",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        try:
+            return version("seewhy")
+        except PackageNotFoundError:
+            return "0+source"
     if name not in _PLACES:
         raise AttributeError(f"module 'seewhy' has no attribute {name!r}")
     return getattr(import_module(_PLACES[name]), name)

@@ -1,33 +1,30 @@
-"""Named sets of defaults: `preset: ours` or `preset: paper` in a YAML file, or `--preset paper`.
-
-A preset says what a setting is that neither the file nor the command line gives; it never overrides one that is given.
-'ours' is what `config.py` shows. 'paper' is Shi et al. (ICLR 2025) as far as the text goes, and their research code
-(SelfSynthX) where the text is silent; docs/method.md restates both, docs/paper_map.md lists what still differs.
-
-    paper = settings.preset_config("paper")     # a RunConfig
-
-Reads a run's settings: a YAML file, then overrides, into the frozen `RunConfig`.
+"""Read the settings of a run into a `RunConfig`: a preset, then a YAML file, then overrides.
 
     load_config("configs/birds.yaml", ["--tune.epochs", "1"])
+    preset_config("paper")
 
-A key that does not exist, a value of the wrong type or out of its range, a key given twice: each fails at once, with
-the file and the line. Relative paths among the settings (`output`, `data.source`, `data.concepts`, `data.questions`,
-`data.truth`, `tune.replay`) are relative to the current directory, not to the YAML file.
+A key that does not exist or is given twice, and a value of the wrong type or out of range, raise SeeWhyError with the
+file, the line and the nearest name. Relative paths among the settings (`output`, `data.source`, ...) are relative to
+the current directory, not to the YAML file.
+
+A preset gives the settings that neither the file nor the command line gives. 'ours' is what `config.py` shows. 'paper'
+is Shi et al. (ICLR 2025), and their code (SelfSynthX) where the text is silent; docs/paper_map.md lists what still
+differs.
 """
 
 import difflib
-import math
-import re
+from argparse import ArgumentParser
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
-from functools import cache
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache, reduce
+from operator import or_
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from types import MappingProxyType, NoneType, UnionType
+from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 import docstring_parser
+import jsonargparse
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
@@ -103,169 +100,163 @@ PAPER: Mapping[str, Any] = MappingProxyType(
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType({"ours": MappingProxyType({}), "paper": PAPER})
 """Name -> dotted setting -> value, where it is not the default of `config.py`."""
 
-
-C = TypeVar("C")
-
-MAY_BE_ZERO = {
-    "seed",
-    "rounds",
-    "model.batch_size",
-    "select.minimum",
-    "tune.augment.at_most",
-    "model.engine.port",
-    "model.engine.retries",
-}
-"""Whole numbers that need not be at least 1."""
-MAY_BE_NEGATIVE = {"select.threshold_std", "select.unlisted_std"}
-NOT_ZERO = {
-    "select.temperature",
-    "tune.learning_rate",
-    "describe.top_p",
-    "synthesise.top_p",
-    "sample.top_p",
-    "model.engine.timeout",
-    "model.engine.start_timeout",
-}
-SHARES = {
-    "minimum_support",
-    "data.val_share",
-    "describe.top_p",
-    "synthesise.top_p",
-    "sample.top_p",
-    "synthesise.simple_share",
-    "synthesise.explain_share",
-    "tune.warmup",
-    "tune.lora_dropout",
-    "tune.augment.flip",
-    "tune.augment.upside_down",
-    "tune.augment.rotate_share",
-    "tune.augment.affine",
-    "tune.augment.affine_shift",
-    "tune.augment.affine_zoom",
-    "tune.augment.colour",
-    "tune.augment.colour_share",
-    "tune.augment.blur",
-    "tune.augment.perspective",
-    "tune.augment.perspective_share",
-}
-"""Numbers from 0 to 1."""
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", NoneType: "null"}
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One leaf of RunConfig under its dotted name, `tune.epochs`."""
+    """One value that can be set, under its dotted name such as `tune.epochs`, or an option of a verb."""
 
     name: str
     type: Any
     default: Any
+    """`dataclasses.MISSING` if it must be given."""
     help: str
+    throughput: bool = False
+
+    @property
+    def checked_type(self) -> Any:
+        """The type that jsonargparse checks, with its range."""
+        return _checked(self.type)
 
     @property
     def takes(self) -> str:
         """The type in words."""
-        if get_origin(self.type) is Literal:
-            return "one of " + ", ".join(get_args(self.type))
-        if get_origin(self.type) is tuple:
-            choices = get_args(get_args(self.type)[0])
-            return "a list of " + ", ".join(choices) if choices else "a list, such as [a, b]"
-        words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-        return words.get(self.type, "a text (in quotes) or null")
+        return _words(self.type)
+
+    def parse(self, value: Any, where: str, *, text: bool = False) -> Any:
+        """Return a value as its type, from YAML or (`text`) from the command line. Raises SeeWhyError, see above."""
+        parser = _value_parser(self.checked_type)
+        if text and self.takes.startswith("a list") and not value.startswith("["):  # "a, b", or none
+            value = "[]" if value == "none" else f"[{value}]"
+        try:
+            given = parser.parse_args([f"--value={value}"]) if text else parser.parse_object({"value": value})
+        except jsonargparse.ArgumentError as error:
+            raise SeeWhyError(f"{where}: {self.name} is {value}, but takes {self.takes}.") from error
+        parsed = given["value"]
+        plain = next((kind for kind in (bool, int, float) if isinstance(parsed, kind)), None)
+        return plain(parsed) if plain else parsed
+
+
+def _checked(hint: Any) -> Any:
+    if get_origin(hint) is Annotated:
+        return get_args(hint)[1]
+    return reduce(or_, map(_checked, get_args(hint))) if _is_union(hint) else hint
+
+
+def _words(hint: Any) -> str:
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return parts[2]
+    if _is_union(hint):
+        quoted = " (in quotes)" if str in parts else ""
+        return " or ".join(_words(part) + quoted * (part is str) for part in parts)
+    if origin is Literal:
+        return "one of " + ", ".join(parts)
+    if origin in (tuple, list, Sequence):
+        choices = get_args(parts[0])
+        return "a list of " + ", ".join(choices) if choices else "a list, such as [a, b]"
+    return _WORDS[hint]
+
+
+def _is_union(hint: Any) -> bool:
+    return get_origin(hint) in (Union, UnionType)
 
 
 @cache
-def known_settings() -> Mapping[str, Setting]:
-    return {setting.name: setting for setting in walk(RunConfig)}
-
-
-def walk(config: type, prefix: str = "") -> Iterator[Setting]:
-    hints = get_type_hints(config)
-    texts = {text.arg_name: text.description or "" for text in docstring_parser.parse_from_object(config).params}
-    for field in fields(config):
-        hint = hints[field.name]
-        if isinstance(hint, type) and is_dataclass(hint):
-            yield from walk(hint, f"{prefix}{field.name}.")
-        else:
-            default = None if field.default is MISSING else field.default
-            yield Setting(prefix + field.name, hint, default, texts.get(field.name, ""))
-
-
-def add_settings(parser: ArgumentParser, preset: str = DEFAULT_PRESET) -> None:
-    """Give a parser every setting as `--group.name`, with the string under the field as its help.
-
-    Defaults are those of the preset, and of `config.py` where it says nothing.
-    """
-    groups: dict[str, Any] = {}
-    defaults = {**PRESETS[preset], "preset": preset}
-    for setting in known_settings().values():
-        group = setting.name.rpartition(".")[0]
-        if group not in groups:
-            groups[group] = parser.add_argument_group(f"{group} settings" if group else "settings of the run")
-        default = defaults.get(setting.name, setting.default)
-        groups[group].add_argument(f"--{setting.name}", type=setting.type, default=default, help=setting.help)
-
-
-def settings_parser(preset: str = DEFAULT_PRESET) -> ArgumentParser:
-    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
-    add_settings(parser, preset)
+def _value_parser(kind: Any) -> jsonargparse.ArgumentParser:
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("--value", type=kind)
     return parser
 
 
-def preset_config(preset: str) -> RunConfig:
-    """The RunConfig of a preset ("ours" or "paper") on the built-in field guide; `dataclasses.replace` what differs."""
-    return build(RunConfig, settings_parser(_known_preset(preset)).get_defaults())
+@cache
+def known_settings(config: type = RunConfig, prefix: str = "") -> Mapping[str, Setting]:
+    """Return the settings of a dataclass by their dotted names, with the strings under its fields as help."""
+    return {setting.name: setting for setting in _walk(config, prefix)}
 
 
-def _known_preset(given: Any) -> str:
-    """The preset of that name, or ours where there is none: the parser says that the value is wrong."""
-    return given if isinstance(given, str) and given in PRESETS else DEFAULT_PRESET
+def _walk(config: type, prefix: str) -> Iterator[Setting]:
+    hints = get_type_hints(config, include_extras=True)
+    texts = {text.arg_name: text.description or "" for text in docstring_parser.parse_from_object(config).params}
+    for field in fields(config):
+        hint, name = hints[field.name], prefix + field.name
+        if is_dataclass(hint) and isinstance(hint, type):
+            yield from _walk(hint, f"{name}.")
+        else:
+            yield Setting(name, hint, field.default, texts.get(field.name, ""), "throughput" in field.metadata)
+
+
+class Parser(ArgumentParser):
+    """A parser of the command line that raises SeeWhyError for a mistake."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SeeWhyError(f"command line: {message}. `{self.prog} --help` shows what there is.")
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """Read a YAML file and overrides such as ["--tune.epochs", "1"]. Raises SeeWhyError, see above."""
+    """Read a YAML file of settings and overrides such as ["--tune.epochs", "1"], which win over the file.
+
+    Raises SeeWhyError for whatever is wrong with either, naming the file, the line and the nearest setting.
+    """
     check_options(overrides, known_settings())
-    try:
-        given = settings_parser().parse_args(overrides, defaults=False)
-    except ArgumentError as error:
-        raise explain(error, "command line", {}) from error
-    return read_config(path, given)
+    parser = Parser(prog="seewhy run", allow_abbrev=False)
+    for name in known_settings():
+        parser.add_argument(f"--{name}")
+    given = vars(parser.parse_args(overrides))
+    return read_config(path, {name: value for name, value in given.items() if value is not None})
 
 
-def read_config(path: str | Path, given: Namespace) -> RunConfig:
-    """Read a YAML file; `given` are the parsed overrides."""
+def read_config(path: str | Path, overrides: Mapping[str, str]) -> RunConfig:
+    """Read a YAML file of settings, and overrides by dotted name as they stand on the command line."""
     path = Path(path)
-    text = read_text(path)
-    lines = check_yaml(text, path)
-    preset = given["preset"] if "preset" in given else (yaml.safe_load(text) or {}).get("preset")
-    parser = settings_parser(_known_preset(preset))
-    try:
-        settings = parser.parse_string(text) if lines else parser.get_defaults()
-    except ArgumentError as error:
-        raise explain(error, str(path), lines) from error
-    settings.update(given)
-    for name, setting in known_settings().items():
-        where = "command line" if name in given else f"{path}, line {lines.get(name)}"
-        check_range(setting, settings[name], where)
-    return build(RunConfig, settings)
+    given = dict(_read_yaml(_read_text(path), path))
+    given |= {n: known_settings()[n].parse(v, "command line", text=True) for n, v in overrides.items()}
+    return _build(RunConfig, _preset(given.get("preset", DEFAULT_PRESET)) | given)
+
+
+def preset_config(preset: str) -> RunConfig:
+    """Return the settings of a preset, "ours" or "paper", for the built-in field guide.
+
+    Use `dataclasses.replace` to change some of them.
+    """
+    return _build(RunConfig, _preset(known_settings()["preset"].parse(preset, "preset_config")))
 
 
 def restore_config(settings: Mapping[str, Any]) -> RunConfig:
-    """The RunConfig whose `asdict` this is, such as a manifest's; what an older manifest lacks is as in its preset."""
-    try:
-        parser = settings_parser(_known_preset(settings.get("preset")))
-        return build(RunConfig, parser.parse_object(dict(settings)))
-    except ArgumentError as error:
-        raise explain(error, "manifest.json", {}) from error
+    """Return the RunConfig of which `settings` is the `asdict`, such as a manifest's.
+
+    Settings that an older manifest lacks are those of its preset.
+    """
+    given = dict[str, Any]()
+    for name, value in _flat(settings):
+        if name not in known_settings():
+            raise SeeWhyError(f"manifest.json: there is no setting {name}.{nearest(name, known_settings())}")
+        given[name] = known_settings()[name].parse(value, "manifest.json")
+    return _build(RunConfig, _preset(given.get("preset", DEFAULT_PRESET)) | given)
 
 
-def build(config: type[C], settings: Namespace) -> C:
-    values = {
-        name: build(hint, settings[name]) if isinstance(hint, type) and is_dataclass(hint) else settings[name]
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _preset(name: str) -> dict[str, Any]:
+    return {n: setting.default for n, setting in known_settings().items()} | {**PRESETS[name], "preset": name}
+
+
+def _build(config: Any, values: Mapping[str, Any], prefix: str = "") -> Any:
+    parts = {
+        name: _build(hint, values, f"{prefix}{name}.") if is_dataclass(hint) else values[prefix + name]
         for name, hint in get_type_hints(config).items()
     }
-    return config(**values)
+    return config(**parts)
 
 
-def read_text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -277,15 +268,16 @@ def read_text(path: Path) -> str:
         raise SeeWhyError(f"The configuration file {path} cannot be read: {error.strerror}.") from error
 
 
-def check_yaml(text: str, path: Path) -> dict[str, int]:
-    """The line of each setting in a YAML text, every one of which exists and has a value."""
+def _read_yaml(text: str, path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield the dotted name and the value of each setting in a YAML text."""
+    loader = yaml.SafeLoader(text)
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = loader.get_single_node()
     except yaml.YAMLError as error:
         raise SeeWhyError(f"{path} is not valid YAML: {error}") from error
     lines: dict[str, int] = {}
 
-    def visit(node: yaml.Node, prefix: str) -> None:
+    def visit(node: yaml.Node, prefix: str) -> Iterator[tuple[str, Any]]:
         if not isinstance(node, yaml.MappingNode):
             where = f"{path}, line {node.start_mark.line + 1}"
             name = prefix.rstrip(".") or "the file"
@@ -297,54 +289,45 @@ def check_yaml(text: str, path: Path) -> dict[str, int]:
                 raise SeeWhyError(f"{where}: {name} stands here and on line {lines[name]}. Keep one of them.")
             lines[name] = line
             if setting := known_settings().get(name):
-                if value.tag == "tag:yaml.org,2002:null" and setting.default is not None:
+                try:
+                    given = loader.construct_object(value, deep=True)
+                except (yaml.YAMLError, ValueError) as error:  # an unknown tag, a date that does not exist
+                    raise SeeWhyError(f"{where}: {name} cannot be read: {error}") from error
+                if given is None and setting.default is not None:
                     raise SeeWhyError(f"{where}: {name} has no value. It takes {setting.takes}.")
-            elif any(known.startswith(f"{name}.") for known in known_settings()):
-                visit(value, f"{name}.")
+                yield name, setting.parse(given, where)
+            elif name in _groups(known_settings()):
+                yield from visit(value, f"{name}.")
             else:
                 raise SeeWhyError(f"{where}: there is no setting {name}.{nearest(name, known_settings())}")
 
     if root is not None:
-        visit(root, "")
-    return lines
+        yield from visit(root, "")
+
+
+def _groups(known: Collection[str]) -> set[str]:
+    """The dotted names that hold settings: "tune", "tune.augment", ..."""
+    parts = [name.split(".") for name in known]
+    return {".".join(of[:length]) for of in parts for length in range(1, len(of))}
 
 
 def check_options(arguments: Sequence[str], known: Collection[str]) -> None:
-    """Every `--name` on the command line must be known."""
+    """Raise SeeWhyError for a `--name` on the command line that is not known."""
     for argument in arguments:
         name = argument.removeprefix("--").partition("=")[0]
         if argument.startswith("--") and name not in known:
             inside = [f"--{other}" for other in known if other.startswith(f"{name}.")]
             hint = f" It is a group: use {inside[0]} and the like." if inside else nearest(name, known, "--")
-            raise SeeWhyError(f"command line: there is no setting --{name}.{hint}")
+            raise SeeWhyError(f"command line: there is no option --{name}.{hint}")
 
 
 def nearest(name: str, known: Collection[str], prefix: str = "") -> str:
-    """The end of a message: the known name that is nearest, as a whole or in its last part."""
-    last = {other.rpartition(".")[2]: other for other in known}
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
-    close = close or [last[part] for part in difflib.get_close_matches(name.rpartition(".")[2], last, n=1)]
-    return f" Did you mean {prefix}{close[0]}?" if close else ""
+    """Return " Did you mean ...?" with the known name that is most similar, as a whole or in its last part, or ""."""
 
+    def similarity(other: str) -> tuple[float, float]:
+        whole = difflib.SequenceMatcher(None, name, other).ratio()
+        last = difflib.SequenceMatcher(None, name.rpartition(".")[2], other.rpartition(".")[2]).ratio()
+        return max(whole, last), whole
 
-def check_range(setting: Setting, value: Any, where: str) -> None:
-    name = setting.name
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return
-    low = -math.inf if name in MAY_BE_NEGATIVE else int(isinstance(value, int) and name not in MAY_BE_ZERO)
-    high = 1 if name in SHARES else math.inf
-    if not low <= value <= high or math.isinf(value) or (value == 0 and name in NOT_ZERO):
-        limits = f"{'above' if name in NOT_ZERO else 'at least'} {low}{' and at most 1' * (high == 1)}"
-        raise SeeWhyError(
-            f"{where}: {name} is {value}, but must be {limits if low > -math.inf else 'a finite number'}."
-        )
-
-
-def explain(error: ArgumentError, source: str, lines: Mapping[str, int]) -> SeeWhyError:
-    """The parser's complaint, with the place and in words."""
-    key = re.search(r'Parser key "([^"]+)"', str(error))
-    value = re.search(r"(?:Got|Given) value: (.*)", str(error))
-    if key is None or value is None or key[1] not in known_settings():
-        return SeeWhyError(f"{source}: {error}. `seewhy --help` and `seewhy VERB --help` show what there is.")
-    where = f"{source}, line {lines[key[1]]}" if key[1] in lines else source
-    return SeeWhyError(f"{where}: {key[1]} is {value[1]}, but takes {known_settings()[key[1]].takes}.")
+    best = max({*known, *_groups(known)}, key=similarity, default=None)
+    return f" Did you mean {prefix}{best}?" if best and similarity(best)[0] >= 0.6 else ""

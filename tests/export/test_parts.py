@@ -14,7 +14,7 @@ from huggingface_hub import RepoUrl
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
 from seewhy.errors import SeeWhyError
-from seewhy.export import build
+from seewhy.export import build, card
 from seewhy.export.card import Plain, escape, literal, render
 from seewhy.export.dataset import Taught, holds_placeholder, llava_row, sharegpt_row, trl_row, write_forms
 from seewhy.export.model import stack, stacked_config
@@ -124,11 +124,9 @@ def test_nothing_from_data_is_markup(text: Any, shown: str) -> None:
 
 def test_templates_escape_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "card.md").write_text("| {{ label }} | {{ code | literal }} | {{ share | percent }} |")
-    monkeypatch.setattr(
-        "seewhy.export.card.PackageLoader", lambda package: __import__("jinja2").FileSystemLoader(tmp_path)
-    )
-    card = render("card.md", label="a|b", code='say "hi" \\ {{', share=0.125)
-    assert card == '| a\\|b | "say \\"hi\\" \\\\ {{" | 12.5 % |'
+    monkeypatch.setattr(card, "PackageLoader", lambda package: __import__("jinja2").FileSystemLoader(tmp_path))
+    shown = render("card.md", label="a|b", code='say "hi" \\ {{', share=0.125)
+    assert shown == '| a\\|b | "say \\"hi\\" \\\\ {{" | 12.5 % |'
     assert eval(literal('say "hi" \\ {{')) == 'say "hi" \\ {{'
 
 

@@ -15,6 +15,7 @@ from seewhy.config import DataConfig, ModelConfig, RunConfig
 from seewhy.report.heatmaps import find_heats, where
 from seewhy.report.page import write_page
 from seewhy.report.pictures import VEIL_SIDE, veil
+from seewhy.run import models
 from seewhy.run.folder import RunFolder, Stage
 from seewhy.vlm import attribution
 from tiny import tiny_llava
@@ -71,7 +72,7 @@ def test_heats_are_found_kept_and_found_again_without_a_model(run: Path, monkeyp
     def never(*_args: object, **_options: object) -> None:
         raise AssertionError("a model was loaded for what is kept")
 
-    monkeypatch.setattr("seewhy.run.models.load_model", never)
+    monkeypatch.setattr(models, "load_model", never)
     for compute in (False, True):
         again, _ = find_heats(run, gallery, "round 1", compute=compute)
         assert {c: g.tolist() for c, g in again[gallery[0]["image"]].concepts.items()} == {

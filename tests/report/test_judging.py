@@ -220,7 +220,7 @@ def test_a_sample_is_the_same_for_every_model_and_said_to_be_one(run: Path, caps
     ("options", "message"),
     [
         (("--round", "2"), "no answers of round '2' on test yet"),
-        (("--limit", "0"), "nothing to judge"),
+        (("--limit", "0"), "limit is 0, but takes a whole number, at least 1"),
     ],
 )
 def test_what_cannot_be_judged_is_told(

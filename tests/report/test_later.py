@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonargparse import Namespace
 
 from made_up_later import TESTS, benchmarks, faithfulness_file, general_file, judge_file, of_model, trial
 from made_up_runs import EVIL, compared, metrics, write_run
 from read_page import Page
-from seewhy.cli import proof as verbs
-from seewhy.cli.page import renew_page
-from seewhy.fieldguide.redraw import other_values, redraw
+from seewhy.cli import main
+from seewhy.cli.verbs import renew_page
+from seewhy.fieldguide.guide import draw_example
+from seewhy.fieldguide.redraw import other_values
 from seewhy.fieldguide.world import BIRD, make_species
 from seewhy.proof import ability, faithfulness
 from seewhy.report.figures import FIGURES
@@ -92,7 +92,7 @@ def test_examples_are_one_of_each_fate_whatever_their_order(tmp_path: Path):
 @pytest.mark.parametrize("same", [True, False])
 def test_an_example_shows_the_drawing_that_was_tested_and_no_other(tmp_path: Path, *, same: bool):
     bird = make_species()[0]
-    look, drawing = redraw(bird, "test", 0, {})
+    look, drawing = draw_example(bird, "test", 0)
     attribute = next(a for a in BIRD if other_values(a, look[a.name]))
     old, new = (
         attribute.values[v][0] for v in (look[attribute.name], other_values(attribute, look[attribute.name])[0])
@@ -274,8 +274,7 @@ def test_a_verb_that_measures_writes_the_page_anew(
         return FILES[verb]
 
     monkeypatch.setattr(module, verb, measured)
-    options = dict.fromkeys(("split", "images", "round", "arms", "reasons", "tasks", "trust_remote_code"))
-    getattr(verbs, verb)(Namespace(run=str(run), json=as_json, **options))
+    assert main([verb, str(run), *["--json"] * as_json]) == 0
     told = capsys.readouterr()
     for folder in (run, tmp_path):
         assert f"Wrote {folder / 'report.html'}" in told.err.replace("\n", "")

@@ -19,7 +19,7 @@ from seewhy.cost.hardware import USABLE, UTILISATION
 from seewhy.doctor import Check, broken
 from seewhy.domain.check import DataCheck
 from seewhy.domain.drafting import Draft, sources_path
-from seewhy.endpoint import Endpoint, Prices, Usage
+from seewhy.endpoint import Prices, Usage
 from seewhy.proof.bank import BankCheck
 from seewhy.report.terminal import plain_table
 
@@ -69,9 +69,7 @@ def print_bank_check(found: BankCheck, console: Console) -> None:
     _say(console, f"{found.concepts} concepts of {found.classes} classes: {counts}.")
 
 
-def print_draft(
-    found: Draft, bank: Path, classes: int, endpoint: Endpoint, prices: Prices | None, console: Console
-) -> None:
+def print_draft(found: Draft, bank: Path, classes: int, prices: Prices | None, console: Console) -> None:
     """Print how many drafted concepts were kept, why the rest were dropped, what is missing, and what it took."""
     concepts = sum(map(len, found.bank.values()))
     where = f"{len(found.bank)} of {classes} classes ({sources_path(bank)} has sources)"
@@ -79,7 +77,7 @@ def print_draft(
     if found.dropped:
         dropped = ", ".join(f"{reason} ({count})" for reason, count in found.dropped.most_common())
         _say(console, f"Dropped: {dropped}.")
-    usage = found.usage + endpoint.wasted
+    usage = found.usage
     cost = "" if prices is None else f", {prices.cost(usage):.2f} at the prices given"
     _say(console, f"Took {usage.prompt_tokens:,} tokens in and {usage.completion_tokens:,} out{cost}.")
     for label, reason in found.missing.items():

@@ -166,7 +166,7 @@ class Stages(dict[StageKey, Stage]):
         """
         stages = cls()
         groups = ("describe", "select", "synthesise", "sample", "tune", "model")
-        settings = {group: decisive(group, getattr(config, group)) for group in groups}
+        settings = {group: decisive(getattr(config, group)) for group in groups}
         settings["tune"]["replay"] = replay or None
         settings["select"]["encoder_weights"] = encoder_weights
         scoring = {key: settings["select"][key] for key in ("encoder", "encoder_weights", "prefixes", "temperature")}

@@ -186,7 +186,7 @@ def _disagreement(vlm: VisionLanguageModel, schedule: Schedule, turns: Sequence[
 
 def _made_of(turns: Sequence[Turn], config: TuneConfig, seed: int, *, shared: bool) -> dict[str, Any]:
     """Return what the weights of a checkpoint depend on. Replay data are among the turns."""
-    settings = {key: value for key, value in decisive("tune", config).items() if key not in ("replay", "replay_ratio")}
+    settings = {key: value for key, value in decisive(config).items() if key not in ("replay", "replay_ratio")}
     return {
         "tune": settings,
         "turns": digest([asdict(turn) for turn in turns]),
