@@ -198,6 +198,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a YAML file of settings and overrides such as ["--tune.epochs", "1"], which win over the file.
 
     Raises SeeWhyError for whatever is wrong with either, naming the file, the line and the nearest setting.
+
+    Example:
+        >>> config = seewhy.load_config("birds.yaml", ["--tune.epochs", "3"])
+        >>> config.tune.epochs
+        3
     """
     check_options(overrides, known_settings())
     parser = Parser(prog="seewhy run", allow_abbrev=False)
@@ -219,6 +224,11 @@ def preset_config(preset: str) -> RunConfig:
     """Return the settings of a preset, "ours" or "paper", for the built-in field guide.
 
     Use `dataclasses.replace` to change some of them.
+
+    Example:
+        >>> config = seewhy.preset_config("paper")
+        >>> config.rounds, config.select.rule
+        (4, 'image')
     """
     return _build(RunConfig, _preset(known_settings()["preset"].parse(preset, "preset_config")))
 
