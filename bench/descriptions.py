@@ -30,18 +30,18 @@ import numpy as np
 
 from bench.measure import limit_threads, machine, note, numbers, report, show
 from seewhy.config import RunConfig, SelectConfig
-from seewhy.domain.domain import Domain, load_domain
+from seewhy.domain.domain import Domain
 from seewhy.errors import SeeWhyError
-from seewhy.fieldguide.guide import ENCODER, with_guide
+from seewhy.fieldguide.guide import ENCODER
 from seewhy.method.encoder import Encoder, TextEncoder
 from seewhy.method.sampler import example_random
 from seewhy.method.select import select
 from seewhy.proof.figures import count_selected
 from seewhy.proof.statistics import estimate
 from seewhy.records import Description, Selection
-from seewhy.run.finished import recorded_config
-from seewhy.run.folder import read_records
+from seewhy.run.finished import FinishedRun
 from seewhy.run.progress import progress
+from seewhy.run.stages import StageKey
 
 RULES = get_args(get_type_hints(SelectConfig)["rule"])
 FIGURES = ("precision", "recall")
@@ -73,12 +73,11 @@ class Described:
     @classmethod
     def of(cls, run: str) -> "Described":
         """Raises SeeWhyError for a run that has no descriptions yet, or data without ground truth."""
-        config = recorded_config(run, quiet=True)
-        descriptions = read_records(Path(run), "describe", Description)
-        domain = load_domain(with_guide(config.data, Path(run) / "fieldguide"))
+        opened = FinishedRun.open(run)
+        descriptions, domain = opened.complete_records(StageKey("describe"), Description), opened.domain
         if domain.truth is None:
             raise SeeWhyError(f"{domain.name} has no ground truth (data.truth) to hold the selected concepts against.")
-        return cls(config, domain, descriptions)
+        return cls(opened.config, domain, descriptions)
 
     @property
     def most(self) -> int:

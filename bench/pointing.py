@@ -17,23 +17,24 @@ from pathlib import Path
 import numpy as np
 
 from bench.measure import limit_threads, machine, note, report, show
-from seewhy.domain.domain import Domain, load_domain
+from seewhy.domain.domain import Domain
 from seewhy.domain.images import load_image
 from seewhy.errors import SeeWhyError
-from seewhy.fieldguide.guide import with_guide
 from seewhy.proof.confusion import spread
 from seewhy.proof.interventions import Pointed, mention, pointed, pointing
 from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Example
-from seewhy.run.finished import BASE_KEY, Asked, run_models
+from seewhy.run.finished import FinishedRun
+from seewhy.run.models import LoadedModel
 from seewhy.run.progress import progress
+from seewhy.run.stages import BASE
 from seewhy.vlm.attribution import gradient, occlusion, seen_region
 
 Heat = Callable[..., np.ndarray]
 
 
 def judge(
-    asked: Asked, domain: Domain, examples: Sequence[Example], answers: Mapping[str, str], heat: Heat, name: str
+    asked: LoadedModel, domain: Domain, examples: Sequence[Example], answers: Mapping[str, str], heat: Heat, name: str
 ) -> list[Pointed]:
     """Every reason that is true, to be seen, and has a box."""
     judged: list[Pointed] = []
@@ -70,14 +71,13 @@ def parser() -> ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     given = parser().parse_args(arguments)
     limit_threads(given.threads)
-    config, models = run_models(given.run, arms_wanted=[BASE_KEY] if given.base else None, round=given.round)
-    domain = load_domain(with_guide(config.data, Path(given.run) / "fieldguide"))
+    run = FinishedRun.open(given.run)
+    key, domain = BASE if given.base else run.method_model(given.round), run.domain
     examples = spread(domain.split(given.split), given.images)
     if not examples:
         raise SeeWhyError(f"{domain.name} has no {given.split} images: choose another --split.")
-    model = next(iter(models.values()))
-    asked = Asked(config, model)
-    note(f"{machine(asked.vlm.device.type, given.threads)}\n{model.name}, {len(examples)} {given.split} images")
+    asked = LoadedModel(run.load(key), run.config)
+    note(f"{machine(asked.vlm.device.type, given.threads)}\n{key}, {len(examples)} {given.split} images")
     pictures = {e.id: partial(load_image, domain.path(e)) for e in examples}
     answered = asked.answers(pictures, domain.questions.evaluation, "answering")
     answers = {name: text for name, (text,) in answered.items()}

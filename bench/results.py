@@ -28,8 +28,7 @@ from seewhy.proof.ability import general
 from seewhy.proof.comparison import Counts, contrast, mean_estimate, with_seeds
 from seewhy.proof.faithfulness import faithfulness
 from seewhy.run import loop
-from seewhy.run.finished import recorded_config
-from seewhy.run.folder import read_manifest
+from seewhy.run.finished import FinishedRun
 from seewhy.run.stages import BASE, CONTROLS, ModelKey
 from seewhy.run.stages import OURS as METHOD
 from seewhy.run.storage import write_atomically
@@ -90,10 +89,10 @@ def read(folder: str, images: int, drawings: int) -> Measured:
 
 
 def config_of(run: str) -> RunConfig:
-    """The settings of a finished run."""
-    if not read_manifest(Path(run)).get("config") or not (Path(run) / "metrics.json").exists():
+    """Return the settings of a finished run. Raises SeeWhyError for a folder that is none."""
+    if not (Path(run) / "metrics.json").exists():
         raise SeeWhyError(f"{run} holds neither a comparison nor a finished run: make it with `seewhy compare CONFIG`.")
-    return recorded_config(run, quiet=True)
+    return FinishedRun.open(run).config
 
 
 def names_of(config: RunConfig) -> dict[str, ModelKey]:

@@ -16,8 +16,9 @@ from seewhy.domain.domain import VOCABULARY_FILE, Vocabulary
 from seewhy.errors import SeeWhyError
 from seewhy.explanation import explain
 from seewhy.report.pictures import overlay
-from seewhy.run import finished
+from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import RunFolder
+from seewhy.run.stages import BASE, ModelKey
 from seewhy.vlm.sampling import BatchSampler
 from tiny import tiny_llava
 
@@ -93,9 +94,11 @@ def test_a_model_that_names_nothing(run: Path, photo: Path):
 
 
 def test_the_last_round_is_the_greatest_number(run: Path):
-    assert finished.run_model(str(run))[1].endswith("round-10/model/model")
-    assert finished.run_model(str(run), round=1)[1].endswith("round-1/model/model")
-    assert Path(finished.run_model(str(run), base=True)[1]).name == "model"
+    opened = FinishedRun.open(run)
+    assert opened.rounds == [1, 10]
+    assert opened.method_model() == ModelKey("rounds", 10)
+    assert opened.models[opened.method_model(1)] == run / "stages/round-1/model/model"
+    assert opened.models[BASE] == opened.base == run.parent / "model"
 
 
 @pytest.mark.parametrize(

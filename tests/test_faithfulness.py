@@ -20,9 +20,10 @@ from seewhy.fieldguide.language import listed
 from seewhy.fieldguide.redraw import attribute_of, redraw
 from seewhy.fieldguide.world import make_species
 from seewhy.proof.ability import benchmarks, general
-from seewhy.proof.faithfulness import faithfulness
+from seewhy.proof.faithfulness import faithfulness, measured_before
 from seewhy.report.terminal import benchmark_table
-from seewhy.run import finished
+from seewhy.results import Gate
+from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import RunFolder
 from seewhy.vlm.sampling import BatchSampler
 from tiny import tiny_llava
@@ -132,10 +133,10 @@ def test_both_arms_are_tested_once_and_by_their_weights(guide_run: Path, monkeyp
     written = json.loads((guide_run / "faithfulness.json").read_text())
     assert written == json.loads(json.dumps(found))
 
-    def loaded(*_args) -> None:
+    def loaded(*_args, **_options) -> None:
         raise AssertionError("tested before")
 
-    monkeypatch.setattr(finished, "load_model", loaded)
+    monkeypatch.setattr("seewhy.run.models.load_model", loaded)
     assert faithfulness(str(guide_run), images=3, reasons=1) == written
     with pytest.raises(AssertionError):
         faithfulness(str(guide_run), images=4, reasons=1)
@@ -279,25 +280,26 @@ def test_a_benchmark_table_has_every_score() -> None:
 def test_results_files_of_other_settings_are_not_taken(tmp_path: Path) -> None:
     file = tmp_path / "general.json"
     file.write_text(json.dumps({"split": "val", "models": {"base": {}}}))
-    assert finished.measured_before(file, {"split": "val"}) == {"base": {}}
-    assert finished.measured_before(file, {"split": "test"}) == {}
+    assert measured_before(file, {"split": "val"}) == {"base": {}}
+    assert measured_before(file, {"split": "test"}) == {}
     for damaged in ("{", "[]", '{"models": []}', '{"models": {"base": 1}}'):
         file.write_text(damaged)
-        assert finished.measured_before(file, {}) == {}
+        assert measured_before(file, {}) == {}
 
 
 def test_a_runs_models_are_those_of_the_round(guide_run: Path) -> None:
-    _, models = finished.run_models(str(guide_run), arms_wanted=["base", "rounds", "nl", "lge"])
-    assert {key: model.name for key, model in models.items()} == {
+    run = FinishedRun.open(guide_run)
+    models = run.arm_models(["base", "rounds", "nl", "lge"])
+    assert {key: str(model) for key, model in models.items()} == {
         "base": "base", "rounds": "round-2", "lge": "lge/round-2",
     }  # fmt: skip
-    _, first = finished.run_models(str(guide_run), round=1)
-    assert {key: model.name for key, model in first.items()} == {"rounds": "round-1"}
-    assert list(finished.round_models(str(guide_run))) == ["round-1", "round-2"]
-    assert models["rounds"].digest != models["lge"].digest
+    assert {key: str(model) for key, model in run.arm_models(round=1).items()} == {"rounds": "round-1"}
+    assert run.rounds == [1, 2]
+    assert run.weights(models["rounds"]) != run.weights(models["lge"])
 
 
 def test_a_control_is_not_a_round_ahead_of_the_best(guide_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seewhy.proof.gate.read", lambda run: {"best": 1})
-    _, models = finished.run_models(str(guide_run))
-    assert {key: model.name for key, model in models.items()} == {"rounds": "round-1"}  # L+GE has no first round here
+    run = FinishedRun.open(guide_run)
+    # L+GE has no first round here.
+    monkeypatch.setattr(run, "gate", Gate(best=1, stopped_after=None, level=0.05, rounds=()))
+    assert {key: str(model) for key, model in run.arm_models().items()} == {"rounds": "round-1"}

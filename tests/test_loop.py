@@ -19,7 +19,7 @@ from seewhy.errors import SeeWhyError
 from seewhy.proof.gate import Gate, Judgement
 from seewhy.records import Answer, Candidate, Description, Selection
 from seewhy.run import evaluation, loop
-from seewhy.run.finished import run_model
+from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import RunFolder, read_records
 from seewhy.run.stages import Stages
 from tiny_run import tiny_run
@@ -237,11 +237,11 @@ def test_a_run_stops_after_a_round_that_is_worse(
     assert [r["round"] for r in metrics["rounds"]] == [1, 2]
     assert "Round 2 is worse than round 1 on the validation images, in accuracy" in capsys.readouterr().err
     assert not (root / "run/stages/round-3").exists()
-    assert run_model(gated.output)[1].endswith("round-1/model/model")
+    assert FinishedRun.open(gated.output).best_round == 1
     assert [r["round"] for r in loop.evaluate(gated.output, "train")["rounds"]] == [1, 2]
     assert loop.run(gated) == metrics  # started again it stops again
     assert len(loop.run(replace(gated, keep_going=True))["rounds"]) == 3
-    assert run_model(gated.output)[1].endswith("round-3/model/model")
+    assert FinishedRun.open(gated.output).best_round == 3
 
 
 @pytest.mark.parametrize(("start_from", "start"), [("previous", "round-1/model"), ("base", "base")])

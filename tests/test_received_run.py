@@ -16,7 +16,7 @@ from seewhy.cli import main
 from seewhy.config import DataConfig, DescribeConfig, EngineConfig, EvaluateConfig, ModelConfig, RunConfig, SelectConfig
 from seewhy.errors import SeeWhyError
 from seewhy.run import loop
-from seewhy.run.finished import recorded_config
+from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import RunFolder
 from tiny import tiny_llava
 
@@ -109,7 +109,7 @@ def test_no_image_goes_to_a_server_that_a_run_folder_names(received: Path, monke
     monkeypatch.setattr("seewhy.vlm.server.sampler.ChatClient", lambda *_, **__: pytest.fail("a server was asked"))
     loop.evaluate(str(received), "test")
     engine = EngineConfig(kind="server", base_url="http://localhost:1/v1")
-    assert recorded_config(received, engine=engine).model.engine == engine
+    assert FinishedRun.open(received, engine=engine).config.model.engine == engine
 
 
 def test_all_else_is_as_recorded(tmp_path: Path):
@@ -117,9 +117,17 @@ def test_all_else_is_as_recorded(tmp_path: Path):
     folder = RunFolder(tmp_path, seed=0, shard_size=4)
     with folder.lock():
         folder.check([], config=asdict(config))
-    assert recorded_config(tmp_path) == replace(config, output=str(tmp_path))
+    assert FinishedRun.open(tmp_path).config == replace(config, output=str(tmp_path))
     with pytest.raises(SeeWhyError, match="is no run folder"):
-        recorded_config(tmp_path / "nothing")
+        FinishedRun.open(tmp_path / "nothing")
+
+
+def test_a_run_whose_settings_cannot_be_read_names_the_version_that_made_it(received: Path):
+    manifest = json.loads((received / "manifest.json").read_text())
+    manifest["config"]["tune"]["beam_search"] = 4
+    (received / "manifest.json").write_text(json.dumps({**manifest, "versions": {"seewhy": "7.5"}}))
+    with pytest.raises(SeeWhyError, match=r"was made by SeeWhy 7\.5, .*beam_search"):
+        FinishedRun.open(received)
 
 
 def test_one_module_alone_restores_the_settings_of_a_manifest():

@@ -21,17 +21,15 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from seewhy.domain.domain import Vocabulary
 from seewhy.domain.images import load_image
-from seewhy.domain.questions import Questions
 from seewhy.errors import SeeWhyError
-from seewhy.fieldguide.guide import with_guide
 from seewhy.proof.interventions import mention
 from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Prompt, Sampling
 from seewhy.report.pictures import overlay
-from seewhy.run.finished import load_model, run_model
+from seewhy.run.finished import FinishedRun
 from seewhy.run.progress import progress
+from seewhy.run.stages import BASE
 from seewhy.run.storage import disk
 from seewhy.vlm.attribution import can_attribute, gradient, seen_region
 from seewhy.vlm.model import VisionLanguageModel
@@ -86,14 +84,13 @@ def explain(
     """
     if samples < 1:
         raise SeeWhyError(f"--samples is {samples}, but the confidence needs at least 1 sampled answer.")
-    config, path = run_model(run, round=round, base=base, trust_remote_code=trust_remote_code)
+    opened = FinishedRun.open(run, trust_remote_code=trust_remote_code)
+    key, config = BASE if base else opened.method_model(round), opened.config
     for image in images:
         load_image(image)
-    data = with_guide(config.data, Path(run) / "fieldguide")
-    words = Vocabulary.of_run(Path(run), data)
-    matcher, stated = words.matcher, StatedConcepts(words.bank.all_concepts, words.names)
-    question = Questions.for_noun(data.noun, data.questions).evaluation
-    vlm = load_model(config, path)
+    matcher, stated = opened.matcher, StatedConcepts(opened.bank.all_concepts, opened.vocabulary.names)
+    question = opened.questions.evaluation
+    vlm = opened.load(key)
     sampler = BatchSampler(vlm, config.model.batch_size, load_image, share_image=config.model.share_image)
     tokens, drawn = config.evaluate.max_new_tokens, config.sample
     often = Sampling(samples, drawn.temperature, drawn.top_p, tokens)

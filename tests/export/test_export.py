@@ -19,10 +19,13 @@ from seewhy.domain.loaders.llava import load_replay
 from seewhy.errors import SeeWhyError
 from seewhy.export import card
 from seewhy.export.build import RECORD, export_run
-from seewhy.export.model import AdapterCheck
+from seewhy.export.model import AdapterCheck, ExportedRound
 from seewhy.records import Answer, Prediction, Prompt, Sampling
-from seewhy.run.finished import open_run, run_model
+from seewhy.results import Metrics
+from seewhy.results_json import decode, encode
+from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import read_records
+from seewhy.run.stages import BASE
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
 
@@ -94,7 +97,8 @@ def test_the_card_of_an_adapter_says_where_it_cannot_be_served(run: Path, export
     assert r"It holds 1 module in full (`modules_to_save`: model.multi\_modal\_projector)" in told
     assert "**vLLM refuses it**" in told
     assert "--model merged" in told
-    alone = card.adapter_card(open_run(str(run), None), AdapterCheck(8, 2, 0.0, 1e-3), hub_name=None, hub_data=None)
+    check = AdapterCheck(8, 2, 0.0, 1e-3)
+    alone = card.adapter_card(ExportedRound.open(str(run), None), check, hub_name=None, hub_data=None)
     assert "vLLM" not in alone
     assert "modules_to_save" not in alone
 
@@ -103,8 +107,7 @@ def test_the_adapter_of_the_last_round_alone_is_another_model(run: Path, photos:
     from peft import PeftModel
 
     def logits(adapter: Path) -> torch.Tensor:
-        config, base = run_model(str(run), base=True)
-        vlm = VisionLanguageModel.load(base, device="cpu", dtype=config.model.dtype)
+        vlm = FinishedRun.open(run).load(BASE)
         row = vlm.tokenise(vlm.render("Which bird is this?", image=True), load_image(photos[0]))
         with torch.inference_mode():
             return PeftModel.from_pretrained(vlm.model, str(adapter)).eval()(**row).logits
@@ -125,15 +128,15 @@ def test_our_own_sampler_reads_the_merged_model(run: Path, exported: Path, photo
 
 
 def test_the_card_says_first_what_the_model_is_not_to_be_used_for(run: Path) -> None:
-    finished = open_run(str(run), "2")
+    finished = ExportedRound.open(str(run), "2")
 
     def written(**last: float) -> str:
-        metrics = json.loads(json.dumps(finished.metrics))
+        metrics = encode(finished.metrics)
         metrics["base"]["ee"] = 0.82
         for figures in metrics["rounds"]:
             figures |= {"ee": 0.9, "fallback_share": 0.1}
         metrics["rounds"][1] |= last
-        return card.model_card(replace(finished, metrics=metrics), hub_name=None, hub_data=None)
+        return card.model_card(replace(finished, metrics=decode(Metrics, metrics)), hub_name=None, hub_data=None)
 
     collapsed = written(ee=0.02, fallback_share=0.96)
     warning = collapsed.index("> **Do not use the reasons of this model.** It gives a reason in 2.0 % of its answers")

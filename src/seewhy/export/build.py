@@ -29,8 +29,7 @@ from huggingface_hub.utils import validate_repo_id
 from seewhy.errors import SeeWhyError
 from seewhy.export import card
 from seewhy.export.dataset import FORMS, taught, write_forms
-from seewhy.export.model import write_adapter, write_merged
-from seewhy.run.finished import FinishedRun, open_run
+from seewhy.export.model import ExportedRound, write_adapter, write_merged
 from seewhy.run.progress import say
 from seewhy.run.storage import disk, write_atomically
 
@@ -110,7 +109,7 @@ def export_run(
         check_name(hub_name)
     target = Path(output).expanduser().resolve()
     check_target(target, run)
-    finished = open_run(run, round, trust_remote_code=trust_remote_code)
+    finished = ExportedRound.open(run, round, trust_remote_code=trust_remote_code)
     with disk(target), _unfinished(target) as unfinished:
         record = _write(finished, unfinished / "new", model, data, images=images, hub_name=hub_name)
         _replace(target, unfinished)
@@ -151,12 +150,16 @@ def check_target(target: Path, run: str) -> None:
 
 
 def _write(
-    run: FinishedRun, target: Path, model: Sequence[str], data: Sequence[str], *, images: bool, hub_name: str | None
+    run: ExportedRound, target: Path, model: Sequence[str], data: Sequence[str], *, images: bool, hub_name: str | None
 ) -> dict[str, Any]:
     """Write everything to `target` and return what its export.json holds."""
     names = {part: hub_name + suffix if hub_name else None for part, suffix in SUFFIX.items()}
     on_hub = names["data"] if data else None
-    record: dict[str, Any] = {"run": run.path.resolve().name, "round": run.round, "versions": run.manifest["versions"]}
+    record: dict[str, Any] = {
+        "run": run.path.resolve().name,
+        "round": run.round,
+        "versions": run.run.manifest["versions"],
+    }
     if "merged" in model:
         write_merged(run, target / "model")
         text = card.model_card(run, hub_name=names["model"], hub_data=on_hub)

@@ -17,12 +17,12 @@ from huggingface_hub import DatasetCardData, EvalResult, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from seewhy.export.dataset import Taught, holds_placeholder
-from seewhy.export.model import AdapterCheck
+from seewhy.export.model import AdapterCheck, ExportedRound
 from seewhy.method.synthesise import fallback_share
 from seewhy.report.collapse import of_run
 from seewhy.report.figures import COLUMNS, title
 from seewhy.report.table import percent, rows, selection_cells
-from seewhy.run.finished import FinishedRun
+from seewhy.results_json import encode
 
 _SPECIAL = re.compile(r"[\\`*_{}\[\]<>|~$&]|^[#+=-]|(?<=^\d)[.)](?=\s)")
 _FILES = ("data.concepts", "data.questions", "data.truth", "tune.replay")
@@ -64,13 +64,13 @@ def render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(v=values, **values)
 
 
-def model_card(run: FinishedRun, *, hub_name: str | None, hub_data: str | None) -> str:
+def model_card(run: ExportedRound, *, hub_name: str | None, hub_data: str | None) -> str:
     """The merged model's README.md. `hub_name` and `hub_data` are the repositories that it and its data go to."""
     metadata = _metadata(run, "transformers", name_of(run), [], hub_data)
     return render("model_card.md.jinja", metadata=metadata, place=hub_name or ".", **_values(run))
 
 
-def adapter_card(run: FinishedRun, check: AdapterCheck, *, hub_name: str | None, hub_data: str | None) -> str:
+def adapter_card(run: ExportedRound, check: AdapterCheck, *, hub_name: str | None, hub_data: str | None) -> str:
     """The adapter's README.md."""
     metadata = _metadata(run, "peft", f"{name_of(run)} adapter", ["lora"], hub_data)
     checked = {"rank": check.rank, "stacked": check.rounds, "each": check.rank // check.rounds}
@@ -79,7 +79,7 @@ def adapter_card(run: FinishedRun, check: AdapterCheck, *, hub_name: str | None,
     return render("adapter_card.md.jinja", metadata=metadata, **values)
 
 
-def _metadata(run: FinishedRun, library: str, name: str, tags: Sequence[str], hub_data: str | None) -> Plain:
+def _metadata(run: ExportedRound, library: str, name: str, tags: Sequence[str], hub_data: str | None) -> Plain:
     """A model card's head, as the Hub reads it."""
     data = ModelCardData(
         base_model=public_base(run),
@@ -94,7 +94,7 @@ def _metadata(run: FinishedRun, library: str, name: str, tags: Sequence[str], hu
 
 
 def data_card(
-    run: FinishedRun, taught: Mapping[int, Sequence[Taught]], files: Mapping[str, int], *, images: bool
+    run: ExportedRound, taught: Mapping[int, Sequence[Taught]], files: Mapping[str, int], *, images: bool
 ) -> str:
     """The data set's README.md. `files` is file -> rows."""
     parquet = [name for name in files if name.endswith(".parquet")]
@@ -111,12 +111,12 @@ def data_card(
     return render("data_card.md.jinja", metadata=Plain(metadata.to_yaml()), **{**_values(run), **values})
 
 
-def name_of(run: FinishedRun) -> str:
+def name_of(run: ExportedRound) -> str:
     """'run, round 2': what a card is headed."""
     return f"{run.path.resolve().name}, round {run.round}"
 
 
-def base_of(run: FinishedRun) -> str:
+def base_of(run: ExportedRound) -> str:
     """The untuned model's name without its place on this machine."""
     name = run.config.model.name_or_path
     if name == "fieldguide":
@@ -124,13 +124,13 @@ def base_of(run: FinishedRun) -> str:
     return Path(name).name if Path(name).expanduser().is_dir() else name
 
 
-def public_base(run: FinishedRun) -> str | None:
+def public_base(run: ExportedRound) -> str | None:
     """The untuned model's name on the Hub, or None where it is a folder or the small one that is shipped."""
     name = run.config.model.name_or_path
     return None if name == "fieldguide" or Path(name).expanduser().is_dir() else name
 
 
-def shareable_settings(run: FinishedRun) -> dict[str, Any]:
+def shareable_settings(run: ExportedRound) -> dict[str, Any]:
     """The run's settings, with the last part alone of what is a path."""
     settings = json.loads(json.dumps(asdict(run.config)))
     for group, name in (("", "output"), ("model", "device"), ("model", "engine")):
@@ -143,13 +143,14 @@ def shareable_settings(run: FinishedRun) -> dict[str, Any]:
     return settings
 
 
-def _values(run: FinishedRun) -> dict[str, Any]:
+def _values(run: ExportedRound) -> dict[str, Any]:
     """What the cards have in common."""
     domain, audited = run.domain, {r.round: r for r in run.audit.rounds}
-    columns, body = rows(run.metrics)
+    metrics = encode(run.metrics)
+    columns, body = rows(metrics)
     images = Counter(e.split for e in domain.examples)
     trained = Counter(e.label for e in domain.examples if e.split == "train")
-    of_round = {r["round"]: r for r in run.metrics["rounds"]}
+    of_round = {r["round"]: r for r in metrics["rounds"]}
     return {
         "name": name_of(run), "base": base_of(run), "hub_base": public_base(run), "round": run.round,
         "shipped_base": run.config.model.name_or_path == "fieldguide",
@@ -158,14 +159,14 @@ def _values(run: FinishedRun) -> dict[str, Any]:
         "dataset": domain.name, "fingerprint": domain.fingerprint, "images": dict(images), "labels": domain.labels,
         "classes": [(label, trained[label], domain.concepts[label]) for label in domain.labels[:MOST_CLASSES]],
         "more_classes": len(domain.labels[MOST_CLASSES:]), "concepts": len(domain.concepts.all_concepts),
-        "columns": columns, "rows": body, "split": run.metrics["base"]["split"], "n": run.metrics["base"]["n"],
-        "warnings": [(c.head, f"{c.why} {c.remedy}") for c in of_run(run.path, run.metrics, run.round)],
-        "selection": selection_cells(run.metrics), "figures": run.figures,
+        "columns": columns, "rows": body, "split": metrics["base"]["split"], "n": metrics["base"]["n"],
+        "warnings": [(c.head, f"{c.why} {c.remedy}") for c in of_run(run.path, metrics, run.round)],
+        "selection": selection_cells(metrics), "figures": encode(run.figures),
         "taught": [_trained(of_round[r]) for r in sorted(of_round) if r <= run.round],
         "starving": list(audited[run.round].starving) if run.round in audited else [],
         "replay": PurePath(run.config.tune.replay).name if run.config.tune.replay else None,
         "settings": Plain(yaml.safe_dump(shareable_settings(run), sort_keys=False, allow_unicode=True, width=10**6)),
-        "versions": run.manifest["versions"], "seed": run.config.seed, "rounds": run.config.rounds,
+        "versions": run.run.manifest["versions"], "seed": run.config.seed, "rounds": run.config.rounds,
     }  # fmt: skip
 
 
@@ -173,7 +174,7 @@ def _trained(figures: Mapping[str, Any]) -> dict[str, Any]:
     return {key: figures.get(key) for key in ("round", "training_answers", "fallback_share")}
 
 
-def _round_values(run: FinishedRun, round: int, rows: Sequence[Taught]) -> dict[str, Any]:
+def _round_values(run: ExportedRound, round: int, rows: Sequence[Taught]) -> dict[str, Any]:
     """A round's counts for the data card."""
     sources, kinds = Counter(row.source for row in rows), Counter(row.kind for row in rows)
     return {
@@ -182,20 +183,21 @@ def _round_values(run: FinishedRun, round: int, rows: Sequence[Taught]) -> dict[
     }  # fmt: skip
 
 
-def _results(run: FinishedRun) -> list[EvalResult]:
+def _results(run: ExportedRound) -> list[EvalResult]:
     """The exported round's figures for the Hub, each with its interval."""
     slug = re.sub(r"[^\w.-]+", "-", run.domain.name).strip("-") or "data"
     return [
         EvalResult(
             task_type="image-text-to-text", dataset_type=slug, dataset_name=run.domain.name,
-            dataset_split=run.figures["split"], metric_type=key, metric_name=title(key), metric_value=run.figures[key],
-            metric_args={"confidence_interval_95": run.figures.get(f"{key}_interval")},
+            dataset_split=run.figures.split, metric_type=key, metric_name=title(key),
+            metric_value=run.figures[key].value,
+            metric_args={"confidence_interval_95": encode(run.figures[key].interval)},
         )
         for key in COLUMNS if key in run.figures
     ]  # fmt: skip
 
 
-def _datasets(run: FinishedRun, hub_data: str | None) -> list[str] | None:
+def _datasets(run: ExportedRound, hub_data: str | None) -> list[str] | None:
     """What it was tuned on, as far as the Hub has it."""
     data = run.config.data
     source = data.source if data.layout == "hub" and not Path(data.source).expanduser().exists() else None

@@ -19,10 +19,16 @@ from peft import PeftModel
 from safetensors.torch import load_file, save
 from transformers import GenerationConfig
 
+from seewhy.config import RunConfig
+from seewhy.domain.domain import Domain
 from seewhy.domain.images import load_image
 from seewhy.errors import SeeWhyError
-from seewhy.run.finished import FinishedRun, load_model
+from seewhy.proof.audit import Audit, audit
+from seewhy.records import Answer, Selection
+from seewhy.results import Figures, Metrics
+from seewhy.run.finished import AGAIN, FinishedRun
 from seewhy.run.progress import progress, say
+from seewhy.run.stages import BASE, OURS, ModelKey, StageKey
 from seewhy.vlm.chat import encode, move
 from seewhy.vlm.model import VisionLanguageModel
 
@@ -106,7 +112,72 @@ class AdapterCheck:
     in_full: tuple[str, ...] = ()
 
 
-def write_merged(run: FinishedRun, target: Path) -> None:
+@dataclass(frozen=True)
+class ExportedRound:
+    """A finished run and the round of it that is exported, which has a measured model."""
+
+    run: FinishedRun
+    round: int
+    metrics: Metrics
+    audit: Audit
+
+    @classmethod
+    def open(cls, path: str, round: str | None, *, trust_remote_code: bool | None = None) -> "ExportedRound":
+        """Open a run folder. `round` is as `FinishedRun.measured_round` takes it.
+
+        Raises SeeWhyError for a folder without a measured model, for a round that it does not have, and where the data
+        have changed since.
+        """
+        run = FinishedRun.open(path, trust_remote_code=trust_remote_code)
+        chosen = run.measured_round(round)
+        if OURS.model(chosen) not in run.models:
+            raise SeeWhyError(f"{path} has no model of round {chosen}. {AGAIN}")
+        domain_settings = run.manifest["stages"].get(str(StageKey("domain")), {}).get("settings", {})
+        if domain_settings.get("data", {}).get("fingerprint") != run.domain.fingerprint:
+            raise SeeWhyError(
+                f"The images, labels, concepts or questions of {run.config.data.source} are no longer those that "
+                f"{path} was made from, so a card would describe other data. Put them back, or run again on the new "
+                "ones."
+            )
+        return cls(run, chosen, run.metrics or Metrics(Figures()), audit(run))
+
+    @property
+    def path(self) -> Path:
+        return self.run.path
+
+    @property
+    def config(self) -> RunConfig:
+        return self.run.config
+
+    @property
+    def domain(self) -> Domain:
+        return self.run.domain
+
+    @property
+    def key(self) -> ModelKey:
+        """The exported model."""
+        return OURS.model(self.round)
+
+    @property
+    def model(self) -> Path:
+        """The folder of the merged model."""
+        return self.run.models[self.key]
+
+    @property
+    def figures(self) -> Figures:
+        """The exported model's figures."""
+        return next(figures for figures in self.metrics.rounds if figures.round == self.round)
+
+    def answers(self, round: int) -> list[Answer]:
+        """Return what the method's model was tuned on in a round."""
+        return self.run.complete_records(OURS.stage("answers", round), Answer)
+
+    def selections(self) -> list[Selection]:
+        """Return the concept scores of the training images."""
+        return self.run.complete_records(StageKey("select"), Selection)
+
+
+def write_merged(run: ExportedRound, target: Path) -> None:
     """The merged weights with processor, chat template, and a generation config that answers as the run measured."""
     files = sorted(path for path in run.model.iterdir() if path.is_file())
     target.mkdir(parents=True)
@@ -136,15 +207,16 @@ def generation_config(model: Path, max_new_tokens: int, *, trust_remote_code: bo
     )
 
 
-def write_adapter(run: FinishedRun, target: Path, base: str | None) -> AdapterCheck:
+def write_adapter(run: ExportedRound, target: Path, base: str | None) -> AdapterCheck:
     """One adapter on the untuned base, with the processor, checked against the merged model.
 
     `base` is the base's name for those who load it. Raises SeeWhyError where the run left no adapter, or the base with
     it does not answer as the merged model does.
     """
-    written = write_stacked(run.adapters, target, base)
+    adapters = run.run.adapters(run.round)
+    written = write_stacked(adapters, target, base)
     say("checking the adapter on the base against the merged model")
-    merged = load_model(run.config, str(run.model))
+    merged = run.run.load(run.key)
     merged.processor.save_pretrained(target)
     question, pictures = run.domain.questions.evaluation, run.domain.split("train")[:CHECKED]
     images = [load_image(run.domain.path(example)) for example in pictures]
@@ -152,18 +224,18 @@ def write_adapter(run: FinishedRun, target: Path, base: str | None) -> AdapterCh
     expected = _logits(merged.model, rows)
     tolerance = TOLERANCE[merged.model.dtype]
     del merged  # one model at a time
-    untuned = load_model(run.config, run.base).model
+    untuned = run.run.load(BASE).model
     actual = _logits(PeftModel.from_pretrained(untuned, str(target)).eval(), rows)
     largest = max(float(logits.abs().max()) for logits in expected)
     difference = max(float((a - e).abs().max()) for a, e in zip(actual, expected, strict=True)) / largest
     if not difference <= tolerance:
         raise SeeWhyError(
             f"The base with the adapter does not answer as the merged model does: a logit differs by {difference:.2g} "
-            f"of the largest, more than {tolerance:g}. Is {run.base} the base that the run began with? Else export the "
-            "merged model alone (--model merged)."
+            f"of the largest, more than {tolerance:g}. Is {run.run.base} the base that the run began with? Else export "
+            "the merged model alone (--model merged)."
         )
     in_full = tuple(written.get("modules_to_save") or ())
-    return AdapterCheck(written["r"], len(run.adapters), difference, tolerance, in_full)
+    return AdapterCheck(written["r"], len(adapters), difference, tolerance, in_full)
 
 
 @torch.inference_mode()

@@ -28,9 +28,12 @@ from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.quiz import ATTRIBUTES, Kind, Sheet, Subject, sheets
 from seewhy.fieldguide.world import Attribute
 from seewhy.proof.comparison import Tally, differences, shares
+from seewhy.proof.faithfulness import measured_before
 from seewhy.proof.stated import StatedConcepts
-from seewhy.run.finished import BASE_KEY, Asked, RunModel, measured_before, round_models, run_models
+from seewhy.run.finished import FinishedRun
+from seewhy.run.models import LoadedModel
 from seewhy.run.progress import say
+from seewhy.run.stages import BASE, ModelKey
 from seewhy.run.storage import write_atomically
 
 Z = 1.96
@@ -173,41 +176,41 @@ def find_command(given: str | None) -> list[str]:
     raise SeeWhyError(f"lmms-eval is not installed: there is no lmms_eval on the PATH. {INSTALL}")
 
 
-def model_kind(model: RunModel, given: str | None) -> str:
+def model_kind(path: Path, given: str | None) -> str:
     """lmms-eval's name for what loads a model. Raises SeeWhyError where it is not known and not given."""
     if given:
         return given
     try:
-        model_type = json.loads((Path(model.path) / "config.json").read_text(encoding="utf-8"))["model_type"]
+        model_type = json.loads((path / "config.json").read_text(encoding="utf-8"))["model_type"]
     except (OSError, ValueError, KeyError):
         model_type = "unknown"
     if model_type not in MODELS:
         raise SeeWhyError(
-            f"It is not known by which name lmms-eval loads a model of type {model_type!r} ({model.path}):"
+            f"It is not known by which name lmms-eval loads a model of type {model_type!r} ({path}):"
             " say it with --lmms_model (its list: `python -m lmms_eval --model list`)."
         )
     return MODELS[model_type]
 
 
-def command_line(command: Sequence[str], model: RunModel, kind: str, tasks: Sequence[str], output: Path) -> list[str]:
+def command_line(command: Sequence[str], path: Path, kind: str, tasks: Sequence[str], output: Path) -> list[str]:
     """The whole call. Raises SeeWhyError for a path that its options cannot hold."""
-    if "," in model.path or "=" in model.path:
-        raise SeeWhyError(f"lmms-eval cannot be told of {model.path}: rename the folder, without ',' and '='.")
+    if "," in str(path) or "=" in str(path):
+        raise SeeWhyError(f"lmms-eval cannot be told of {path}: rename the folder, without ',' and '='.")
     return [
-        *command, "--model", kind, "--model_args", f"pretrained={model.path}", "--tasks", ",".join(tasks),
+        *command, "--model", kind, "--model_args", f"pretrained={path}", "--tasks", ",".join(tasks),
         "--batch_size", "1", "--output_path", str(output),
     ]  # fmt: skip
 
 
-def scores(model: RunModel, tasks: Sequence[str], command: Sequence[str], kind: str, folder: Path) -> Scores:
-    """The scores of one model, computed unless `folder` holds them. lmms-eval's own progress is shown as it runs."""
-    output = folder / model.digest.replace("/", "-")[:64]
+def scores(run: FinishedRun, model: ModelKey, tasks: Sequence[str], command: Sequence[str], kind: str) -> Scores:
+    """Return the scores of one model, unless RUN/general holds them from lmms-eval, whose progress is shown."""
+    output = run.path / "general" / run.weights(model).replace("/", "-")[:64]
     if found := read_lmms_results(output, tasks):
-        say(f"{model.name}: lmms-eval's results are there")
+        say(f"{model}: lmms-eval's results are there")
         return found
-    say(f"{model.name}: lmms-eval on {', '.join(tasks)}")
+    say(f"{model}: lmms-eval on {', '.join(tasks)}")
     output.mkdir(parents=True, exist_ok=True)
-    line = command_line(command, model, kind, tasks, output)
+    line = command_line(command, run.models[model], kind, tasks, output)
     try:
         ended = subprocess.run(line, stdout=2, check=False).returncode  # its tables go where its progress goes
     except OSError as error:
@@ -234,33 +237,34 @@ def general(
     """
     if images < 1:
         raise SeeWhyError(f"--images is {images}, but at least 1 drawing of each kind is needed.")
-    config, last = run_models(run, arms_wanted=arms, trust_remote_code=False)
+    opened = FinishedRun.open(run, trust_remote_code=False)
+    config, last = opened.config, opened.arm_models(arms)
     if config.model.name_or_path != "fieldguide":
         raise SeeWhyError(
             f"{run} was not made from the base that is shipped, which was taught the questions about drawings."
             f" Name benchmarks: seewhy general {run} --tasks mmmu_val,mmstar"
         )
-    _, base = run_models(run, arms_wanted=[BASE_KEY], trust_remote_code=False)
-    models = {m.name: m for m in (*base.values(), *round_models(run).values(), *last.values())}
+    models = list(dict.fromkeys([BASE, *(model for model in opened.models if model.is_methods), *last.values()]))
     split = split or config.evaluate.split
     settings = {"split": split, "images": images, "seed": seed, "resamples": config.evaluate.bootstrap}
     file = Path(run) / FILE
     done = measured_before(file, settings)
     quiz: dict[Subject, list[Sheet]] = {subject: sheets(subject, split, images, seed) for subject in SUFFIXES}
-    for name, model in models.items():
-        if done.get(name, {}).get("weights") == model.digest:
+    for model in models:
+        name, weights = str(model), opened.weights(model)
+        if done.get(name, {}).get("weights") == weights:
             say(f"{name}: asked before")
             continue
-        counts = _ask(Asked(config, model), quiz, name).counts
+        counts = _ask(LoadedModel(opened.load(model), config), quiz, name).counts
         measured = {"resamples": config.evaluate.bootstrap, "seed": seed}
         done[name] = {
-            "arm": model.arm, "weights": model.digest, "figures": shares(counts, **measured), "counts": counts,
+            "arm": model.arm, "weights": weights, "figures": shares(counts, **measured), "counts": counts,
         }  # fmt: skip
-        if name != BASE_KEY:
-            before = done[BASE_KEY]["counts"]
+        if model != BASE:
+            before = done[str(BASE)]["counts"]
             done[name]["minus_base"] = differences(list(before), [counts], [before], **measured)
         _write(file, {**settings, "models": done})
-    found = {**settings, "models": {name: done[name] for name in models}}
+    found = {**settings, "models": {str(model): done[str(model)] for model in models}}
     _write(file, found)
     return _read(file)
 
@@ -279,26 +283,24 @@ def benchmarks(
             "--tasks names no task; name some: --tasks mmmu_val,mmstar,mmbench_en_dev,mme,seedbench_2_plus"
         )
     starts = find_command(command)
-    _, base = run_models(run, arms_wanted=[BASE_KEY], trust_remote_code=False)
-    _, tuned = run_models(run, arms_wanted=arms, trust_remote_code=False)
-    models: list[RunModel] = [*base.values(), *tuned.values()]
-    kind = kind or model_kind(models[-1], None)
-    folder = Path(run) / "general"
-    found: dict[str, Scores] = {m.name: scores(m, tasks, starts, kind, folder) for m in models}
-    before = found[BASE_KEY]
+    opened = FinishedRun.open(run, trust_remote_code=False)
+    models = [BASE, *opened.arm_models(arms).values()]
+    kind = kind or model_kind(opened.models[models[-1]], None)
+    found = {model: scores(opened, model, tasks, starts, kind) for model in models}
+    before = found[BASE]
     scored = {
-        name: {
+        str(model): {
             "scores": {key: score for key, (score, _) in of.items()},
-            **({"minus_base": score_changes(before, of)} if name != BASE_KEY else {}),
+            **({"minus_base": score_changes(before, of)} if model != BASE else {}),
         }
-        for name, of in found.items()
+        for model, of in found.items()
     }
     file = Path(run) / FILE
     _write(file, {"lmms_eval": {"tasks": list(tasks), "models": scored}})
     return _read(file)
 
 
-def _ask(asked: Asked, quiz: dict[Subject, list[Sheet]], name: str) -> Tally:
+def _ask(asked: LoadedModel, quiz: dict[Subject, list[Sheet]], name: str) -> Tally:
     every = [sheet for of_kind in quiz.values() for sheet in of_kind]
     pictures = {sheet.name: sheet.image.copy for sheet in every}
     questions = {sheet.name: [question.text for question in sheet.questions] for sheet in every}

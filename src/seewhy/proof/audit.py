@@ -7,8 +7,8 @@ selection takes always or never.
 Shares are between 0 and 1, and None where there was nothing to count. Scores are those of rejection sampling, in nats.
 Answers to simple questions, label sentences among them, are alike by design: repetition is counted over the others.
 
-    audit = audit_run(answers, candidates, selections, {e.id: e.label for e in domain.examples})
-    audit.rounds[1].whole.accepted_share
+    found = audit(FinishedRun.open("runs/birds"))
+    found.rounds[1].whole.accepted_share
 """
 
 import json
@@ -23,6 +23,8 @@ from typing import TypeVar
 from seewhy.domain.text import tokenise
 from seewhy.errors import SeeWhyError
 from seewhy.records import Answer, Candidate, Selection
+from seewhy.run.finished import FinishedRun
+from seewhy.run.stages import OURS, StageKey
 
 STARVING = 0.5
 """A class starves in a round when more than this share of its answers are plain label sentences."""
@@ -111,6 +113,17 @@ class ListUse:
     label: str
     never: tuple[str, ...]
     always: tuple[str, ...]
+
+
+def audit(run: FinishedRun) -> Audit:
+    """Return the audit of the rounds of a run that have begun. Raises SeeWhyError where its data cannot be read."""
+    rounds = range(1, run.config.rounds + 1)
+    return audit_run(
+        {r: run.records(OURS.stage("answers", r), Answer) for r in rounds},
+        {r: run.records(OURS.stage("candidates", r), Candidate) for r in rounds},
+        run.records(StageKey("select"), Selection),
+        run.labels,
+    )
 
 
 def audit_run(

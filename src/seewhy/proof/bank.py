@@ -17,7 +17,7 @@ from seewhy.fieldguide.guide import with_guide
 from seewhy.proof.audit import FEWEST_IMAGES, concept_use
 from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Description, Selection
-from seewhy.run.finished import RunRecords
+from seewhy.run.finished import FinishedRun
 from seewhy.run.progress import progress
 from seewhy.run.stages import StageKey
 
@@ -72,8 +72,8 @@ def _read_rows(data: DataConfig, output: str) -> tuple[DataConfig, Dataset]:
 
 def _never_used(run: str, bank: ConceptBank) -> list[Finding]:
     """Return the concepts of the bank that a run's descriptions never state, or that it never selected."""
-    records = RunRecords(run)
-    selections, labels = records.read(StageKey("select"), Selection), records.labels
+    opened = FinishedRun.open(run)
+    selections, labels = opened.records(StageKey("select"), Selection), opened.labels
     if not selections:
         raise SeeWhyError(f"{run} has not selected any concept yet; start its run again, or leave --run out.")
     use = {
@@ -82,7 +82,7 @@ def _never_used(run: str, bank: ConceptBank) -> list[Finding]:
         if u.concept in bank.get(u.label, ())
     }
     by_label: dict[str, list[str]] = defaultdict(list)
-    for description in records.read(StageKey("describe"), Description):
+    for description in opened.records(StageKey("describe"), Description):
         by_label[labels[description.example_id]].append(description.text)
     said: Counter[tuple[str, str]] = Counter()
     names = (*bank, *(name for names in bank.aliases.values() for name in names))

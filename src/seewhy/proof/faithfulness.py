@@ -15,7 +15,7 @@ Which reasons are tested follows from the seed and the example alone; intervals 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from seewhy.domain.domain import Domain, load_domain
+from seewhy.domain.domain import Domain
 from seewhy.domain.images import load_image
 from seewhy.errors import SeeWhyError
-from seewhy.fieldguide.guide import with_guide
 from seewhy.fieldguide.redraw import Tampered, redraw, tamper
 from seewhy.fieldguide.world import Species, make_species
 from seewhy.method.sampler import example_random
@@ -36,8 +35,10 @@ from seewhy.proof.confusion import spread
 from seewhy.proof.interventions import Box, fate, mention, of_other_classes, pointed, swap_counts
 from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Example, Truth
-from seewhy.run.finished import Asked, Picture, RunModel, measured_before, run_models
+from seewhy.run.finished import FinishedRun
+from seewhy.run.models import LoadedModel, Picture
 from seewhy.run.progress import progress, say
+from seewhy.run.stages import ModelKey
 from seewhy.run.storage import write_atomically
 from seewhy.vlm.attribution import can_attribute, gradient, seen_region
 
@@ -66,8 +67,8 @@ def faithfulness(
     """
     if images < 2 or reasons < 1:
         raise SeeWhyError(f"--images is {images} and --reasons {reasons}: test at least 2 images and 1 reason of each.")
-    config, models = run_models(run, arms_wanted=arms, round=round, trust_remote_code=trust_remote_code)
-    domain = load_domain(with_guide(config.data, Path(run) / "fieldguide"))
+    opened = FinishedRun.open(run, trust_remote_code=trust_remote_code)
+    config, models, domain = opened.config, opened.arm_models(arms, round), opened.domain
     split = split or config.evaluate.split
     examples = spread(domain.split(split), images)
     if len({e.label for e in examples}) < 2:
@@ -84,16 +85,17 @@ def faithfulness(
     file = Path(run) / FILE
     done = measured_before(file, measured)
     for key, model in models.items():
-        if done.get(key, {}).get("weights") == model.digest:
-            say(f"{model.name}: tested before in the same way")
+        weights = opened.weights(model)
+        if done.get(key, {}).get("weights") == weights:
+            say(f"{model}: tested before in the same way")
             continue
-        tests = Tests(domain, examples, Asked(config, model), drawn, reasons=reasons, seed=seed)
-        done[key] = _figures(model, tests, config.evaluate.bootstrap, seed)
+        tests = Tests(domain, examples, LoadedModel(opened.load(model), config), drawn, reasons=reasons, seed=seed)
+        done[key] = _figures(model, weights, tests, config.evaluate.bootstrap, seed)
         write_atomically(file, json.dumps({**measured, "models": done}, ensure_ascii=False).encode())
     return {**measured, "models": {key: done[key] for key in models}}
 
 
-def _figures(model: RunModel, tests: "Tests", resamples: int, seed: int) -> dict[str, Any]:
+def _figures(model: ModelKey, weights: str, tests: "Tests", resamples: int, seed: int) -> dict[str, Any]:
     tests.run()
     counts = by_cluster(tests.tally.counts, tests.domain.clusters(e.id for e in tests.examples))
     settings = {"resamples": resamples, "seed": seed}
@@ -104,8 +106,8 @@ def _figures(model: RunModel, tests: "Tests", resamples: int, seed: int) -> dict
         if name in counts and control in counts
     }
     return {
-        "model": model.name,
-        "weights": model.digest,
+        "model": str(model),
+        "weights": weights,
         "figures": shares(counts, **settings),
         "effects": effect,
         "counts": counts,
@@ -118,7 +120,7 @@ class Tests:
     """All tests of one model: what they count is in `tally`, what became of each reason in `log`."""
 
     def __init__(
-        self, domain: Domain, examples: Sequence[Example], asked: Asked, drawn: dict[str, Species] | None, *,
+        self, domain: Domain, examples: Sequence[Example], asked: LoadedModel, drawn: dict[str, Species] | None, *,
         reasons: int, seed: int,
     ) -> None:  # fmt: skip
         self.domain = domain
@@ -276,3 +278,14 @@ class Tests:
 
 def _cover(path: str, box: tuple[int, int, int, int]) -> Image.Image:
     return interventions.covered(load_image(path), box)
+
+
+def measured_before(file: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the models that a results file holds, if they were measured with the same settings; else {}."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    same = isinstance(found, dict) and all(found.get(key) == value for key, value in settings.items())
+    models = found.get("models") if same else None
+    return {key: of for key, of in models.items() if isinstance(of, dict)} if isinstance(models, dict) else {}

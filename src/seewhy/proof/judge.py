@@ -28,17 +28,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from seewhy.config import RunConfig
 from seewhy.domain.concepts import ConceptBank
-from seewhy.domain.domain import Vocabulary
 from seewhy.endpoint import Endpoint, Missing, Prices, Reply, Request, Usage, fields_of, system, user
 from seewhy.errors import SeeWhyError
-from seewhy.fieldguide.guide import with_guide
 from seewhy.proof.figures import consistency
 from seewhy.proof.stated import StatedConcepts, explains
 from seewhy.proof.statistics import estimate
 from seewhy.records import Prediction, Selection
-from seewhy.run.finished import RunRecords, recorded_config
+from seewhy.run.finished import FinishedRun
 from seewhy.run.stages import ARMS, BASE, ModelKey, StageKey
 from seewhy.run.storage import write_atomically
 
@@ -214,13 +211,13 @@ class Judging:
 
         Raises SeeWhyError where there is no run, or no model of it has answered the evaluation question yet.
         """
-        records = RunRecords(run)
-        self.path = records.path
-        self.config: RunConfig = recorded_config(records.path, quiet=True)
+        opened = FinishedRun.open(run)
+        self.path = opened.path
+        self.config = opened.config
         self.split = self.config.evaluate.split
         every = [BASE, *(arm.model(r) for arm in ARMS.values() for r in range(1, self.config.rounds + 1))]
         of_model = {model: StageKey("predictions", model, self.split) for model in dict.fromkeys(every)}
-        finished = [model for model, stage in of_model.items() if records.is_complete(stage)]
+        finished = [model for model, stage in of_model.items() if opened.is_complete(stage)]
         models = wanted(finished, round)
         self.models = [str(model) for model in models]
         if not self.models:
@@ -231,22 +228,20 @@ class Judging:
                 f"{run} has no answers of round {round!r} on {self.split} yet ({there}). Start the run again, or "
                 "choose another --round."
             )
-        predictions = {str(model): records.read(of_model[model], Prediction) for model in models}
+        predictions = {str(model): opened.records(of_model[model], Prediction) for model in models}
         ids = [p.example_id for p in predictions[self.models[0]]]
         self.of = len(ids)
         chosen = set(sample(ids, limit, self.config.seed))
         self.predictions = {m: [p for p in ps if p.example_id in chosen] for m, ps in predictions.items()}
         if not chosen:
             raise SeeWhyError(f"There is nothing to judge: {run} has no image of {self.split}, or --limit is 0.")
-        bank = _bank(self.config, self.path)
-        self.concepts = _lists(chosen, records.labels, bank)
-        self._groups = records.groups
-        stated = StatedConcepts(bank.all_concepts, (*bank, *(a for group in bank.aliases.values() for a in group)))
-        self._stated = stated
+        self.concepts = _lists(chosen, opened.labels, opened.bank)
+        self._groups = opened.groups
+        self._stated = StatedConcepts(opened.bank.all_concepts, opened.vocabulary.names)
         self._selected: Mapping[str, Sequence[str]] | None = None
-        if records.is_complete(select := StageKey("select", split=self.split)):
+        if opened.is_complete(select := StageKey("select", split=self.split)):
             by_image: dict[str, list[str]] = defaultdict(list)
-            for selection in records.read(select, Selection):
+            for selection in opened.records(select, Selection):
                 if selection.selected:
                     by_image[selection.example_id].append(selection.concept)
             self._selected = by_image
@@ -328,11 +323,6 @@ def wanted(finished: Sequence[ModelKey], round: str) -> list[ModelKey]:
     else:
         raise SeeWhyError(f"--round is {round!r}, but takes a number, 'last' or 'all'.")
     return sorted(chosen, key=lambda model: (model.round, not model.is_methods, str(model)))
-
-
-def _bank(config: RunConfig, run: Path) -> ConceptBank:
-    """The concepts that a run was made with, of its labels."""
-    return Vocabulary.of_run(run, with_guide(config.data, run / "fieldguide")).bank
 
 
 def _lists(ids: set[str], labels: Mapping[str, str], bank: ConceptBank) -> dict[str, tuple[str, ...]]:

@@ -15,16 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from seewhy.config import ModelConfig
 from seewhy.domain.images import load_image
 from seewhy.errors import SeeWhyError
 from seewhy.proof.interventions import mention, peak
 from seewhy.report.pictures import Region
-from seewhy.run.finished import recorded_config
+from seewhy.run.finished import FinishedRun, model_path
 from seewhy.run.folder import read_manifest
 from seewhy.run.progress import progress
 from seewhy.run.stages import ModelKey, StageKey
-from seewhy.run.storage import digest, inside, write_atomically
+from seewhy.run.storage import digest, write_atomically
 
 MOST = 8
 """Concepts of one answer that are looked for; the rest have no picture."""
@@ -60,8 +59,7 @@ def find_heats(
     if not missing or not compute:
         return found, ""
     try:
-        settings = recorded_config(run, trust_remote_code=trust_remote_code).model
-        made = _make(run, model, settings, missing, places)
+        made = _make(FinishedRun.open(run, trust_remote_code=trust_remote_code), model, missing, places)
     except SeeWhyError as error:
         return found, str(error)
     return found | made, ""
@@ -78,17 +76,15 @@ def where(heat_RK: np.ndarray, size: tuple[int, int], region: Region) -> str:
 
 
 def _make(
-    run: Path, model: str, settings: ModelConfig, missing: Mapping[str, tuple[Item, Item]], places: Mapping[str, Path]
+    run: FinishedRun, model: str, missing: Mapping[str, tuple[Item, Item]], places: Mapping[str, Path]
 ) -> dict[str, Heat]:
     """Find the heats of these images with the model of the run, and keep each as it is found."""
-    from seewhy.run.models import load_model
     from seewhy.vlm.attribution import can_attribute, gradient, seen_region
 
-    path = inside(run, f"stages/{StageKey('model', ModelKey.parse(model))}/model")
-    if not path.exists():
-        raise SeeWhyError(f"{path} is gone, so where the model looks cannot be found.")
+    if (key := ModelKey.parse(model)) not in run.models:
+        raise SeeWhyError(f"{model_path(run.path, key)} is gone, so where the model looks cannot be found.")
     made: dict[str, Heat] = {}
-    vlm = load_model(settings, path)
+    vlm = run.load(key)
     with progress("finding where the model looks", total=len(missing), done=0) as advance:
         for image, (item, answer) in missing.items():
             advance(1)

@@ -28,6 +28,7 @@ from markupsafe import Markup
 from seewhy.errors import SeeWhyError
 from seewhy.proof import gate, support
 from seewhy.proof.audit import Audit
+from seewhy.proof.audit import audit as audit_of
 from seewhy.proof.support import Support
 from seewhy.report import chart
 from seewhy.report.cards import cards, confused, last_model, models
@@ -38,7 +39,7 @@ from seewhy.report.later import Later, find_later
 from seewhy.report.pictures import Pictures
 from seewhy.report.sections import asked, audit_values, commands, differences, headlines, lead, origins, results, spread
 from seewhy.report.table import as_metrics, lines, selection_cells
-from seewhy.run.finished import RunRecords
+from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import read_manifest
 from seewhy.run.storage import write_atomically
 
@@ -226,10 +227,10 @@ def _with_records(folder: Path, extras: Extras) -> tuple[Audit | None, str, Extr
     if not extras.manifest:
         return None, "", extras
     try:
-        records = RunRecords(folder)
-        train = sum(row.split == "train" for row in records.examples.values())
-        extras = replace(extras, train=train, classes=len(set(records.labels.values())))
-        return records.audit(), "", extras
+        run = FinishedRun.open(folder)
+        train = sum(row.split == "train" for row in run.examples.values())
+        extras = replace(extras, train=train, classes=len(set(run.labels.values())))
+        return audit_of(run), "", extras
     except SeeWhyError as error:
         return None, str(error), extras
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from seewhy.errors import SeeWhyError
 from seewhy.records import Answer, Candidate, Description, Selection
-from seewhy.run.finished import RunRecords
+from seewhy.run.finished import FinishedRun
 from seewhy.run.stages import OURS, StageKey
 
 _ANSWER_ID = re.compile(r"(?P<example>.+)/(?P<round>[1-9]\d*)/(?P<number>\d+)")
@@ -28,24 +28,24 @@ def trace(run: str, name: str) -> dict[str, Any]:
     whether a model has learnt from the round's answers. A query has the id of its answer, which is None until it is
     made. Raises SeeWhyError for an id that the run does not have, naming the nearest.
     """
-    records = RunRecords(run)
-    example_id, of_answer = _find(name, records)
-    row = records.examples[example_id]
+    opened = FinishedRun.open(run)
+    example_id, of_answer = _find(name, opened)
+    row = opened.examples[example_id]
     if row.split != "train":
         raise SeeWhyError(
             f"{example_id!r} is a {row.split} image: no model learns from it. Ids of train images have a trace."
         )
 
     def read(stage: StageKey, record: type) -> list[dict[str, Any]]:
-        mine = [asdict(r) for r in records.read(stage, record) if r.example_id == example_id]
+        mine = [asdict(r) for r in opened.records(stage, record) if r.example_id == example_id]
         return [{key: _plain(value) for key, value in values.items() if key != "example_id"} for values in mine]
 
     rounds = []
-    for round in range(1, records.rounds + 1):
+    for round in range(1, opened.config.rounds + 1):
         candidates = read(OURS.stage("candidates", round), Candidate)
         answers = read(OURS.stage("answers", round), Answer)
         if queries := _queries(f"{example_id}/{round}", candidates, answers):
-            tuned = records.is_complete(OURS.stage("model", round))
+            tuned = opened.is_complete(OURS.stage("model", round))
             rounds.append({"round": round, "tuned": tuned, "queries": queries})
     if of_answer:
         known = [query["id"] for r in rounds for query in r["queries"]]
@@ -55,7 +55,7 @@ def trace(run: str, name: str) -> dict[str, Any]:
     return {
         "id": name,
         "example_id": example_id,
-        "image": str(records.root / row.image),
+        "image": str(opened.image_folder / row.image),
         "label": row.label,
         "descriptions": read(StageKey("describe"), Description),
         "concepts": read(StageKey("select"), Selection),
@@ -63,18 +63,18 @@ def trace(run: str, name: str) -> dict[str, Any]:
     }
 
 
-def _find(name: str, records: RunRecords) -> tuple[str, bool]:
+def _find(name: str, run: FinishedRun) -> tuple[str, bool]:
     """The example of an id, and whether the id is that of an answer."""
-    if name in records.examples:
+    if name in run.examples:
         return name, False
     parts = _ANSWER_ID.fullmatch(name)
-    if parts and parts["example"] in records.examples:
+    if parts and parts["example"] in run.examples:
         return parts["example"], True
-    trained = [example_id for example_id, row in records.examples.items() if row.split == "train"]
+    trained = [example_id for example_id, row in run.examples.items() if row.split == "train"]
     stem, ending = (parts["example"], name[len(parts["example"]) :]) if parts else (name, "")
     close = [near + ending for near in get_close_matches(stem, trained, _NEAREST)] or trained[:_NEAREST]
     nearest = ", ".join(repr(near) for near in close)
-    raise SeeWhyError(f"{records.path} has no training example or answer {name!r}. The nearest ids: {nearest}.")
+    raise SeeWhyError(f"{run.path} has no training example or answer {name!r}. The nearest ids: {nearest}.")
 
 
 def _queries(

@@ -14,13 +14,13 @@ from typing import Any
 from seewhy.domain.images import load_image
 from seewhy.method import synthesise
 from seewhy.proof import figures
-from seewhy.proof.audit import Audit, audit_json
+from seewhy.proof.audit import Audit, audit, audit_json
 from seewhy.proof.comparison import Counts
 from seewhy.proof.confusion import confusion, gallery
 from seewhy.proof.gate import FILE, Gate, judge_rounds
 from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Answer, Example, Likelihood, Prediction, Selection, Turn
-from seewhy.run.finished import RunRecords
+from seewhy.run.finished import FinishedRun
 from seewhy.run.stages import BASE, OURS, ModelKey, StageKey
 from seewhy.run.steps import Run
 from seewhy.run.storage import write_atomically
@@ -126,9 +126,9 @@ def gate(run: Run, models: Mapping[ModelKey, Path]) -> Gate | None:
 
 def write_audit(run: str) -> Audit:
     """Return the audit of a run's training data, which is also written to RUN/audit.json, atomically."""
-    audit = RunRecords(run).audit()
-    write_atomically(Path(run) / "audit.json", (audit_json(audit) + "\n").encode())
-    return audit
+    found = audit(FinishedRun.open(run))
+    write_atomically(Path(run) / "audit.json", (audit_json(found) + "\n").encode())
+    return found
 
 
 def _counted_before(found: Mapping[str, Any]) -> dict[tuple[str, int], dict[str, Any]]:

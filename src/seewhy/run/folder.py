@@ -340,12 +340,18 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def read_records(path: Path, name: str, record: type[R]) -> list[R]:
-    """The records of a finished stage, for those who only read a run: evaluation pages, exports."""
+    """Return all records of a stage. Raises SeeWhyError where some are not made yet, or a shard is damaged."""
     entry = read_manifest(path).get("stages", {}).get(name)
     if entry is None or not entry["complete"]:
         raise SeeWhyError(f"{path} has no finished stage {name!r}. Start the run again: it goes on where it stopped.")
     place = inside(path, f"stages/{name}")
     shards = [place / SHARD.format(number) for number in range(entry["shards"])]
+    return [row for shard in shards for row in decode_shard(shard, record)[0]]
+
+
+def read_shards(path: Path, name: str, record: type[R]) -> list[R]:
+    """Return the records of a stage in order, as far as it has come."""
+    shards = sorted(inside(path, f"stages/{name}").glob("shard-*.parquet"))
     return [row for shard in shards for row in decode_shard(shard, record)[0]]
 
 

@@ -11,7 +11,7 @@ from seewhy.proof.gate import FILE as GATE
 from seewhy.records import Answer
 from seewhy.run.evaluation import count as count_models
 from seewhy.run.evaluation import gate, measure
-from seewhy.run.finished import recorded_config, tell_engine
+from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import RunFolder
 from seewhy.run.progress import say
 from seewhy.run.stages import BASE, OURS, ModelKey, arms
@@ -86,11 +86,11 @@ def evaluate(
     other = None if data is None else load_config(data).data
     if other is not None and consistency is None:
         consistency = False
-    config = recorded_config(run, trust_remote_code=trust_remote_code, engine=engine)
-    tell_engine(run, engine)
+    finished = FinishedRun.open(run, trust_remote_code=trust_remote_code, engine=engine)
+    finished.say_what_is_not_obeyed()
     wanted = {"split": split, "consistency": consistency, "fluency": fluency}
-    settings = replace(config.evaluate, **{key: value for key, value in wanted.items() if value is not None})
-    config = replace(config, evaluate=settings)
+    settings = replace(finished.config.evaluate, **{key: value for key, value in wanted.items() if value is not None})
+    config = replace(finished.config, evaluate=settings)
     folder = RunFolder(run, seed=config.seed, shard_size=config.shard_size)
     with folder.lock(), Run.open(folder, config, record=False, elsewhere=other) as this:
         if data is not None:

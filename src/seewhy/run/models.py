@@ -1,4 +1,4 @@
-"""The one model that is loaded: in this process, or behind a server.
+"""Loads the models of a run, one at a time: in this process, or behind a server.
 
 loaded = Loaded(config.model, base, folder / "server" / "log.txt")
 loaded.sampler(path).sample(prompts, sampling, seed)
@@ -6,23 +6,30 @@ loaded.release()
 """
 
 import gc
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
+from PIL import Image
 
-from seewhy.config import ModelConfig
+from seewhy.config import ModelConfig, RunConfig
 from seewhy.domain.images import load_image
 from seewhy.method.sampler import Sampler
+from seewhy.records import Prompt, Sampling
+from seewhy.run.progress import progress
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
 from seewhy.vlm.server.sampler import ServerSampler
 
+Picture = Callable[[], Image.Image]
+"""Loads an image when it is needed, so that a thousand of them need not be in memory."""
+
 
 class Loaded:
-    """Loads models as a run's settings say, and lets go of one before it takes the next."""
+    """The model in use. It is loaded as the run's settings say, after the one before it is released."""
 
     def __init__(self, settings: ModelConfig, base: Path, log: Path) -> None:
-        """`base`: the untuned model; `log`: where a server writes."""
+        """`base` is the untuned model; a server writes to `log`."""
         self.settings = settings
         self.base = base
         self.log = log
@@ -30,7 +37,7 @@ class Loaded:
         self._served: tuple[Path, ServerSampler] | None = None
 
     def sampler(self, path: Path) -> Sampler:
-        """What answers for a model, in this process or through a server; the last one stays."""
+        """Return what samples answers of a model, in this process or through a server. The most recent one stays."""
         if self.settings.engine.kind == "in_process":
             return self.in_process(path)
         if self._served is None or self._served[0] != path:
@@ -40,18 +47,18 @@ class Loaded:
         return self._served[1]
 
     def in_process(self, path: Path) -> BatchSampler:
-        """A model in this process, whatever answers the run's questions; the last one stays loaded."""
+        """Load a model in this process, even if sampling uses a server. The most recent one stays loaded."""
         if self._here is None or self._here[0] != path:
             self.release()
             self._here = path, self._batch_sampler(path)
         return self._here[1]
 
     def model(self, path: Path, *, four_bit: bool = False) -> VisionLanguageModel:
-        """A model, base or tuned, for the caller alone."""
+        """Load a model, base or tuned, for the caller alone."""
         return load_model(self.settings, path, untuned=path == self.base, four_bit=four_bit)
 
     def release(self) -> None:
-        """Let go of the loaded model, and stop the server of the last one."""
+        """Release the loaded model, and stop the server."""
         self._here, served, self._served = None, self._served, None
         if served is not None:
             served[1].close()
@@ -62,9 +69,38 @@ class Loaded:
         return BatchSampler(self.model(path), self.settings.batch_size, load_image, share_image=share_image)
 
 
+class LoadedModel:
+    """A model of a finished run in this process, to be asked about any pictures."""
+
+    def __init__(self, vlm: VisionLanguageModel, config: RunConfig) -> None:
+        self.vlm = vlm
+        self.config = config
+
+    def answers(
+        self, pictures: Mapping[str, Picture], questions: Mapping[str, Sequence[str]] | str, title: str
+    ) -> dict[str, list[str]]:
+        """Return for each picture the greedy answers to its questions, or to the one question that all are asked.
+
+        `title` names the progress bar.
+        """
+        asked = {name: (questions,) if isinstance(questions, str) else questions[name] for name in pictures}
+        prompts = [Prompt(f"{name}: {text}", name, text) for name, texts in asked.items() for text in texts]
+        model = self.config.model
+        sampler = BatchSampler(self.vlm, model.batch_size, lambda name: pictures[name](), share_image=model.share_image)
+        greedy = Sampling(max_new_tokens=self.config.evaluate.max_new_tokens)
+        texts: list[str] = []
+        with progress(title, total=len(prompts), done=0) as advance:
+            for start in range(0, len(prompts), model.batch_size):
+                part = prompts[start : start + model.batch_size]
+                texts += [text for (text,) in sampler.sample(part, greedy, 0)]
+                advance(len(part))
+        given = iter(texts)
+        return {name: [next(given) for _ in asked[name]] for name in pictures}
+
+
 def give_back_memory() -> None:
-    """Free the models that nothing refers to any more: they hold on to themselves in circles, and torch keeps a GPU's
-    memory for what it may load next."""
+    """Free the models that nothing refers to any more: they refer to themselves in circles, and torch keeps a GPU's
+    memory for later use."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -73,7 +109,7 @@ def give_back_memory() -> None:
 def load_model(
     settings: ModelConfig, path: Path, *, untuned: bool = False, four_bit: bool = False
 ) -> VisionLanguageModel:
-    """A model of a run, as the run itself loads it; in 4 bits to be tuned. A revision is that of the untuned base."""
+    """Load a model as a run's settings say, in 4 bits to be tuned. The revision is that of the untuned base."""
     return VisionLanguageModel.load(
         str(path), device=settings.device, dtype=settings.dtype, trust_remote_code=settings.trust_remote_code,
         revision=settings.revision if untuned else None, four_bit=four_bit, max_pixels=settings.max_pixels,

@@ -5,6 +5,7 @@ Each step of the method, bound to its stage in the run folder, so that what is d
 Which settings are part of a stage's fingerprint, and which may change in the midst of a run: config.py.
 """
 
+import json
 import os
 import shutil
 from collections import Counter
@@ -30,18 +31,14 @@ from seewhy.method.sampler import Sampler, example_random
 from seewhy.proof import support
 from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Answer, Candidate, Description, Example, Prediction, Prompt, Sampling, Selection, Turn
-from seewhy.run.finished import Models
+from seewhy.run.finished import FinishedRun, model_path, model_source
 from seewhy.run.folder import RunFolder, read_manifest
 from seewhy.run.models import Loaded
 from seewhy.run.progress import say
-from seewhy.run.stages import Arm, ModelKey, StageKey, Stages, with_finished_controls
+from seewhy.run.stages import BASE as BASE_MODEL
+from seewhy.run.stages import Arm, ModelKey, StageKey, Stages, arms, with_finished_controls
 from seewhy.run.storage import weights_digest
 from seewhy.vlm.tuning import tune
-
-
-def shipped(name: str, built_in: Path) -> Path:
-    """The folder of the model that comes with the package, or what the user names."""
-    return built_in if name == "fieldguide" else Path(name).expanduser()
 
 
 def data_to_measure(data: DataConfig, folder: Path, settings: EvaluateConfig) -> Domain:
@@ -64,13 +61,15 @@ def refuse_several_processes() -> None:
         )
 
 
-class Run(Models):
+class Run:
     """The steps of one run, each bound to its stage."""
 
     def __init__(
         self, config: RunConfig, domain: Domain, folder: RunFolder, stages: Stages, replay: Replay | None = None
     ) -> None:
-        super().__init__(config, folder, shipped(config.model.name_or_path, BASE))
+        self.config = config
+        self.folder = folder
+        self.base = model_source(config.model.name_or_path, BASE)
         self.domain = domain
         self.stages = stages
         self.replay = replay or Replay()
@@ -96,7 +95,8 @@ class Run(Models):
         measured = domain if elsewhere is None else data_to_measure(elsewhere, folder.path, config.evaluate)
         if not measured.split(split := config.evaluate.split):
             raise SeeWhyError(f"{measured.name} has no {split} images to measure on: add some, or set evaluate.split.")
-        base, encoder = shipped(config.model.name_or_path, BASE), shipped(config.select.encoder, ENCODER)
+        base = model_source(config.model.name_or_path, BASE)
+        encoder = model_source(config.select.encoder, ENCODER)
         replay = Replay.read(config.tune.replay) if record and config.tune.replay else None
         replayed = replay_digest(config.tune.replay) if config.tune.replay else ""
         shown = with_finished_controls(config, read_manifest(folder.path))
@@ -223,7 +223,8 @@ class Run(Models):
                 share_image=self.config.model.share_image,
             )  # fmt: skip
 
-        return self.folder.folder(self.stages[StageKey("model", model)], make) / "model"
+        self.folder.folder(self.stages[StageKey("model", model)], make)
+        return model_path(self.folder.path, model)
 
     def sample(self, arm: Arm, round: int, model: Path, selections: Sequence[Selection]) -> list[Candidate]:
         """Steps 5 and 6: what the tuned model answers, judged."""
@@ -283,6 +284,30 @@ class Run(Models):
         wanted = round(self.config.tune.replay_ratio * len(turns))
         return turns + self.replay.drawn(wanted, example_random(self.config.seed, "replay", "tune"))
 
+    @property
+    def models(self) -> dict[ModelKey, Path]:
+        """All models of a run that has ended."""
+        return FinishedRun.open(self.folder.path).all_models()
+
+    @property
+    def shown_arms(self) -> tuple[Arm, ...]:
+        """The arms that the settings ask for, and those of which the folder has models from an earlier start."""
+        return arms(with_finished_controls(self.config, read_manifest(self.folder.path)))
+
+    @cached_property
+    def figures_before(self) -> Mapping[str, Any]:
+        """What metrics.json held before this start of the run wrote any; {} where it cannot be read."""
+        try:
+            return json.loads((self.folder.path / "metrics.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+
+    def kept_models(self, last: int) -> dict[ModelKey, Path]:
+        """The models, up to round `last`, of controls that the settings no longer ask for."""
+        own = {BASE_MODEL.arm, *(arm.key for arm in arms(self.config))}
+        there = FinishedRun.open(self.folder.path).models
+        return {key: path for key, path in there.items() if key.arm not in own and key.round <= last}
+
     def __enter__(self) -> "Run":
         return self
 
@@ -297,7 +322,9 @@ class Run(Models):
     @cached_property
     def encoder(self) -> Encoder:
         settings = self.config.select
-        return Encoder(str(shipped(settings.encoder, ENCODER)), self.config.model.device, prefixes=settings.prefixes)
+        return Encoder(
+            str(model_source(settings.encoder, ENCODER)), self.config.model.device, prefixes=settings.prefixes
+        )
 
     @cached_property
     def concepts_CE(self) -> np.ndarray:
