@@ -24,20 +24,20 @@ def answered(body: Body, _number: int) -> Act:
     """A language model that gives one concept to a class, and a judge that agrees."""
     if "expert_features" in json.dumps(body):
         return says({"reasons": [], "explains": True, "score": 5})
-    return says({"concepts": ["a black wing", "a yellow bill"]})
+    return says({"concepts": ["black wings", "yellow bill", "long tail"]})
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with birds.yaml, photo.png and runs/birds, a finished run of it."""
     root = tmp_path_factory.mktemp("api")
-    config = tiny_run(root, output="runs/birds")
+    config = tiny_run(root, base="fieldguide", output="runs/birds")  # the base that `general` asks about drawings
     settings = {
         "output": "runs/birds",
         "rounds": 1,
         "minimum_support": 0.0,
         "data": {"source": "images", "concepts": "concepts.yaml", "noun": "bird"},
-        "model": {"name_or_path": "model", "device": "cpu", "batch_size": 8},
+        "model": {"name_or_path": "fieldguide", "device": "cpu", "batch_size": 8},
         "describe": {"prompts_per_image": 1, "samples_per_prompt": 2, "max_new_tokens": 8},
         "select": {"encoder": "encoder"},
         "synthesise": {"answers_per_image": 1, "max_new_tokens": 8},

@@ -5,6 +5,7 @@ import inspect
 import textwrap
 from collections.abc import Iterator
 from dataclasses import is_dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
@@ -83,11 +84,12 @@ def _class(name: str) -> str:
 
 
 def _member(name: str, value: Any) -> str:
-    function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+    computed = isinstance(value, property | cached_property)
+    function = getattr(value, "fget", None) or getattr(value, "func", None) or getattr(value, "__func__", value)
     doc = inspect.getdoc(function) if inspect.isfunction(function) else None
     if not doc:
         return ""
-    call = "" if isinstance(value, property) else "()"
+    call = "" if computed else "()"
     return _item(name + call, doc.partition("\n\n")[0])
 
 

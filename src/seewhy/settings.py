@@ -126,13 +126,13 @@ class Setting:
 
     def parse(self, value: Any, where: str, *, text: bool = False) -> Any:
         """Return a value as its type, from YAML or (`text`) from the command line. Raises SeeWhyError, see above."""
-        parser = _value_parser(self.checked_type)
+        parser, name, shown = _value_parser(self.checked_type), f"{'--' * text}{self.name}", value
         if text and self.takes.startswith("a list") and not value.startswith("["):  # "a, b", or none
             value = "[]" if value == "none" else f"[{value}]"
         try:
             given = parser.parse_args([f"--value={value}"]) if text else parser.parse_object({"value": value})
         except jsonargparse.ArgumentError as error:
-            raise SeeWhyError(f"{where}: {self.name} is {value}, but takes {self.takes}.") from error
+            raise SeeWhyError(f"{where}: {name} is {shown}, but takes {self.takes}.") from error
         parsed = given["value"]
         plain = next((kind for kind in (bool, int, float) if isinstance(parsed, kind)), None)
         return plain(parsed) if plain else parsed
