@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
+import torchvision_ops  # noqa: F401 -- before anything imports transformers
+
 PLATFORM = re.compile(
     r"\bGPU\b|shared/data|needs root|no small disk can be mounted|this file system|other systems|/proc\b"
 )

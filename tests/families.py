@@ -10,9 +10,10 @@ An image is a handful of tokens. The weights are large enough for every question
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unittest.mock import patch
 
+import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
@@ -30,6 +31,7 @@ from transformers import (
     InternVLConfig,
     InternVLForConditionalGeneration,
     InternVLProcessor,
+    InternVLVideoProcessor,
     InternVLVisionConfig,
     LlamaConfig,
     LlavaForConditionalGeneration,
@@ -46,12 +48,15 @@ from transformers import (
     Qwen2_5_VLProcessor,
     Qwen2Config,
     Qwen2VLImageProcessorPil,
+    Qwen2VLVideoProcessor,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
     Qwen3VLProcessor,
+    Qwen3VLVideoProcessor,
     SiglipVisionConfig,
 )
 from transformers.models import idefics3
+from transformers.models.auto import image_processing_auto
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 
 from tiny import CORPUS, llava_config, tiny_processor
@@ -253,12 +258,42 @@ FAMILIES: dict[str, Callable[[Path], Path]] = {
     "internvl": tiny_internvl,
     "gemma3": tiny_gemma3,
 }
+VIDEO: dict[str, Callable[[], Any]] = {
+    "qwen25_vl": lambda: Qwen2VLVideoProcessor(patch_size=4),
+    "qwen3_vl": lambda: Qwen3VLVideoProcessor(patch_size=4),
+    "internvl": lambda: InternVLVideoProcessor(),
+}
+
+
+Kind = Literal["pillow", "torchvision"]
+"""What image processors compute with. Users of Qwen, SmolVLM and InternVL always have torchvision's."""
+
+
+@contextmanager
+def processors(kind: Kind) -> Iterator[None]:
+    """Read image processors of this kind. Skips the test where torchvision is not installed."""
+    if kind == "pillow":
+        with no_torchvision():
+            yield
+        return
+    pytest.importorskip("torchvision", reason="torchvision is not installed")
+    with patch.object(image_processing_auto, "_resolve_backend", lambda *_: "torchvision"):
+        yield
+
+
+def tiny(family: str, folder: Path, kind: Kind) -> Path:
+    """Make a model of a family, with the processor of videos that only torchvision's kind can read."""
+    with no_torchvision():
+        FAMILIES[family](folder)
+    if kind == "torchvision" and family in VIDEO:
+        VIDEO[family]().save_pretrained(folder)
+    return folder
 
 
 @contextmanager
 def no_torchvision() -> Iterator[None]:
-    """Processors are made and read without torchvision, which transformers asks for where it is not used: for a part
-    that takes videos, left out here, and for Idefics3's image processor of PIL and NumPy."""
+    """Make and read processors without torchvision, which transformers asks for where it is not used: for a part that
+    takes videos, left out here, and for Idefics3's image processor of PIL and NumPy."""
     attributes = ProcessorMixin.get_attributes.__func__
 
     def without_video(cls: type[ProcessorMixin]) -> list[str]:

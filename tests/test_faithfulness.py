@@ -15,9 +15,9 @@ from fixtures_data import image_folder
 from seewhy.cli import main
 from seewhy.config import DataConfig, EvaluateConfig, ModelConfig, RunConfig
 from seewhy.errors import SeeWhyError
-from seewhy.fieldguide.guide import make_guide
-from seewhy.fieldguide.language import listed
-from seewhy.fieldguide.redraw import attribute_of, redraw
+from seewhy.fieldguide.guide import draw_example, make_guide
+from seewhy.fieldguide.quiz import listed
+from seewhy.fieldguide.redraw import attribute_of
 from seewhy.fieldguide.world import make_species
 from seewhy.proof.ability import benchmarks, general
 from seewhy.proof.faithfulness import faithfulness, measured_before
@@ -75,7 +75,7 @@ def seer(picture: str, image: np.ndarray, truth: dict[str, list[str]]) -> list[s
         bird = next(s for s in make_species() if s.name == label)
         attribute, _ = attribute_of(reason) or pytest.fail(reason)
         for value, (phrase, *_) in attribute.values.items():
-            drawn = redraw(bird, "val", int(number), {attribute.name: value})[1].image
+            drawn = draw_example(bird, "val", int(number), {attribute.name: value})[1].image
             if (np.asarray(drawn) == image).all():
                 seen[seen.index(reason)] = phrase
     return seen

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from seewhy.errors import SeeWhyError
-from seewhy.fieldguide.language import featured, listed
-from seewhy.fieldguide.quiz import ATTRIBUTES, Sheet, Subject, sheets
+from seewhy.fieldguide.quiz import ATTRIBUTES, Sheet, Subject, featured, listed, sheets
 from seewhy.proof.ability import count_sheet, described, is_right, read_lmms_results, score_changes
 from seewhy.proof.comparison import Tally, differences, shares
 from seewhy.proof.stated import StatedConcepts

@@ -11,7 +11,8 @@ from made_up_runs import EVIL, compared, metrics, write_run
 from read_page import Page
 from seewhy.cli import main
 from seewhy.cli.verbs import renew_page
-from seewhy.fieldguide.redraw import other_values, redraw
+from seewhy.fieldguide.guide import draw_example
+from seewhy.fieldguide.redraw import other_values
 from seewhy.fieldguide.world import BIRD, make_species
 from seewhy.proof import ability, faithfulness
 from seewhy.report.figures import FIGURES
@@ -91,7 +92,7 @@ def test_examples_are_one_of_each_fate_whatever_their_order(tmp_path: Path):
 @pytest.mark.parametrize("same", [True, False])
 def test_an_example_shows_the_drawing_that_was_tested_and_no_other(tmp_path: Path, *, same: bool):
     bird = make_species()[0]
-    look, drawing = redraw(bird, "test", 0, {})
+    look, drawing = draw_example(bird, "test", 0)
     attribute = next(a for a in BIRD if other_values(a, look[a.name]))
     old, new = (
         attribute.values[v][0] for v in (look[attribute.name], other_values(attribute, look[attribute.name])[0])

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from PIL import Image
 
-from families import FAMILIES, no_torchvision
+from families import FAMILIES, Kind, no_torchvision, processors, tiny
 from seewhy.config import AugmentConfig, TuneConfig
 from seewhy.records import Prompt, Sampling, Turn
 from seewhy.vlm import tuning
@@ -49,10 +49,15 @@ def family(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+@pytest.fixture(scope="module", params=get_args(Kind))
+def kind(request: pytest.FixtureRequest) -> Kind:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def base(family: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with no_torchvision():
-        yield FAMILIES[family](tmp_path_factory.mktemp(family))
+def base(family: str, kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with processors(kind):
+        yield tiny(family, tmp_path_factory.mktemp(family), kind)
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +73,19 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             folder / f"{name}.png"
         )
     return {name: str(folder / f"{name}.png") for name in SIZES}
+
+
+def test_both_kinds_see_the_same_image(
+    family: str, kind: Kind, vlm: VisionLanguageModel, base: Path, pictures: dict[str, str]
+):
+    """As many tokens, and pixels that differ by rounding; weights are never compared between the kinds."""
+    assert type(vlm.processor.image_processor).__name__.endswith("Pil") == (kind == "pillow")  # pyright: ignore
+    with processors("pillow"):
+        pillow = VisionLanguageModel.load(base, device="cpu")
+    for picture in pictures.values():
+        row, expected = (encode(of_kind, "Name it.", open_image(picture)) for of_kind in (vlm, pillow))
+        assert torch.equal(row["input_ids"], expected["input_ids"])
+        torch.testing.assert_close(row["pixel_values"], expected["pixel_values"], rtol=0, atol=0.02)
 
 
 def answered_rows(vlm: VisionLanguageModel, picture: str) -> list[Row]:

@@ -1,18 +1,17 @@
-"""Images that look alike: candidates by perceptual hash, confirmed by their thumbnails. N images, 64-bit hashes.
+"""Find what is wrong, or worth knowing, with a data set before a run: the lint behind `seewhy data check`.
 
-A perceptual hash (pHash, ImageHash library) has 64 bits of an image's low frequencies; photographs of one thing taken
-alike, chest X-rays for one, can agree in most of them. So a pair is a near-duplicate where its hashes differ in at most
-`RADIUS` bits *and* its grey thumbnails, brightness and contrast apart, differ by little. Scaled, recompressed and
-slightly retouched copies are found; turned, flipped and strongly cropped ones are not.
-
-What is wrong, or worth knowing, with a data set before a run: the lint behind `seewhy data check`.
-
-Where `load_domain` stops a run at what cannot be used, this looks at everything and goes on: every broken file, copies
-across splits and classes, imbalance, labels that run into one another, how images are stored, the concept bank.
+`load_domain` stops a run at what cannot be used. This looks at everything and continues: broken files, copies across
+splits and classes, imbalance, labels inside other labels, how images are stored, the concept bank.
 
     error      a run stops there, or its figures would be wrong
-    warning    a run goes on and may be the worse for it
+    warning    a run continues and may be the worse for it
     note       to know
+
+Near-duplicates are candidates by perceptual hash (pHash, ImageHash library: 64 bits of an image's low frequencies),
+confirmed by thumbnails: photographs of one kind, chest X-rays for example, can agree in most bits. So a pair is a
+near-duplicate if its hashes differ in at most `RADIUS` bits *and* its grey thumbnails, after normalising brightness and
+contrast, differ little. Scaled, recompressed and slightly retouched copies are found; turned, flipped and strongly
+cropped ones are not. Shapes: N images, 64-bit hashes.
 """
 
 from collections import Counter, defaultdict
@@ -54,14 +53,14 @@ _BLOCK = 2**22
 
 
 def signature(image: Image.Image) -> tuple[int, np.ndarray]:
-    """(perceptual hash, grey thumbnail of SIDE x SIDE as uint8) of an RGB image."""
+    """Return (perceptual hash, grey thumbnail of SIDE x SIDE as uint8) of an RGB image."""
     bits = np.packbits(imagehash.phash(image).hash.flatten())
     thumbnail = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
     return int.from_bytes(bits.tobytes(), "big"), np.asarray(thumbnail, dtype=np.uint8)
 
 
 def near_duplicates(hash_N: np.ndarray, thumbnail_NSS: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs (i, j), i < j, of images that look alike, in order. Flat images are like none."""
+    """Return pairs (i, j), i < j, of images that look alike, in order. Flat images are like none."""
     flat_NP = thumbnail_NSS.reshape(len(thumbnail_NSS), -1).astype(np.float32)
     contrast_N = flat_NP.std(axis=1)
     known_M = np.flatnonzero(contrast_N >= _LEAST_CONTRAST)
@@ -78,7 +77,7 @@ def near_duplicates(hash_N: np.ndarray, thumbnail_NSS: np.ndarray) -> list[tuple
 
 
 def close_pairs(hash_N: np.ndarray, radius: int = RADIUS) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Blocks of pairs (i, j), i < j, whose hashes (uint64) differ in at most `radius` bits; a pair may come again.
+    """Yield blocks of pairs (i, j), i < j, whose hashes (uint64) differ in at most `radius` bits, some more than once.
 
     The 64 bits are cut into radius + 1 bands. Two hashes that close agree in one band entirely, so only images with the
     same value of a band are compared: for 50,000 images some million pairs in place of a billion.
@@ -106,11 +105,11 @@ def _close_in(hash_N: np.ndarray, members: np.ndarray, radius: int) -> Iterator[
 
 
 FEW_IMAGES = 10
-"""Train images below which a class is told."""
+"""Train images below which a class is reported."""
 MOST_UNEQUAL = 10.0
 """Train images of the largest class for each of the smallest from which on imbalance is told."""
 SMALL_SIDE = 64
-"""Pixels of the shorter side below which an image is told."""
+"""Pixels of the shorter side below which an image is reported."""
 _GREY = ("1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 Level = Literal["error", "warning", "note"]
@@ -118,7 +117,7 @@ Level = Literal["error", "warning", "note"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found. `items` are the files, rows, classes or phrases it was found in, all of them."""
+    """A finding. `items` are all files, rows, classes or phrases that it concerns."""
 
     level: Level
     kind: str
@@ -128,7 +127,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class DataCheck:
-    """The result: how many images each class has in each split, and the findings, errors first."""
+    """The number of images of each class in each split, and the findings, errors first."""
 
     name: str
     counts: Mapping[str, Mapping[str, int]]
@@ -172,7 +171,7 @@ def check_data(
     cache: Path | None = None,
     refused_sizes: Callable[[Iterable[Size]], Mapping[Size, str]] | None = None,
 ) -> DataCheck:
-    """Look at all of a data set. Raises SeeWhyError where it cannot be read at all (no folder, no index file).
+    """Look at all of a data set. Raises SeeWhyError if it cannot be read at all (no folder, no index file).
 
     `evaluated` is the split that is measured on. `refused_sizes` says which image sizes the model's processor refuses,
     and why; it may raise SeeWhyError where the model is not at hand. Without it, sizes are not looked at.
@@ -202,7 +201,7 @@ def check_data(
 
 
 def _look(reading: Dataset) -> tuple[list[Look | None], list[str]]:
-    """Each row's image (None where it is broken), and what is wrong with the broken ones."""
+    """Return each row's image (None if it is broken), and what is wrong with the broken ones."""
 
     def look(path: Path) -> Look | str:
         try:
@@ -257,7 +256,7 @@ def _text_findings(data: DataConfig, reading: Dataset) -> tuple[list[Finding], C
 
 
 def _phrases(data: DataConfig, reading: Dataset) -> tuple[str, ...] | None:
-    """The phrases of the concept bank; None where it cannot be read, which is said elsewhere."""
+    """Return the phrases of the concept bank; None if it cannot be read, which is said elsewhere."""
     try:
         return read_bank(data, reading)[0].all_concepts
     except SeeWhyError:
@@ -269,7 +268,10 @@ def _examples(rows: Sequence[Row]) -> list[Example]:
 
 
 def copy_findings(rows: Sequence[Row], looks: Sequence[Look | None], *, published: bool) -> Iterator[Finding]:
-    """Copies and near-copies, by what they put at risk. In a published data set's own splits they are warnings."""
+    """Return copies and near-copies, by what they put at risk.
+
+    In a published data set's own splits they are warnings.
+    """
     first: dict[str, int] = {}
     pairs: list[tuple[int, int, bool]] = []
     for index, look in enumerate(looks):
@@ -299,7 +301,7 @@ def copy_findings(rows: Sequence[Row], looks: Sequence[Look | None], *, publishe
 
 
 def group_findings(rows: Sequence[Row]) -> Iterator[Finding]:
-    """Groups (lesions, patients, leaves) of which images lie in more than one split."""
+    """Return groups (lesions, patients, leaves) of which images lie in more than one split."""
     splits: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         if row.group:
@@ -310,7 +312,7 @@ def group_findings(rows: Sequence[Row]) -> Iterator[Finding]:
 
 
 def mode_findings(rows: Sequence[Row], looks: Sequence[Look | None]) -> Iterator[Finding]:
-    """How images are stored, where that is not plain RGB or grey; and very small ones."""
+    """Return how images are stored, where that is not plain RGB or grey; and very small ones."""
     stored: dict[str, list[str]] = defaultdict(list)
     small = []
     for row, look in zip(rows, looks, strict=True):
@@ -335,7 +337,7 @@ def mode_findings(rows: Sequence[Row], looks: Sequence[Look | None]) -> Iterator
 
 
 def _stored_as(look: Look) -> str:
-    """What is unusual about an image's pixels, and how they are read; nothing for RGB and 8-bit grey."""
+    """Return what is unusual about an image's pixels, and how they are read; nothing for RGB and 8-bit grey."""
     if look.mode.startswith("I;16"):
         return "16 bits a pixel, read as 8"
     if look.mode in ("I", "F"):
@@ -352,7 +354,7 @@ def _stored_as(look: Look) -> str:
 def size_findings(
     rows: Sequence[Row], looks: Sequence[Look | None], refused_sizes: Callable[[Iterable[Size]], Mapping[Size, str]]
 ) -> Iterator[Finding]:
-    """Images of a size that the model's processor refuses; a note where it cannot be asked."""
+    """Return images of a size that the model's processor refuses; a note where it cannot be asked."""
     images = [(row.where, look.size) for row, look in zip(rows, looks, strict=True) if look]
     if not images:
         return
@@ -391,7 +393,7 @@ def balance_findings(rows: Sequence[Row], evaluated: str) -> Iterator[Finding]:
 
 
 def label_findings(rows: Sequence[Row], bank: ConceptBank) -> Iterator[Finding]:
-    """Labels that cannot be told apart or said, and labels inside others."""
+    """Return labels that cannot be told apart or said, and labels inside others."""
     if problems := class_problems(rows, bank):
         yield Finding("error", "labels", "labels and classes", tuple(problems))
     keys = {name_key(label): label for label in sorted({row.label for row in rows})}

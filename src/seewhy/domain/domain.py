@@ -1,15 +1,11 @@
-"""What is looked at: labelled images, the concept bank, the questions, and (where it is known) the truth.
+"""The data set of a run: labelled images, the concept bank, the questions, and (where it is known) the ground truth.
 
-`load_domain` reads a user's data, decodes every image once (on up to eight threads, in the same pass that takes
-its SHA-256), and raises one `SeeWhyError` with all that is wrong. So what a
-run is built on has been seen to be whole before the first hour of computing.
+`load_domain` reads a user's data, decodes every image once (on up to eight threads, in the pass that takes its SHA-256)
+and raises one `SeeWhyError` with everything that is wrong, before the first hour of computing. An example's id is its
+path without the extension, or with it if two files differ in nothing else.
 
-An example's id is its path without the extension, or with it where two files differ in nothing else.
-
-The words that a run knows: its labels, their aliases and their concepts, as they were when it was made.
-
-A run writes them into its folder, so that whoever reads a finished run reads its texts as the run itself did: by the
-same matcher and the same concepts, although the bank on disk may have changed, or the images be gone.
+A run writes its `Vocabulary` into its folder, so that a finished run is read with the matcher and the concepts that it
+was made with, although the bank on disk may have changed or the images be gone.
 """
 
 import hashlib
@@ -48,7 +44,7 @@ PROGRESS_AFTER = 10.0
 
 @dataclass(frozen=True)
 class Domain:
-    """A data set that has passed every check of `load_domain`. `root` is the absolute folder of the images."""
+    """A data set that has passed all checks of `load_domain`. `root` is the absolute folder of the images."""
 
     name: str
     root: Path
@@ -59,35 +55,35 @@ class Domain:
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Example id -> width and height of its image as `load_image` gives it."""
     groups: Mapping[str, str] = field(default_factory=dict)
-    """Example id -> the lesion, patient or leaf that its image shows, where that is known (`Row.group`). It is what
-    intervals are drawn from, and no part of what a run depends on."""
+    """Example id -> the lesion, patient or leaf that its image shows, if known (`Row.group`). Intervals are resampled
+    over groups; a run does not depend on them."""
 
     def split(self, name: str) -> tuple[Example, ...]:
-        """The examples of 'train', 'val' or 'test'."""
+        """Return the examples of 'train', 'val' or 'test'."""
         return tuple(example for example in self.examples if example.split == name)
 
     def path(self, example: Example) -> str:
-        """The absolute path of the example's image."""
+        """Return the absolute path of the example's image."""
         return str(self.root / example.image)
 
     def clusters(self, ids: Iterable[str]) -> list[str] | None:
-        """The group of each of these examples, an image without one being its own; None where none has a group."""
+        """Return the group of each of these examples, an image without one being its own; None if none has a group."""
         ids = list(ids)
         return [self.groups.get(name, name) for name in ids] if any(name in self.groups for name in ids) else None
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """Every label once, sorted."""
+        """Return every label once, sorted."""
         return tuple(sorted({example.label for example in self.examples}))
 
     @cached_property
     def matcher(self) -> LabelMatcher:
-        """Tells which label a text names; knows the aliases, and the concepts that a label's word occurs in."""
+        """Return the matcher of labels, which knows the aliases and the concepts that a label's word occurs in."""
         return LabelMatcher(self.labels, self.concepts.aliases, self.concepts)
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over what a run depends on: examples, concepts, aliases, questions; neither place nor truth."""
+        """Return a SHA-256 over what a run depends on: examples, concepts, aliases, questions; not place nor truth."""
         content = {
             "examples": sorted((e.id, e.sha256, e.label, e.split) for e in self.examples),
             "concepts": {label: list(phrases) for label, phrases in self.concepts.items()},
@@ -98,7 +94,7 @@ class Domain:
 
 
 def load_domain(data: DataConfig, cache: Path | None = None, *, to_train: bool = True) -> Domain:
-    """The user's data, checked. `SeeWhyError` lists every problem of images, labels, splits and concepts at once.
+    """Load and check the user's data. Raises SeeWhyError with every problem of images, labels, splits and concepts.
 
     `cache` takes the images of a Hugging Face data set; by default a folder in the user's cache. Where nothing is to be
     trained on the data (`to_train`), a class needs no train image.
@@ -148,16 +144,16 @@ def load_domain(data: DataConfig, cache: Path | None = None, *, to_train: bool =
 
 
 def list_examples(data: DataConfig, cache: Path | None = None) -> tuple[Path, dict[str, Row]]:
-    """The absolute folder of the images, and example id -> row, with no image opened and nothing checked.
+    """Return the absolute folder of the images, and example id -> row, with no image opened and nothing checked.
 
-    For those who look at a run whose data `load_domain` has admitted. Raises SeeWhyError where there is no such data.
+    For those who look at a run whose data `load_domain` has admitted. Raises SeeWhyError if there is no such data.
     """
     reading = read_data(data, cache)
     return reading.root, dict(zip(example_ids(reading.rows), reading.rows, strict=True))
 
 
 def read_bank(data: DataConfig, reading: Dataset) -> tuple[ConceptBank, list[str]]:
-    """The user's concept bank, or the data set's own, and what is wrong in it."""
+    """Return the user's concept bank, or the data set's own, and what is wrong in it."""
     if data.concepts is not None:
         return read_concepts(Path(data.concepts))
     if reading.bank is None:
@@ -166,7 +162,7 @@ def read_bank(data: DataConfig, reading: Dataset) -> tuple[ConceptBank, list[str
 
 
 def with_aliases(bank: ConceptBank, further: Mapping[str, Sequence[str]]) -> ConceptBank:
-    """The bank with a data set's own aliases, but for those that its user gave to another label."""
+    """Return the bank with a data set's own aliases, but for those that its user gave to another label."""
     owner = {name_key(name): label for label, names in bank.aliases.items() for name in names}
     owner |= {name_key(label): label for label in bank}
     aliases = dict(bank.aliases)
@@ -180,7 +176,7 @@ def with_aliases(bank: ConceptBank, further: Mapping[str, Sequence[str]]) -> Con
 def _read_truth(
     data: DataConfig, reading: Dataset, bank: ConceptBank, written: ConceptBank, examples: Sequence[Example]
 ) -> Mapping[str, Truth] | None:
-    """What the user says is true, or the data set does, if it speaks of the bank's concepts.
+    """Return what the user says is true, or the data set does, if it speaks of the bank's concepts.
 
     `written` is the bank with the classes of which there is no image: a user may have marked their phrases too.
     """
@@ -199,7 +195,7 @@ def _read_truth(
 
 
 def example_ids(rows: Sequence[Row]) -> list[str]:
-    """Each row's example id."""
+    """Return each row's example id."""
     stems = Counter(_stem(row.image) for row in rows)
     stems.update(row.image for row in rows)
     return [stem if stems[stem := _stem(row.image)] == 1 else row.image for row in rows]
@@ -216,7 +212,7 @@ class ImageRecord:
 
 
 def inspect_images(reading: Dataset) -> Iterator[ImageRecord | str]:
-    """What is seen of each row's image, in order, or what is wrong with it."""
+    """Return what is seen of each row's image, in order, or what is wrong with it."""
 
     def look(path: Path) -> ImageRecord | str:
         try:
@@ -229,7 +225,7 @@ def inspect_images(reading: Dataset) -> Iterator[ImageRecord | str]:
 
 
 def map_images(look: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[T]:
-    """What `look` finds in each image, in order, on several threads; progress is shown once this takes long."""
+    """Return what `look` finds in each image, in order, on several threads; progress is shown once this takes long."""
     start = time.monotonic()
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(min(8, os.cpu_count() or 1)))
@@ -243,7 +239,7 @@ def map_images(look: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[T]:
 
 
 def class_problems(rows: Sequence[Row], bank: ConceptBank, *, to_train: bool = True) -> list[str]:
-    """Labels that cannot be said or told apart, and classes that cannot be learnt."""
+    """Return labels that cannot be said or told apart, and classes that cannot be learnt."""
     labels = sorted({row.label for row in rows})
     problems = label_problems(labels) + name_problems(labels, bank.aliases)
     if not problems:
@@ -260,7 +256,7 @@ def class_problems(rows: Sequence[Row], bank: ConceptBank, *, to_train: bool = T
 
 
 def find_duplicates(rows: Sequence[Row], sha256s: Iterable[str]) -> list[str]:
-    """The same bytes in two splits, or under two labels; images without a digest are passed over."""
+    """Return the same bytes in two splits, or under two labels; images without a digest are ignored."""
     copies: dict[str, list[Row]] = defaultdict(list)
     for row, sha256 in zip(rows, sha256s, strict=True):
         if sha256:
@@ -292,14 +288,14 @@ class Vocabulary:
 
     @classmethod
     def of(cls, domain: Domain) -> "Vocabulary":
-        """That of a domain that has been loaded."""
+        """Return the vocabulary of a loaded domain."""
         return cls(domain.labels, domain.concepts)
 
     @classmethod
     def of_run(cls, run: Path, data: DataConfig) -> "Vocabulary":
-        """That of a run: from its folder, or for a run that has not written it down from its data as they are now.
+        """Return the vocabulary of a run: from its folder or, if it is not there, from its data as they are now.
 
-        Raises SeeWhyError where the file is damaged, or there is none and the data cannot be read. Opens no image.
+        Raises SeeWhyError if the file is damaged, or there is none and the data cannot be read. Opens no image.
         """
         path = run / VOCABULARY_FILE
         try:
@@ -319,7 +315,7 @@ class Vocabulary:
         return cls(tuple(labels), with_aliases(bank, reading.aliases))
 
     def record(self) -> Mapping[str, Any]:
-        """The content of the file."""
+        """Return the content of the file."""
         return {
             "labels": list(self.labels),
             "concepts": {label: list(phrases) for label, phrases in self.bank.items()},
@@ -328,10 +324,10 @@ class Vocabulary:
 
     @cached_property
     def matcher(self) -> LabelMatcher:
-        """The run's own matcher, as `Domain.matcher` is."""
+        """Return the run's own matcher, as `Domain.matcher` is."""
         return LabelMatcher(self.labels, self.bank.aliases, self.bank)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Labels and aliases."""
+        """Return labels and aliases."""
         return (*self.labels, *(name for names in self.bank.aliases.values() for name in names))

@@ -26,7 +26,8 @@ from PIL import Image
 from seewhy.domain.domain import Domain
 from seewhy.domain.images import load_image
 from seewhy.errors import SeeWhyError
-from seewhy.fieldguide.redraw import Tampered, redraw, tamper
+from seewhy.fieldguide.guide import draw_example
+from seewhy.fieldguide.redraw import Tampered, tamper
 from seewhy.fieldguide.world import Species, make_species
 from seewhy.method.sampler import example_random
 from seewhy.proof import interventions
@@ -231,7 +232,7 @@ class Tests:
             return []
         random, number = example_random(self.seed, example.id, "redraw"), int(example.id.rsplit("/", 1)[1])
         own = load_image(self.domain.path(example))
-        if redraw(bird, example.split, number, {})[1].image.tobytes() != own.tobytes():
+        if draw_example(bird, example.split, number)[1].image.tobytes() != own.tobytes():
             raise SeeWhyError(f"{example.image} was drawn by another version of seewhy: test it with that version.")
         made: list[Tampered] = []
         for reason in random.sample(self.said[i], len(self.said[i])):

@@ -16,8 +16,8 @@ from PIL import Image
 
 from seewhy.domain.images import load_image
 from seewhy.errors import SeeWhyError
-from seewhy.fieldguide.guide import truth_of
-from seewhy.fieldguide.redraw import attribute_of, covered, redraw
+from seewhy.fieldguide.guide import draw_example, truth_of
+from seewhy.fieldguide.redraw import attribute_of, covered
 from seewhy.fieldguide.world import BIRD, make_species
 from seewhy.proof.interventions import mention
 from seewhy.proof.stated import StatedConcepts
@@ -195,10 +195,10 @@ def _drawings(kind: str, test: Trial, path: Path) -> tuple[Image.Image | None, I
         own = load_image(str(path))
     except SeeWhyError:
         return None, None
-    look, drawing = redraw(bird, split, int(digits), {})
+    look, drawing = draw_example(bird, split, int(digits))
     if drawing.image.tobytes() != own.tobytes():
         return None, None
     if kind != "hidden":
-        return own, redraw(bird, split, int(digits), {old[0].name: new[1]})[1].image
+        return own, draw_example(bird, split, int(digits), {old[0].name: new[1]})[1].image
     boxes: Any = truth_of(bird, look, drawing)["boxes"]
     return own, covered(own, boxes[test.reason]) if test.reason in boxes else None

@@ -1,8 +1,8 @@
-"""Which reader a data set needs: `data.layout`, or what the data itself says.
+"""Choose the reader of a data set: by `data.layout`, or by what the data look like.
 
-'auto' takes a file for a table or for the research code's JSON by its ending; a folder that `save_to_disk` wrote for a
-Hugging Face data set; any other with train/ for an image folder; and the rest for the published data set whose index
-files it has. PLD and Chest X-ray have none, and are asked for by name.
+'auto' takes a file for a table or for the research code's JSON by its extension; a folder that `save_to_disk` wrote for
+a Hugging Face data set; any other with train/ for an image folder; and the rest for the published data set whose index
+files it has. PLD and Chest X-ray have none, and must be named.
 """
 
 from collections.abc import Callable
@@ -33,13 +33,13 @@ _MARKERS = {
     "fgvc": ("images_variant_trainval.txt", "data/images_variant_trainval.txt"),
     "ham10000": ("HAM10000_metadata.csv", "HAM10000_metadata", "HAM10000_metadata.tab"),
 }
-"""Files that tell a published data set, below `data.source`."""
+"""Files by which a published data set is recognised, below `data.source`."""
 
 
 def read_data(data: DataConfig, cache: Path | None = None) -> Dataset:
-    """What `data.source` holds, with no image opened. `cache` takes the images of a Hugging Face data set.
+    """Return what `data.source` holds, with no image opened. `cache` takes the images of a Hugging Face data set.
 
-    Raises SeeWhyError where it cannot be read at all; lesser problems are in the result.
+    Raises SeeWhyError if it cannot be read at all; lesser problems are in the result.
     """
     source = Path(data.source).expanduser()
     layout = layout_of(source) if data.layout == "auto" else data.layout
@@ -63,7 +63,7 @@ def read_data(data: DataConfig, cache: Path | None = None) -> Dataset:
 
 
 def layout_of(source: Path) -> str:
-    """The layout that a file or folder has by the looks of it."""
+    """Return the layout that a file or folder has by the looks of it."""
     if source.is_file():
         return "research" if source.suffix.lower() == ".json" else "table"
     if is_saved(source):
