@@ -1,18 +1,16 @@
 """The whole loop on a tiny model: what it writes, and that a run killed in any stage ends with the same bytes."""
 
 import json
-import math
-import os
 import re
 import signal
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 import yaml
 
 from fixtures_data import CONCEPTS, image_folder
+from killed import contents, start
 from run_folders import by_name
 from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
@@ -20,12 +18,9 @@ from seewhy.proof.gate import Gate, Judgement
 from seewhy.records import Answer, Candidate, Description, Selection
 from seewhy.run import evaluation, loop
 from seewhy.run.finished import FinishedRun
-from seewhy.run.folder import RunFolder, read_records
+from seewhy.run.folder import read_records
 from seewhy.run.stages import Stages
 from tiny_run import tiny_run
-
-PROCESSES = get_context("forkserver")
-PROCESSES.set_forkserver_preload(["seewhy.run.loop", "torch"])
 
 STAGES = (
     "describe",
@@ -67,60 +62,6 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
 def finished(config: RunConfig) -> Path:
     start(config)
     return Path(config.output)
-
-
-def start(config: RunConfig, die_in: str | None = None) -> int:
-    """Run in a process of its own; its exit code. `die_in` is the stage in which it kills itself."""
-    process = PROCESSES.Process(target=run_and_die, args=(config, die_in))
-    process.start()
-    process.join()
-    assert process.exitcode is not None
-    return process.exitcode
-
-
-def run_and_die(config: RunConfig, die_in: str | None) -> None:
-    import torch
-
-    from seewhy.vlm.tuning import _CheckpointedTrainer
-
-    torch.set_num_threads(1)
-    records, folder, step = RunFolder.records, RunFolder.folder, _CheckpointedTrainer.training_step
-    state = {"tuning": "", "steps": 0}
-
-    def dying_records(self, stage, record, items, work):
-        calls = []
-
-        def dying_work(part, seed):
-            rows = list(work(part, seed))
-            calls.append(part)
-            if stage.name == die_in and len(calls) == min(2, math.ceil(len(items) / config.shard_size)):
-                os.kill(os.getpid(), signal.SIGKILL)
-            return rows
-
-        return records(self, stage, record, items, dying_work)
-
-    def noting_folder(self, stage, make):
-        state.update(tuning=stage.name, steps=0)
-        return folder(self, stage, make)
-
-    def dying_step(self, *args, **kwargs):
-        state["steps"] += 1
-        if state["tuning"] == die_in and state["steps"] == 4:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return step(self, *args, **kwargs)
-
-    RunFolder.records, RunFolder.folder = dying_records, noting_folder
-    _CheckpointedTrainer.training_step = dying_step
-    loop.run(config)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a run by its path; times stand in events.jsonl alone."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes().replace(str(folder).encode(), b"RUN")
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in {"events.jsonl", "lock"}
-    }
 
 
 @pytest.mark.slow
