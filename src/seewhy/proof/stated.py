@@ -62,7 +62,13 @@ Index = dict[str, list[tuple[Words, frozenset[str]]]]
 
 
 class StatedConcepts:
-    """Finds the concepts that a text states. Built once for a bank."""
+    """Finds the concepts that a text states. Built once for a bank.
+
+    Example:
+        >>> stated = seewhy.StatedConcepts(["red crown", "black wings"], names=["Crow"])
+        >>> stated("Its crown is red, and it has no black wings.")
+        ('red crown',)
+    """
 
     def __init__(self, phrases: Iterable[str], names: Iterable[str] = ()) -> None:
         """`phrases`: all concepts. `names`: labels and aliases, whose words are nobody's reason.
