@@ -1,7 +1,7 @@
 """Coordinates of the page's inline SVG: the curves over the rounds, one panel per figure, and the summary's strips.
 
-Every curve has its name and last value at its end, so that no legend is needed. Arms differ in colour, dash and mark, so
-that nothing depends on colour alone.
+Every curve has its name and last value at its end, so that no legend is needed. Arms differ in colour, dash and mark,
+so that nothing depends on colour alone.
 """
 
 from collections.abc import Sequence
