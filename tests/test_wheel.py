@@ -11,9 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SMALL = [
-    "--rounds", "1", "--evaluate.split", "val", "--evaluate.bootstrap", "50", "--evaluate.consistency", "false", "--evaluate.fluency", "false",
-    "--describe.prompts_per_image", "1", "--describe.samples_per_prompt", "2", "--tune.epochs", "1",
-    "--synthesise.answers_per_image", "1", "--synthesise.tries", "1", "--keep_going", "true",
+    "--rounds", "1", "--keep_going", "true", "--describe.prompts_per_image", "1", "--describe.samples_per_prompt", "2",
+    "--synthesise.answers_per_image", "1", "--synthesise.tries", "1", "--tune.epochs", "1", "--evaluate.split", "val",
+    "--evaluate.bootstrap", "50", "--evaluate.consistency", "false", "--evaluate.fluency", "false",
 ]  # fmt: skip
 
 pytestmark = [pytest.mark.wheel, pytest.mark.slow]
