@@ -360,7 +360,7 @@ def test_the_verb(config: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixtu
     ("options", "message"),
     [
         (["--gpu", "H9000"], "no GPU 'H9000' in the table"),
-        (["--length", "0"], "length is 0, but takes a number above 0 and at most 1"),
+        (["--length", "0"], "--length is 0, but takes a number above 0 and at most 1"),
         (["--price_in", "1"], "price_out is not given"),
         (["--model.name_or_path", "nobody/no-such-model"], "is not on this machine and the Hub cannot be reached"),
     ],

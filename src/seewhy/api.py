@@ -368,8 +368,8 @@ def explain(
 
     Example:
         >>> explained = seewhy.explain("runs/birds", ["photo.png"], samples=2)
-        >>> explained[0].photo
-        'photo.png'
+        >>> explained[0].image, explained[0].label
+        ('photo.png', None)
     """
     from seewhy import explanation
 
@@ -409,7 +409,7 @@ def trace(run: str, example_id: str) -> dict[str, Any]:
         example_id: Id of an image ("train/Crow/0") or of one answer ("train/Crow/0/1/2": round 1, number 2).
 
     Example:
-        >>> traced = seewhy.trace("runs/birds", "train/Crow/0.png")
+        >>> traced = seewhy.trace("runs/birds", "train/Crow/0")
         >>> traced["label"]
         'Crow'
     """
@@ -485,7 +485,7 @@ def general(
     Example:
         >>> measured = seewhy.general("runs/birds", images=2)
         >>> list(measured.drawings.models)
-        ['base', 'round 1']
+        ['base', 'round-1']
     """
     from seewhy.proof import ability
 

@@ -59,7 +59,13 @@ Index = dict[str, list[tuple[Words, frozenset[str]]]]
 
 
 class StatedConcepts:
-    """Finds the concepts of a bank that a text states."""
+    """Finds the concepts of a bank that a text states.
+
+    Example:
+        >>> stated = seewhy.StatedConcepts(["red crown", "black wings"], names=["Crow"])
+        >>> stated("Its crown is red, and it has no black wings.")
+        ('red crown',)
+    """
 
     def __init__(self, phrases: Iterable[str], names: Iterable[str] = ()) -> None:
         """Take all concepts (`phrases`), and labels and aliases (`names`), whose words are no reason.
