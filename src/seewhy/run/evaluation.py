@@ -23,6 +23,7 @@ from seewhy.run.finished import FinishedRun
 from seewhy.run.stages import BASE, OURS, ModelKey, StageKey
 from seewhy.run.steps import Run
 from seewhy.vlm.loss import answer_likelihoods
+from seewhy.vlm.sampling import CPU_SEQUENCES
 
 
 class Evaluation:
@@ -128,7 +129,8 @@ class Evaluation:
             given = [answered[e.id] for e in examples]
             turns = [Turn(e.id, run.domain.path(e), p.query, p.text) for e, p in zip(examples, given, strict=True)]
             base = run.loaded.in_process(run.base).vlm
-            scored = answer_likelihoods(base, turns, settings.batch_size, load_image, share_image=settings.share_image)
+            at_once = settings.batch_size or CPU_SEQUENCES
+            scored = answer_likelihoods(base, turns, at_once, load_image, share_image=settings.share_image)
             return [Likelihood(turn.id, nats, tokens) for turn, (nats, tokens) in zip(turns, scored, strict=True)]
 
         return run.folder.records(
