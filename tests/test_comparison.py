@@ -10,7 +10,6 @@ from seewhy.config import (
 from seewhy.errors import SeeWhyError
 from seewhy.report.terminal import print_comparison
 from seewhy.results import Comparison, read
-from seewhy.results_json import encode
 from seewhy.run import loop
 from seewhy.run.comparison import compare
 from tiny_run import tiny_run
@@ -34,7 +33,7 @@ def test_every_arm_is_compared_over_seeds(config: RunConfig) -> None:
     assert high is not None
     assert low < value == 0.0 < high  # which a few images do not know
     console = Console(record=True, width=200)
-    print_comparison(encode(compared), console)
+    print_comparison(compared, console)
     assert "Class level" in console.export_text()
 
 

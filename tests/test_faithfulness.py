@@ -22,7 +22,8 @@ from seewhy.fieldguide.world import make_species
 from seewhy.proof.ability import benchmarks, general
 from seewhy.proof.faithfulness import faithfulness
 from seewhy.report.terminal import benchmark_table
-from seewhy.results import Faithfulness, Gate, read
+from seewhy.results import BenchmarkScores, Faithfulness, Gate, read
+from seewhy.results_json import decode
 from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import RunFolder
 from seewhy.vlm.sampling import BatchSampler
@@ -276,7 +277,7 @@ def test_lmms_eval_that_does_not_work(
 def test_a_benchmark_table_has_every_score() -> None:
     models = {"base": {"scores": {"a/x": 0.5}}, "round-1": {"scores": {"a/x": 0.4}, "minus_base": {"a/x": [-0.1]}}}
     console = Console(record=True, width=100)
-    console.print(benchmark_table(models))
+    console.print(benchmark_table({name: decode(BenchmarkScores, of) for name, of in models.items()}))
     assert "0.4 -0.1" in console.export_text()
 
 

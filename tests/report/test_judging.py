@@ -20,6 +20,8 @@ from seewhy.errors import SeeWhyError
 from seewhy.proof.judge import Judging, wanted
 from seewhy.records import Prediction, Selection
 from seewhy.report.terminal import print_judged
+from seewhy.results import Judgement
+from seewhy.results_json import decode
 from seewhy.run.folder import RunFolder, Stage
 from seewhy.run.stages import BASE, ModelKey
 
@@ -244,7 +246,7 @@ def test_the_table_shows_what_is_missing_and_escapes_names(capsys: pytest.Captur
         "tokens": {"requests": 2, "prompt_tokens": 1234, "completion_tokens": 5, "unmetered": 1},
     }  # fmt: skip
     console = Console(width=120, record=True)
-    print_judged(found, console)
+    print_judged(decode(Judgement, found), console)
     shown = console.export_text()
     for part in ("[bold]m", "[i]base", "50.0 % (0.0\u2013100)", "1,234 tokens", "1.50 at the prices", "1 replies"):
         assert part in shown

@@ -13,8 +13,7 @@ import seewhy.api as api
 from seewhy.cli.parser import Verb
 from seewhy.config import NonNegative, RunConfig
 from seewhy.errors import SeeWhyError
-from seewhy.results import to_json
-from seewhy.results_json import encode
+from seewhy.results import as_values, to_json
 from seewhy.run.progress import say
 
 if TYPE_CHECKING:
@@ -38,12 +37,12 @@ continues and pays for nothing twice."""
 
 
 def show_run(metrics: "Metrics", config: RunConfig) -> None:
-    from seewhy.report.collapse import of_run
+    from seewhy.report.doubts import of_run
     from seewhy.report.terminal import print_collapses, print_results
 
-    console, values = Console(), encode(metrics)
-    print_results(values, console)
-    print_collapses(of_run(Path(config.output), values), console)
+    console = Console()
+    print_results(metrics, console)
+    print_collapses(of_run(Path(config.output), metrics), console)
     page = api.report(config.output)
     minutes = (time.monotonic() - STARTED) / 60
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -54,7 +53,7 @@ def show_run(metrics: "Metrics", config: RunConfig) -> None:
 def show_compare(compared: "Comparison", config: RunConfig) -> None:
     from seewhy.report.terminal import print_comparison
 
-    print_comparison(encode(compared), Console())
+    print_comparison(compared, Console())
     show_page(api.report(config.output))
 
 
@@ -128,7 +127,7 @@ def show_draft(drafted: api.DraftedBank | None, budget: api.Budget) -> int:
 def show_evaluation(metrics: "Metrics") -> None:
     from seewhy.report.terminal import print_results
 
-    print_results(encode(metrics), Console())
+    print_results(metrics, Console())
 
 
 def show_explained(explained: "list[Explained]", *, json: bool = False) -> None:
@@ -172,8 +171,7 @@ def show_faithfulness(found: "Faithfulness", run: str, *, json: bool = False) ->
     """
     from seewhy.report.terminal import print_tests
 
-    values = encode(found)
-    print_json(_without(values, "counts", "tests")) if json else print_tests(values, Console())
+    print_json(_without(as_values(found), "counts", "tests")) if json else print_tests(found, Console())
     renew_page(run)
 
 
@@ -185,8 +183,7 @@ def show_general(found: "Ability", run: str, *, json: bool = False) -> None:
     """
     from seewhy.report.terminal import print_abilities
 
-    values = encode(found)
-    print_json(_without(values, "counts")) if json else print_abilities(values, Console())
+    print_json(_without(as_values(found), "counts")) if json else print_abilities(found, Console())
     renew_page(run)
 
 
@@ -200,9 +197,9 @@ def show_judged(judged: "Judgement | None", run: str, *, json: bool = False) -> 
 
     if judged is None:
         return 0
-    print(to_json(judged), end="") if json else print_judged(encode(judged), Console())
+    print(to_json(judged), end="") if json else print_judged(judged, Console())
     renew_page(run)
-    return int(any(of.missing for of in judged.models.values()))
+    return int(any(model.missing for model in judged.models.values()))
 
 
 def show_export(made: dict[str, Any], run: str, output: str) -> None:
