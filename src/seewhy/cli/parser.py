@@ -230,6 +230,6 @@ def _without_truth_values(arguments: Sequence[str], flags: set[str]) -> Iterator
         if not value and waiting and waiting[-1] in ("true", "false"):
             value = waiting.pop()
         if value not in ("", "true", "false"):
-            raise SeeWhyError(f"command line: {name.removeprefix('--')} is {value}, but takes true or false.")
+            raise SeeWhyError(f"command line: {name} is {value}, but takes true or false.")
         if value != "false":
             yield name

@@ -98,6 +98,11 @@ def load_domain(data: DataConfig, cache: Path | None = None, *, to_train: bool =
 
     `cache` takes the images of a Hugging Face data set; by default a folder in the user's cache. Where nothing is to be
     trained on the data (`to_train`), a class needs no train image.
+
+    Example:
+        >>> domain = seewhy.load_domain(seewhy.load_config("birds.yaml").data)
+        >>> domain.labels
+        ('Crow', 'Fish Crow', 'Red-crested Finch')
     """
     questions = Questions.for_noun(data.noun, data.questions)
     dataset = read_data(data, cache)

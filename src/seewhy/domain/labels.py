@@ -80,6 +80,11 @@ class LabelMatcher:
     `aliases` are further names of a label. `concepts` (label -> phrases) tells a label from the same word used to
     describe: with the concept "orange rind" in the bank, neither "an orange rind" nor "its rind is orange" names the
     label "Orange". Raises `SeeWhyError` where two labels or aliases are the same name.
+
+    Example:
+        >>> matcher = seewhy.LabelMatcher(["Crow", "Raven"], {"Raven": ["Corvus corax"]})
+        >>> matcher.is_correct("This is Corvus corax, not a crow.", "Raven")
+        True
     """
 
     def __init__(

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from seewhy.report.figures import HEADLINES, title
-from seewhy.report.table import Line, Metrics, percent
+from seewhy.report.table import Line, percent
+from seewhy.results_json import Figure
 from seewhy.run.stages import METHOD
 
 WIDTH, HEIGHT = 360, 216
@@ -76,15 +77,15 @@ def panels(arms: Sequence[Line]) -> list[Panel]:
     return [_panel(key, shown) for key in HEADLINES if (shown := [arm for arm in arms if arm.has(key)])]
 
 
-def strip(values: Metrics, key: str) -> Strip:
-    low, high = values.get(f"{key}_interval", (values[key], values[key]))
-    return Strip(*(4 + 92 * share for share in (values[key], low, high)))
+def strip(figure: Figure) -> Strip:
+    """Return where a share and its interval stand on the strip."""
+    return Strip(*(4 + 92 * share for share in (figure.value, *_bounds(figure))))
 
 
 def _panel(key: str, arms: Sequence[Line]) -> Panel:
     found = {arm.key: arm.steps(key) for arm in arms}
     last = max(round for steps in found.values() for round, _ in steps)
-    lowest = min(_bounds(values, key)[0] for steps in found.values() for _, values in steps)
+    lowest = min(_bounds(figure)[0] for steps in found.values() for _, figure in steps)
     floor = next(floor for floor in _FLOORS if lowest >= floor)
 
     def x(round: int) -> float:
@@ -94,11 +95,11 @@ def _panel(key: str, arms: Sequence[Line]) -> Panel:
         return TOP + (HEIGHT - TOP - BOTTOM) * (1 - (share - floor) / (1 - floor))
 
     def curve(arm: Line) -> Curve:
-        points = [Point(x(round), y(v[key]), *map(y, _bounds(v, key))) for round, v in found[arm.key]]
-        return Curve(arm.key, tuple(points), f"{arm.name} {percent(found[arm.key][-1][1][key])[:-2]}", points[-1].y)
+        points = [Point(x(round), y(f.value), *map(y, _bounds(f))) for round, f in found[arm.key]]
+        return Curve(arm.key, tuple(points), f"{arm.name} {percent(found[arm.key][-1][1].value)[:-2]}", points[-1].y)
 
     words = [
-        f"{arm.name}: " + ", ".join(f"{_tick(round)} {percent(v[key])}" for round, v in steps)
+        f"{arm.name}: " + ", ".join(f"{_tick(round)} {percent(f.value)}" for round, f in steps)
         for arm in arms
         if (steps := found[arm.key])
     ]
@@ -113,9 +114,8 @@ def _panel(key: str, arms: Sequence[Line]) -> Panel:
     )
 
 
-def _bounds(values: Metrics, key: str) -> tuple[float, float]:
-    low, high = values.get(f"{key}_interval", (values[key], values[key]))
-    return low, high
+def _bounds(figure: Figure) -> tuple[float, float]:
+    return figure.interval or (figure.value, figure.value)
 
 
 def _parts(floor: float) -> tuple[float, ...]:
