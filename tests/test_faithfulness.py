@@ -24,6 +24,7 @@ from seewhy.proof.faithfulness import faithfulness
 from seewhy.report.terminal import benchmark_table
 from seewhy.results import BenchmarkScores, Faithfulness, Gate, read
 from seewhy.results_json import decode
+from seewhy.run import models
 from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import RunFolder
 from seewhy.vlm.sampling import BatchSampler
@@ -137,7 +138,7 @@ def test_both_arms_are_tested_once_and_by_their_weights(guide_run: Path, monkeyp
     def loaded(*_args, **_options) -> None:
         raise AssertionError("tested before")
 
-    monkeypatch.setattr("seewhy.run.models.load_model", loaded)
+    monkeypatch.setattr(models, "load_model", loaded)
     assert faithfulness(str(guide_run), images=3, reasons=1) == written
     with pytest.raises(AssertionError):
         faithfulness(str(guide_run), images=4, reasons=1)
