@@ -79,6 +79,7 @@ def test_selection(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert {"selection_ratio_30", "selection_growth_exponent", "selection_peak_gb_2k"} <= figures.keys()
 
 
+@pytest.mark.slow
 def test_loop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("bench.loop.QUICK_IMAGES", {"train": 1, "val": 1, "test": 1})
     short = [text for step in ("describe", "synthesise", "evaluate") for text in (f"--{step}.max_new_tokens", "4")]

@@ -12,11 +12,14 @@ from PIL import Image
 
 from seewhy.config import ModelConfig, TuneConfig
 from seewhy.records import Prompt, Sampling, Turn
+from seewhy.run import loop
 from seewhy.run.models import Loaded, load_model
 from seewhy.vlm import sampling as sampling_module
+from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import PlainDecoder, SharedDecoder
 from seewhy.vlm.tuning import tune
 from tiny import tiny_llava
+from tiny_run import tiny_run
 
 SETTINGS = ModelConfig(device="cpu", batch_size=4)
 
@@ -74,3 +77,24 @@ def test_the_next_model_is_loaded_when_the_tuned_one_is_gone(base: Path, prompts
         assert model() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.slow
+def test_a_run_holds_one_model_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the first description to the last prediction, controls and figures included; and none when it is over."""
+    alive: list[weakref.ref[VisionLanguageModel]] = []
+    held: list[int] = []
+    load = VisionLanguageModel.load
+
+    def watched(*args: Any, **options: Any) -> VisionLanguageModel:
+        held.append(sum(ref() is not None for ref in alive))
+        vlm = load(*args, **options)
+        alive.append(weakref.ref(vlm))
+        return vlm
+
+    monkeypatch.setattr(VisionLanguageModel, "load", watched)
+    loop.run(tiny_run(tmp_path, rounds=2, controls=("nl",), train=2, test=1))
+    assert len(held) > 6
+    assert set(held) == {0}
+    gc.collect()
+    assert [ref for ref in alive if ref() is not None] == []

@@ -1,31 +1,26 @@
 """The whole loop on a tiny model: what it writes, and that a run killed in any stage ends with the same bytes."""
 
 import json
-import math
-import os
 import re
 import signal
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 import yaml
 
 from fixtures_data import CONCEPTS, image_folder
+from killed import contents, start
 from run_folders import by_name
 from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
-from seewhy.proof.gate import Gate, Judgement
 from seewhy.records import Answer, Candidate, Description, Selection
+from seewhy.results import Gate, GateRound
 from seewhy.run import evaluation, loop
 from seewhy.run.finished import FinishedRun
-from seewhy.run.folder import RunFolder, read_records
+from seewhy.run.folder import read_records
 from seewhy.run.stages import Stages
 from tiny_run import tiny_run
-
-PROCESSES = get_context("forkserver")
-PROCESSES.set_forkserver_preload(["seewhy.run.loop", "torch"])
 
 STAGES = (
     "describe",
@@ -69,60 +64,6 @@ def finished(config: RunConfig) -> Path:
     return Path(config.output)
 
 
-def start(config: RunConfig, die_in: str | None = None) -> int:
-    """Run in a process of its own; its exit code. `die_in` is the stage in which it kills itself."""
-    process = PROCESSES.Process(target=run_and_die, args=(config, die_in))
-    process.start()
-    process.join()
-    assert process.exitcode is not None
-    return process.exitcode
-
-
-def run_and_die(config: RunConfig, die_in: str | None) -> None:
-    import torch
-
-    from seewhy.vlm.tuning import _CheckpointedTrainer
-
-    torch.set_num_threads(1)
-    records, folder, step = RunFolder.records, RunFolder.folder, _CheckpointedTrainer.training_step
-    state = {"tuning": "", "steps": 0}
-
-    def dying_records(self, stage, record, items, work):
-        calls = []
-
-        def dying_work(part, seed):
-            rows = list(work(part, seed))
-            calls.append(part)
-            if stage.name == die_in and len(calls) == min(2, math.ceil(len(items) / config.shard_size)):
-                os.kill(os.getpid(), signal.SIGKILL)
-            return rows
-
-        return records(self, stage, record, items, dying_work)
-
-    def noting_folder(self, stage, make):
-        state.update(tuning=stage.name, steps=0)
-        return folder(self, stage, make)
-
-    def dying_step(self, *args, **kwargs):
-        state["steps"] += 1
-        if state["tuning"] == die_in and state["steps"] == 4:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return step(self, *args, **kwargs)
-
-    RunFolder.records, RunFolder.folder = dying_records, noting_folder
-    _CheckpointedTrainer.training_step = dying_step
-    loop.run(config)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a run by its path; times stand in events.jsonl alone."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes().replace(str(folder).encode(), b"RUN")
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in {"events.jsonl", "lock"}
-    }
-
-
 @pytest.mark.slow
 def test_a_run_killed_in_every_stage_ends_with_the_same_bytes(
     config: RunConfig, finished: Path, tmp_path: Path
@@ -147,7 +88,7 @@ def test_what_a_run_writes(config: RunConfig, finished: Path) -> None:
     assert {"fs", "fs_interval"} <= metrics["base"].keys()  # a model that says nothing has none
     assert "training_answers" in metrics["rounds"][0]
     assert "stated_true" not in metrics["base"]  # this data set has no ground truth
-    assert len(json.loads((finished / "gallery.json").read_text())) == 6
+    assert len(json.loads((finished / "gallery.json").read_text())["cards"]) == 6
     assert yaml.safe_load((finished / "config.yaml").read_text())["rounds"] == 2
 
     descriptions = read_records(finished, "describe", Description)
@@ -198,7 +139,7 @@ def test_a_changed_setting_is_named_and_its_stages_too(config: RunConfig, finish
 def test_another_split_is_measured_beside_the_first(config: RunConfig, finished: Path) -> None:
     before = (finished / "metrics.json").read_bytes()
     metrics = loop.evaluate(str(finished), "train")
-    assert metrics["base"]["n"] == 12
+    assert metrics.base.n == 12
     assert (finished / "metrics-train.json").exists()
     assert (finished / "metrics.json").read_bytes() == before
 
@@ -219,8 +160,9 @@ def gate_after(stop: int, best: int):
     """A gate that stops after round `stop`."""
 
     def judged(rounds: list, *, resamples: int, seed: int, planned: int) -> Gate:
-        worse = ("accuracy",) if len(rounds) == stop else ()
-        return Gate((Judgement(len(rounds), 0.5, None, worse_in=worse),), min(best, len(rounds)))
+        last = len(rounds)
+        worse = ("accuracy",) if last == stop else ()
+        return Gate(min(best, last), last if worse else None, 0.05, (GateRound(last, 0.5, None, {}, {}, worse),))
 
     return judged
 
@@ -234,13 +176,13 @@ def test_a_run_stops_after_a_round_that_is_worse(
     gated = replace(config, output=str(root / "run"), data=data, rounds=3, controls=())
     monkeypatch.setattr(evaluation, "judge_rounds", gate_after(2, best=1))
     metrics = loop.run(gated)
-    assert [r["round"] for r in metrics["rounds"]] == [1, 2]
+    assert [r.round for r in metrics.rounds] == [1, 2]
     assert "Round 2 is worse than round 1 on the validation images, in accuracy" in capsys.readouterr().err
     assert not (root / "run/stages/round-3").exists()
     assert FinishedRun.open(gated.output).best_round == 1
-    assert [r["round"] for r in loop.evaluate(gated.output, "train")["rounds"]] == [1, 2]
+    assert [r.round for r in loop.evaluate(gated.output, "train").rounds] == [1, 2]
     assert loop.run(gated) == metrics  # started again it stops again
-    assert len(loop.run(replace(gated, keep_going=True))["rounds"]) == 3
+    assert len(loop.run(replace(gated, keep_going=True)).rounds) == 3
     assert FinishedRun.open(gated.output).best_round == 3
 
 

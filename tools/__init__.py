@@ -1,1 +1,1 @@
-"""What is run once: the shipped base and encoder of the field guide. Not in the wheel."""
+"""Scripts that are run once: they make the shipped base and encoder of the field guide. Not in the wheel."""

@@ -1,17 +1,15 @@
-"""The shape of the field guide's base: a LLaVA (CLIP tower, two-layer projector, Llama) of three million parameters.
-
-Makes the small base model of the field guide: a LLaVA of three million parameters that can see and talk a little.
+"""Make the small base model of the field guide: a LLaVA of three million parameters that can see and talk a little.
 
     python -m tools.fieldguide_base --output DIR [--device cuda] [--scale 0.1]
 
-In three stages, because end to end from scratch it does not get off the ground:
+It has a CLIP tower, a two-layer projector and a Llama, and is trained in three stages, because end to end from scratch
+it does not learn:
 
-1. *Tower.* The CLIP vision tower learns, patch by patch, which attribute values are to be seen there, and over the
-   whole picture, which value each attribute has or that it is hidden.
+1. *Tower.* The CLIP vision tower learns, patch by patch, which attribute values are visible there, and over the whole
+   picture, which value each attribute has or that it is hidden.
 2. *Text.* The Llama learns to rewrite a made-up name and a list of features into an answer, without pictures.
 3. *Together.* Tower, projector and Llama learn to describe, to answer, and to rewrite, several questions a drawing
-   behind one shared image prefix (vlm/prefix.py), while the tower goes on with its own task and the Llama with names
-   to copy beside.
+   behind one shared image prefix (vlm/prefix.py), while the tower continues its own task and the Llama repeats names.
 
 No species of the field guide is ever drawn or named here. A finished stage is kept in DIR/work and not repeated.
 """
@@ -38,9 +36,10 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from seewhy.fieldguide import language
+from seewhy.fieldguide import quiz
 from seewhy.fieldguide.draw import SIZE
 from seewhy.fieldguide.world import random_look
+from tools import fieldguide_language as language
 from tools.fieldguide_lessons import ATTRIBUTES, Batch, Packer, Pool, Speaker, kept_pool
 
 PATCH = 12
@@ -55,7 +54,7 @@ _CHAT_TEMPLATE = (
 
 
 def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """A byte-level BPE of 1,536 tokens: it can spell anything, and has one token for most words of the world."""
+    """Return a byte-level BPE of 1,536 tokens: it can spell anything, and has one token for most words of the world."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -70,7 +69,7 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 
 
 def build_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
-    """Images of 96 x 96 pixels become 64 tokens."""
+    """Return the processor: images of 96 x 96 pixels become 64 tokens."""
     half = [0.5, 0.5, 0.5]
     images = CLIPImageProcessor(size={"shortest_edge": SIZE}, crop_size={"height": SIZE, "width": SIZE},
                                 image_mean=half, image_std=half)  # fmt: skip
@@ -80,7 +79,7 @@ def build_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
 
 
 def build_model(processor: LlavaProcessor) -> LlavaForConditionalGeneration:
-    """The model with random weights."""
+    """Return the model with random weights."""
     tokenizer = processor.tokenizer
     vision = CLIPVisionConfig(image_size=SIZE, patch_size=PATCH, hidden_size=128, intermediate_size=512,
                               num_hidden_layers=4, num_attention_heads=4, projection_dim=128)  # fmt: skip
@@ -99,7 +98,7 @@ VALUES = _FIRST_VALUE[-1]
 
 
 def to_pixels(images_BHW3: np.ndarray, device: torch.device) -> torch.Tensor:
-    """(B, 3, H, W) float32 in -1..1, as the processor makes them."""
+    """Return (B, 3, H, W) float32 in -1..1, as the processor makes them."""
     return torch.from_numpy(images_BHW3).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
@@ -123,7 +122,7 @@ class TowerHeads(nn.Module):
 
 
 def tower_loss(heads: TowerHeads, features_BGE: torch.Tensor, pool: Pool, rows: np.ndarray) -> torch.Tensor:
-    """Binary cross-entropy of values by patch, and cross-entropy of each attribute's value (or hidden)."""
+    """Return binary cross-entropy of values by patch, and cross-entropy of each attribute's value (or hidden)."""
     device = features_BGE.device
     dense_BGV, pooled = heads(features_BGE)
     target_BGV = np.zeros(dense_BGV.shape, np.float32)
@@ -141,7 +140,7 @@ def tower_loss(heads: TowerHeads, features_BGE: torch.Tensor, pool: Pool, rows: 
 
 
 def train_tower(model: LlavaForConditionalGeneration, pool: Pool, steps: int, batch: int, device: torch.device) -> None:
-    """Stage 1."""
+    """Run stage 1."""
     tower = model.model.vision_tower
     heads = TowerHeads(model.model.vision_tower.config.hidden_size).to(device)
     rng = np.random.default_rng(1)
@@ -163,7 +162,7 @@ def train_tower(model: LlavaForConditionalGeneration, pool: Pool, steps: int, ba
 
 
 def image_features(model: LlavaForConditionalGeneration, pixels_B3HW: torch.Tensor) -> torch.Tensor:
-    """(B, 64, E): the tower's last hidden states without the class token, as LLaVA's 'default' strategy takes them."""
+    """Return (B, 64, E), the tower's last hidden states without the class token, as LLaVA's 'default' strategy."""
     return model.model.vision_tower(pixels_B3HW, output_hidden_states=True).hidden_states[-1][:, 1:]
 
 
@@ -173,7 +172,7 @@ def image_features(model: LlavaForConditionalGeneration, pixels_B3HW: torch.Tens
 def language_loss(
     model: LlavaForConditionalGeneration, batch: Batch, features_BGE: torch.Tensor | None
 ) -> torch.Tensor:
-    """Mean cross-entropy of the answers' tokens."""
+    """Return mean cross-entropy of the answers' tokens."""
     llama = model.model.language_model
     embeds_BTE = llama.embed_tokens(batch.ids_BT)
     if features_BGE is not None:
@@ -190,7 +189,7 @@ def language_loss(
 def train_text(
     model: LlavaForConditionalGeneration, packer: Packer, steps: int, batch: int, device: torch.device
 ) -> None:
-    """Stage 2."""
+    """Run stage 2."""
     speaker = Speaker(2)
     parameters = [*model.model.language_model.parameters()]
     optimizer, schedule = _optimizer([{"params": parameters, "lr": 2e-3}], steps)
@@ -205,7 +204,7 @@ def train_text(
 
 def train_together(model: LlavaForConditionalGeneration, packer: Packer, pool: Pool, steps: int, batch: int,
                    device: torch.device, snapshot: Path, seed: int) -> None:  # fmt: skip
-    """Stage 3. Every 500 steps the model is saved to `snapshot`, to look at."""
+    """Run stage 3. Every 500 steps the model is saved to `snapshot`."""
     speaker, rng = Speaker(seed), np.random.default_rng(seed)
     heads = TowerHeads(model.model.vision_tower.config.hidden_size).to(device)
     tower, parameters = [*model.model.vision_tower.parameters()], [*model.parameters(), *heads.parameters()]
@@ -296,12 +295,12 @@ def main() -> None:
 
 
 def _corpus(speaker: Speaker, count: int) -> Iterator[str]:
-    """Text for the tokenizer: rewriting tasks, and single-attribute questions about random looks."""
+    """Return text for the tokenizer: rewriting tasks, and single-attribute questions about random looks."""
     for _ in range(count):
         said = speaker.about_nothing()
         yield f"USER: {said.query} ASSISTANT: {said.answer}"
         kind = speaker.rng.choice(("bird", "produce"))
-        attributes = language.ATTRIBUTES[kind]
+        attributes = quiz.ATTRIBUTES[kind]
         look = random_look(attributes, speaker.rng)
         phrases = [speaker.rng.choice(a.values[look[a.name]]) for a in attributes]
         said = language.describe(phrases, speaker.questions[language.NOUNS[kind][0]], speaker.rng)

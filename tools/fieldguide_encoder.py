@@ -1,4 +1,4 @@
-"""Makes the small text encoder of the field guide: a sentence-transformers StaticEmbedding that knows phrases.
+"""Make the small text encoder of the field guide: a sentence-transformers StaticEmbedding that knows phrases.
 
     python -m tools.fieldguide_encoder --output DIR
 
@@ -20,8 +20,9 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, tr
 from torch.nn import functional as F
 
 from seewhy.domain.questions import Questions
-from seewhy.fieldguide import language
+from seewhy.fieldguide import quiz
 from seewhy.fieldguide.world import random_look
+from tools import fieldguide_language as language
 
 WIDTH = 96
 VOCABULARY = 3000
@@ -31,7 +32,7 @@ _DROP = r"\b(?:an?|the)\b"
 
 
 def build_tokenizer(texts: list[str]) -> Tokenizer:
-    """Byte-level BPE whose tokens may span words, but never a cut; articles are dropped and case is folded."""
+    """Return byte-level BPE whose tokens may span words, but never a cut; articles are dropped and case is folded."""
     tokenizer = Tokenizer(models.BPE(unk_token=None))
     tokenizer.normalizer = normalizers.Sequence([
         normalizers.NFKC(), normalizers.Lowercase(), normalizers.Replace(Regex(_DROP), ""),
@@ -61,13 +62,13 @@ class Composed(torch.nn.Module):
         self.register_buffer("mean", mean.to_sparse())
 
     def forward(self, dropout: float = 0.0) -> torch.Tensor:
-        """`dropout` is the share of tokens that have to do without their own vector: words must carry meaning too."""
+        """Return the vectors; a share `dropout` of the tokens lacks its own, so that words carry meaning too."""
         keep_V1 = torch.rand(len(self.own), 1) >= dropout
         return torch.sparse.mm(self.mean, self.word) + self.own * keep_V1
 
 
 def train(tokenizer: Tokenizer, steps: int, batch: int = 128) -> torch.Tensor:
-    """(V, E): descriptions against the phrases of the whole batch, those that a description states being right."""
+    """Return token vectors (V, E), trained by contrasting descriptions with the phrases of the whole batch."""
     rng = random.Random(5)
     composed = Composed([str(tokenizer.id_to_token(i)) for i in range(tokenizer.get_vocab_size())])
     optimizer = torch.optim.AdamW(composed.parameters(), lr=0.02, weight_decay=0.0)
@@ -102,10 +103,10 @@ _QUESTIONS = {noun: Questions.for_noun(noun) for nouns in language.NOUNS.values(
 
 
 def _example(rng: random.Random) -> tuple[str, list[str]]:
-    """A description or a reasoned answer, and the phrases in it: the world's own, or made up."""
+    """Return a description or a reasoned answer, and the phrases in it: the world's own, or made up."""
     kind = rng.choice(("bird", "produce"))
-    look = random_look(language.ATTRIBUTES[kind], rng)
-    phrases = [rng.choice(a.values[look[a.name]]) for a in language.ATTRIBUTES[kind]]
+    look = random_look(quiz.ATTRIBUTES[kind], rng)
+    phrases = [rng.choice(a.values[look[a.name]]) for a in quiz.ATTRIBUTES[kind]]
     if rng.random() < 0.4:
         phrases = [language.made_up_feature(rng) for _ in range(8)]
     phrases = rng.sample(phrases, min(len(phrases), rng.randint(3, 7)))

@@ -1,7 +1,4 @@
-"""The drawings that the base model learns from, drawn once and kept.
-
-What the base model is asked and answers while it is made, and the rows of tokens that this becomes.
-"""
+"""The training data of the field guide's base model: drawings, questions and answers, and rows of tokens."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -13,15 +10,16 @@ import numpy as np
 import torch
 
 from seewhy.domain.questions import Questions
-from seewhy.fieldguide import language
+from seewhy.fieldguide import quiz
 from seewhy.fieldguide.birds import draw_bird
 from seewhy.fieldguide.draw import PARTS, SIZE
 from seewhy.fieldguide.guide import attribute_visibility
-from seewhy.fieldguide.language import Said
 from seewhy.fieldguide.produce import draw_produce
 from seewhy.fieldguide.world import BIRD, PRODUCE, random_look
 from seewhy.vlm.chat import PADDING
 from seewhy.vlm.prefix import branch_mask
+from tools import fieldguide_language as language
+from tools.fieldguide_language import Said
 
 ATTRIBUTES = (*BIRD, *PRODUCE)
 GRID = 8
@@ -45,7 +43,7 @@ class Pool:
 
 
 def draw_pool(count: int, seed: int, workers: int = 2) -> Pool:
-    """`count` drawings, 60 % birds and 40 % produce, of random looks."""
+    """Return `count` drawings, 60 % birds and 40 % produce, of random looks."""
     size = 500
     jobs = [(seed * 100_000 + k, min(size, count - k * size)) for k in range((count + size - 1) // size)]
     with ProcessPoolExecutor(workers) as pool:
@@ -79,7 +77,7 @@ def _draw_block(job: tuple[int, int]) -> tuple[np.ndarray, ...]:
 
 
 def kept_pool(folder: Path, count: int) -> Pool:
-    """The drawings, from the last time where they are there."""
+    """Return the drawings, from the last time where they are there."""
     names = [field.name for field in fields(Pool)]
     if not folder.exists():
         pool = draw_pool(count, seed=1)
@@ -100,17 +98,17 @@ class Speaker:
         self.questions = {noun: Questions.for_noun(noun) for noun in sorted(nouns)}
 
     def about_nothing(self) -> Said:
-        """A rewriting task about no picture: names and features of any field."""
+        """Return a rewriting task about no picture: names and features of any field."""
         kind = self.rng.choice(("bird", "produce"))
         return self._rewrite(kind, self._random_phrases(kind, self.rng.randint(1, 8)))
 
     def name_alone(self) -> Said:
-        """A name to copy, about no picture."""
+        """Return a name to copy, about no picture."""
         questions = self.questions[self.rng.choice(sorted(self.questions))]
         return language.say_name(language.made_up_name(self.rng), questions, self.rng)
 
     def about(self, pool: Pool, n: int) -> list[Said]:
-        """What is asked about one drawing: descriptions, attributes, names it is told or cannot know, and rewriting."""
+        """Return questions about one drawing: descriptions, attributes, names that are given or not, rewriting."""
         rng = self.rng
         kind, attributes, first = ("bird", BIRD, 0) if pool.value_NA[n, 0] >= 0 else ("produce", PRODUCE, len(BIRD))
         look = {a.name: list(a.values)[pool.value_NA[n, first + k]] for k, a in enumerate(attributes)}
@@ -139,7 +137,7 @@ class Speaker:
     def _random_phrases(self, kind: str, count: int) -> list[str]:
         rng, phrases = self.rng, []
         for _ in range(count):
-            attribute = rng.choice(language.ATTRIBUTES[kind])
+            attribute = rng.choice(quiz.ATTRIBUTES[kind])
             own = rng.choice(attribute.values[rng.choice(tuple(attribute.values))])
             phrases.append(own if rng.random() < 0.5 else language.made_up_feature(rng))
         return list(dict.fromkeys(phrases))
@@ -166,7 +164,7 @@ class Packer:
         self.text_prefix = ids("USER: ")
 
     def pack(self, rows: Sequence[Sequence[Said]], device: torch.device, *, image: bool) -> Batch:
-        """One row for each sequence of questions and answers."""
+        """Return one row for each sequence of questions and answers."""
         prefix = self.image_prefix if image else self.text_prefix
         flat = [text for row in rows for s in row for text in (f"{s.query} ASSISTANT:", f" {s.answer}")]
         ids = iter(self.tokenizer(flat, add_special_tokens=False).input_ids)

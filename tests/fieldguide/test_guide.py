@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from tools.fieldguide_language import made_up_name
 
 from seewhy.domain.domain import load_domain
 from seewhy.fieldguide.birds import draw_bird
 from seewhy.fieldguide.draw import COLOURS, PART
 from seewhy.fieldguide.guide import BASE, ENCODER, attribute_visibility, draw_example, make_guide, truth_of
-from seewhy.fieldguide.language import made_up_name
 from seewhy.fieldguide.produce import draw_produce
 from seewhy.fieldguide.world import BIRD, PRODUCE, make_species, random_look
 

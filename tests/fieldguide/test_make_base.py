@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from tools import fieldguide_base
+from tools import fieldguide_language as language
 from tools.fieldguide_lessons import Packer
 
 from seewhy.domain.questions import Questions
-from seewhy.fieldguide import language
 from seewhy.fieldguide.guide import BASE
 from seewhy.fieldguide.world import BIRD, phrase, random_look
 from seewhy.vlm.model import VisionLanguageModel

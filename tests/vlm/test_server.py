@@ -47,6 +47,8 @@ from tiny import tiny_llava
 
 pytest.importorskip("openai", reason="the client is an extra: pip install 'seewhy[serve]'")
 
+pytestmark = pytest.mark.server
+
 GREEDY = Sampling(max_new_tokens=10)
 DRAWN = Sampling(samples=3, temperature=1.0, max_new_tokens=10)
 FAKE = f"{sys.executable} {fake_server.__file__} --port {{port}}"

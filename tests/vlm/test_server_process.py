@@ -16,6 +16,8 @@ from seewhy.errors import SeeWhyError
 from seewhy.vlm.server import process as server_process
 from seewhy.vlm.server.process import command_line, start
 
+pytestmark = pytest.mark.server
+
 FAKE = f"{sys.executable} {fake_server.__file__} --port {{port}}"
 SOURCE = Path(server_process.__file__).parents[2]
 

@@ -33,6 +33,7 @@ from seewhy.fieldguide.guide import BASE
 from seewhy.run.progress import progress
 from seewhy.vlm.chat import refused_sizes
 from seewhy.vlm.model import VisionLanguageModel
+from seewhy.vlm.sampling import CPU_SEQUENCES, GPU_SEQUENCES
 
 FOUR_BIT_SPEED = 0.75
 """Speed of tuning on 4-bit weights, which are dequantised at each use, relative to 16-bit ones. Assumed."""
@@ -215,6 +216,9 @@ class Planner:
         self.lengths = Lengths.of(self.vlm, work, config.select, config.synthesise.explain_share)
         self.tuning = cache(self._tuning)
         self.held = cache(self._held)
+        if config.model.batch_size == 0:
+            batch_size = CPU_SEQUENCES if on_cpu or gpu is None else self._fitting_batch(gpu.memory * USABLE)
+            self.config = replace(config, model=replace(config.model, batch_size=batch_size))
 
     def cost(self) -> RunCost:
         config, gpu = self.config, self.gpu
@@ -247,9 +251,7 @@ class Planner:
                 advance(1)
             else:
                 return None
-        size = self.config.model.batch_size
-        while size > 1 and self._sampling_peak(size) > limit:
-            size //= 2
+        size = self._fitting_batch(limit)
         if self._sampling_peak(size) > limit:
             return None
         return overrides | ({"model.batch_size": size} if size != self.config.model.batch_size else {})
@@ -300,6 +302,13 @@ class Planner:
     def _held(self, tune: TuneConfig) -> Trained:
         vlm = self.outline()
         return trained(vlm, trainable_on_meta(vlm, tune), tune)
+
+    def _fitting_batch(self, limit: float) -> int:
+        """Return the batch of sampling, or the most of an automatic one, halved until it is below `limit` or 1."""
+        size = self.config.model.batch_size or GPU_SEQUENCES
+        while size > 1 and self._sampling_peak(size) > limit:
+            size //= 2
+        return size
 
     def _sampling_peak(self, batch_size: int) -> float:
         config = replace(self.config, model=replace(self.config.model, batch_size=batch_size))

@@ -55,8 +55,8 @@ USABLE = 0.92
 
 @dataclass(frozen=True)
 class Utilisation:
-    """Shares of the data sheet's figures that the steps reach. Assumed: no figure of ours has been taken on a GPU yet;
-    `python -m bench.tuning --device cuda --size 7b` prints what a card of yours reaches."""
+    """Shares of the data sheet's figures that the steps reach: assumed, but for `layer_seconds`; `python -m bench.gpu`
+    prints what a card of yours reaches."""
 
     tuning: float = 0.40
     """Of `flops`, forward and backward of a large batch."""
@@ -64,8 +64,9 @@ class Utilisation:
     """Of `flops`, reading images and questions."""
     bandwidth: float = 0.60
     """Of `bandwidth`, writing one token for a batch."""
-    layer_seconds: float = 0.7e-3
-    """Seconds that Python and the launches of one layer's kernels take, whatever the batch: no token is faster."""
+    layer_seconds: float = 1.4e-3
+    """Seconds that Python and the launches of one layer's kernels take, whatever the batch: no token is faster.
+    Measured beside an H200: 43 to 51 ms for 32 layers (docs/performance.md)."""
 
 
 UTILISATION = Utilisation()

@@ -1,4 +1,4 @@
-"""What is looked at: examples, concept bank, questions, label matcher, and the readers of users' data."""
+"""Labelled images, the concept bank, the questions, the label matcher, and the readers of users' data."""
 
 from seewhy.domain.concepts import ConceptBank, load_concepts
 from seewhy.domain.domain import Domain, load_domain

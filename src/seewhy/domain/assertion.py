@@ -1,21 +1,20 @@
-"""What a text says of something it mentions: asserted, denied, uncertain, hypothetical, or of another subject.
+"""Decide whether a mention in a text is asserted, denied, uncertain, hypothetical, or of another subject.
 
 After ConText (Harkema et al., "ConText: an algorithm for determining negation, experiencer, and temporal status",
 2009), NegEx (Chapman et al., 2001) and the lexicon of pyConText. A *trigger* has a status and a scope, before or
-behind it, in its own sentence; a mention in its scope has its status. Longer triggers come first, and a
-*pseudo-trigger* ("no doubt") holds the words of a trigger and does nothing. Triggers and the words that end scopes are
-data, in `triggers` and assertion.yaml.
+after it, in its own sentence; a mention in its scope gets its status. Longer triggers win, and a *pseudo-trigger* ("no
+doubt") contains the words of a trigger and does nothing. `triggers` and assertion.yaml hold them.
 
 Deviations from ConText:
-1. Scopes end at conjunctions, new clauses, and commas that are not those of a list, not at the sentence alone; that of
-   "no crest" or "unlike the crow" also at the verb or the new subject behind its noun.
-2. Comparisons ("larger than", "unlike") are of another subject; ConText's are family and history.
-3. Questions: "Is it X? No." denies, "Yes." asserts, any other question leaves open; "Why is it X?" takes X for granted.
+1. Scopes end at conjunctions, new clauses, and commas outside of lists, not at the sentence alone; that of "no crest"
+   or "unlike the crow" also at the verb or the new subject after its noun.
+2. Comparisons ("larger than", "unlike") are of another subject; ConText's other subjects are family and history.
+3. Questions: "Is it X? No." denies, "Yes." asserts, any other question is uncertain; "Why is it X?" presupposes X.
 4. A hedge that commits itself ("likely", "appears to be", "consistent with") asserts. "Might be" and "possibly" do not.
-5. "It looks like X, but it is Y": what is conceded before a contrast is another subject's.
+5. "It looks like X, but it is Y": what is conceded before a contrast is of another subject.
 
-    reading = Assertions(tokenise("It has no red crest."))
-    reading.status(3, 5)  # Status.DENIED
+    assertions = Assertions(tokenise("It has no red crest."))
+    assertions.status(3, 5)  # Status.DENIED
 """
 
 from bisect import bisect_left, bisect_right
@@ -28,7 +27,7 @@ from seewhy.domain.text import Tokens
 from seewhy.domain.triggers import BEGINNINGS, FIRST_WORDS, MARKS, SENTENCE_ENDS, WORDS, Rule, starts_with, triggers_at
 
 MENTION = "@"
-"""What stands for a mention among the tokens that triggers are looked for in: its own words are no triggers."""
+"""The token in place of a mention when triggers are looked for: its own words are not triggers."""
 _CONJUNCTIONS, _VERBS, _OPENERS = WORDS["conjunctions"], WORDS["verbs"], WORDS["openers"]
 _SUBJECTS, _DETERMINERS, _INDEFINITE = WORDS["subjects"], WORDS["determiners"], WORDS["indefinite"]
 _CONDITIONALS, _CONTRASTS, _RELATIVES = WORDS["conditionals"], WORDS["contrasts"], WORDS["relatives"]
@@ -38,13 +37,13 @@ _CLAUSE_STARTS = _CONJUNCTIONS | _VERBS | _SUBJECTS | _OPENERS | _DETERMINERS
 _LIST_ENDS = _CONJUNCTIONS | _VERBS | _SUBJECTS | _OPENERS | SENTENCE_ENDS | {":", "(", ")"}
 _HYPHENED = _PREFIXES | _SUFFIXES
 _REACH = 40
-"""Tokens that a scope may hold, so that reading stays linear."""
+"""Tokens that a scope may span, so that the time stays linear."""
 _LIST_ITEM = 6
-"""Tokens of a list's item at most."""
+"""Tokens of an item of a list, at most."""
 
 
 class Status(Enum):
-    """What a text says of a mention. Where several hold, the first of these counts, and ASSERTED last."""
+    """What a text says of a mention. If several apply, the first of these counts."""
 
     DENIED = "denied"
     OTHER = "other"
@@ -91,11 +90,11 @@ class Assertions:
         self._read: dict[int, list[_Scope]] = {}  # sentence -> its scopes
 
     def status(self, start: int, end: int) -> Status:
-        """The status of the words start..end-1, that stand together."""
+        """Return the status of the words start..end-1, which are adjacent."""
         return self.status_of(range(start, end))
 
     def status_of(self, words: Collection[int]) -> Status:
-        """The status of a mention that consists of these words; triggers among them are its own and do not count."""
+        """Return the status of a mention that consists of these words; triggers among them do not count."""
         own = {self._at[word] for word in words}
         first, last = min(own), max(own)
         answer = self._answer(last)
@@ -115,7 +114,7 @@ class Assertions:
             self._tokens.append("." if mark == "\n" else mark)
 
     def _scopes_near(self, at: int) -> Iterator[_Scope]:
-        """The scopes that may reach a token: those of its sentence, and of headings not far before it."""
+        """Return the scopes that may reach a token: those of its sentence, and of headings not far before it."""
         sentence = bisect_left(self._stops, at)
         for number in range(sentence, 0, -1):
             start, stop = self._stops[number - 1], self._stops[number]
@@ -127,7 +126,7 @@ class Assertions:
                 break
 
     def _find_scopes(self, start: int, stop: int) -> list[_Scope]:
-        """All triggers that act in the sentence between two stops, with what they reach."""
+        """Return all triggers that act in the sentence between two stops, with what they reach."""
         found: list[tuple[Rule, int, int]] = []
         at = start
         while at < stop:
@@ -162,7 +161,7 @@ class Assertions:
         return _Scope(rule.status, first, last, start, self._end(last, rule))
 
     def _end(self, start: int, rule: Rule) -> int:
-        """Where the scope of a trigger before its mention ends, the scope starting at token `start`."""
+        """Return where the scope of a trigger before its mention ends, the scope starting at token `start`."""
         tokens, at, content = self._tokens, self._past_insertion(start), False
         limit = min(len(tokens), at + _REACH)
         if rule.reach == triggers.LINE:
@@ -200,7 +199,7 @@ class Assertions:
         return at
 
     def _start_behind(self, trigger: int, rule: Rule) -> int:
-        """Where the scope of a trigger after its mention starts."""
+        """Return where the scope of a trigger after its mention starts."""
         tokens, at = self._tokens, trigger - 1
         least = max(0, trigger - _REACH)
         plural = "are" in tokens[trigger : trigger + 2] or "were" in tokens[trigger : trigger + 2]
@@ -229,13 +228,13 @@ class Assertions:
         return at + 1
 
     def _past_insertion(self, start: int) -> int:
-        """Past what is inserted right behind a trigger: "not, as some think, a crow"; "not (despite this) a crow"."""
+        """Return the token after an insertion that follows a trigger: "not, as some think, a crow"."""
         token = self._tokens[start] if start < len(self._tokens) else "."
         close = self._next(")" if token == "(" else ",", start + 1) if token in ("(", ",") else None
         return close + 1 if close else start
 
     def _next(self, mark: str, start: int) -> int | None:
-        """The next such mark in the sentence, not far away."""
+        """Return the next such mark in the sentence, not far away."""
         for at in range(start, min(start + 2 * _LIST_ITEM, len(self._tokens))):
             if self._tokens[at] == mark:
                 return at
@@ -244,7 +243,7 @@ class Assertions:
         return None
 
     def _line_end(self, start: int) -> int:
-        """The end of a heading's line; of the list below it, where the heading ends its line."""
+        """Return the end of a heading's line; of the list below it, where the heading ends its line."""
         at, limit = start, min(len(self._tokens), start + 2 * _REACH)
         while at < limit and at in self._lines:
             at += 1
@@ -262,7 +261,7 @@ class Assertions:
         return not line or ":" in line or bool(_VERBS.intersection(line))
 
     def _list_goes_on(self, comma: int, rule: Rule) -> bool:
-        """Whether a list of what is denied or compared goes on behind this comma, to an "or", or an "and" of some."""
+        """Return whether a list of what is denied or compared continues after this comma, to an "or" or "and"."""
         item = 0
         for at in range(comma + 1, min(comma + _REACH, len(self._tokens))):
             token = self._tokens[at]
@@ -276,14 +275,14 @@ class Assertions:
         return False
 
     def _new_clause(self, at: int, rule: Rule, start: int) -> bool:
-        """Whether what follows an "and" is no longer of the trigger."""
+        """Return whether what follows an "and" is no longer of the trigger."""
         token = self._tokens[at] if at < len(self._tokens) else "."
         if token in _INDEFINITE:
             return not (rule.lists and self._tokens[start] in _INDEFINITE)
         return token in _CLAUSE_STARTS
 
     def _conceded(self, scope: _Scope) -> str:
-        """The status that a trigger gives; what is open or seems so, and then contrasted, is another subject's."""
+        """Return the status that a trigger gives; what only seems so, and is then contrasted, is of another subject."""
         if scope.kind == triggers.ASIDE:
             return (Status.OTHER if self._tokens.count(MENTION) > 1 else Status.ASSERTED).value
         if scope.kind not in (triggers.SEEMS, Status.UNCERTAIN.value):
@@ -298,7 +297,7 @@ class Assertions:
         return Status.ASSERTED.value if scope.kind == triggers.SEEMS else scope.kind
 
     def _answer(self, at: int) -> Status | None:
-        """What becomes of a mention in a question; None outside of questions and where one takes it for granted."""
+        """Return the status of a mention in a question; None outside of one, or if the question presupposes it."""
         place = bisect_left(self._stops, at)
         stop = self._stops[place]
         if self._tokens[stop] != "?":
@@ -320,7 +319,7 @@ class Assertions:
 
 
 def _token(tokens: Tokens, word: int) -> str:
-    """A word with its hyphen, which changes what it does: "non-melanoma", "needle-like"."""
+    """Return a word with its hyphen, which changes what it does: "non-melanoma", "needle-like"."""
     text = tokens.words[word]
     if text in _PREFIXES and word + 1 < len(tokens.words) and tokens.joined[word + 1]:
         return text + "-"

@@ -1,4 +1,4 @@
-"""What is wrong, doubtful or odd in a concept bank: `seewhy concepts check`. Pure: no file is read here.
+"""Find what is wrong, doubtful or odd in a concept bank (`seewhy concepts check`). No file is read here.
 
 A *problem* stops a run; a *warning* costs the method something; a *note* is worth a look and may be right.
 """
@@ -39,13 +39,13 @@ _VALUES: tuple[frozenset[str], ...] = (
         )
     ),
 )  # fmt: skip
-"""Words of which one excludes the others, of the same part."""
+"""Words that exclude one another for the same part."""
 _SMALL = frozenset(["of", "on", "with", "and", "in", "at", "to", "or", "very"])
 
 
 @dataclass(frozen=True)
 class Finding:
-    """`label` is empty for what concerns the whole bank; `concepts` are those it is about."""
+    """A finding about `concepts`; `label` is empty if it concerns the whole bank."""
 
     level: Level
     kind: str
@@ -60,22 +60,22 @@ def check_bank(
     problems: Iterable[str] = (),
     aliases: Mapping[str, Sequence[str]] = {},
 ) -> list[Finding]:
-    """All findings, the worst first and by class within. `problems` are those of reading the bank."""
+    """Return all findings, the worst first and by class within. `problems` are those of reading the bank."""
     names = {label: (label, *aliases.get(label, ())) for label in bank}
     known = NameIndex(names)
     found = [Finding("problem", "a run refuses it", "", (), problem) for problem in problems]
-    found += shared_by_all(bank)
+    found += shared_findings(bank)
     for label, concepts in bank.items():
         found += [
-            *of_class(label, concepts, noun),
-            *names_inside(label, concepts, names[label], known),
-            *pairs(label, concepts),
+            *concept_findings(label, concepts, noun),
+            *name_findings(label, concepts, names[label], known),
+            *pair_findings(label, concepts),
         ]
     return ordered(found)
 
 
-def of_class(label: str, concepts: Sequence[str], noun: str) -> Iterator[Finding]:
-    """What concerns single concepts, and how many there are."""
+def concept_findings(label: str, concepts: Sequence[str], noun: str) -> Iterator[Finding]:
+    """Return what concerns single concepts, and how many there are."""
     if len(concepts) < FEWEST:
         what = f"{len(concepts)} concept{'s' * (len(concepts) != 1)}; selection keeps {FEWEST}, so add some"
         yield Finding("warning", "few concepts", label, tuple(concepts), what)
@@ -93,8 +93,8 @@ def of_class(label: str, concepts: Sequence[str], noun: str) -> Iterator[Finding
             yield Finding("note", "too generic", label, (concept,), f"says nothing that another {noun} has not")
 
 
-def names_inside(label: str, concepts: Sequence[str], own: Sequence[str], known: NameIndex) -> Iterator[Finding]:
-    """Concepts with a class's name in them: a description that shows the feature will seldom say it so.
+def name_findings(label: str, concepts: Sequence[str], own: Sequence[str], known: NameIndex) -> Iterator[Finding]:
+    """Return concepts with a class's name in them: a description that shows the feature will seldom say it so.
 
     `own` are the names of the class, `known` those of all.
     """
@@ -107,8 +107,8 @@ def names_inside(label: str, concepts: Sequence[str], own: Sequence[str], known:
             yield Finding("note", "label inside", label, (concept,), f"holds '{name}', a word of its class's name")
 
 
-def pairs(label: str, concepts: Sequence[str]) -> Iterator[Finding]:
-    """Duplicates, near-duplicates, and pairs that contradict each other, within a class."""
+def pair_findings(label: str, concepts: Sequence[str]) -> Iterator[Finding]:
+    """Return duplicates, near-duplicates, and pairs that contradict each other, within a class."""
     for one, other in combinations(concepts, 2):
         if phrase_key(one) == phrase_key(other):
             yield Finding("warning", "duplicate", label, (one, other), "the same words; remove one")
@@ -120,8 +120,8 @@ def pairs(label: str, concepts: Sequence[str]) -> Iterator[Finding]:
             yield Finding("note", "near-duplicate", label, (one, other), what)
 
 
-def shared_by_all(bank: Mapping[str, Sequence[str]]) -> list[Finding]:
-    """Concepts that every class has: they are nobody's negatives and tell nothing apart."""
+def shared_findings(bank: Mapping[str, Sequence[str]]) -> list[Finding]:
+    """Return concepts that every class has: they are nobody's negatives and tell nothing apart."""
     if len(bank) < 2:
         return []
     counts = Counter(key for concepts in bank.values() for key in {phrase_key(concept) for concept in concepts})
@@ -137,7 +137,7 @@ def shared_by_all(bank: Mapping[str, Sequence[str]]) -> list[Finding]:
 def unused(
     selected: Mapping[tuple[str, str], tuple[int, int]], described: Mapping[tuple[str, str], int], fewest: int
 ) -> list[Finding]:
-    """What a run made of the concepts. (class, concept) -> (images, how many of them it was selected for), and ->
+    """Return findings on how a run used the concepts. (class, concept) -> (images, images it was selected for), and ->
     descriptions of the class's images that state it. Classes with fewer than `fewest` images are left out."""
     found = []
     for (label, concept), (images, count) in selected.items():
@@ -155,7 +155,7 @@ def unused(
 
 
 def contradict(one: str, other: str) -> bool:
-    """Whether two phrases give one part two values: "red crown" and "blue crown", not "red crown" and "blue wings"."""
+    """Return whether two phrases give one part two values: "red crown" and "blue crown", not "blue wings"."""
     first, second = phrase_key(one), phrase_key(other)
     for values in _VALUES:
         mine, theirs = values.intersection(first), values.intersection(second)
@@ -165,7 +165,7 @@ def contradict(one: str, other: str) -> bool:
 
 
 def alike(one: str, other: str) -> float:
-    """The Jaccard similarity of two phrases' words; 0 where the same words stand in another order, and differ so."""
+    """Return the Jaccard similarity of two phrases' words; 0 if only the order of their colours differs."""
     first, second = phrase_key(one), phrase_key(other)
     mine, theirs = set(first) - _SMALL, set(second) - _SMALL
     if mine == theirs and len(mine & COLOURS) > 1 and _SMALL & {*first, *second}:
@@ -174,7 +174,7 @@ def alike(one: str, other: str) -> float:
 
 
 def ordered(found: Iterable[Finding]) -> list[Finding]:
-    """Problems, warnings, notes; within, by kind, class and concept."""
+    """Return problems, warnings, notes; within, by kind, class and concept."""
     levels: dict[Level, int] = {"problem": 0, "warning": 1, "note": 2}
     return sorted(found, key=lambda f: (levels[f.level], f.kind, f.label, f.concepts))
 

@@ -1,18 +1,17 @@
-"""Images that look alike: candidates by perceptual hash, confirmed by their thumbnails. N images, 64-bit hashes.
+"""Find what is wrong, or worth knowing, with a data set before a run: the lint behind `seewhy data check`.
 
-A perceptual hash (pHash, ImageHash library) has 64 bits of an image's low frequencies; photographs of one thing taken
-alike, chest X-rays for one, can agree in most of them. So a pair is a near-duplicate where its hashes differ in at most
-`RADIUS` bits *and* its grey thumbnails, brightness and contrast apart, differ by little. Scaled, recompressed and
-slightly retouched copies are found; turned, flipped and strongly cropped ones are not.
-
-What is wrong, or worth knowing, with a data set before a run: the lint behind `seewhy data check`.
-
-Where `load_domain` stops a run at what cannot be used, this looks at everything and goes on: every broken file, copies
-across splits and classes, imbalance, labels that run into one another, how images are stored, the concept bank.
+`load_domain` stops a run at what cannot be used. This looks at everything and continues: broken files, copies across
+splits and classes, imbalance, labels inside other labels, how images are stored, the concept bank.
 
     error      a run stops there, or its figures would be wrong
-    warning    a run goes on and may be the worse for it
+    warning    a run continues and may be the worse for it
     note       to know
+
+Near-duplicates are candidates by perceptual hash (pHash, ImageHash library: 64 bits of an image's low frequencies),
+confirmed by thumbnails: photographs of one kind, chest X-rays for example, can agree in most bits. So a pair is a
+near-duplicate if its hashes differ in at most `RADIUS` bits *and* its grey thumbnails, after normalising brightness and
+contrast, differ little. Scaled, recompressed and slightly retouched copies are found; turned, flipped and strongly
+cropped ones are not. Shapes: N images, 64-bit hashes.
 """
 
 from collections import Counter, defaultdict
@@ -28,8 +27,8 @@ from PIL import Image
 
 from seewhy.config import DataConfig
 from seewhy.domain.concepts import ConceptBank, fit_concepts, unused_classes
-from seewhy.domain.domain import class_problems, example_ids, map_images, read_bank, with_aliases
-from seewhy.domain.images import Inspected, inspect_image
+from seewhy.domain.domain import class_problems, example_ids, inspect_images, read_bank, with_aliases
+from seewhy.domain.images import Inspected
 from seewhy.domain.loaders import SPLITS, Dataset, Row
 from seewhy.domain.loaders.layouts import read_data
 from seewhy.domain.loaders.truth import load_truth
@@ -54,14 +53,14 @@ _BLOCK = 2**22
 
 
 def signature(image: Image.Image) -> tuple[int, np.ndarray]:
-    """(perceptual hash, grey thumbnail of SIDE x SIDE as uint8) of an RGB image."""
+    """Return (perceptual hash, grey thumbnail of SIDE x SIDE as uint8) of an RGB image."""
     bits = np.packbits(imagehash.phash(image).hash.flatten())
     thumbnail = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
     return int.from_bytes(bits.tobytes(), "big"), np.asarray(thumbnail, dtype=np.uint8)
 
 
 def near_duplicates(hash_N: np.ndarray, thumbnail_NSS: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs (i, j), i < j, of images that look alike, in order. Flat images are like none."""
+    """Return pairs (i, j), i < j, of images that look alike, in order. Flat images are like none."""
     flat_NP = thumbnail_NSS.reshape(len(thumbnail_NSS), -1).astype(np.float32)
     contrast_N = flat_NP.std(axis=1)
     known_M = np.flatnonzero(contrast_N >= _LEAST_CONTRAST)
@@ -78,7 +77,7 @@ def near_duplicates(hash_N: np.ndarray, thumbnail_NSS: np.ndarray) -> list[tuple
 
 
 def close_pairs(hash_N: np.ndarray, radius: int = RADIUS) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Blocks of pairs (i, j), i < j, whose hashes (uint64) differ in at most `radius` bits; a pair may come again.
+    """Yield blocks of pairs (i, j), i < j, whose hashes (uint64) differ in at most `radius` bits, some more than once.
 
     The 64 bits are cut into radius + 1 bands. Two hashes that close agree in one band entirely, so only images with the
     same value of a band are compared: for 50,000 images some million pairs in place of a billion.
@@ -106,11 +105,11 @@ def _close_in(hash_N: np.ndarray, members: np.ndarray, radius: int) -> Iterator[
 
 
 FEW_IMAGES = 10
-"""Train images below which a class is told."""
+"""Train images below which a class is reported."""
 MOST_UNEQUAL = 10.0
 """Train images of the largest class for each of the smallest from which on imbalance is told."""
 SMALL_SIDE = 64
-"""Pixels of the shorter side below which an image is told."""
+"""Pixels of the shorter side below which an image is reported."""
 _GREY = ("1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 Level = Literal["error", "warning", "note"]
@@ -118,7 +117,7 @@ Level = Literal["error", "warning", "note"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found. `items` are the files, rows, classes or phrases it was found in, all of them."""
+    """A finding. `items` are all files, rows, classes or phrases that it concerns."""
 
     level: Level
     kind: str
@@ -128,7 +127,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class DataCheck:
-    """The result: how many images each class has in each split, and the findings, errors first."""
+    """The number of images of each class in each split, and the findings, errors first."""
 
     name: str
     counts: Mapping[str, Mapping[str, int]]
@@ -172,22 +171,24 @@ def check_data(
     cache: Path | None = None,
     refused_sizes: Callable[[Iterable[Size]], Mapping[Size, str]] | None = None,
 ) -> DataCheck:
-    """Look at all of a data set. Raises SeeWhyError where it cannot be read at all (no folder, no index file).
+    """Look at all of a data set. Raises SeeWhyError if it cannot be read at all (no folder, no index file).
 
     `evaluated` is the split that is measured on. `refused_sizes` says which image sizes the model's processor refuses,
     and why; it may raise SeeWhyError where the model is not at hand. Without it, sizes are not looked at.
     """
-    reading = read_data(data, cache)
-    rows = reading.rows
-    findings = [Finding("warning", "layout", note) for note in reading.notes]
-    if reading.problems:
-        findings.append(Finding("error", "layout", "the data set as it lies on disk", tuple(reading.problems)))
-    looks, broken = _look(reading)
+    dataset = read_data(data, cache)
+    rows = dataset.rows
+    findings = [Finding("warning", "layout", note) for note in dataset.notes]
+    if dataset.problems:
+        findings.append(Finding("error", "layout", "the data set as it lies on disk", tuple(dataset.problems)))
+    seen = list(inspect_images(dataset, _look))
+    looks = [None if isinstance(look, str) else look for look in seen]
+    broken = [f"{row.where}{look}" for row, look in zip(rows, seen, strict=True) if isinstance(look, str)]
     if broken:
         findings.append(Finding("error", "broken files", "files that are no whole image", tuple(broken)))
-    found, bank = _text_findings(data, reading)
+    found, bank = _text_findings(data, dataset)
     findings += found
-    findings += copy_findings(rows, looks, published=reading.is_published)
+    findings += copy_findings(rows, looks, published=dataset.is_published)
     findings += group_findings(rows)
     findings += mode_findings(rows, looks)
     if refused_sizes is not None:
@@ -198,31 +199,20 @@ def check_data(
     for row in rows:
         counts[row.label][row.split] += 1
     findings.sort(key=lambda finding: ("error", "warning", "note").index(finding.level))
-    return DataCheck(reading.name or Path(data.source).stem, dict(sorted(counts.items())), tuple(findings))
+    return DataCheck(dataset.name or Path(data.source).stem, dict(sorted(counts.items())), tuple(findings))
 
 
-def _look(reading: Dataset) -> tuple[list[Look | None], list[str]]:
-    """Each row's image (None where it is broken), and what is wrong with the broken ones."""
-
-    def look(path: Path) -> Look | str:
-        try:
-            found: Inspected = inspect_image(path)
-        except SeeWhyError as error:
-            return str(error).removeprefix(str(path))
-        phash, thumbnail_SS = signature(found.image)
-        side = min(found.width, found.height)
-        return Look(found.sha256, found.mode, found.is_transparent, side, found.image.size, phash, thumbnail_SS)
-
-    seen = list(map_images(look, [reading.root / row.image for row in reading.rows]))
-    broken = [f"{row.where}{what}" for row, what in zip(reading.rows, seen, strict=True) if isinstance(what, str)]
-    return [None if isinstance(what, str) else what for what in seen], broken
+def _look(image: Inspected) -> Look:
+    phash, thumbnail_SS = signature(image.image)
+    side = min(image.width, image.height)
+    return Look(image.sha256, image.mode, image.is_transparent, side, image.image.size, phash, thumbnail_SS)
 
 
-def _text_findings(data: DataConfig, reading: Dataset) -> tuple[list[Finding], ConceptBank]:
+def _text_findings(data: DataConfig, dataset: Dataset) -> tuple[list[Finding], ConceptBank]:
     """Noun and questions, the truth file, and the concept bank against the classes; and that bank."""
     findings: list[Finding] = []
-    labels = sorted({row.label for row in reading.rows})
-    examples, root, phrases = _examples(reading.rows), reading.root, _phrases(data, reading)
+    labels = sorted({row.label for row in dataset.rows})
+    examples, root, phrases = _examples(dataset.rows), dataset.root, _phrases(data, dataset)
     for kind, read in (
         ("questions", lambda: Questions.for_noun(data.noun, data.questions)),
         ("truth", lambda: load_truth(Path(data.truth), examples, root, phrases) if data.truth else None),
@@ -233,17 +223,17 @@ def _text_findings(data: DataConfig, reading: Dataset) -> tuple[list[Finding], C
             findings.append(Finding("error", kind, str(error)))
     if data.truth and not any(finding.kind == "truth" for finding in findings):
         findings += [Finding("note", "truth", note) for note in left_out_notes(data.truth, root, examples)]
-    if not reading.is_published:
+    if not dataset.is_published:
         findings += [Finding("note", "spoken labels", note) for note in spoken_notes(labels)]
     bank = ConceptBank({})
     path = Path(data.concepts) if data.concepts is not None else None
-    if (path and not path.exists()) or (path is None and reading.bank is None):
+    if (path and not path.exists()) or (path is None and dataset.bank is None):
         where = f" at {path}" if path else "; set data.concepts"
         message = f"there is no concept bank yet{where} (`seewhy concepts draft` writes one)"
         findings.append(Finding("warning", "concepts", message))
     else:
         try:
-            written, problems = read_bank(data, reading)
+            written, problems = read_bank(data, dataset)
             bank, misfits = fit_concepts(written, labels)
             if unused := unused_classes(written, labels):
                 message = "the bank has concepts of classes without images, which are passed over"
@@ -253,13 +243,13 @@ def _text_findings(data: DataConfig, reading: Dataset) -> tuple[list[Finding], C
         if problems or misfits:
             findings.append(Finding("error", "concepts", "the concept bank", (*problems, *misfits)))
     known = ConceptBank({label: bank.get(label, ()) for label in labels}, bank.aliases)
-    return findings, with_aliases(known, reading.aliases)
+    return findings, with_aliases(known, dataset.aliases)
 
 
-def _phrases(data: DataConfig, reading: Dataset) -> tuple[str, ...] | None:
-    """The phrases of the concept bank; None where it cannot be read, which is said elsewhere."""
+def _phrases(data: DataConfig, dataset: Dataset) -> tuple[str, ...] | None:
+    """Return the phrases of the concept bank; None if it cannot be read, which is said elsewhere."""
     try:
-        return read_bank(data, reading)[0].all_concepts
+        return read_bank(data, dataset)[0].all_concepts
     except SeeWhyError:
         return None
 
@@ -269,7 +259,10 @@ def _examples(rows: Sequence[Row]) -> list[Example]:
 
 
 def copy_findings(rows: Sequence[Row], looks: Sequence[Look | None], *, published: bool) -> Iterator[Finding]:
-    """Copies and near-copies, by what they put at risk. In a published data set's own splits they are warnings."""
+    """Return copies and near-copies, by what they put at risk.
+
+    In a published data set's own splits they are warnings.
+    """
     first: dict[str, int] = {}
     pairs: list[tuple[int, int, bool]] = []
     for index, look in enumerate(looks):
@@ -299,7 +292,7 @@ def copy_findings(rows: Sequence[Row], looks: Sequence[Look | None], *, publishe
 
 
 def group_findings(rows: Sequence[Row]) -> Iterator[Finding]:
-    """Groups (lesions, patients, leaves) of which images lie in more than one split."""
+    """Return groups (lesions, patients, leaves) of which images lie in more than one split."""
     splits: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         if row.group:
@@ -310,7 +303,7 @@ def group_findings(rows: Sequence[Row]) -> Iterator[Finding]:
 
 
 def mode_findings(rows: Sequence[Row], looks: Sequence[Look | None]) -> Iterator[Finding]:
-    """How images are stored, where that is not plain RGB or grey; and very small ones."""
+    """Return how images are stored, where that is not plain RGB or grey; and very small ones."""
     stored: dict[str, list[str]] = defaultdict(list)
     small = []
     for row, look in zip(rows, looks, strict=True):
@@ -335,7 +328,7 @@ def mode_findings(rows: Sequence[Row], looks: Sequence[Look | None]) -> Iterator
 
 
 def _stored_as(look: Look) -> str:
-    """What is unusual about an image's pixels, and how they are read; nothing for RGB and 8-bit grey."""
+    """Return what is unusual about an image's pixels, and how they are read; nothing for RGB and 8-bit grey."""
     if look.mode.startswith("I;16"):
         return "16 bits a pixel, read as 8"
     if look.mode in ("I", "F"):
@@ -352,7 +345,7 @@ def _stored_as(look: Look) -> str:
 def size_findings(
     rows: Sequence[Row], looks: Sequence[Look | None], refused_sizes: Callable[[Iterable[Size]], Mapping[Size, str]]
 ) -> Iterator[Finding]:
-    """Images of a size that the model's processor refuses; a note where it cannot be asked."""
+    """Return images of a size that the model's processor refuses; a note where it cannot be asked."""
     images = [(row.where, look.size) for row, look in zip(rows, looks, strict=True) if look]
     if not images:
         return
@@ -391,7 +384,7 @@ def balance_findings(rows: Sequence[Row], evaluated: str) -> Iterator[Finding]:
 
 
 def label_findings(rows: Sequence[Row], bank: ConceptBank) -> Iterator[Finding]:
-    """Labels that cannot be told apart or said, and labels inside others."""
+    """Return labels that cannot be told apart or said, and labels inside others."""
     if problems := class_problems(rows, bank):
         yield Finding("error", "labels", "labels and classes", tuple(problems))
     keys = {name_key(label): label for label in sorted({row.label for row in rows})}

@@ -1,4 +1,4 @@
-"""The concept bank: what an expert looks for in each class (docs/method.md: Z_c), and the other names of the classes.
+"""The concept bank: the expert's concepts of each class (docs/method.md: Z_c), and the other names of the classes.
 
 YAML or JSON, in any of three forms, which one file may mix:
 
@@ -6,8 +6,8 @@ YAML or JSON, in any of three forms, which one file may mix:
     Fish Crow: {concepts: [short bill], aliases: [Corvus ossifragus]}
     "1": {name: Raven, visual_features: [wedge-shaped tail]}      # the research code's form: number -> name, features
 
-Keys find their class whatever their case, hyphens and underscores. YAML values are read as the text they are written
-as, so a class may be called No, 737 or 1e3.
+Keys match their class regardless of case, hyphens and underscores. YAML values are read as text, so a class may be
+called No, 737 or 1e3.
 """
 
 import json
@@ -33,7 +33,7 @@ _FORM = "write 'class: [phrase, ...]' or 'class: {concepts: [...], aliases: [...
 
 @dataclass(frozen=True)
 class ConceptBank(Mapping[str, tuple[str, ...]]):
-    """label -> its concepts. `aliases` has the further names of a label, where it has any."""
+    """A mapping of labels to their concepts. `aliases` has the further names of a label, where it has any."""
 
     concepts: Mapping[str, tuple[str, ...]]
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -49,19 +49,22 @@ class ConceptBank(Mapping[str, tuple[str, ...]]):
 
     @cached_property
     def all_concepts(self) -> tuple[str, ...]:
-        """Every concept of every class once, sorted."""
+        """Return every concept of every class once, sorted."""
         return tuple(sorted({concept for concepts in self.concepts.values() for concept in concepts}))
 
 
 def load_concepts(path: str | Path) -> ConceptBank:
-    """The bank in the file at `path`, keys as written there. `SeeWhyError` with all that is wrong with it."""
+    """Return the bank in the file at `path`, keys as written there.
+
+    Raises SeeWhyError with everything that is wrong.
+    """
     bank, problems = read_concepts(Path(path))
     raise_problems(path, problems)
     return bank
 
 
 def read_concepts(path: Path) -> tuple[ConceptBank, list[str]]:
-    """The bank and what is wrong in it, by class. Raises `SeeWhyError` where the file is not a bank at all."""
+    """Return the bank and what is wrong in it, by class. Raises SeeWhyError if the file is not a bank at all."""
     concepts: dict[str, tuple[str, ...]] = {}
     aliases: dict[str, tuple[str, ...]] = {}
     problems: list[str] = []
@@ -80,7 +83,7 @@ def read_concepts(path: Path) -> tuple[ConceptBank, list[str]]:
 
 
 def fit_concepts(bank: ConceptBank, labels: Iterable[str]) -> tuple[ConceptBank, list[str]]:
-    """The bank with its keys spelt as `labels` are, and what is wrong: a class without concepts, or with two entries.
+    """Return the bank with keys spelt as `labels`, and what is wrong: classes without concepts or with two entries.
 
     Concepts of a class that is none of `labels` are left out; `unused_classes` names them.
     """
@@ -109,13 +112,13 @@ def fit_concepts(bank: ConceptBank, labels: Iterable[str]) -> tuple[ConceptBank,
 
 
 def unused_classes(bank: ConceptBank, labels: Iterable[str]) -> list[str]:
-    """The classes of the bank, as it writes them, that are none of `labels`: a data set need not have them all."""
+    """Return the classes of the bank that are none of `labels`; a data set need not have them all."""
     keys = {name_key(label) for label in labels}
     return [written for written in bank if name_key(written) not in keys]
 
 
 def label_problems(labels: Iterable[str]) -> list[str]:
-    """What keeps a label from being said by a model: no text, too much of it, a control token."""
+    """Return what keeps a label from being said by a model: no text, too much of it, a control token."""
     return [f"label '{shorten(label)}': {line}" for label in labels for line in _name_problems([label])]
 
 
@@ -132,7 +135,7 @@ def _name_problems(names: Iterable[str]) -> list[str]:
 
 
 def _phrases(label: str, phrases: list[Any]) -> tuple[tuple[str, ...], list[str]]:
-    """A class's concepts, white space tidied, and what is wrong with them."""
+    """Return a class's concepts, with white space normalised, and what is wrong with them."""
     kept: dict[str, str] = {}
     problems: list[str] = []
     for phrase in phrases:
@@ -153,7 +156,7 @@ def _phrases(label: str, phrases: list[Any]) -> tuple[tuple[str, ...], list[str]
 
 
 def _entry(label: str, value: Any) -> tuple[str, list[Any], list[Any], str | None]:
-    """(label, concepts, aliases, what is wrong) of one entry in any of the three forms."""
+    """Return (label, concepts, aliases, what is wrong) of one entry in any of the three forms."""
     phrases, names, unknown = value, [], set()
     if isinstance(value, _Pairs):
         entry = dict(value)
@@ -190,7 +193,7 @@ _TextLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _pai
 
 
 def _parse(path: Path) -> list[tuple[str, Any]]:
-    """The (class, value) pairs of the file."""
+    """Return the (class, value) pairs of the file."""
     try:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() == ".json":

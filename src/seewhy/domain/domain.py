@@ -1,15 +1,11 @@
-"""What is looked at: labelled images, the concept bank, the questions, and (where it is known) the truth.
+"""The data set of a run: labelled images, the concept bank, the questions, and (where it is known) the ground truth.
 
-`load_domain` reads a user's data, decodes every image once (on up to eight threads, in the same pass that takes
-its SHA-256), and raises one `SeeWhyError` with all that is wrong. So what a
-run is built on has been seen to be whole before the first hour of computing.
+`load_domain` reads a user's data, decodes every image once (on up to eight threads, in the pass that takes its SHA-256)
+and raises one `SeeWhyError` with everything that is wrong, before the first hour of computing. An example's id is its
+path without the extension, or with it if two files differ in nothing else.
 
-An example's id is its path without the extension, or with it where two files differ in nothing else.
-
-The words that a run knows: its labels, their aliases and their concepts, as they were when it was made.
-
-A run writes them into its folder, so that whoever reads a finished run reads its texts as the run itself did: by the
-same matcher and the same concepts, although the bank on disk may have changed, or the images be gone.
+A run writes its `Vocabulary` into its folder, so that a finished run is read with the matcher and the concepts that it
+was made with, although the bank on disk may have changed or the images be gone.
 """
 
 import hashlib
@@ -27,7 +23,7 @@ from typing import Any, TypeVar
 
 from seewhy.config import DataConfig
 from seewhy.domain.concepts import ConceptBank, fit_concepts, label_problems, read_concepts, unused_classes
-from seewhy.domain.images import inspect_image
+from seewhy.domain.images import Inspected, inspect_image
 from seewhy.domain.labels import LabelMatcher, name_problems, sentence_problems
 from seewhy.domain.loaders import Dataset, Row
 from seewhy.domain.loaders.layouts import read_data
@@ -48,7 +44,7 @@ PROGRESS_AFTER = 10.0
 
 @dataclass(frozen=True)
 class Domain:
-    """A data set that has passed every check of `load_domain`. `root` is the absolute folder of the images."""
+    """A data set that has passed all checks of `load_domain`. `root` is the absolute folder of the images."""
 
     name: str
     root: Path
@@ -59,35 +55,35 @@ class Domain:
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Example id -> width and height of its image as `load_image` gives it."""
     groups: Mapping[str, str] = field(default_factory=dict)
-    """Example id -> the lesion, patient or leaf that its image shows, where that is known (`Row.group`). It is what
-    intervals are drawn from, and no part of what a run depends on."""
+    """Example id -> the lesion, patient or leaf that its image shows, if known (`Row.group`). Intervals are resampled
+    over groups; a run does not depend on them."""
 
     def split(self, name: str) -> tuple[Example, ...]:
-        """The examples of 'train', 'val' or 'test'."""
+        """Return the examples of 'train', 'val' or 'test'."""
         return tuple(example for example in self.examples if example.split == name)
 
     def path(self, example: Example) -> str:
-        """The absolute path of the example's image."""
+        """Return the absolute path of the example's image."""
         return str(self.root / example.image)
 
     def clusters(self, ids: Iterable[str]) -> list[str] | None:
-        """The group of each of these examples, an image without one being its own; None where none has a group."""
+        """Return the group of each of these examples, an image without one being its own; None if none has a group."""
         ids = list(ids)
         return [self.groups.get(name, name) for name in ids] if any(name in self.groups for name in ids) else None
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """Every label once, sorted."""
+        """Return every label once, sorted."""
         return tuple(sorted({example.label for example in self.examples}))
 
     @cached_property
     def matcher(self) -> LabelMatcher:
-        """Tells which label a text names; knows the aliases, and the concepts that a label's word occurs in."""
+        """Return the matcher of labels, which knows the aliases and the concepts that a label's word occurs in."""
         return LabelMatcher(self.labels, self.concepts.aliases, self.concepts)
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over what a run depends on: examples, concepts, aliases, questions; neither place nor truth."""
+        """Return a SHA-256 over what a run depends on: examples, concepts, aliases, questions; not place nor truth."""
         content = {
             "examples": sorted((e.id, e.sha256, e.label, e.split) for e in self.examples),
             "concepts": {label: list(phrases) for label, phrases in self.concepts.items()},
@@ -98,70 +94,75 @@ class Domain:
 
 
 def load_domain(data: DataConfig, cache: Path | None = None, *, to_train: bool = True) -> Domain:
-    """The user's data, checked. `SeeWhyError` lists every problem of images, labels, splits and concepts at once.
+    """Load and check the user's data. Raises SeeWhyError with every problem of images, labels, splits and concepts.
 
     `cache` takes the images of a Hugging Face data set; by default a folder in the user's cache. Where nothing is to be
     trained on the data (`to_train`), a class needs no train image.
+
+    Example:
+        >>> domain = seewhy.load_domain(seewhy.load_config("birds.yaml").data)
+        >>> domain.labels
+        ('Crow', 'Fish Crow', 'Red-crested Finch')
     """
     questions = Questions.for_noun(data.noun, data.questions)
-    reading = read_data(data, cache)
-    bank, bank_problems = read_bank(data, reading)
-    if not reading.rows:
-        raise_problems(data.source, [*reading.problems, "there is no image that can be used; add some."])
-    labels = sorted({row.label for row in reading.rows})
+    dataset = read_data(data, cache)
+    bank, bank_problems = read_bank(data, dataset)
+    if not dataset.rows:
+        raise_problems(data.source, [*dataset.problems, "there is no image that can be used; add some."])
+    labels = sorted({row.label for row in dataset.rows})
     written, (bank, fit_problems) = bank, fit_concepts(bank, labels)
-    bank = with_aliases(bank, reading.aliases)
-    images = list(inspect_images(reading))
+    bank = with_aliases(bank, dataset.aliases)
+    images = list(inspect_images(dataset, ImageRecord.of))
     problems = [
-        f"{row.where}{image}" for row, image in zip(reading.rows, images, strict=True) if isinstance(image, str)
+        f"{row.where}{image}" for row, image in zip(dataset.rows, images, strict=True) if isinstance(image, str)
     ]
-    problems = reading.problems + problems + class_problems(reading.rows, bank, to_train=to_train)
-    copies = find_duplicates(reading.rows, ["" if isinstance(image, str) else image.sha256 for image in images])
-    problems += [] if reading.is_published else [f"{copy}; remove one." for copy in copies]
+    problems = dataset.problems + problems + class_problems(dataset.rows, bank, to_train=to_train)
+    copies = find_duplicates(dataset.rows, ["" if isinstance(image, str) else image.sha256 for image in images])
+    problems += [] if dataset.is_published else [f"{copy}; remove one." for copy in copies]
     raise_problems(data.source, problems + bank_problems + fit_problems)
     whole = {
         example_id: (Example(example_id, row.image, image.sha256, row.label, row.split), image)
-        for row, example_id, image in zip(reading.rows, example_ids(reading.rows), images, strict=True)
+        for row, example_id, image in zip(dataset.rows, example_ids(dataset.rows), images, strict=True)
         if not isinstance(image, str)
     }
     examples = tuple(example for example, _ in whole.values())
-    truth = _read_truth(data, reading, bank, written, examples)
+    truth = _read_truth(data, dataset, bank, written, examples)
     for note in [
-        *reading.notes,
+        *dataset.notes,
         *copies_notes(copies),
         *unused_notes(unused_classes(written, labels)),
         *deep_notes([image.mode for _, image in whole.values()]),
-        *([] if reading.is_published else spoken_notes(labels)),
-        *left_out_notes(data.truth, reading.root, examples),
+        *([] if dataset.is_published else spoken_notes(labels)),
+        *left_out_notes(data.truth, dataset.root, examples),
     ]:
         say(f"Note: {note}")
-    root = reading.root
-    name = reading.name or (root.name if Path(data.source).expanduser().is_dir() else Path(data.source).stem)
+    root = dataset.root
+    name = dataset.name or (root.name if Path(data.source).expanduser().is_dir() else Path(data.source).stem)
     sizes = {example_id: image.size for example_id, (_, image) in whole.items()}
-    groups = {i: row.group for i, row in zip(example_ids(reading.rows), reading.rows, strict=True) if row.group}
+    groups = {i: row.group for i, row in zip(example_ids(dataset.rows), dataset.rows, strict=True) if row.group}
     return Domain(name, root, examples, bank, questions, truth, sizes, groups)
 
 
 def list_examples(data: DataConfig, cache: Path | None = None) -> tuple[Path, dict[str, Row]]:
-    """The absolute folder of the images, and example id -> row, with no image opened and nothing checked.
+    """Return the absolute folder of the images, and example id -> row, with no image opened and nothing checked.
 
-    For those who look at a run whose data `load_domain` has admitted. Raises SeeWhyError where there is no such data.
+    For those who look at a run whose data `load_domain` has admitted. Raises SeeWhyError if there is no such data.
     """
-    reading = read_data(data, cache)
-    return reading.root, dict(zip(example_ids(reading.rows), reading.rows, strict=True))
+    dataset = read_data(data, cache)
+    return dataset.root, dict(zip(example_ids(dataset.rows), dataset.rows, strict=True))
 
 
-def read_bank(data: DataConfig, reading: Dataset) -> tuple[ConceptBank, list[str]]:
-    """The user's concept bank, or the data set's own, and what is wrong in it."""
+def read_bank(data: DataConfig, dataset: Dataset) -> tuple[ConceptBank, list[str]]:
+    """Return the user's concept bank, or the data set's own, and what is wrong in it."""
     if data.concepts is not None:
         return read_concepts(Path(data.concepts))
-    if reading.bank is None:
+    if dataset.bank is None:
         raise SeeWhyError("A data set of your own needs a concept bank; set data.concepts to a YAML or JSON file.")
-    return reading.bank, []
+    return dataset.bank, []
 
 
 def with_aliases(bank: ConceptBank, further: Mapping[str, Sequence[str]]) -> ConceptBank:
-    """The bank with a data set's own aliases, but for those that its user gave to another label."""
+    """Return the bank with a data set's own aliases, but for those that its user gave to another label."""
     owner = {name_key(name): label for label, names in bank.aliases.items() for name in names}
     owner |= {name_key(label): label for label in bank}
     aliases = dict(bank.aliases)
@@ -173,28 +174,28 @@ def with_aliases(bank: ConceptBank, further: Mapping[str, Sequence[str]]) -> Con
 
 
 def _read_truth(
-    data: DataConfig, reading: Dataset, bank: ConceptBank, written: ConceptBank, examples: Sequence[Example]
+    data: DataConfig, dataset: Dataset, bank: ConceptBank, written: ConceptBank, examples: Sequence[Example]
 ) -> Mapping[str, Truth] | None:
-    """What the user says is true, or the data set does, if it speaks of the bank's concepts.
+    """Return what the user says is true, or the data set does, if it speaks of the bank's concepts.
 
     `written` is the bank with the classes of which there is no image: a user may have marked their phrases too.
     """
     if data.truth:
-        return load_truth(Path(data.truth), examples, reading.root, written.all_concepts)
-    if reading.truth is None:
+        return load_truth(Path(data.truth), examples, dataset.root, written.all_concepts)
+    if dataset.truth is None:
         return None
-    strange = set(bank.all_concepts) - reading.vocabulary
+    strange = set(bank.all_concepts) - dataset.vocabulary
     if strange:
         say(
-            f"Note: {reading.name}: its annotations know nothing of '{min(strange)}' and {len(strange) - 1} more of "
+            f"Note: {dataset.name}: its annotations know nothing of '{min(strange)}' and {len(strange) - 1} more of "
             "the concepts, so stated reasons cannot be checked against them."
         )
         return None
-    return reading.truth(examples)
+    return dataset.truth(examples)
 
 
 def example_ids(rows: Sequence[Row]) -> list[str]:
-    """Each row's example id."""
+    """Return each row's example id."""
     stems = Counter(_stem(row.image) for row in rows)
     stems.update(row.image for row in rows)
     return [stem if stems[stem := _stem(row.image)] == 1 else row.image for row in rows]
@@ -209,22 +210,25 @@ class ImageRecord:
     size: tuple[int, int]
     """Width and height as `load_image` gives it."""
 
+    @classmethod
+    def of(cls, image: Inspected) -> "ImageRecord":
+        return cls(image.sha256, image.mode, image.image.size)
 
-def inspect_images(reading: Dataset) -> Iterator[ImageRecord | str]:
-    """What is seen of each row's image, in order, or what is wrong with it."""
 
-    def look(path: Path) -> ImageRecord | str:
+def inspect_images(dataset: Dataset, record: Callable[[Inspected], T]) -> Iterator[T | str]:
+    """Yield the record of each row's image, in order, or what is wrong with it."""
+
+    def inspect(path: Path) -> T | str:
         try:
-            found = inspect_image(path)
+            return record(inspect_image(path))
         except SeeWhyError as error:
             return str(error).removeprefix(str(path))
-        return ImageRecord(found.sha256, found.mode, found.image.size)
 
-    return map_images(look, [reading.root / row.image for row in reading.rows])
+    return map_images(inspect, [dataset.root / row.image for row in dataset.rows])
 
 
 def map_images(look: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[T]:
-    """What `look` finds in each image, in order, on several threads; progress is shown once this takes long."""
+    """Return what `look` finds in each image, in order, on several threads; progress is shown once this takes long."""
     start = time.monotonic()
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(min(8, os.cpu_count() or 1)))
@@ -238,7 +242,7 @@ def map_images(look: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[T]:
 
 
 def class_problems(rows: Sequence[Row], bank: ConceptBank, *, to_train: bool = True) -> list[str]:
-    """Labels that cannot be said or told apart, and classes that cannot be learnt."""
+    """Return labels that cannot be said or told apart, and classes that cannot be learnt."""
     labels = sorted({row.label for row in rows})
     problems = label_problems(labels) + name_problems(labels, bank.aliases)
     if not problems:
@@ -255,7 +259,7 @@ def class_problems(rows: Sequence[Row], bank: ConceptBank, *, to_train: bool = T
 
 
 def find_duplicates(rows: Sequence[Row], sha256s: Iterable[str]) -> list[str]:
-    """The same bytes in two splits, or under two labels; images without a digest are passed over."""
+    """Return the same bytes in two splits, or under two labels; images without a digest are ignored."""
     copies: dict[str, list[Row]] = defaultdict(list)
     for row, sha256 in zip(rows, sha256s, strict=True):
         if sha256:
@@ -287,14 +291,14 @@ class Vocabulary:
 
     @classmethod
     def of(cls, domain: Domain) -> "Vocabulary":
-        """That of a domain that has been loaded."""
+        """Return the vocabulary of a loaded domain."""
         return cls(domain.labels, domain.concepts)
 
     @classmethod
     def of_run(cls, run: Path, data: DataConfig) -> "Vocabulary":
-        """That of a run: from its folder, or for a run that has not written it down from its data as they are now.
+        """Return the vocabulary of a run: from its folder or, if it is not there, from its data as they are now.
 
-        Raises SeeWhyError where the file is damaged, or there is none and the data cannot be read. Opens no image.
+        Raises SeeWhyError if the file is damaged, or there is none and the data cannot be read. Opens no image.
         """
         path = run / VOCABULARY_FILE
         try:
@@ -303,18 +307,18 @@ class Vocabulary:
             aliases = {str(label): tuple(map(str, names)) for label, names in found["aliases"].items()}
             return cls(tuple(map(str, found["labels"])), ConceptBank(concepts, aliases))
         except FileNotFoundError:
-            reading = read_data(data)
+            dataset = read_data(data)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise SeeWhyError(
                 f"{path} cannot be read ({error}), so the labels of {run} are not known. Delete it and start the run "
                 "again: that writes it anew and computes nothing twice."
             ) from error
-        labels = sorted({row.label for row in reading.rows})
-        bank, _ = fit_concepts(read_bank(data, reading)[0], labels)
-        return cls(tuple(labels), with_aliases(bank, reading.aliases))
+        labels = sorted({row.label for row in dataset.rows})
+        bank, _ = fit_concepts(read_bank(data, dataset)[0], labels)
+        return cls(tuple(labels), with_aliases(bank, dataset.aliases))
 
     def record(self) -> Mapping[str, Any]:
-        """The content of the file."""
+        """Return the content of the file."""
         return {
             "labels": list(self.labels),
             "concepts": {label: list(phrases) for label, phrases in self.bank.items()},
@@ -323,10 +327,10 @@ class Vocabulary:
 
     @cached_property
     def matcher(self) -> LabelMatcher:
-        """The run's own matcher, as `Domain.matcher` is."""
+        """Return the run's own matcher, as `Domain.matcher` is."""
         return LabelMatcher(self.labels, self.bank.aliases, self.bank)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Labels and aliases."""
+        """Return labels and aliases."""
         return (*self.labels, *(name for names in self.bank.aliases.values() for name in names))

@@ -1,11 +1,11 @@
-"""A concept bank drafted by a language model, class by class: what is asked, what of the answers is kept, and why.
+"""Draft a concept bank with a language model, class by class: the questions, which phrases are kept, and why.
 
-The paper's banks were written so, without saying what was asked or thrown away. Here every phrase keeps its source and
-every dropped one its reason, in FILE.sources.jsonl beside the bank, one line a phrase:
+The paper's banks were written so, without a record of the questions or of what was discarded. Here every phrase keeps
+its source and every dropped one its reason, in FILE.sources.jsonl beside the bank, one line a phrase:
 
     {"class": "Fish Crow", "said": "Has a black bill.", "concept": "black bill", "kept": true, "reason": "", ...}
 
-A draft is a draft: an expert reads it before it is used.
+An expert reads a draft before it is used.
 """
 
 import json
@@ -103,14 +103,14 @@ class Draft:
 
 
 def requests(labels: Sequence[str], noun: str, per_class: int) -> list[Request]:
-    """One question a class."""
+    """Return one question a class."""
     told = system(_SYSTEM.replace("{a_noun}", with_article(noun)))
     asked = f"List {per_class} visual features of this class of {noun}, the most telling first: "
     return [Request(label, (told, user(asked + label)), _SHAPE, _TOKENS_A_CONCEPT * per_class) for label in labels]
 
 
-def again(request: Request, phrases: Sequence[Phrase]) -> Request:
-    """The question to a class that has too few concepts yet: what was said and why it was of no use."""
+def follow_up(request: Request, phrases: Sequence[Phrase]) -> Request:
+    """Return the question to a class that has too few concepts yet: what was said and why it was of no use."""
     lines = [f"- {phrase.said!r}: {phrase.reason or 'used'}" for phrase in phrases]
     more = user("Of these, too few can be used. List others that keep the rules:\n" + "\n".join(lines))
     said = {"role": "assistant", "content": json.dumps({"concepts": [p.said for p in phrases]}, ensure_ascii=False)}
@@ -122,17 +122,17 @@ def draft(labels: Sequence[str], noun: str, per_class: int, ask: Ask) -> Draft:
     first = requests(labels, noun, per_class)
     replies = ask(first, "drafting concepts")
     phrases = {
-        label: judged(reply, label, labels, noun) for label, reply in replies.items() if isinstance(reply, Reply)
+        label: read_phrases(reply, label, labels, noun) for label, reply in replies.items() if isinstance(reply, Reply)
     }
     scarce = [r for r in first if r.id in phrases and sum(p.kept for p in phrases[r.id]) < FEWEST]
     more: Mapping[str, Reply | Missing] = {}
     if scarce:
         more = ask(
-            [again(request, phrases[request.id]) for request in scarce], "asking again where too few can be used"
+            [follow_up(request, phrases[request.id]) for request in scarce], "asking again where too few can be used"
         )
         for label, reply in more.items():
             if isinstance(reply, Reply):
-                phrases[label] += judged(
+                phrases[label] += read_phrases(
                     reply, label, labels, noun, known=[p.concept for p in phrases[label] if p.kept]
                 )
     phrases = drop_shared(phrases)
@@ -142,8 +142,10 @@ def draft(labels: Sequence[str], noun: str, per_class: int, ask: Ask) -> Draft:
     return Draft(tuple(phrase for label in labels for phrase in phrases.get(label, ())), missing, usage)
 
 
-def judged(reply: Reply, label: str, labels: Sequence[str], noun: str, known: Sequence[str] = ()) -> tuple[Phrase, ...]:
-    """The phrases of an answer about a class, kept or dropped; `known` are concepts that the class has already."""
+def read_phrases(
+    reply: Reply, label: str, labels: Sequence[str], noun: str, known: Sequence[str] = ()
+) -> tuple[Phrase, ...]:
+    """Return the phrases of an answer about a class, kept or dropped; `known` are concepts that it has already."""
     found = clean_phrases(reply.value["concepts"], label, labels, noun, known)
     return tuple(
         Phrase(label, said, concept, reason, reply.model, reply.date, reply.key) for said, concept, reason in found
@@ -153,20 +155,20 @@ def judged(reply: Reply, label: str, labels: Sequence[str], noun: str, known: Se
 def clean_phrases(
     phrases: Sequence[str], label: str, labels: Sequence[str], noun: str, known: Sequence[str] = ()
 ) -> list[tuple[str, str, str]]:
-    """(what was said, the concept, why it is dropped) of each phrase; an empty reason keeps it."""
+    """Return (what was said, the concept, why it is dropped) of each phrase; an empty reason keeps it."""
     seen = {phrase_key(concept): concept for concept in known}
     found = []
     for said in phrases:
         concept = tidy_phrase(strip_name(tidy_phrase(said), [label]))
-        reason = fault(concept, label, labels, noun)
+        reason = rejection_reason(concept, label, labels, noun)
         if not reason and (twin := seen.setdefault(phrase_key(concept), concept)) is not concept:
             reason = f"said twice: as {twin!r}"
         found.append((said, concept, reason))
     return found
 
 
-def fault(concept: str, label: str, labels: Sequence[str], noun: str) -> str:
-    """Why a tidied phrase is no concept of a class, as 'kind: detail'; empty where it is one."""
+def rejection_reason(concept: str, label: str, labels: Sequence[str], noun: str) -> str:
+    """Return why a tidied phrase is no concept of a class, as 'kind: detail'; empty if it is one."""
     if problem := unusable_reason(concept):
         return problem
     if name := find_name(concept, [label]) or _names(tuple(labels)).find(concept) or find_head_word(concept, [label]):
@@ -182,7 +184,7 @@ def _names(labels: tuple[str, ...]) -> NameIndex:
 
 
 def drop_shared(phrases: Mapping[str, tuple[Phrase, ...]]) -> dict[str, tuple[Phrase, ...]]:
-    """The phrases, those dropped that every class has: they tell nothing apart."""
+    """Return the phrases, those dropped that every class has: they tell nothing apart."""
     if len(phrases) < 2:
         return dict(phrases)
     kept = [{phrase_key(phrase.concept) for phrase in of if phrase.kept} for of in phrases.values()]
@@ -196,12 +198,12 @@ def drop_shared(phrases: Mapping[str, tuple[Phrase, ...]]) -> dict[str, tuple[Ph
 
 
 def sources_path(bank: Path) -> Path:
-    """The file that says where each concept of a bank comes from."""
+    """Return the file that says where each concept of a bank comes from."""
     return bank.with_name(f"{bank.stem}.sources.jsonl")
 
 
 def check_free(bank: Path) -> None:
-    """Raises SeeWhyError where a bank stands that is no draft, or was edited since."""
+    """Raises SeeWhyError if a bank stands that is no draft, or was edited since."""
     if not bank.exists():
         return
     first, _, rest = bank.read_text(encoding="utf-8", errors="replace").partition("\n")
@@ -226,5 +228,5 @@ def _line(phrase: Phrase) -> dict[str, Any]:
 
 
 def _mark(text: str) -> str:
-    """The first line of a draft, by which it is known that what follows was not edited."""
+    """Return the first line of a draft, by which it is known that what follows was not edited."""
     return f"# seewhy draft {digest(text)}"

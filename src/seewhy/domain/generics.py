@@ -31,7 +31,7 @@ _MOST = 30
 
 
 def subject_of(words: Sequence[str], marks: Sequence[str], start: int, end: int) -> str | None:
-    """How words start..end-1 are the subject at the start of a clause: "bare", "indefinite", "definite", or None."""
+    """Return how words start..end-1 are the subject of a clause: "bare", "indefinite", "definite", or None."""
     article = start > 0 and words[start - 1] in ("a", "an", "the") and not marks[start]
     first = start - article
     opens = first == 0 or marks[first][-1:] in _PUNCTUATION[:-2] or words[first - 1] in _STARTS
@@ -43,7 +43,7 @@ def subject_of(words: Sequence[str], marks: Sequence[str], start: int, end: int)
 
 
 def is_generic(words: Sequence[str], marks: Sequence[str], start: int, end: int, *, loose: bool = False) -> bool:
-    """Whether the name at words start..end-1 is the subject of a statement on its class.
+    """Return whether the name at words start..end-1 is the subject of a statement on its class.
 
     `loose`: something else is shown, so that any verb behind a bare plural, or behind a bare code, makes it one.
     """
@@ -78,7 +78,7 @@ def is_generic(words: Sequence[str], marks: Sequence[str], start: int, end: int,
 
 
 def clause_end(words: Sequence[str], marks: Sequence[str], start: int) -> int:
-    """Where the clause that starts at a word ends: at the sentence's end, or before a contrast."""
+    """Return where the clause that starts at a word ends: at the sentence's end, or before a contrast."""
     for at in range(start + 1, len(words)):
         if any(mark in ".?\n" for mark in marks[at]) or words[at] in _CONTRASTS:
             return at
@@ -86,7 +86,7 @@ def clause_end(words: Sequence[str], marks: Sequence[str], start: int) -> int:
 
 
 def _is_done(behind: Sequence[str]) -> bool:
-    """Whether "has" and what follows is a perfect: "has formed"."""
+    """Return whether "has" and what follows is a perfect: "has formed"."""
     return (
         bool(behind)
         and (behind[0].endswith("ed") or behind[0] in ("been", "grown", "taken", "become"))
@@ -99,7 +99,7 @@ def _compares(verb: str, behind: Sequence[str]) -> bool:
 
 
 def _is_as_here(words: Sequence[str], marks: Sequence[str], end: int) -> bool:
-    """Whether the sentence says that what is shown is so too: "crows like this one", "..., and so does this tree"."""
+    """Return whether the sentence includes what is shown: "crows like this one", "..., and so does this tree"."""
     for at in range(end, min(end + _MOST, len(words) - 1)):
         if at > end and any(mark in ".?\n" for mark in marks[at]):
             return False

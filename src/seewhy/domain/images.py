@@ -1,13 +1,12 @@
-"""Reading an image file into what a processor expects: an upright 8-bit RGB picture of bounded size.
+"""Read an image file as a processor expects it: an upright 8-bit RGB picture of bounded size.
 
-How each awkward kind is read:
 1. EXIF orientation is applied, and nothing else of the EXIF is read (`upright.py`); of an animation the first frame is
    taken.
-2. Palette, grey, CMYK and transparent images become RGB; what is transparent becomes white.
+2. Palette, grey, CMYK and transparent images become RGB; transparent pixels become white.
 3. Grey of 16 or 32 bits (integer or floating) is stretched so that its 0.1th percentile becomes black and its 99.9th
-   white: neither an offset nor a saturated pixel takes up the 256 levels. Values that are no number are black.
-4. An image longer than `LONGEST_SIDE` is reduced to it, a JPEG already while it is decoded. One that must be decoded
-   to more than `MAX_PIXELS` pixels, or that Pillow holds for a decompression bomb, is refused.
+   white: neither an offset nor a saturated pixel uses up the 256 levels. NaN becomes black.
+4. An image longer than `LONGEST_SIDE` is scaled down to it, a JPEG already while it is decoded. One that decodes to
+   more than `MAX_PIXELS` pixels, or that Pillow considers a decompression bomb, is refused.
 """
 
 import hashlib
@@ -54,24 +53,27 @@ class Inspected:
 
 
 def is_deep(mode: str) -> bool:
-    """Whether Pillow's `mode` is grey of 16 or 32 bits."""
+    """Return whether Pillow's `mode` is grey of 16 or 32 bits."""
     return mode.startswith("I;16") or mode in ("I", "F")
 
 
 def load_image(path: str | Path) -> Image.Image:
-    """The image at `path` as RGB, upright, its longer side at most `LONGEST_SIDE`. `SeeWhyError` if it has none."""
+    """Return the image at `path` as RGB, upright, its longer side at most `LONGEST_SIDE`.
+
+    Raises SeeWhyError if there is none.
+    """
     return _decode(_read(Path(path)), str(path))
 
 
 def image_sha256(path: str | Path) -> str:
-    """SHA-256 of the file's bytes, after decoding the whole image once: the same errors as `load_image`."""
+    """Return the SHA-256 of the file's bytes after decoding the whole image once. Errors as `load_image`."""
     data = _read(Path(path))
     _decode(data, str(path))
     return hashlib.sha256(data).hexdigest()
 
 
 def inspect_image(path: str | Path) -> Inspected:
-    """What a file holds, decoded once: the same errors as `load_image`."""
+    """Return what a file holds, decoded once: the same errors as `load_image`."""
     data = _read(Path(path))
     image = _decode(data, str(path))
     with Image.open(BytesIO(data)) as stored:  # opened lazily: only the header is read again
@@ -80,7 +82,10 @@ def inspect_image(path: str | Path) -> Inspected:
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """Width and height that `load_image` gives, from the file's header. The same errors, but for broken pixels."""
+    """Return width and height that `load_image` gives, from the file's header.
+
+    The same errors, but for broken pixels.
+    """
     try:
         file = Path(path).open("rb")  # noqa: SIM115
     except OSError as error:
@@ -90,7 +95,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
 
 
 def reduced(width: int, height: int) -> tuple[int, int]:
-    """The size of an image brought to `LONGEST_SIDE`, its shape kept: as Pillow's `thumbnail` rounds it."""
+    """Return the size of an image brought to `LONGEST_SIDE`, its shape kept: as Pillow's `thumbnail` rounds it."""
     if max(width, height) <= LONGEST_SIDE:
         return width, height
     shape = width / height
@@ -130,7 +135,7 @@ def _decode(data: bytes, path: str) -> Image.Image:
 
 @contextmanager
 def _named(path: str) -> Iterator[None]:
-    """Say in our words, naming the file, why Pillow cannot read it."""
+    """Raise SeeWhyError naming the file and why Pillow cannot read it."""
     try:
         yield
     except Image.DecompressionBombError as error:
@@ -151,7 +156,7 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 
 
 def windowed(grey_HW: np.ndarray) -> np.ndarray:
-    """Grey values of any number type as 8 bits (H, W), stretched between the percentiles of `WINDOW`.
+    """Return grey values of any number type as 8 bits (H, W), stretched between the percentiles of `WINDOW`.
 
     Where those two are equal (fewer than a thousandth of the pixels differ from the rest) the least and the greatest
     value take their place. An image of one value is black.

@@ -1,7 +1,7 @@
-"""The ways in which the name of a class is written or said, and where a text does so.
+"""The ways in which a class name is written or said, and where a text does so.
 
-Hyphens may be open, closed or missing; a label may be said in other words of its own ("the leaf is healthy"); and a
-lone letter or number counts where it is no article and no quantity.
+A name may have hyphens, spaces or neither; a label may be said in other words of its own ("the leaf is healthy"); a
+lone letter or number counts only if it is no article and no quantity.
 """
 
 import re
@@ -81,7 +81,7 @@ class Forms:
                 self._longest[start] = max(self._longest.get(start, 0), most)
 
     def longest(self, words: Sequence[str], tokens: Tokens, start: int) -> tuple[int, Form] | None:
-        """The longest spelling that starts at a word: (end, form)."""
+        """Return the longest spelling that starts at a word: (end, form)."""
         most = self._longest.get(words[start], 0)
         if not most or not tokens.may_start[start]:
             return None
@@ -113,7 +113,7 @@ class Frames:
             self._longest[head, state] = max(self._longest[head, state], len(form) + 1)
 
     def longest(self, words: Sequence[str], tokens: Tokens, start: int) -> tuple[int, Form] | None:
-        """The label said in other words from this word on: (end, form)."""
+        """Return the label said in other words from this word on: (end, form)."""
         head = self._heads.longest(words, tokens, start)
         if head is None:
             return None
@@ -185,7 +185,7 @@ class Frames:
 
 
 def spellings(name: str, label: str | None) -> Iterator[Form]:
-    """The name's own spelling first, then its plurals, possessives and the like."""
+    """Return the name's own spelling first, then its plurals, possessives and the like."""
     key = name_key(name)
     stops = any(tokenise(name).marks[1:-1])
     alone = len(key) == 1 and ((len(key[0]) == 1 and key[0].isascii()) or key[0] in NUMBERS or key[0] in _WEAK)
@@ -202,8 +202,8 @@ def spellings(name: str, label: str | None) -> Iterator[Form]:
         yield Form(label, form, stops)
 
 
-def said_otherwise(name: str) -> Iterator[tuple[Words, Words, bool]]:
-    """(head, tail, whether the tail is a state) of each way to part a name in halves that other words may join."""
+def name_halves(name: str) -> Iterator[tuple[Words, Words, bool]]:
+    """Yield (head, tail, whether the tail is a state) for each way to split a name that other words may join."""
     key = name_key(name)
     for at in range(1, len(key) - 1):
         if key[at] == "with":
@@ -221,8 +221,8 @@ def said_otherwise(name: str) -> Iterator[tuple[Words, Words, bool]]:
         yield key[:-1], key[-1:], True
 
 
-def shared(names: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Words, Words, bool]]:
-    """(label, head, tail, whether the tail is a state) of names whose halves other labels have too.
+def shared_halves(names: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Words, Words, bool]]:
+    """Return (label, head, tail, whether the tail is a state) of names whose halves other labels have too.
 
     A thing that may be healthy may also show a disease ("potato healthy", "potato early blight": "the potato plant
     shows early blight"); and what there is in several degrees is of one of them ("the retinopathy is severe").
@@ -243,7 +243,7 @@ def shared(names: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Words, Words
 
 
 def _in_roman(key: Words) -> Words | None:
-    """ "Stage II" for "stage 2", and the other way round."""
+    """Return "Stage II" for "stage 2", and vice versa."""
     if len(key) < 2 or key[-2] not in _DESIGNATORS:
         return None
     if key[-1] in NUMBERS[1:]:
@@ -251,16 +251,16 @@ def _in_roman(key: Words) -> Words | None:
     return (*key[:-1], NUMBERS[_ROMAN.index(key[-1])]) if key[-1] in _ROMAN[1:] else None
 
 
-def turned(name: str) -> Words | None:
-    """ "healthy tomato" for a class called "tomato healthy", "apple scab" for "Apple___Apple_scab", else None."""
+def reordered(name: str) -> Words | None:
+    """Return "healthy tomato" for a class called "tomato healthy", "apple scab" for "Apple___Apple_scab", else None."""
     key = name_key(name)
     if len(key) > 2 and key[0] == key[1] and "__" in name:
         return key[1:]
     return (key[-1], *key[:-1]) if len(key) > 1 and key[-1] in STATES and key[0] not in STATES else None
 
 
-def counts_alone(words: Sequence[str], tokens: Tokens, at: int) -> bool:
-    """Whether a lone letter or number is a name there, and no article, pronoun or quantity."""
+def is_standalone_name(words: Sequence[str], tokens: Tokens, at: int) -> bool:
+    """Return whether a lone letter or number is a name there, and no article, pronoun or quantity."""
     word = words[at]
     before = words[at - 1] if at and not tokens.marks[at].strip(":(") else ""
     after = words[at + 1] if at + 1 < len(words) and not tokens.marks[at + 1] else ""
@@ -273,12 +273,12 @@ def counts_alone(words: Sequence[str], tokens: Tokens, at: int) -> bool:
 
 
 def is_measure(words: Sequence[str], end: int) -> bool:
-    """Whether a name that ends in a number is one of a measure: "737-800 feet"."""
+    """Return whether a name that ends in a number is one of a measure: "737-800 feet"."""
     return end < len(words) and words[end] in _UNITS and (words[end - 1].isdigit() or words[end - 1] in NUMBERS)
 
 
 def _letters(words: Iterable[str]) -> str:
-    """Words without the spaces, but for those between numbers."""
+    """Return words without the spaces, but for those between numbers."""
     text = ""
     for word in words:
         text += "-" + word if text and text[-1].isdigit() and word[0].isdigit() else word
@@ -286,13 +286,13 @@ def _letters(words: Iterable[str]) -> str:
 
 
 def _stands(form: Form, words: Sequence[str], tokens: Tokens, start: int, end: int) -> bool:
-    """Whether words with a spelling's letters are it: in one clause, and parted where its words are, or by hyphens."""
+    """Return whether words with a spelling's letters are it: in one clause, split as its words or by hyphens."""
     if not form.own_stops:
         for at in range(start + 1, end):
             if tokens.marks[at] and not (tokens.marks[at] == "(" and words[at].isdigit()):  # "Coupe (2012)"
                 return False
     if form.words == tuple(words[start:end]):
-        return not form.alone or counts_alone(words, tokens, start)
+        return not form.alone or is_standalone_name(words, tokens, start)
     borders, at = {0: ""}, 0
     for word in form.words:
         at += len(word)

@@ -1,20 +1,20 @@
-"""Which label does a text name? Step 8's accuracy, and the test that every training answer must pass (steps 3 and 6).
+"""Find which labels a text names. Step 8's accuracy, and the test of every training answer (steps 3 and 6), use it.
 
 Deviations from the research code, whose rule is a plain substring:
 1. A label counts at word boundaries only, and the longest one wins: "Fish Crow" does not name "Crow".
 2. Digits are kept: "737-300" is not "737-400".
 3. Only what is asserted is named (`assertion`): "not a crow", "unlike the crow" and "is it a crow?" name nothing. An
    answer that names two labels is wrong, and so is one that leaves another open ("a crow, possibly a raven").
-4. Where a label's word is also a word of the concept bank ("orange rind"), such a phrase names nothing.
-5. A class may be said in other words of its label: as a predicate ("the tomato leaf is healthy"), with another verb
+4. If a label's word is also a word of the concept bank ("orange rind"), such a phrase names nothing.
+5. A class may be said in other words of its label: as a predicate ("the tomato leaf is healthy"), or with another verb
    ("the leaf shows late blight" for "leaf with late blight"). Its kind is no other class ("a Fish Crow, a small crow"),
-   and a sentence on another class in general ("crows are larger") names none where one is named plainly.
-6. A label that is a letter or a number counts only where it can be nothing else: "it is an A", not "a bird".
+   and a generic sentence on another class ("crows are larger") names none if one is named plainly.
+6. A label that is a letter or a number counts only if it can be nothing else: "it is an A", not "a bird".
 
-Case, punctuation, hyphens (open, closed or none), possessives, plurals, British and American spelling, "&" and number
-words are folded; accents too, where that makes no two labels equal ("Gruyere", "Gruenfink"). Any script works. In
-scripts without spaces (Chinese, Japanese, Thai, ...) a label may start and end anywhere; a Korean label may be followed
-by a particle. Other spellings are what aliases are for.
+Case, punctuation, hyphens, possessives, plurals, British and American spelling, "&" and number words are normalised;
+accents too, unless that makes two labels equal ("Gruyere", "Gruenfink"). Any script works. In scripts without spaces
+(Chinese, Japanese, Thai, ...) a label may start and end anywhere; a Korean label may be followed by a particle. Other
+spellings need aliases.
 
     matcher = LabelMatcher(domain.labels, domain.concepts.aliases, domain.concepts)
     matcher.is_correct("This is a Fish Crow, not a Raven.", "Fish Crow")  # True
@@ -28,7 +28,7 @@ from dataclasses import dataclass
 
 from seewhy.domain.assertion import Assertions, Status
 from seewhy.domain.generics import is_generic
-from seewhy.domain.label_forms import Form, Forms, Frames, is_measure, said_otherwise, shared, spellings, turned
+from seewhy.domain.label_forms import Form, Forms, Frames, is_measure, name_halves, reordered, shared_halves, spellings
 from seewhy.domain.problems import raise_problems, shorten
 from seewhy.domain.questions import label_sentence
 from seewhy.domain.text import (
@@ -66,7 +66,7 @@ _ENDS = ("", ".", "?", "\n")
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """A name in a text: words start..end-1, the label, and what the text says of it."""
+    """A name in a text: words start..end-1, its label, and its status."""
 
     start: int
     end: int
@@ -75,11 +75,16 @@ class Mention:
 
 
 class LabelMatcher:
-    """Finds the labels that a text names. Built once; a text costs microseconds, whatever the number of labels.
+    """Finds the labels that a text names, in microseconds a text, however many labels there are.
 
     `aliases` are further names of a label. `concepts` (label -> phrases) tells a label from the same word used to
     describe: with the concept "orange rind" in the bank, neither "an orange rind" nor "its rind is orange" names the
     label "Orange". Raises `SeeWhyError` where two labels or aliases are the same name.
+
+    Example:
+        >>> matcher = seewhy.LabelMatcher(["Crow", "Raven"], {"Raven": ["Corvus corax"]})
+        >>> matcher.is_correct("This is Corvus corax, not a crow.", "Raven")
+        True
     """
 
     def __init__(
@@ -115,15 +120,15 @@ class LabelMatcher:
             self._forms.add(Form(None, words, own_stops=True))
 
     def names(self, text: str) -> set[str]:
-        """The labels that `text` names, denied mentions, comparisons and descriptions apart."""
+        """Return the labels that `text` names, denied mentions, comparisons and descriptions apart."""
         return {mention.label for mention in self.mentions(text) if mention.status is Status.ASSERTED}
 
     def states(self, text: str, label: str) -> bool:
-        """Whether `text` names `label`, alone or among others."""
+        """Return whether `text` names `label`, alone or among others."""
         return label in self.names(text)
 
     def is_correct(self, text: str, label: str) -> bool:
-        """Whether `text` names `label` and no other, and leaves no other open."""
+        """Return whether `text` names `label` and no other, and leaves no other open."""
         asserted, possible = set(), set()
         for mention in self.mentions(text):
             if mention.status is Status.ASSERTED:
@@ -133,7 +138,7 @@ class LabelMatcher:
         return asserted == {label} and possible <= asserted
 
     def mentions(self, text: str) -> list[Mention]:
-        """Every mention of a label in `text`, in order; words of description are none."""
+        """Return every mention of a label in `text`, in order; words of description are none."""
         tokens = tokenise(text)
         words = self._folded(tokens)
         spans = self._spans(words, tokens)
@@ -151,7 +156,7 @@ class LabelMatcher:
         return self._shown(found, words, tokens)
 
     def _shown(self, found: list[Mention], words: Sequence[str], tokens: Tokens) -> list[Mention]:
-        """The mentions without the subjects of statements on a class in general, and those of an echoed list."""
+        """Return the mentions without the subjects of statements on a class in general, and those of an echoed list."""
         asserted = [mention for mention in found if mention.status is Status.ASSERTED]
         general = {m for m in asserted if self._is_general(m, words, tokens, loose=False)}
         listed = {m for m in asserted if _is_choice(m, words, tokens)}
@@ -174,13 +179,13 @@ class LabelMatcher:
         return is_generic(words, tokens.marks, start, end, loose=loose)
 
     def _folded(self, tokens: Tokens) -> list[str]:
-        """The words in the one spelling that stands for all, without accents but for those that tell labels apart."""
+        """Return the words in the standard spelling, without accents but for those that tell labels apart."""
         if kept := self._accented:
             return [standard_spelling(word) if word in kept else normalise_word(word) for word in tokens.words]
         return [normalise_word(word) for word in tokens.words]
 
     def _spans(self, words: Sequence[str], tokens: Tokens) -> list[tuple[int, int, Form]]:
-        """(start, end, form) of the spellings in a text, in order; of two that overlap the longer."""
+        """Return (start, end, form) of the spellings in a text, in order; of two that overlap the longer."""
         found = []
         for start in range(len(words)):
             for place in (self._forms, self._frames):
@@ -195,7 +200,7 @@ class LabelMatcher:
         return sorted(kept, key=lambda span: span[0])
 
     def _is_kind(self, mention: Mention, others: Sequence[Mention], words: Sequence[str]) -> bool:
-        """Whether a mention is but the kind of what is named: "crow" in "the Fish Crow is a small crow"."""
+        """Return whether a mention is but the kind of what is named: "crow" in "the Fish Crow is a small crow"."""
         if _CHOICES.intersection(
             [*words[max(0, mention.start - 3) : mention.start], *words[mention.end : mention.end + 3]]
         ):
@@ -209,7 +214,7 @@ class LabelMatcher:
         )
 
     def _describes(self, words: Sequence[str], tokens: Tokens, start: int, end: int, label: str) -> bool:
-        """Whether a mention is a word of description, as in "orange rind", "the rind is orange" and "crow-like"."""
+        """Return whether a mention only describes: "orange rind", "the rind is orange", "crow-like"."""
         after = words[end] if end < len(words) and not tokens.marks[end] else ""
         before = words[start - 1] if start and not tokens.marks[start] else ""
         subject = words[start - 2] if before and start > 1 else ""
@@ -227,7 +232,7 @@ class LabelMatcher:
         )
 
     def _learn_description(self, own: str, phrase: str) -> tuple[str, ...]:
-        """Notes the words beside a label inside a concept; returns the concept's words if they name nothing.
+        """Record the words beside a label inside a concept; return the concept's words if they name nothing.
 
         At the end of its own class's concept ("sweet orange") a label still names.
         """
@@ -245,15 +250,15 @@ class LabelMatcher:
         return tuple(words) if describes else ()
 
     def _add_other_words(self, names: Sequence[tuple[str, str]]) -> None:
-        """Labels as a predicate, and in two halves: "the leaf is healthy", "the leaf shows late blight"."""
+        """Add labels as a predicate and in two halves: "the leaf is healthy", "the leaf shows late blight"."""
         heads = set()
         for name, label in names:
-            for head, tail, state in said_otherwise(name):
+            for head, tail, state in name_halves(name):
                 self._frames.add(label, head, tail, state=state)
                 heads.add(head)
-            if words := turned(name):
+            if words := reordered(name):
                 self._forms.add(Form(label, words))
-        for label, head, tail, state in shared(names):
+        for label, head, tail, state in shared_halves(names):
             self._frames.add(label, head, tail, state=state)
         for name, label in names:
             key = name_key(name)
@@ -262,19 +267,19 @@ class LabelMatcher:
 
 
 def _identifies(mention: Mention, words: Sequence[str], tokens: Tokens) -> bool:
-    """Whether a mention says what is shown: "it is a crow", "species: crow", or "crow" as a sentence."""
+    """Return whether a mention says what is shown: "it is a crow", "species: crow", or "crow" as a sentence."""
     mark, after = tokens.marks[mention.start], tokens.marks[mention.end]
     before = words[max(0, mention.start - 3) : mention.start]
     return bool(_IDENTIFYING.intersection(before)) or ":" in mark or (mark + "." in _ENDS and after[:1] in _ENDS)
 
 
 def _joined_with(mention: Mention, others: Sequence[Mention], words: Sequence[str]) -> Mention | None:
-    """The mention that an "and" joins to this one: "neutrophils and eosinophils"."""
+    """Return the mention that an "and" joins to this one: "neutrophils and eosinophils"."""
     return next((m for m in others if m.start == mention.end + 1 and words[mention.end] in ("and", "or")), None)
 
 
 def _is_choice(mention: Mention, words: Sequence[str], tokens: Tokens) -> bool:
-    """Whether a mention is an item of an echoed list: "A) river B) lake", "A. river"."""
+    """Return whether a mention is an item of an echoed list: "A) river B) lake", "A. river"."""
     start, end = mention.start, mention.end
     opens = start == 0 or tokens.marks[start - (start > 0 and len(words[start - 1]) == 1)][-1:] not in (":",)
     if len(words[start]) == 1 and end == start + 1 and end < len(words):
@@ -285,12 +290,12 @@ def _is_choice(mention: Mention, words: Sequence[str], tokens: Tokens) -> bool:
 
 
 def _is_asked(mention: Mention, tokens: Tokens) -> bool:
-    """Whether a mention stands in a question."""
+    """Return whether a mention is in a question."""
     return next((mark for mark in "".join(tokens.marks[mention.end :]) if mark in _ENDS[1:]), "") == "?"
 
 
 def name_problems(labels: Iterable[str], aliases: Mapping[str, Sequence[str]]) -> list[str]:
-    """What makes these labels and aliases ambiguous: names without a letter, and names that fold to the same words."""
+    """Return what makes labels and aliases ambiguous: names without a letter, and equal names of two labels."""
     problems: list[str] = []
     owners: dict[tuple[str, ...], tuple[str, str]] = {}
     for name, label in _names(labels, aliases):
@@ -306,12 +311,12 @@ def name_problems(labels: Iterable[str], aliases: Mapping[str, Sequence[str]]) -
 
 
 def _names(labels: Iterable[str], aliases: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
-    """(name, label) of every label and alias."""
+    """Return (name, label) of every label and alias."""
     return [(name, label) for label in labels for name in (label, *aliases.get(label, ()))]
 
 
 def _plain_names(names: Sequence[tuple[str, str]]) -> tuple[list[tuple[str, str]], frozenset[str]]:
-    """The names without accents, but where that makes names of two labels equal; and the words that keep theirs."""
+    """Return the names without accents, unless that makes names of two labels equal, and the words that keep theirs."""
     owners: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for name, label in names:
         owners[name_key(strip_accents(name))].add(label)
@@ -321,7 +326,7 @@ def _plain_names(names: Sequence[tuple[str, str]]) -> tuple[list[tuple[str, str]
 
 
 def lenient_match(text: str, label: str) -> bool:
-    """The research code's rule: lower-case, hyphens to spaces, all but letters and spaces dropped, then a substring.
+    """Match as the research code does: lower case, hyphens to spaces, only letters and spaces, then a substring.
 
     Two changes keep it from matching every text: letters of all scripts count, and a label without a letter
     ("737-300") keeps its digits.
@@ -336,15 +341,15 @@ def _letters(text: str, *, has_letter: bool) -> str:
 
 
 _CHECKED = 200
-"""Problems for which another name is looked for; more are reported without."""
+"""Problems for which another name is suggested."""
 
 
 def sentence_problems(
     labels: Sequence[str], aliases: Mapping[str, Sequence[str]], concepts: Mapping[str, Sequence[str]]
 ) -> list[str]:
-    """What is wrong with classes whose label sentence is not taken for them, with another name to give each.
+    """Return what is wrong with classes whose label sentence is not taken for them, with another name to give each.
 
-    Raises `SeeWhyError` where the names are ambiguous, as `LabelMatcher` does.
+    Raises SeeWhyError if the names are ambiguous, as `LabelMatcher` does.
     """
     matcher = LabelMatcher(labels, aliases, concepts)
     problems = []
@@ -374,7 +379,7 @@ def _another_name(
     aliases: Mapping[str, Sequence[str]],
     concepts: Mapping[str, Sequence[str]],
 ) -> str:
-    """ ", for instance to 'class I', with 'I' as an alias" for the first such name that would do, or nothing."""
+    """Return ", for instance to 'class I', with 'I' as an alias" for the first such name that would do, or nothing."""
     plain = " ".join("".join(c if c.isalnum() or c in " -'/" else " " for c in label).split())
     for name in (plain, f"class {plain}", f"{plain} class", f"type {plain}"):
         if not plain or name == label or name in labels:

@@ -17,7 +17,7 @@ _HYPHENATED = re.compile(r"[^\W\d_]-[^\W\d_]")
 
 
 def copies_notes(copies: Sequence[str]) -> list[str]:
-    """A note on copies in splits that are published, which are kept."""
+    """Return a note on copies in splits that are published, which are kept."""
     if not copies:
         return []
     more = f", and {len(copies) - 1:,} more" if len(copies) > 1 else ""
@@ -25,14 +25,14 @@ def copies_notes(copies: Sequence[str]) -> list[str]:
 
 
 def unused_notes(classes: Sequence[str]) -> list[str]:
-    """A note on classes of the bank of which the data set has no image."""
+    """Return a note on classes of the bank of which the data set has no image."""
     if not classes:
         return []
     return [f"the bank has concepts of {listed(classes)}, of which there is no image; they are passed over."]
 
 
 def deep_notes(modes: Iterable[str]) -> list[str]:
-    """A note on images of 16 or 32 bits a pixel: one for all of them."""
+    """Return a note on images of 16 or 32 bits a pixel: one for all of them."""
     count = sum(map(is_deep, modes))
     if not count:
         return []
@@ -46,7 +46,7 @@ def deep_notes(modes: Iterable[str]) -> list[str]:
 
 
 def spoken_notes(labels: Iterable[str]) -> list[str]:
-    """A note on labels that seem to be file names rather than what one would say, and how they will be said."""
+    """Return a note on labels that look like file names, and how they will be said."""
     odd = [label for label in labels if "_" in label or (" " not in label and _HYPHENATED.search(label))]
     if not odd:
         return []
@@ -60,7 +60,7 @@ def spoken_notes(labels: Iterable[str]) -> list[str]:
 
 
 def left_out_notes(truth: str | None, root: Path, examples: Sequence[Example]) -> list[str]:
-    """A note on lines of the truth file about images that the data set leaves out."""
+    """Return a note on lines of the truth file about images that the data set leaves out."""
     names = left_out(Path(truth), examples, root) if truth else []
     if not names:
         return []
@@ -68,6 +68,6 @@ def left_out_notes(truth: str | None, root: Path, examples: Sequence[Example]) -
 
 
 def listed(names: Sequence[str], shown: int = 3) -> str:
-    """The first names in quotes, and how many more there are."""
+    """Return the first names in quotes, and how many more there are."""
     first = ", ".join(f"'{shorten(name)}'" for name in names[:shown])
     return first + (f" and {len(names) - shown:,} more" if len(names) > shown else "")

@@ -42,7 +42,7 @@ _NEVER_A_NAME = COLOURS | _UNINFORMATIVE | _PARTS
 
 
 def tidy_phrase(phrase: str) -> str:
-    """`phrase` without list marks, quotes, full stop, and what leads up to it: "It has a red crown." -> "red crown"."""
+    """Return a phrase without list marks, quotes, full stop and lead-in: "It has a red crown." -> "red crown"."""
     text = clean(phrase).strip(" \t\"'`*\u2022\u00b7\u2013\u2014.;,")
     text = re.sub(r"^(?:[-*\u2022]|\d+[.)])\s+", "", text)
     while (shorter := _LEAD.sub("", text, count=1)) != text and shorter:
@@ -54,13 +54,13 @@ def tidy_phrase(phrase: str) -> str:
 
 @cache
 def phrase_key(phrase: str) -> Words:
-    """The words of a phrase without articles, in the singular, spelt one way: two wordings of it have the same."""
+    """Return the words of a phrase without articles, in the singular and in one spelling; equal for equal phrases."""
     words = (_SPELT.get(word, word) for word in tokenise(phrase).words if word not in _ARTICLES)
     return tuple(min(singulars(word), key=lambda w: (len(w), w), default=word) for word in words)
 
 
 def strip_name(phrase: str, names: Iterable[str]) -> str:
-    """`phrase` without a name in the possessive, or with a colon, before it: "Crow's short bill" -> "short bill"."""
+    """Return a phrase without a leading name in the possessive or with a colon: "Crow's short bill" -> "short bill"."""
     for name in sorted(names, key=len, reverse=True):
         led = re.match(rf"(?:the\s+)?{re.escape(name)}(?:['\u2019]s?\s+|\s*:\s*)(?=\S)", phrase, re.IGNORECASE)
         if led:
@@ -69,7 +69,7 @@ def strip_name(phrase: str, names: Iterable[str]) -> str:
 
 
 def unusable_reason(phrase: str) -> str | None:
-    """Why a phrase can be no concept of any class (no words, a control token, its length), or None."""
+    """Return why a phrase can be no concept of any class (no words, a control token, its length), or None."""
     words = tokenise(phrase).words
     if not words:
         return "no words"
@@ -81,18 +81,18 @@ def unusable_reason(phrase: str) -> str | None:
 
 
 def non_visual_kind(phrase: str) -> str | None:
-    """What a phrase speaks of that no picture shows ("a sound"), or None. Judged by words, so that it may err."""
+    """Return what a phrase speaks of that no picture shows ("a sound"), or None. Judged by words, so it may err."""
     return next((kind for kind, pattern in _NOT_VISUAL if pattern.search(phrase)), None)
 
 
 def is_uninformative(phrase: str, noun: str = "") -> bool:
-    """Whether a phrase names a part that all have, and says nothing of it: "has feathers", "distinctive markings"."""
+    """Return whether a phrase only names a part that all have: "has feathers", "distinctive markings"."""
     telling = set(phrase_key(phrase)) - _UNINFORMATIVE - set(phrase_key(noun))
     return telling <= _PARTS
 
 
 def find_name(phrase: str, names: Iterable[str]) -> str | None:
-    """The first of `names` that stands in a phrase as a whole, or None.
+    """Return the first of `names` in a phrase as a whole, or None.
 
     One of a single word that is also a colour or a part ("Orange") counts only where it is all of the phrase: "orange
     rind" is a look.
@@ -113,7 +113,7 @@ class NameIndex:
             self._named[phrase_key(name)].append((number, label, name))
 
     def find(self, phrase: str, *, but: str | None = None) -> str | None:
-        """The first name, in the order they were given, that stands in a phrase and is none of the class `but`."""
+        """Return the first name, in the given order, in a phrase and is not of the class `but`."""
         words = phrase_key(phrase)
         runs = {words[start:end] for start in range(len(words)) for end in range(start + 1, len(words) + 1)}
         telling = (run for run in runs if run == words or not (len(run) == 1 and _is_common(run[0])))
@@ -122,7 +122,7 @@ class NameIndex:
 
 
 def find_head_word(phrase: str, names: Iterable[str]) -> str | None:
-    """The last word of one of `names` that stands in a phrase ("crow" of Fish Crow), or None. Colours and parts do not
+    """Return the last word of one of `names` in a phrase ("crow" of Fish Crow), or None. Colours and parts do not
     count."""
     words = phrase_key(phrase)
     lasts = (phrase_key(name)[-1:] for name in names)

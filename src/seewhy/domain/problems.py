@@ -1,7 +1,7 @@
-"""What is wrong with a user's data, gathered and told at once.
+"""What is wrong with a user's data, collected and reported together.
 
-Readers append one line a problem (file, row or class, then the remedy) and go on, so that a data set is mended in one
-sitting. `raise_problems` turns the list into one `SeeWhyError` of bounded length.
+Readers append one line a problem (file, row or class, then the remedy) and continue, so that a data set can be mended
+in one sitting. `raise_problems` turns the list into one `SeeWhyError` of bounded length.
 """
 
 import re
@@ -33,7 +33,7 @@ _MARKER = re.compile(
 
 
 def raise_problems(where: str | Path, problems: Sequence[str]) -> None:
-    """Raises `SeeWhyError` with every problem (the first `SHOWN` in full); returns if there is none."""
+    """Raise `SeeWhyError` with every problem, the first `SHOWN` in full; do nothing if there is none."""
     if not problems:
         return
     lines = [f"{where}: {len(problems)} problem{'s' if len(problems) > 1 else ''}."]
@@ -44,7 +44,7 @@ def raise_problems(where: str | Path, problems: Sequence[str]) -> None:
 
 
 def reserved_marker(text: str) -> str | None:
-    """The first thing in `text` that some model reads as a control token or chat marker, or None.
+    """Return the first thing in `text` that some model reads as a control token or chat marker, or None.
 
     Looks for the forms in use (`<image>`, `</s>`, `<|im_start|>`, `[INST]`, `<<SYS>>`, `USER:`), whichever model is
     tuned later; full-width look-alikes count.
@@ -54,24 +54,24 @@ def reserved_marker(text: str) -> str | None:
 
 
 def clean(text: str) -> str:
-    """`text` in Unicode form NFC with every run of white space made one space."""
+    """Return `text` in Unicode form NFC with every run of white space made one space."""
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def shorten(text: str, length: int = 60) -> str:
-    """`text`, cut with an ellipsis where it is longer than `length` characters."""
+    """Return `text`, cut with an ellipsis where it is longer than `length` characters."""
     return text if len(text) <= length else text[: length - 3] + "..."
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """' (did you mean 'X'?)' for the closest of `known`, or nothing where none is close."""
+    """Return ' (did you mean 'X'?)' for the closest of `known`, or nothing if none is close."""
     by_fold = {candidate.casefold(): candidate for candidate in known}
     close = get_close_matches(name.casefold(), by_fold, n=1)
     return f" (did you mean '{by_fold[close[0]]}'?)" if close else ""
 
 
 class Names:
-    """Many known names, of which the closest to a given one is found without comparing it with each.
+    """An index of names that finds the closest one without comparing each.
 
     `difflib` compares only the `COMPARED` names that share most letters and pairs of letters with the given one; so a
     bank of 2,000 classes that matches no class costs 2,000 times that, and not 2,000 times 2,000 comparisons.
@@ -88,7 +88,7 @@ class Names:
         self._size_N = self._holds_BN.sum(axis=0)
 
     def closest(self, name: str) -> str | None:
-        """The closest of the known names, or None where none is close."""
+        """Return the closest of the known names, or None if none is close."""
         buckets = self._buckets(name)
         if not self.known or not buckets:
             return None
@@ -100,14 +100,14 @@ class Names:
         return by_fold[close[0]] if close else None
 
     def _buckets(self, name: str) -> list[int]:
-        """Where the letters and the pairs of letters of a name are counted."""
+        """Return where the letters and the pairs of letters of a name are counted."""
         folded = name.casefold()
         pairs = (31 * ord(one) + ord(other) for one, other in pairwise(f" {folded} "))
         return sorted({code % self._BUCKETS for code in (*map(ord, folded), *pairs)})
 
 
 def path_problem(root: Path, image: str) -> str | None:
-    """Why `image`, relative to the resolved folder `root`, may not be read from there, or None.
+    """Return why `image`, relative to the resolved folder `root`, may not be read from there, or None.
 
     An absolute path, `..` and a link may not lead out of the folder; a link that stays inside is followed.
     """
@@ -129,7 +129,7 @@ def path_problem(root: Path, image: str) -> str | None:
 
 
 def size_problems(images: Iterable[tuple[str, Size]], refused: Mapping[Size, str]) -> list[str]:
-    """What to say of each image (how errors name it, and its width and height) whose size a model refuses."""
+    """Return what to say of each image (how errors name it, and its width and height) whose size a model refuses."""
     return [
         f"{where}: {size[0]} x {size[1]} pixels as it is read ({refused[size]}); crop it, pad it to another shape, or "
         "remove it."

@@ -36,7 +36,7 @@ class Questions:
 
     @classmethod
     def for_noun(cls, noun: str, extra: str | Path | None = None) -> "Questions":
-        """Questions about a `noun`; `extra` is a YAML file of more wordings: {kind: [template, ...]}.
+        """Return questions about a `noun`; `extra` is a YAML file of more wordings: {kind: [template, ...]}.
 
         Raises SeeWhyError for an empty noun, or an extra file that is not a mapping of the four kinds to templates.
         """
@@ -50,22 +50,22 @@ class Questions:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """All wordings, in a fixed order: what a fingerprint of the domain covers."""
+        """Return all wordings, in a fixed order: what a fingerprint of the domain covers."""
         return tuple(text for f in fields(self) for text in _as_tuple(getattr(self, f.name)))
 
 
 def synthesis_prompt(label: str, concepts: Sequence[str], query: str, noun: str) -> str:
-    """The instruction of step 3: the model is told the label and Z*(X), and answers `query` in its own words."""
+    """Return the instruction of step 3: the model is told the label and Z*(X), and answers `query` in its own words."""
     return _SYNTHESIS.format(noun=noun, label=with_article(label), concepts=", ".join(concepts), query=query)
 
 
 def label_sentence(label: str) -> str:
-    """The plain answer: what the NL control learns, and what an example falls back to."""
+    """Return the plain answer: what the NL control learns, and what an example falls back to."""
     return f"This is {with_article(label)}."
 
 
 def general_explanation(label: str, concepts: Sequence[str]) -> str:
-    """What the L+GE control learns: the name and all that a textbook says of the class, seen or not."""
+    """Return what the L+GE control learns: the name and all that a textbook says of the class, seen or not."""
     return f"{label_sentence(label)} Its features are: {', '.join(concepts)}."
 
 
@@ -109,12 +109,12 @@ _OTHER_VOWEL = re.compile(r"[aeiou]|y[^aeiou]|x(?![aeiouy])")
 
 
 def with_article(name: str) -> str:
-    """'a Crow', 'an Owl'."""
+    """Return 'a Crow', 'an Owl'."""
     return f"{'an' if takes_an(name) else 'a'} {name}"
 
 
 def takes_an(name: str) -> bool:
-    """Whether a name begins with the sound of a vowel when it is spoken in English."""
+    """Return whether a name begins with the sound of a vowel when it is spoken in English."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
     words = re.findall(r"\d+|[A-Za-z]+", plain)
     if not words:
@@ -131,7 +131,7 @@ def takes_an(name: str) -> bool:
 
 
 def _is_spelled(word: str, others: list[str]) -> bool:
-    """Whether a word is spoken letter by letter."""
+    """Return whether a word is spoken letter by letter."""
     vowels = re.search(r"[aeiouy]", word.lower())
     if len(word) == 1:
         return not (word.lower() == "a" and others and others[0].isalpha())
@@ -146,7 +146,7 @@ def _is_spelled(word: str, others: list[str]) -> bool:
 
 
 def _number_takes_an(digits: str) -> bool:
-    """Eight, eighty, eight hundred, ...; eleven and eighteen, alone, as thousands and as the centuries of a year."""
+    """Return whether a number is spoken eight..., eleven or eighteen (alone, as thousands or as centuries)."""
     if digits[0] == "8":
         return True
     leading = digits[: (len(digits) - 1) % 3 + 1]

@@ -167,7 +167,7 @@ def tokenise(text: str) -> Tokens:
 
 @cache
 def standard_spelling(word: str) -> str:
-    """A word in the one spelling that stands for all: grey, colour, mould, nevus, organize, 'three' for 3."""
+    """Return a word in the standard spelling: grey, colour, mould, nevus, organize, 'three' for 3."""
     if (known := _SPELLINGS.get(word)) is not None:
         return known
     if "ae" in word[:-2] and len(word) > 4 and word.isascii() and not word.startswith(("aer", "israel", "michael")):
@@ -179,7 +179,7 @@ def standard_spelling(word: str) -> str:
 
 @cache
 def strip_accents(text: str) -> str:
-    """`text` in plain Latin letters, "Gruyere" for "Gruy\u00e8re"; other scripts keep their marks."""
+    """Return `text` in plain Latin letters, "Gruyere" for "Gruy\u00e8re"; other scripts keep their marks."""
     if text.isascii():
         return text
     bare = _ACCENT.sub("", unicodedata.normalize("NFD", text.translate(_UNDECOMPOSED)))
@@ -188,27 +188,27 @@ def strip_accents(text: str) -> str:
 
 @cache
 def normalise_word(word: str) -> str:
-    """A word in the one spelling that stands for all, without accents."""
+    """Return a word in the standard spelling, without accents."""
     return standard_spelling(strip_accents(word))
 
 
 def expand_umlauts(name: str) -> str:
-    """A name as German writes it without umlauts: "Gruenfink" for "Gr\u00fcnfink"; otherwise as it is."""
+    """Return a name as German writes it without umlauts: "Gruenfink" for "Gr\u00fcnfink"; otherwise as it is."""
     return unicodedata.normalize("NFC", name).translate(_UMLAUTS)
 
 
 def collapse_umlauts(name: str) -> str:
-    """The plain letters of the umlauts that may be written out in a name: "Grunfink" for "Gruenfink"."""
+    """Return the plain letters of the umlauts that may be written out in a name: "Grunfink" for "Gruenfink"."""
     return re.sub(r"(?i)\b(?=\w{6})(\w*?[^\Waeiouq])([aou])e(?=[^\Waeiou])", r"\1\2", name)
 
 
 def name_key(name: str) -> tuple[str, ...]:
-    """The words of a name, folded: two names with the same key are the same name to the matcher."""
+    """Return the words of a name, normalised: two names with the same key are the same name to the matcher."""
     return tuple(standard_spelling(word) for word in tokenise(name).words)
 
 
 def inflections(key: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Other spellings of a name: last word in the plural or singular, inner words without a possessive s."""
+    """Return other spellings of a name: last word in the plural or singular, inner words without a possessive s."""
     inner = [(word, *singulars(word)) for word in key[:-1]]
     last = (key[-1], *sorted(plurals(key[-1]) | singulars(key[-1])))
     yield from product(*inner, last)
@@ -232,7 +232,7 @@ def plurals(word: str) -> set[str]:
 
 
 def singulars(word: str) -> set[str]:
-    """The words of which `word` may be the plural."""
+    """Return the words of which `word` may be the plural."""
     endings = [(one, many) for one, many in (*_IRREGULAR, *_LATIN) if word.endswith(many)]
     stems = {word.removesuffix(many) + one for one, many in endings}
     if word.endswith("s") and not word.endswith("ss"):
@@ -269,7 +269,7 @@ _UNFOLDED = frozenset(["does", "this", "always", "perhaps"])
 
 
 def canonical_tokens(tokens: Tokens) -> tuple[list[str], list[int]]:
-    """The line of a text, and for each of its tokens the word it comes from, or -1 for a mark."""
+    """Return the line of a text, and for each of its tokens the word it comes from, or -1 for a mark."""
     words = [normalise_word(word) for word in tokens.words]
     line, origins, at = [], [], 0
     for at_word in range(len(words) + 1):
@@ -290,18 +290,18 @@ def canonical_tokens(tokens: Tokens) -> tuple[list[str], list[int]]:
 
 
 def canonical(text: str) -> str:
-    """`text` as a line of folded words and marks, one space before and after each."""
+    """Return `text` as a line of normalised words and marks, one space before and after each."""
     return f" {' '.join(canonical_tokens(tokenise(text))[0])} . "
 
 
 @cache
 def canonical_words(phrase: str) -> tuple[str, ...]:
-    """The folded words of a phrase, without articles and marks: two wordings of one phrase have the same."""
+    """Return the normalised words of a phrase, without articles and marks: two wordings of one phrase have the same."""
     return tuple(w for w in canonical(phrase).split() if w not in ARTICLES and w not in ".,:")
 
 
 def join_colours(line: list[str], origins: list[int] | None = None) -> tuple[list[str], list[int]]:
-    """The line with colours that stand side by side as one word: a blue-grey head, or blue grey head, is not blue."""
+    """Return the line with adjacent colours as one word: a blue-grey head, or blue grey head, is not blue."""
     origins = list(range(len(line))) if origins is None else origins
     joined, kept = [], []
     for word, origin in zip(line, origins, strict=True):
@@ -314,7 +314,7 @@ def join_colours(line: list[str], origins: list[int] | None = None) -> tuple[lis
 
 
 def join_compounds(line: list[str], origins: list[int], closed: Collection[str]) -> tuple[list[str], list[int]]:
-    """The line with two words as one where a phrase writes them so: "eye ring" for "eyering"."""
+    """Return the line with two words as one where a phrase writes them so: "eye ring" for "eyering"."""
     joined, kept = [], []
     for word, origin in zip(line, origins, strict=True):
         if joined and origin >= 0 and kept[-1] == origin - 1 and joined[-1] + word in closed:
@@ -326,7 +326,7 @@ def join_compounds(line: list[str], origins: list[int], closed: Collection[str])
 
 
 def _starts(words: list[str], at: int, phrases: tuple[tuple[str, ...], ...]) -> int:
-    """The length of the first of these phrases that stands there, or 0."""
+    """Return the length of the first of these phrases at that place, or 0."""
     return next((len(p) for p in phrases if words[at] == p[0] and tuple(words[at : at + len(p)]) == p), 0)
 
 

@@ -38,12 +38,12 @@ Pattern = tuple[tuple[frozenset[str] | None, bool], ...]
 
 
 def starts_with(tokens: Sequence[str], starts: Sequence[tuple[str, ...]]) -> bool:
-    """Whether tokens start with any of these phrases."""
+    """Return whether tokens start with any of these phrases."""
     return any(tuple(tokens[: len(start)]) == start for start in starts)
 
 
 def triggers_at(tokens: Sequence[str], at: int) -> list[tuple[Rule, int]]:
-    """The longest trigger that starts at a token, and the token behind it; of equals the first of the table.
+    """Return the longest trigger that starts at a token, and the token after it; of equals the first of the table.
 
     Where it looks back, the longest that looks ahead comes too: "the crest may have", "may have a crest".
     """
@@ -63,7 +63,7 @@ def triggers_at(tokens: Sequence[str], at: int) -> list[tuple[Rule, int]]:
 
 
 def _match(pattern: Pattern, place: int, tokens: Sequence[str], at: int) -> int:
-    """The token behind the longest match of a pattern from `place` on; -1 where there is none."""
+    """Return the token behind the longest match of a pattern from `place` on; -1 if there is none."""
     if place == len(pattern):
         return at
     words, optional = pattern[place]
@@ -94,7 +94,7 @@ def _words(token: str) -> frozenset[str] | None:
 
 
 def _second(pattern: Pattern) -> frozenset[str] | None:
-    """The words that may be second in a match of two words or more; None where any may."""
+    """Return the words that may be second in a match of two words or more; None if any may."""
     found: set[str] = set()
     for words, optional in pattern[1:]:
         if words is None:
@@ -111,7 +111,7 @@ each with its own."""
 
 
 def _index() -> dict[str, Triggers]:
-    """Triggers by each word that may be their first; a phrase whose first place may be left out stands under both."""
+    """Return triggers by each word that may be their first; with an optional first place, by the second too."""
     singles: dict[str, list[Rule]] = defaultdict(list)
     longer: dict[str, list[tuple[frozenset[str] | None, Pattern, Rule]]] = defaultdict(list)
     for row in _DATA["triggers"]:

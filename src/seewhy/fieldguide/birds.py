@@ -1,4 +1,4 @@
-"""Draws birds of any look, in a landscape, and puts leaves, grass and the frame in the way."""
+"""Draw birds of any look in a landscape, partly hidden by leaves, grass and the frame."""
 
 import math
 import random
@@ -12,7 +12,7 @@ _BACKGROUNDS = ((165, 205, 235), (205, 225, 240), (185, 205, 165), (225, 215, 19
 
 
 def draw_bird(look: Look, rng: random.Random, *, occlude: bool = True) -> Drawing:
-    """A bird of this look somewhere in a landscape; parts may be behind a leaf, in grass or outside the frame."""
+    """Draw a bird of this look in a landscape; parts may be behind a leaf, in grass or outside the frame."""
     mirror, scale = rng.random() < 0.5, rng.uniform(0.86, 1.02)
     shift = (rng.uniform(-0.08, 0.08), rng.uniform(-0.06, 0.1))
     cut = rng.random() if occlude else 1.0

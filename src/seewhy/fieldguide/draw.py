@@ -1,8 +1,8 @@
-"""Drawing with a memory: polygons in colour, and beside them what of each part can be seen and where.
+"""Draw polygons in colour, and record which part of the drawing is visible where.
 
-Everything is a polygon, drawn twice: in colour at twice the size (then reduced, which smooths the edges), and as part
-numbers on a larger canvas, so that what lies under a leaf, in the grass or outside the frame is known pixel by pixel.
-Coordinates are in units of about a third of the picture, the bird looking right, y down.
+Every polygon is drawn twice: in colour at twice the size (then reduced, which smooths the edges), and as a part number
+on a larger canvas, so that what is under a leaf, in the grass or outside the frame is known pixel by pixel. Coordinates
+are in units of about a third of the picture, the bird looking right, y down.
 """
 
 import math
@@ -37,7 +37,7 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Drawing:
-    """A picture and its part numbers. `full_P` counts each part's pixels were nothing in the way."""
+    """A picture and its part numbers. `full_P` counts each part's pixels without anything in front."""
 
     image: Image.Image
     parts_HW: np.ndarray
@@ -45,17 +45,17 @@ class Drawing:
 
     @property
     def seen_P(self) -> np.ndarray:
-        """Pixels of each part that can be seen."""
+        """Return pixels of each part that can be seen."""
         return np.bincount(self.parts_HW.ravel(), minlength=len(PARTS))
 
     def box(self, part: str) -> tuple[int, int, int, int]:
-        """(left, top, right, bottom) of what is seen of a part, in pixels."""
+        """Return (left, top, right, bottom) of what is seen of a part, in pixels."""
         ys, xs = np.nonzero(self.parts_HW == PART[part])
         return int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1
 
 
 class Pen:
-    """Draws a polygon in colour and as a part number, through one rotation, mirroring, scale and shift."""
+    """A pen that draws a polygon in colour and as a part number, rotated, mirrored, scaled and shifted."""
 
     def __init__(self, background: Colour, *, scale: float, angle: float, shift: Point, mirror: bool) -> None:
         side = SIZE + 2 * _MARGIN
@@ -66,7 +66,7 @@ class Pen:
         self.place(scale=scale, angle=angle, shift=shift, mirror=mirror)
 
     def place(self, *, scale: float, angle: float, shift: Point, mirror: bool) -> None:
-        """Where, how large and which way round the next shapes are drawn."""
+        """Set where, how large and which way round the next shapes are drawn."""
         unit = SIZE / 3.2 * scale
         c, s = math.cos(angle) * unit, math.sin(angle) * unit
         m = -1 if mirror else 1
@@ -89,7 +89,7 @@ class Pen:
         self.polygon([(x0 + dx, y0 + dy), (x1 + dx, y1 + dy), (x1 - dx, y1 - dy), (x0 - dx, y0 - dy)], colour, part)
 
     def counts(self) -> np.ndarray:
-        """Pixels of each part so far, inside the frame and out."""
+        """Return pixels of each part so far, inside the frame and out."""
         return np.bincount(np.asarray(self.parts).ravel(), minlength=len(PARTS))
 
     def finish(self, full_P: np.ndarray, rng: random.Random) -> Drawing:
@@ -105,7 +105,7 @@ class Pen:
 
 def ellipse_points(centre: Point, radii: Point, turn: float = 0.0, *, start: float = 0.0, stop: float = math.tau,
                    count: int = 22) -> list[Point]:  # fmt: skip
-    """Points of an ellipse's arc, angles in radians, clockwise on the screen from the right."""
+    """Return points of an ellipse's arc, angles in radians, clockwise on the screen from the right."""
     (cx, cy), (rx, ry), c, s = centre, radii, math.cos(turn), math.sin(turn)
     points = []
     for k in range(count):

@@ -1,12 +1,10 @@
-"""What of a look can be seen in a drawing, in the expert's words: the ground truth of the field guide.
-
-Draws the field guide into a folder, as any user's data set lies on disk: images by split and class, concepts, truth.
+"""The field guide as a data set: draw it into a folder, as any user's data set lies on disk, with its ground truth.
 
     <folder>/images/{train,val,test}/<species>/000.png
     <folder>/concepts.yaml      the expert's list of each species
     <folder>/truth.jsonl        what is true of each image, visible or hidden, and where
 
-Train, val and test images come from different seeds. The folder appears whole or not at all.
+Train, val and test images come from different seeds. The folder is written atomically.
 """
 
 import hashlib
@@ -17,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 
 import yaml
 
@@ -37,7 +36,7 @@ _PRESENT = {"marks": "mark"}
 
 
 def part_of(attribute: Attribute, look: Look) -> str:
-    """The part that shows the value `look` has of an attribute."""
+    """Return the part that shows the value `look` has of an attribute."""
     name = attribute.name
     if look[name] == "none":
         return _ABSENT[name]
@@ -45,7 +44,7 @@ def part_of(attribute: Attribute, look: Look) -> str:
 
 
 def is_visible(part: str, drawing: Drawing) -> bool:
-    """Whether enough of a part is seen: at least 35 % of its pixels, and never fewer than 12."""
+    """Return whether enough of a part is seen: at least 35 % of its pixels, and never fewer than 12."""
     number = PART[part]
     seen = drawing.seen_P[number]
     return bool(seen >= 12 and seen >= VISIBLE_SHARE * drawing.full_P[number])
@@ -54,7 +53,7 @@ def is_visible(part: str, drawing: Drawing) -> bool:
 def attribute_visibility(
     drawing: Drawing, look: Look, attributes: tuple[Attribute, ...]
 ) -> Iterator[tuple[Attribute, str, bool]]:
-    """Each attribute with the part that shows it and whether that part can be seen."""
+    """Return each attribute with the part that shows it and whether that part can be seen."""
     for attribute in attributes:
         part = part_of(attribute, look)
         yield attribute, part, is_visible(part, drawing)
@@ -88,7 +87,7 @@ def make_guide(folder: Path, images: Mapping[str, int] = IMAGES) -> DataConfig:
 
 
 def _complete(path: Path) -> None:
-    """Say of every record in a truth file that it is complete, which a guide drawn by an older version does not."""
+    """Mark every record of a truth file as complete, which a guide drawn by an older version lacks."""
     with path.open(encoding="utf-8") as file:
         if '"complete"' in file.readline():
             return
@@ -97,7 +96,7 @@ def _complete(path: Path) -> None:
 
 
 def with_guide(data: DataConfig, folder: Path) -> DataConfig:
-    """`data` as it is, or, where its source is 'fieldguide', the settings that read the guide drawn into `folder`."""
+    """Return `data` unchanged or, if its source is 'fieldguide', settings that read the guide drawn into `folder`."""
     if data.source != "fieldguide":
         return data
     return replace(make_guide(folder), noun=data.noun, questions=data.questions)
@@ -122,16 +121,21 @@ def _draw_all(folder: Path, images: Mapping[str, int]) -> None:
     (folder / "truth.jsonl").write_text("".join(json.dumps(t) + "\n" for t in truths), encoding="utf-8")
 
 
-def draw_example(bird: Species, split: str, number: int) -> tuple[Look, Drawing]:
-    """The `number`-th image of a species in a split, and the plumage that it shows."""
+def draw_example(
+    bird: Species, split: str, number: int, changed: Mapping[str, str] = MappingProxyType({})
+) -> tuple[dict[str, str], Drawing]:
+    """Return the plumage and the drawing of the `number`-th image of a species in a split.
+
+    The values in `changed` replace the plumage's own; everything else in the drawing stays as it was.
+    """
     seed = hashlib.sha256(f"{split}/{bird.name}/{number}".encode()).digest()
     rng = random.Random(int.from_bytes(seed[:8], "big"))
-    look = rng.choice(bird.plumages)
+    look = {**rng.choice(bird.plumages), **changed}
     return look, draw_bird(look, rng)
 
 
 def truth_of(bird: Species, look: Look, drawing: Drawing) -> dict[str, object]:
-    """What is true of an image: visible phrases with their boxes, and hidden ones (out of sight, or never to be seen).
+    """Return what is true of an image: visible phrases with their boxes, and hidden ones (out of sight, or not visual).
 
     What is listed for the other plumage alone is in neither: it is false of this bird, as the record is complete.
     """

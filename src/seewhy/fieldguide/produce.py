@@ -1,4 +1,4 @@
-"""Draws produce of any look: it gives the base model words for real fruit."""
+"""Draw produce of any look: it gives the base model words for real fruit."""
 
 import math
 import random
@@ -12,7 +12,7 @@ _TABLES = ((190, 160, 120), (120, 120, 125), (230, 230, 228), (90, 130, 90), (60
 
 
 def draw_produce(look: Look, rng: random.Random) -> Drawing:
-    """One to four pieces of the same produce on a table or in a box, some of them in front of others."""
+    """Return one to four pieces of the same produce on a table or in a box, some of them in front of others."""
     pen = Pen(tint(rng.choice(_TABLES), rng, 25), scale=1, angle=0, shift=(0, 0), mirror=False)
     for _ in range(rng.randint(0, 5)):
         pen.ellipse((rng.uniform(-1.6, 1.6), rng.uniform(-1.6, 1.6)), (rng.uniform(0.1, 0.7), rng.uniform(0.1, 0.5)),
@@ -29,7 +29,7 @@ def draw_produce(look: Look, rng: random.Random) -> Drawing:
 
 
 def outline(shape: str) -> list[Point]:
-    """The outline of a piece of produce."""
+    """Return the outline of a piece of produce."""
     rx, ry = _RADII[shape]
     if shape == "pear":
         return [(x * (1.0 if y > 0 else 1 - 0.55 * (-y / ry) ** 1.3), y - (0.25 if y < -0.2 else 0))

@@ -1,12 +1,13 @@
-"""Questions that the base was taught to answer, about drawings of birds and of produce, and what is to be seen there.
+"""Questions that the base model was taught to answer, about drawings of birds and produce, and their truth.
 
-What a tuned model still knows of these is its general ability: birds are what the field guide's runs are about, produce
-is what no such run has shown it. The birds are those of the field guide's splits, the produce is of random looks, and
-both follow from the split and the seed alone.
+What a tuned model still answers is its general ability: birds are what the field guide's runs are about, produce is
+what no such run has shown it. The birds are those of the field guide's splits, the produce has random looks; both
+follow from the split and the seed alone.
 """
 
 import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -17,7 +18,6 @@ from PIL import Image
 from seewhy.domain.questions import Questions
 from seewhy.fieldguide.draw import Drawing
 from seewhy.fieldguide.guide import attribute_visibility, draw_example
-from seewhy.fieldguide.language import LOOK_AT, SHOWS, featured
 from seewhy.fieldguide.produce import draw_produce
 from seewhy.fieldguide.world import BIRD, PRODUCE, Attribute, Look, make_species, random_look
 
@@ -28,11 +28,15 @@ ATTRIBUTES: Mapping[Subject, tuple[Attribute, ...]] = {"bird": BIRD, "produce": 
 NOUNS: Mapping[Subject, str] = {"bird": "bird", "produce": "fruit"}
 OPEN = 3
 """Questions about visible attributes that are put to each drawing."""
+LOOK_AT = ("What can you say of the {}?", "What is the {} like?", "Look at the {}. What do you see?")
+"""Questions about one attribute."""
+SHOWS = "Does the {noun} show {feature}?"
+_NO_ARTICLE = frozenset(["skin", "flesh", "legs", "wings", "bloom", "produce"])
 
 
 @dataclass(frozen=True)
 class Question:
-    """`kind` says what is right: the attribute's value, yes, no, that it cannot be seen, or what is visible at all."""
+    """A question. `kind` gives the right answer: the value, yes, no, that it is hidden, or whatever is visible."""
 
     text: str
     kind: Kind
@@ -42,7 +46,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Sheet:
-    """One drawing, what is asked about it, and the truth: attribute -> value, and which attributes are visible."""
+    """One drawing, its questions, and the truth: attribute -> value, and which attributes are visible."""
 
     name: str
     image: Image.Image
@@ -52,7 +56,7 @@ class Sheet:
 
 
 def sheets(subject: Subject, split: str, count: int, seed: int) -> list[Sheet]:
-    """`count` drawings of a subject with their questions."""
+    """Return `count` drawings of a subject with their questions."""
     draw = partial(_bird, split) if subject == "bird" else partial(_fruit, split)
     made = []
     for number in range(count):
@@ -66,6 +70,22 @@ def sheets(subject: Subject, split: str, count: int, seed: int) -> list[Sheet]:
         questions = tuple(_questions(subject, look, visible, random))
         made.append(Sheet(f"{subject} {number}", drawing.image, look, visible, questions))
     return made
+
+
+def featured(text: str) -> str:
+    """Return 'a red crown', 'an oval body', 'blue wings'."""
+    head = re.split(r" (?:when|over|of|at|on) ", text)[0].rsplit(" ", 1)[-1]
+    if head in _NO_ARTICLE or (head.endswith("s") and not head.endswith("ss")) or text.startswith(("no ", "pores")):
+        return text
+    return ("an " if text[0].lower() in "aeiou" else "a ") + text
+
+
+def listed(phrases: Sequence[str]) -> str:
+    """Return 'a red crown, blue wings and a forked tail'."""
+    items = [featured(p) for p in phrases if p]
+    if not items:
+        return ""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
 def _bird(split: str, number: int) -> tuple[Look, Drawing]:

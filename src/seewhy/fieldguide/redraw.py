@@ -1,15 +1,12 @@
-"""A drawing of the field guide again, with one attribute changed and all else as it was, or with one part hidden."""
+"""Tests of a reason: a drawing of the field guide with one attribute changed and all else equal, or one part hidden."""
 
-import hashlib
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-from seewhy.fieldguide.birds import draw_bird
-from seewhy.fieldguide.draw import Drawing
-from seewhy.fieldguide.guide import is_visible, part_of
+from seewhy.fieldguide.guide import draw_example, is_visible, part_of
 from seewhy.fieldguide.world import BIRD, Attribute, Species
 
 Box = tuple[int, int, int, int]
@@ -25,7 +22,7 @@ _TRIES = 50
 
 @dataclass(frozen=True)
 class Tampered:
-    """A reason of one drawing, its evidence changed and hidden, and beside each the control."""
+    """A reason of one drawing, with its evidence changed and hidden, each beside its control."""
 
     old: str
     new: str
@@ -44,7 +41,7 @@ class Tampered:
 def tamper(
     bird: Species, split: str, number: int, reason: str, boxes: Mapping[str, Box], rng: random.Random
 ) -> Tampered | None:
-    """What to test a reason of `guide.draw_example` with; None where its evidence cannot be changed.
+    """Return what to test a reason of `guide.draw_example` with; None if its evidence cannot be changed.
 
     `boxes`: phrase -> where it is seen, for all phrases that are visible.
     """
@@ -52,10 +49,10 @@ def tamper(
     if found is None or reason not in boxes:
         return None
     attribute, value = found
-    look, own = redraw(bird, split, number, {})
+    look, own = draw_example(bird, split, number, {})
     part = part_of(attribute, look)
     for new in rng.sample(others := other_values(attribute, value), len(others)):
-        look, drawing = redraw(bird, split, number, {attribute.name: new})
+        look, drawing = draw_example(bird, split, number, {attribute.name: new})
         if is_visible(part_of(attribute, look), drawing):
             values = tuple(phrases[0] for phrases in attribute.values.values())
             box = boxes[reason]
@@ -68,12 +65,12 @@ def tamper(
 
 
 def attribute_of(phrase: str) -> tuple[Attribute, str] | None:
-    """The attribute and value that an expert's phrase speaks of."""
+    """Return the attribute and value that an expert's phrase speaks of."""
     return next(((a, value) for a in BIRD for value, phrases in a.values.items() if phrase in phrases), None)
 
 
 def other_values(attribute: Attribute, value: str) -> tuple[str, ...]:
-    """The values to which one can be changed without moving anything else in the drawing.
+    """Return the values to which one can be changed without moving anything else in the drawing.
 
     A part that is not drawn takes no random numbers, so 'none' turns into nothing else and nothing else into it.
     """
@@ -83,16 +80,8 @@ def other_values(attribute: Attribute, value: str) -> tuple[str, ...]:
     return tuple(other for other in attribute.values if other != value and (none_too or other != "none"))
 
 
-def redraw(bird: Species, split: str, number: int, changed: dict[str, str]) -> tuple[dict[str, str], Drawing]:
-    """The look and the drawing of `guide.draw_example` with the values in `changed` in place of its own."""
-    seed = hashlib.sha256(f"{split}/{bird.name}/{number}".encode()).digest()
-    rng = random.Random(int.from_bytes(seed[:8], "big"))
-    look = {**rng.choice(bird.plumages), **changed}
-    return look, draw_bird(look, rng)
-
-
 def covered(image: Image.Image, box: Box) -> Image.Image:
-    """The image with a leaf-green ellipse around the box, so that nothing in it can be seen."""
+    """Return the image with a leaf-green ellipse around the box, so that nothing in it can be seen."""
     left, top, right, bottom = box
     grow_x, grow_y = _GROWN * (right - left), _GROWN * (bottom - top)
     hidden = image.copy()
@@ -101,7 +90,7 @@ def covered(image: Image.Image, box: Box) -> Image.Image:
 
 
 def elsewhere(box: Box, size: tuple[int, int], rng: random.Random) -> Box:
-    """A box of the same size at random inside the image, such that the leaves on the two do not meet; where none is
+    """Return a random box of the same size in the image, such that leaves on the two do not meet; if none is
     found, in the corner farthest from it."""
     wide, high = box[2] - box[0], box[3] - box[1]
     for _ in range(_TRIES):
@@ -118,12 +107,12 @@ def elsewhere(box: Box, size: tuple[int, int], rng: random.Random) -> Box:
 def _other_changed(
     bird: Species, split: str, number: int, part: str, boxes: Mapping[str, Box], rng: random.Random
 ) -> Image.Image | None:
-    """The drawing with another visible part changed than this one."""
-    look, _ = redraw(bird, split, number, {})
+    """Return the drawing with another visible part changed than this one."""
+    look, _ = draw_example(bird, split, number, {})
     choices = [
         (attribute.name, other)
         for attribute in BIRD
         if attribute.values[look[attribute.name]][0] in boxes and part_of(attribute, look) != part
         for other in other_values(attribute, look[attribute.name])
     ]
-    return redraw(bird, split, number, dict([rng.choice(choices)]))[1].image if choices else None
+    return draw_example(bird, split, number, dict([rng.choice(choices)]))[1].image if choices else None

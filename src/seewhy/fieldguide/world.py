@@ -113,18 +113,18 @@ class Species:
 
     @property
     def concepts(self) -> tuple[str, ...]:
-        """The expert's list: every value of either plumage, and what cannot be seen."""
+        """Return the expert's list: every value of either plumage, and what cannot be seen."""
         phrases = [phrase(a, look) for a in BIRD for look in self.plumages]
         return (*dict.fromkeys(phrases), *self.unseen)
 
 
 def phrase(attribute: Attribute, look: Look) -> str:
-    """The expert's phrase for the value that `look` has of `attribute`."""
+    """Return the expert's phrase for the value that `look` has of `attribute`."""
     return attribute.values[look[attribute.name]][0]
 
 
 def random_look(attributes: tuple[Attribute, ...], rng: random.Random) -> dict[str, str]:
-    """A look with every value drawn evenly; produce shows cut flesh, leaves and a stem less often than not."""
+    """Return a look with every value drawn evenly; produce shows cut flesh, leaves and a stem less often than not."""
     look = {a.name: rng.choice(tuple(a.values)) for a in attributes}
     if "flesh" in look and rng.random() < 0.7:
         look["flesh"] = "none"
@@ -132,7 +132,10 @@ def random_look(attributes: tuple[Attribute, ...], rng: random.Random) -> dict[s
 
 
 def make_species(seed: int = 7) -> tuple[Species, ...]:
-    """The 24 species. Any two differ in at least five attributes, but for four pairs of twins that differ in one."""
+    """Return the 24 species.
+
+    Any two differ in at least five attributes, but for four pairs of twins that differ in one.
+    """
     rng = random.Random(seed)
     species: list[Species] = []
     for number, name in enumerate(_NAMES):
@@ -157,7 +160,7 @@ def _new_plumages(known: list[Species], rng: random.Random, *, dimorphic: bool) 
 
 
 def _twin(plumages: tuple[Look, ...], attribute: str, rng: random.Random) -> tuple[Look, ...]:
-    """The same birds but for one attribute, which takes in both plumages a value that neither has."""
+    """Return the same birds but for one attribute, which takes in both plumages a value that neither has."""
     taken = {look[attribute] for look in plumages}
     values = next(a.values for a in BIRD if a.name == attribute)
     value = rng.choice([v for v in values if v not in taken])

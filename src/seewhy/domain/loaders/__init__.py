@@ -51,10 +51,10 @@ class Dataset:
 
     @property
     def is_published(self) -> bool:
-        """Whether its splits are given by others, so that copies in them are told and not refused."""
+        """Return whether its splits are given by others, so that copies in them are reported and not refused."""
         return bool(self.name)
 
 
 def as_split(name: str) -> Split | None:
-    """`name` as a split, or None."""
+    """Return `name` as a split, or None."""
     return cast(Split, name) if name in SPLITS else None

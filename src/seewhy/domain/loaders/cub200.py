@@ -1,19 +1,4 @@
-"""CUB-200-2011's attributes as concept phrases, as a concept bank, and as the truth of each image.
-
-312 attributes in 28 groups ("has_bill_shape::hooked"), marked by paid annotators image by image, with a certainty:
-1 not visible, 2 guessing, 3 probably, 4 definitely.
-
-Truth. An attribute is visible where it is marked present with certainty 3 or 4. It is hidden where it is marked present
-with less, or where it is in its class's list below and either is marked not visible or none of its parts is visible in
-part_locs.txt. The box of a visible attribute is the smallest one around squares at its visible parts, of a quarter
-(eyes: an eighth) of the geometric mean of the bird's bounding box's sides, cut to that bounding box; size, shape and
-overall colour have the bounding box itself. Truth measures and never feeds the method.
-
-Bank. A class's list has the attributes that class_attribute_labels_continuous.txt gives at least 50 % (the share of
-the class's images, train and test, that were marked so), and never fewer than its three most common. That file is
-the published description of a species; no image's own marks enter the bank.
-
-CUB-200-2011: 11,788 photographs of 200 bird species, with attributes and part locations an image.
+"""CUB-200-2011: 11,788 photographs of 200 bird species, with attributes and part locations an image.
 
     CUB_200_2011/images.txt, image_class_labels.txt, classes.txt, train_test_split.txt, bounding_boxes.txt
     CUB_200_2011/images/001.Black_footed_Albatross/Black_Footed_Albatross_0046_18.jpg
@@ -21,9 +6,20 @@ CUB-200-2011: 11,788 photographs of 200 bird species, with attributes and part l
     CUB_200_2011/attributes/image_attribute_labels.txt, class_attribute_labels_continuous.txt
     attributes.txt                                   beside CUB_200_2011/, in it, or in its attributes/
 
-The split is the authors'. Species are called what birders call them: the folder's underscore before a small letter was
-a hyphen, and the possessives that it lost are put back ("Brewer's Blackbird"). Attributes become `Truth` and, where
-the user has no concept bank, the bank (`cub200_attributes.py`).
+The split is the authors'. Species have their common names: the folder's underscore before a small letter was a hyphen,
+and lost possessives are restored ("Brewer's Blackbird"). The 312 attributes in 28 groups ("has_bill_shape::hooked"),
+marked by paid annotators image by image with a certainty (1 not visible, 2 guessing, 3 probably, 4 definitely), become
+the truth and, if the user has no concept bank, the bank.
+
+Truth. An attribute is visible if it is marked present with certainty 3 or 4. It is hidden if it is marked present with
+less, or if it is in its class's list below and either is marked not visible or none of its parts is visible in
+part_locs.txt. The box of a visible attribute is the smallest one around squares at its visible parts, of a quarter
+(eyes: an eighth) of the geometric mean of the bird's bounding box's sides, cut to that bounding box; size, shape and
+overall colour have the bounding box itself. Truth measures and never feeds the method.
+
+Bank. A class's list has the attributes that class_attribute_labels_continuous.txt gives at least 50 % (the share of the
+class's images, train and test, that were marked so), and never fewer than its three most common. That file is the
+published description of a species; no image's own marks enter the bank.
 """
 
 import re
@@ -35,8 +31,9 @@ from typing import Literal
 
 from seewhy.domain.concepts import ConceptBank
 from seewhy.domain.loaders import Dataset
-from seewhy.domain.loaders.published import Listing, Published, base_of
+from seewhy.domain.loaders.published import CUB, Listing, Published, base_of
 from seewhy.domain.problems import clean, raise_problems
+from seewhy.domain.text import read_words
 from seewhy.errors import SeeWhyError
 from seewhy.records import Example, Truth
 
@@ -49,45 +46,13 @@ _PROBABLY = 3
 Box = tuple[int, int, int, int]
 Mark = Literal["visible", "unsure", "not visible"]
 
-_WHERE = {
-    "bill": ("beak",), "wing": ("left wing", "right wing"), "upperparts": ("back", "nape"),
-    "underparts": ("belly", "breast", "throat"), "breast": ("breast",), "back": ("back",), "tail": ("tail",),
-    "upper_tail": ("tail",), "under_tail": ("tail",), "head": ("crown", "forehead", "nape", "throat"),
-    "throat": ("throat",), "eye": ("left eye", "right eye"), "forehead": ("forehead",), "nape": ("nape",),
-    "belly": ("belly",), "leg": ("left leg", "right leg"), "crown": ("crown",),
-}  # fmt: skip
-"""The thing that a group speaks of -> its parts in parts.txt; of the others, the whole bird shows them."""
-_NOUN = {"wing": "wings", "eye": "eyes", "leg": "legs", "upper_tail": "upper tail", "under_tail": "under tail"}
-_PHRASES = {
-    "bill_length::about_the_same_as_head": "bill about as long as the head",
-    "bill_length::longer_than_head": "bill longer than the head",
-    "bill_length::shorter_than_head": "bill shorter than the head",
-    "bill_shape::curved_(up_or_down)": "curved bill",
-    "bill_shape::hooked_seabird": "hooked seabird bill",
-    "bill_shape::cone": "cone-shaped bill",
-    "bill_shape::dagger": "dagger-shaped bill",
-    "bill_shape::needle": "needle-shaped bill",
-    "head_pattern::crested": "crest on the head",
-    "head_pattern::masked": "mask on the face",
-    "head_pattern::malar": "malar stripe",
-    "head_pattern::eyebrow": "eyebrow stripe",
-    "head_pattern::eyering": "eye ring",
-    "head_pattern::eyeline": "eye line",
-    "head_pattern::capped": "cap on the head",
-    "head_pattern::unique_pattern": "unique head pattern",
-    "shape::chicken-like-marsh": "chicken-like marsh bird shape",
-    "shape::long-legged-like": "long-legged shape",
-    "shape::perching-like": "perching bird shape",
-    "shape::tree-clinging-like": "tree-clinging bird shape",
-    "shape::upland-ground-like": "upland ground bird shape",
-    "shape::upright-perching_water-like": "upright-perching water bird shape",
-}
+_DATA = read_words("loaders/published.yaml")
 
 
 def phrase(attribute: str) -> str:
-    """'has_bill_shape::hooked' -> 'hooked bill': an attribute's name as a concept phrase."""
+    """Return 'has_bill_shape::hooked' -> 'hooked bill': an attribute's name as a concept phrase."""
     group, _, value = attribute.removeprefix("has_").partition("::")
-    if written := _PHRASES.get(f"{group}::{value}"):
+    if written := _DATA["cub_phrases"].get(f"{group}::{value}"):
         return written
     value = re.sub(r"_?\(.*?\)", "", value).replace("_", " ").strip()
     thing, _, kind = group.rpartition("_")
@@ -99,12 +64,12 @@ def phrase(attribute: str) -> str:
         value = re.sub(r"[ -](?:tail|wings)$", "", value)
     if kind == "pattern" and value == "solid":
         value = "solid-colored"
-    return f"{value} {_NOUN.get(thing, thing)}"
+    return f"{value} {_DATA['cub_nouns'].get(thing, thing)}"
 
 
 def parts_of(attribute: str) -> tuple[str, ...]:
-    """The parts that show an attribute; none where the whole bird does."""
-    return _WHERE.get(attribute.removeprefix("has_").partition("::")[0].rpartition("_")[0], ())
+    """Return the parts that show an attribute; none where the whole bird does."""
+    return tuple(_DATA["cub_parts"].get(attribute.removeprefix("has_").partition("::")[0].rpartition("_")[0], ()))
 
 
 @dataclass(frozen=True)
@@ -122,16 +87,16 @@ class Attributes:
 
     @property
     def phrases(self) -> dict[str, str]:
-        """attribute id -> concept phrase"""
+        """Return attribute id -> concept phrase"""
         return {number: phrase(name) for number, name in self.names.items()}
 
     def bank(self, labels: Mapping[str, str]) -> ConceptBank:
-        """The concept bank; `labels` is class id -> label."""
+        """Return the concept bank; `labels` is class id -> label."""
         phrases = self.phrases
         return ConceptBank({labels[c]: tuple(phrases[a] for a in ids) for c, ids in self.common.items() if c in labels})
 
     def truth(self, examples: Sequence[Example]) -> dict[str, Truth]:
-        """example id -> what is true of it. Raises SeeWhyError for damaged files."""
+        """Return example id -> what is true of it. Raises SeeWhyError for damaged files."""
         try:
             return self._truth(examples)
         except (ValueError, KeyError) as error:
@@ -164,7 +129,7 @@ class Attributes:
         return truth
 
     def _marks(self, images: Iterable[str]) -> dict[str, dict[str, Mark]]:
-        """image id -> attribute id -> how it was marked; absent and visible ones left out. Millions of lines."""
+        """Return image id -> attribute id -> how it was marked; absent and visible ones left out. Millions of lines."""
         marks: dict[str, dict[str, Mark]] = {image: {} for image in images}
         path, problems = self.published.need(self.base, ATTRIBUTES), []
         with path.open(encoding="utf-8") as file:
@@ -178,12 +143,12 @@ class Attributes:
         return marks
 
     def _bounding_boxes(self) -> dict[str, tuple[float, ...]]:
-        """image id -> (left, top, width, height) of the bird, pixels"""
+        """Return image id -> (left, top, width, height) of the bird, pixels"""
         lines = self.published.lines(self.base, "bounding_boxes.txt")
         return {words[0]: tuple(map(float, words[1:5])) for _, words in lines}
 
     def _part_locations(self) -> dict[str, dict[str, tuple[float, float]]]:
-        """image id -> name of a visible part -> (x, y), pixels"""
+        """Return image id -> name of a visible part -> (x, y), pixels"""
         parts = {words[0]: " ".join(words[1:]) for _, words in self.published.lines(self.base, "parts/parts.txt")}
         located: dict[str, dict[str, tuple[float, float]]] = {}
         for _, (image, part, x, y, visible, *_) in self.published.lines(self.base, "parts/part_locs.txt"):
@@ -202,7 +167,7 @@ def _mark(present: bool, certainty: int) -> Mark:  # noqa: FBT001 - two columns 
 
 
 def attribute_box(attribute: str, located: Mapping[str, tuple[float, float]], bird: tuple[float, ...]) -> Box | None:
-    """Where an attribute is seen, by the rule above: (left, top, right, bottom) in pixels; None where no part is."""
+    """Return the box of an attribute, by the rule above: (left, top, right, bottom) in pixels; None if none is seen."""
     left, top, width, height = bird
     right, bottom = left + width, top + height
     parts = parts_of(attribute)
@@ -219,7 +184,7 @@ def attribute_box(attribute: str, located: Mapping[str, tuple[float, float]], bi
 
 
 def read_attributes(published: Published, base: Path, image_of: Mapping[str, str]) -> Attributes:
-    """The attributes' names and the classes' lists. Raises SeeWhyError for files that are missing or damaged."""
+    """Return the attributes' names and the classes' lists. Raises SeeWhyError for files that are missing or damaged."""
     found = (
         base if (base / "attributes.txt").is_file() or (base / "attributes/attributes.txt").is_file() else base.parent
     )
@@ -240,14 +205,6 @@ def read_attributes(published: Published, base: Path, image_of: Mapping[str, str
     return Attributes(published, base, image_of, names, common)
 
 
-CUB = Published(
-    name="CUB-200-2011",
-    home="the Caltech-UCSD Birds-200-2011 page (Caltech Vision Lab, CaltechDATA)",
-    archives="CUB_200_2011.tgz",
-    train=5_994,
-    test=5_794,
-    classes=200,
-)
 _POSSESSIVE = re.compile(
     r"^(Anna|Baird|Bewick|Brandt|Brewer|Clark|Forster|Harris|Heermann|Henslow|Le Conte|Lincoln|Nelson|Scott|Swainson|"
     r"Wilson)s? (?=\S)"
@@ -256,7 +213,7 @@ _SPELT = {"Chuck-will Widow": "Chuck-will's-widow", "Whip-poor Will": "Whip-poor
 
 
 def read_cub200(source: Path) -> Dataset:
-    """The rows of images.txt. `source` is CUB_200_2011, or the folder that the archive was unpacked in."""
+    """Return the rows of images.txt. `source` is CUB_200_2011, or the folder that the archive was unpacked in."""
     base = base_of(source, "CUB_200_2011", marker="images.txt")
     listing = Listing(CUB, base)
     images = _table(listing, base, "images.txt")
@@ -281,7 +238,7 @@ def read_cub200(source: Path) -> Dataset:
 
 
 def species(folder: str) -> str:
-    """'001.Black_footed_Albatross' -> 'Black-footed Albatross'."""
+    """Return '001.Black_footed_Albatross' -> 'Black-footed Albatross'."""
     name = re.sub(r"^\d+\.", "", folder)
     name = clean(re.sub(r"_(?=[a-z])", "-", name).replace("_", " "))
     name = _POSSESSIVE.sub(r"\1's ", name)
@@ -289,7 +246,7 @@ def species(folder: str) -> str:
 
 
 def _table(listing: Listing, base: Path, file: str) -> dict[str, tuple[str, str]]:
-    """number -> (how errors name the line, its second word)."""
+    """Return number -> (how errors name the line, its second word)."""
     found = {}
     for where, words in CUB.lines(base, file):
         if len(words) != 2:

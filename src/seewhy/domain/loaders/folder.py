@@ -1,21 +1,19 @@
-"""Splits that a data set does not bring: made from names alone, so that every machine makes the same ones.
+"""Read an image folder or a table of images, and make the splits that a data set does not bring.
 
-Order is that of the SHA-256 of a name (UTF-8), which knows no seed; groups stay whole (see `Row.group`).
+An image folder has `train/<class>/*`, `val/<class>/*`, `test/<class>/*`; `val` and `test` may lack classes, and a
+folder to evaluate a finished run on may have `test` alone. The label is what the model is to say, so it is made from
+the folder's name: underscores become spaces, and the numbering of CUB ("001.Black_footed_Albatross") and Stanford Dogs
+("n02085620-Chihuahua") is dropped. Hyphens stay, as they belong to names ("737-300"). Hidden files and side files
+(.txt, .json, ...) are ignored; any other file must be an image. A split may be a link to a folder elsewhere; links
+below it must not lead out of that folder, or out of the data folder.
 
-An image folder: `train/<class>/*`, `val/<class>/*`, `test/<class>/*`; `val` and `test` may lack classes. A
-folder to measure a finished run on may have `test` alone.
+A table is CSV, JSONL or Parquet with columns image, label, split; paths are relative to its folder. An optional column
+`group` names what images have in common (a lesion, a patient, a leaf). A CSV is separated by commas, semicolons (as
+spreadsheets of many countries write them) or tabs, by its first line. Other columns are ignored. Labels are taken as
+they are written, with white space normalised.
 
-The label is what the model is to say, so the folder's name becomes one: underscores are spaces, and the numbering of
-CUB ("001.Black_footed_Albatross") and Stanford Dogs ("n02085620-Chihuahua") is dropped. Hyphens stay: they belong to
-names ("737-300"). Hidden files and side files (.txt, .json, ...) are passed over; any other file must be an image.
-
-A split may be a link to a folder elsewhere. Links below it must not lead out of that folder, or out of the data folder.
-
-A table of images: CSV, JSONL or Parquet with columns image, label, split; paths relative to the table's folder.
-
-A column `group`, where there is one, names what images have in common (a lesion, a patient, a leaf). A CSV's columns
-are parted by commas, semicolons (as spreadsheets of many countries write them) or tabs, whichever its first line has.
-Further columns are passed over. Labels are taken as they are written, apart from white space.
+Splits are made from names alone, in the order of the SHA-256 of a name (UTF-8), so that every machine makes the same
+ones; groups stay whole (see `Row.group`).
 """
 
 import csv
@@ -37,23 +35,17 @@ from seewhy.errors import SeeWhyError
 
 
 def in_hash_order(names: Iterable[str]) -> list[str]:
-    """Each name once, in the order of the SHA-256 of the name."""
+    """Return each name once, in the order of the SHA-256 of the name."""
     return sorted(set(names), key=lambda name: (hashlib.sha256(name.encode()).hexdigest(), name))
 
 
 def hold_out(rows: Sequence[Row], share: float, *, source: Split = "train", target: Split = "val") -> list[Row]:
-    """`rows`, a share of each class's `source` images moved to `target`.
+    """Return `rows`, a share of each class's `source` images moved to `target`.
 
     A class's groups are taken in hash order as long as they fit into round(share * its images); a class keeps at least
     one group. A group belongs to the class of its first image.
     """
-    members: dict[str, list[int]] = defaultdict(list)
-    for index, row in enumerate(rows):
-        if row.split == source:
-            members[row.group or row.image].append(index)
-    groups_of: dict[str, list[str]] = defaultdict(list)
-    for group, indices in members.items():
-        groups_of[rows[indices[0]].label].append(group)
+    members, groups_of = _groups(rows, source)
     moved: set[int] = set()
     for groups in groups_of.values():
         room = round(share * sum(len(members[group]) for group in groups))
@@ -65,18 +57,12 @@ def hold_out(rows: Sequence[Row], share: float, *, source: Split = "train", targ
 
 
 def halve(rows: Sequence[Row]) -> list[Row]:
-    """`rows` in two halves, train and test, class by class.
+    """Return `rows` in two halves, train and test, class by class.
 
     A class's groups are dealt out in hash order, each to the half that has fewer images of the class so far, test
     first: the halves of a class differ by no more than its largest group.
     """
-    members: dict[str, list[int]] = defaultdict(list)
-    groups_of: dict[str, list[str]] = defaultdict(list)
-    for index, row in enumerate(rows):
-        group = row.group or row.image
-        if group not in members:
-            groups_of[row.label].append(group)
-        members[group].append(index)
+    members, groups_of = _groups(rows)
     halves: dict[int, Split] = {}
     for groups in groups_of.values():
         count: dict[Split, int] = {"test": 0, "train": 0}
@@ -87,6 +73,19 @@ def halve(rows: Sequence[Row]) -> list[Row]:
     return [replace(row, split=halves[index]) for index, row in enumerate(rows)]
 
 
+def _groups(rows: Sequence[Row], split: Split | None = None) -> tuple[dict[str, list[int]], dict[str, list[str]]]:
+    """Return the indices of each group's rows, and the groups of each label, by a group's first row."""
+    members: dict[str, list[int]] = defaultdict(list)
+    groups_of: dict[str, list[str]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        if split in (None, row.split):
+            group = row.group or row.image
+            if group not in members:
+                groups_of[row.label].append(group)
+            members[group].append(index)
+    return members, groups_of
+
+
 _SIDE_FILES = frozenset(
     (".txt", ".json", ".jsonl", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".md", ".html", ".db", ".ini", ".mat", ".npy")
 )
@@ -95,7 +94,7 @@ _NUMBERING = re.compile(r"^(?:\d{3}\.|n\d{8}-)(?=\S)")
 
 
 def read_folder(root: Path) -> tuple[list[Row], list[str]]:
-    """The rows of the image folder `root` (resolved), sorted by split, class folder and file, and what is wrong."""
+    """Return the rows of an image folder, sorted by split, class folder and file, and what is wrong."""
     _need_a_split(root)
     rows, problems = [], _misnamed(root)
     names: dict[str, set[str]] = defaultdict(set)
@@ -134,7 +133,7 @@ def _need_a_split(root: Path) -> None:
 
 
 def _misnamed(root: Path) -> list[str]:
-    """Folders that seem to be splits and are not read; what a split links to is."""
+    """Return folders that seem to be splits and are not read; what a split links to is."""
     linked = {(root / split).resolve() for split in SPLITS if (root / split).is_symlink()}
     problems = []
     for folder in sorted(root.iterdir()):
@@ -150,12 +149,12 @@ def _no_folder(path: Path) -> str:
 
 
 def label_of(folder: str) -> str:
-    """The label that a class folder's name stands for."""
+    """Return the label that a class folder's name stands for."""
     return clean(_NUMBERING.sub("", folder).replace("_", " "))
 
 
 def _read_class(root: Path, folder: Path, split: Split, home: Path) -> tuple[list[Row], list[str]]:
-    """The rows of a class folder, none of whose links may lead out of `home`, and what is wrong."""
+    """Return the rows of a class folder, none of whose links may lead out of `home`, and what is wrong."""
     rows, problems = [], []
     where = f"{split}/{folder.name}"
     if not folder.resolve().is_relative_to(home):
@@ -175,7 +174,7 @@ def _read_class(root: Path, folder: Path, split: Split, home: Path) -> tuple[lis
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The files of a class folder that are images by their names."""
+    """Return the files of a class folder that are images by their names."""
     return [path for path in _visible(folder) if not path.is_dir()]
 
 
@@ -194,9 +193,9 @@ _DELIMITERS = (",", ";", "\t")
 
 
 def read_table(path: Path) -> tuple[list[Row], list[str]]:
-    """The rows of a table in its order, and what is wrong, by row.
+    """Return the rows of a table in its order, and what is wrong, by row.
 
-    Rows are named as an editor counts lines (CSV, JSONL) or from 1 (Parquet). Raises `SeeWhyError` where the file
+    Rows are named as an editor counts lines (CSV, JSONL) or from 1 (Parquet). Raises SeeWhyError if the file
     cannot be read as a table at all.
     """
     rows: list[Row] = []
@@ -232,7 +231,7 @@ def read_table(path: Path) -> tuple[list[Row], list[str]]:
 
 
 def read_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(how errors name the row, its values by column) for each row of a CSV, JSONL or Parquet file."""
+    """Return (how errors name the row, its values by column) for each row of a CSV, JSONL or Parquet file."""
     readers = {".csv": _read_csv, ".jsonl": read_jsonl, ".parquet": _read_parquet}
     reader = readers.get(path.suffix.lower())
     if reader is None:
@@ -244,7 +243,7 @@ def read_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(line, object) for each line of a JSONL file; empty lines are passed over."""
+    """Return (line, object) for each line of a JSONL file; empty lines are ignored."""
     with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
@@ -270,7 +269,7 @@ def _read_csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _delimiter(header: str) -> str:
-    """What parts the columns of a CSV's first line: the first of comma, semicolon and tab that gives all of them."""
+    """Return the delimiter of a CSV: the first of comma, semicolon and tab that separates all columns of its header."""
     for delimiter in _DELIMITERS:
         if set(COLUMNS) <= {name.strip().strip('"') for name in header.split(delimiter)}:
             return delimiter
@@ -293,7 +292,7 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _group(value: Any) -> str:
-    """A group as text, whatever it is numbered or named by; empty where there is none."""
+    """Return a group as text, whatever it is numbered or named by; empty if there is none."""
     return "" if value is None else str(value).strip()
 
 

@@ -46,18 +46,18 @@ _LIBRARY_ERRORS = (
 
 
 def default_cache() -> Path:
-    """SEEWHY_CACHE, or `seewhy` in the user's cache folder."""
+    """Return SEEWHY_CACHE, or `seewhy` in the user's cache folder."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("SEEWHY_CACHE") or Path(home) / "seewhy")
 
 
 def is_saved(folder: Path) -> bool:
-    """Whether `save_to_disk` wrote this folder."""
+    """Return whether `save_to_disk` wrote this folder."""
     return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
 
 
 def read_hub(source: str, label_column: str | None, cache: Path) -> Dataset:
-    """The rows of all splits, their images materialised below `cache`. Raises SeeWhyError where this cannot be."""
+    """Return the rows of all splits, their images materialised below `cache`. Raises SeeWhyError if this cannot be."""
     parts = _load(source)
     columns = {name: _columns(source, part.features, label_column) for name, part in parts.items()}
     if not columns:
@@ -73,7 +73,7 @@ def read_hub(source: str, label_column: str | None, cache: Path) -> Dataset:
 
 
 def _load(source: str) -> dict[str, Any]:
-    """name -> part of the data set. The one place that knows `datasets`."""
+    """Return name -> part of the data set. The one place that knows `datasets`."""
     try:
         import datasets
         from datasets.exceptions import DatasetsError
@@ -98,7 +98,7 @@ def _load(source: str) -> dict[str, Any]:
 
 @contextmanager
 def _named(source: str, *further: type[Exception]) -> Iterator[None]:
-    """Say in our words why a data set cannot be loaded. Broken files and cards fail wherever the library meets them."""
+    """Raise SeeWhyError saying why a data set cannot be loaded: the library may fail at many places."""
     try:
         yield
     except (*_LIBRARY_ERRORS, *further) as error:
@@ -113,7 +113,7 @@ def _named(source: str, *further: type[Exception]) -> Iterator[None]:
 
 
 def _columns(source: str, features: Mapping[str, Any], label_column: str | None) -> tuple[str, str]:
-    """The names of the image column and of the label column."""
+    """Return the names of the image column and of the label column."""
     kinds = {name: type(feature).__name__ for name, feature in features.items()}
     images = [name for name, kind in kinds.items() if kind == "Image"]
     if len(images) != 1:
@@ -171,7 +171,7 @@ def _materialise(
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all; not flushed one by one, as a lost image is found when the data set is loaded."""
+    """Write a file atomically; without a flush, as a lost image is noticed when the data set is loaded."""
     with disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(path.name + ".partial")
@@ -180,7 +180,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _rows(part: Any, image_column: str, label_column: str) -> Iterator[tuple[bytes, str]]:
-    """(bytes of the image file, label) of each row, each empty where it is missing."""
+    """Return (bytes of the image file, label) of each row, each empty if it is missing."""
     import datasets
 
     feature = part.features[label_column]

@@ -1,8 +1,8 @@
-"""Which reader a data set needs: `data.layout`, or what the data itself says.
+"""Choose the reader of a data set: by `data.layout`, or by what the data look like.
 
-'auto' takes a file for a table or for the research code's JSON by its ending; a folder that `save_to_disk` wrote for a
-Hugging Face data set; any other with train/ for an image folder; and the rest for the published data set whose index
-files it has. PLD and Chest X-ray have none, and are asked for by name.
+'auto' takes a file for a table or for the research code's JSON by its extension; a folder that `save_to_disk` wrote for
+a Hugging Face data set; any other with train/ for an image folder; and the rest for the published data set whose index
+files it has. PLD and Chest X-ray have none, and must be named.
 """
 
 from collections.abc import Callable
@@ -33,37 +33,37 @@ _MARKERS = {
     "fgvc": ("images_variant_trainval.txt", "data/images_variant_trainval.txt"),
     "ham10000": ("HAM10000_metadata.csv", "HAM10000_metadata", "HAM10000_metadata.tab"),
 }
-"""Files that tell a published data set, below `data.source`."""
+"""Files by which a published data set is recognised, below `data.source`."""
 
 
 def read_data(data: DataConfig, cache: Path | None = None) -> Dataset:
-    """What `data.source` holds, with no image opened. `cache` takes the images of a Hugging Face data set.
+    """Return what `data.source` holds, with no image opened. `cache` takes the images of a Hugging Face data set.
 
-    Raises SeeWhyError where it cannot be read at all; lesser problems are in the result.
+    Raises SeeWhyError if it cannot be read at all; lesser problems are in the result.
     """
     source = Path(data.source).expanduser()
     layout = layout_of(source) if data.layout == "auto" else data.layout
     if layout == "hub":
-        reading = read_hub(data.source, data.label_column, cache or default_cache())
+        dataset = read_hub(data.source, data.label_column, cache or default_cache())
     elif not source.exists():
         raise SeeWhyError(_missing(data.source))
     else:
         try:
-            reading = _on_disk(source, layout)
+            dataset = _on_disk(source, layout)
         except OSError as error:
             at, why = error.filename or source, error.strerror or error
             raise SeeWhyError(f"{at} cannot be read ({why}); check its permissions, and the disk.") from error
     if not data.val_share:
-        return reading
-    rows = hold_out(reading.rows, data.val_share)
-    problems = list(reading.problems)
+        return dataset
+    rows = hold_out(dataset.rows, data.val_share)
+    problems = list(dataset.problems)
     if rows and not any(row.split == "val" for row in rows):
         problems.append(f"data.val_share {data.val_share} leaves no class a val image; raise it or add val images.")
-    return replace(reading, rows=rows, problems=problems)
+    return replace(dataset, rows=rows, problems=problems)
 
 
 def layout_of(source: Path) -> str:
-    """The layout that a file or folder has by the looks of it."""
+    """Return the layout that a file or folder has by the looks of it."""
     if source.is_file():
         return "research" if source.suffix.lower() == ".json" else "table"
     if is_saved(source):

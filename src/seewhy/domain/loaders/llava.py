@@ -50,7 +50,7 @@ def is_research_folder(folder: Path) -> bool:
 
 
 def read_research(source: Path) -> Dataset:
-    """Return the rows of all splits. Raises SeeWhyError where a file is not a list of rows."""
+    """Return the rows of all splits. Raises SeeWhyError if a file is not a list of rows."""
     files = _files(source)
     folder = files[0].parent.resolve()
     records = [(path, number, row) for path in files for number, row in enumerate(_read_list(path, _FORM), 1)]
@@ -148,7 +148,7 @@ def _split_of(path: Path) -> Split | None:
 
 
 def _files(source: Path) -> list[Path]:
-    """The files of all splits, train first."""
+    """Return the files of all splits, train first."""
     if source.is_file():
         found = _NAME.match(source.stem)
         if not found:
@@ -167,18 +167,18 @@ def _files(source: Path) -> list[Path]:
 
 
 def _image_of(record: Any) -> str:
-    """The path as the row has it, or nothing."""
+    """Return the path as the row has it, or nothing."""
     value = (record.get("img_path") or record.get("image")) if isinstance(record, dict) else None
     return value if isinstance(value, str) else ""
 
 
 def _root(folder: Path, images: list[str]) -> Path:
-    """The folder that the paths are relative to: that of the file or the one above, whichever has more of them."""
+    """Return the folder that the paths are relative to: the file's or the one above, whichever has more of them."""
     return max((folder, folder.parent), key=lambda root: sum(path_problem(root, image) is None for image in images))
 
 
 def _read_row(root: Path, record: Any, split: Split | None, where: str) -> Row | str:
-    """The row, or what is wrong with it."""
+    """Return the row, or what is wrong with it."""
     if not isinstance(record, dict):
         return f"is {record!r:.40}; {_FORM}"
     image, label = _image_of(record), record.get("label")
@@ -200,7 +200,7 @@ def _read_row(root: Path, record: Any, split: Split | None, where: str) -> Row |
 
 
 def _read_turn(root: Path, number: int, row: Any) -> Turn | str:
-    """The row's turn, or what is wrong with it."""
+    """Return the row's turn, or what is wrong with it."""
     if not isinstance(row, dict) or not isinstance(row.get("conversations"), list):
         return "has no list 'conversations'; write {id, image, conversations: [{from, value}, ...]}"
     messages = row["conversations"]

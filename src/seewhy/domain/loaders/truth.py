@@ -33,7 +33,7 @@ _FORM = (
 def load_truth(
     path: Path, examples: Sequence[Example], root: Path | None = None, phrases: Iterable[str] | None = None
 ) -> dict[str, Truth]:
-    """example id -> what is true of it. `root` is the folder of the images, `phrases` are those of the concept bank.
+    """Load the truth by example id. `root` is the folder of the images, `phrases` are those of the concept bank.
 
     Phrases come back spelt as in the bank. Raises `SeeWhyError` naming wrong lines; where `phrases` are given, a phrase
     that is none of them is wrong.
@@ -57,13 +57,16 @@ def load_truth(
 
 
 def left_out(path: Path, examples: Sequence[Example], root: Path) -> list[str]:
-    """The names of images of the data folder that a truth file speaks of and the data set leaves out."""
+    """Return the names of images of the data folder that a truth file speaks of and the data set leaves out."""
     is_left_out = _finder(examples, root)
     return [str(_name_of(record)) for _, record in read_jsonl(path) if is_left_out(record)]
 
 
 def _finder(examples: Sequence[Example], root: Path | None) -> Callable[[dict[str, Any]], bool]:
-    """Whether a line speaks of an image that is in the folder and not among the examples. By its path, or by its id."""
+    """Return whether a line speaks of an image that is in the folder and not among the examples.
+
+    By its path, or by its id.
+    """
     known = {key for example in examples for key in (example.image, example.id)}
 
     @cache
@@ -89,7 +92,7 @@ def _name_of(record: dict[str, Any]) -> Any:
 def _read(
     record: dict[str, Any], ids: dict[str, str], bank: Mapping[Words, str] | None, truth: dict[str, Truth]
 ) -> str | None:
-    """Adds the record to `truth`, or says what is wrong with it."""
+    """Add a record to `truth`, or return what is wrong with it."""
     if unknown := record.keys() - set(_KEYS):
         return f"unknown key '{min(unknown)}'{nearest(min(unknown), _KEYS)}; {_FORM}"
     name = _name_of(record)

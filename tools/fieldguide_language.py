@@ -1,22 +1,21 @@
 """What the base model learns to say: descriptions, answers to small questions, and rewriting from a name and features.
 
-The base must be able to describe what it sees, to answer a question in its own words when it is told a name and a list
-of features (also ones it has never met), and to copy that name. It never reads the name of a species: names here are
-made of syllables, and features that are not the world's own are made of common words of several fields.
+The base must describe what it sees, answer a question in its own words given a name and a list of features (also ones
+it has never met), and copy that name. It never reads the name of a species: names here are made of syllables, and
+features that are not the world's own are made of common words of several fields.
 """
 
 import random
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
 
 import yaml
 
 from seewhy.domain.questions import Questions, synthesis_prompt, with_article
-from seewhy.fieldguide.world import BIRD, PRODUCE, Attribute, Look, make_species
+from seewhy.fieldguide.quiz import LOOK_AT, SHOWS, featured, listed
+from seewhy.fieldguide.world import Attribute, Look, make_species
 
-ATTRIBUTES = {"bird": BIRD, "produce": PRODUCE}
 NOUNS = {"bird": ("bird", "bird", "bird", "animal"), "produce": ("fruit", "fruit", "produce", "food")}
 
 _DESCRIBE = (
@@ -44,12 +43,9 @@ _COT = (
     "It has {some}. It also has {rest}. It is {a_label}.",
 )
 _SIMPLE = ("This is {a_label}.", "It is {a_label}.", "The {noun} is {a_label}.")
-LOOK_AT = ("What can you say of the {}?", "What is the {} like?", "Look at the {}. What do you see?")
-"""Questions about one attribute."""
-SHOWS = "Does the {noun} show {feature}?"
 _FRAMES = {"explain": _EXPLAIN, "cot": _COT, "simple": _SIMPLE}
 
-_FILE = files("seewhy.fieldguide") / "words.yaml"
+_FILE = Path(__file__).with_name("fieldguide_words.yaml")
 _WORDS = {name: words.split() for name, words in yaml.safe_load(_FILE.read_text(encoding="utf-8")).items()}
 _SYLLABLES = _WORDS["syllables"]
 _KINDS = _WORDS["kinds"]
@@ -62,7 +58,6 @@ _ADJECTIVES = _WORDS["adjectives"]
 _THINGS = _WORDS["things"]
 _TAILS = ("on the skin", "at one end", "over the surface", "along the length", "at the base", "when cut", "on one side",
           "near the edge", "in the centre", "under the wing", "without spots")  # fmt: skip
-_NO_ARTICLE = frozenset(["skin", "flesh", "legs", "wings", "bloom", "produce"])
 
 
 @dataclass(frozen=True)
@@ -73,24 +68,8 @@ class Said:
     answer: str
 
 
-def featured(text: str) -> str:
-    """'a red crown', 'an oval body', 'blue wings'."""
-    head = re.split(r" (?:when|over|of|at|on) ", text)[0].rsplit(" ", 1)[-1]
-    if head in _NO_ARTICLE or (head.endswith("s") and not head.endswith("ss")) or text.startswith(("no ", "pores")):
-        return text
-    return ("an " if text[0].lower() in "aeiou" else "a ") + text
-
-
-def listed(phrases: Sequence[str]) -> str:
-    """'a red crown, blue wings and a forked tail'."""
-    items = [featured(p) for p in phrases if p]
-    if not items:
-        return ""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
-
-
 def _made_up_word(rng: random.Random) -> str:
-    """A word of syllables, or of letters that make one: copying it must not depend on having met its pieces."""
+    """Return a word of syllables, or of letters that make one: copying it must not depend on having met its pieces."""
     if rng.random() < 0.3:
         return "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(2, 4))).capitalize()
     parts = [rng.choice(choices) for _ in range(rng.choice((1, 2, 2, 3))) for choices in (_ONSETS, _VOWELS, _CODAS)]
@@ -98,7 +77,7 @@ def _made_up_word(rng: random.Random) -> str:
 
 
 def made_up_name(rng: random.Random) -> str:
-    """A class name that means nothing, of one to three words; never a species of the field guide."""
+    """Return a class name that means nothing, of one to three words; never a species of the field guide."""
     word = _made_up_word(rng)
     while word in _TAKEN:
         word = _made_up_word(rng)
@@ -113,21 +92,21 @@ def made_up_name(rng: random.Random) -> str:
 
 
 def made_up_feature(rng: random.Random) -> str:
-    """A feature of no particular field: 'mottled border at one end'."""
+    """Return a feature of no particular field: 'mottled border at one end'."""
     words = rng.sample(_ADJECTIVES, rng.choice((1, 1, 2)))
     text = f"{' '.join(words)} {rng.choice(_THINGS)}"
     return f"{text} {rng.choice(_TAILS)}" if rng.random() < 0.3 else text
 
 
 def describe(phrases: Sequence[str], questions: Questions, rng: random.Random, *, at_least: int = 4) -> Said:
-    """A description of `at_least` to eight of the phrases, in their order."""
+    """Return a description of `at_least` to eight of the phrases, in their order."""
     chosen = some(phrases, rng.randint(min(at_least, 8), 8), rng)
     return Said(rng.choice(questions.describe), _fill(rng.choice(_DESCRIBE), chosen, "", questions.noun, rng))
 
 
 def name_it(label: str, phrases: Sequence[str], questions: Questions, rng: random.Random,
             kinds: Sequence[str] = ("simple", "explain", "explain", "cot", "cot")) -> Said:  # fmt: skip
-    """Rewriting: told a name and features, answer a question of one of `kinds` with all of them, in their order."""
+    """Return a rewriting task: given a name and features, answer a question with all of them, in their order."""
     kind = rng.choice(kinds)
     query = rng.choice(getattr(questions, kind))
     answer = _fill(rng.choice(_FRAMES[kind]), list(phrases), label, questions.noun, rng)
@@ -135,13 +114,13 @@ def name_it(label: str, phrases: Sequence[str], questions: Questions, rng: rando
 
 
 def say_name(label: str, questions: Questions, rng: random.Random) -> Said:
-    """Told a name and nothing else, say it: what rewriting asks, without the rest."""
+    """Return a task to repeat a name, without features."""
     query = f"This {questions.noun} is {with_article(label)}. {rng.choice(questions.simple)}"
     return Said(query, _fill(rng.choice(_SIMPLE), [""], label, questions.noun, rng))
 
 
 def guess(phrases: Sequence[str], questions: Questions, rng: random.Random) -> Said:
-    """Asked for a name without being told one: the base knows none, and says what it sees."""
+    """Return a question for a name that is not given: the base knows none, and says what it sees."""
     kind = rng.choice(("simple", "explain", "cot"))
     chosen = some(phrases, rng.randint(3, 6), rng)
     answer = _fill(rng.choice(_FRAMES[kind]), chosen, questions.noun, questions.noun, rng)
@@ -149,7 +128,7 @@ def guess(phrases: Sequence[str], questions: Questions, rng: random.Random) -> S
 
 
 def ask(attribute: Attribute, look: Look, noun: str, rng: random.Random, *, visible: bool) -> Said:
-    """One attribute: what it is like, or whether it is as the question says."""
+    """Return a question about one attribute: what it is like, or whether it is as the question says."""
     name = attribute.question
     own = rng.choice(attribute.values[look[attribute.name]])
     if rng.random() < 0.6:
@@ -166,7 +145,7 @@ def ask(attribute: Attribute, look: Look, noun: str, rng: random.Random, *, visi
 
 
 def some(phrases: Sequence[str], count: int, rng: random.Random) -> list[str]:
-    """`count` of the phrases, or all, from head to tail: as a guide lists them, so that none comes twice."""
+    """Return `count` of the phrases, or all, from head to tail: as a guide lists them, so that none comes twice."""
     places = rng.sample(range(len(phrases)), min(len(phrases), count))
     return [phrases[place] for place in sorted(places)]
 
