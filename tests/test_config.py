@@ -14,6 +14,8 @@ from seewhy.cli.verbs import DEMO_SETTINGS, VERBS
 from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
 from seewhy.report import page
+from seewhy.results import Figures, Metrics
+from seewhy.results_json import Figure
 from seewhy.run import loop
 from seewhy.settings import known_settings, load_config, restore_config
 
@@ -151,7 +153,10 @@ def test_every_setting_is_described_and_its_default_is_in_its_range() -> None:
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
-METRICS = {"base": {"n": 20, "split": "test", "accuracy": 0.05}, "rounds": [{"round": 1, "accuracy": 0.95}]}
+METRICS = Metrics(
+    Figures({"accuracy": Figure(0.05)}, split="test", n=20),
+    {"rounds": (Figures({"accuracy": Figure(0.95)}, round=1),)},
+)
 
 
 @pytest.fixture
@@ -159,7 +164,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     """Stands in for the loop and the page, and keeps what they are asked to do."""
     made: list[tuple] = []
 
-    def called(name: str, *arguments: object) -> dict:
+    def called(name: str, *arguments: object) -> Metrics:
         made.append((name, *arguments))
         return METRICS
 

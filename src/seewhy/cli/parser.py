@@ -176,7 +176,9 @@ def _parameters(function: Callable[..., Any]) -> Iterator[Parameter]:
         kind = next((kind for kind in get_args(hint) if kind is not NoneType), hint) if of.default is None else hint
         optional, positional = of.default is None, of.default is of.empty and of.kind is not of.KEYWORD_ONLY
         default = MISSING if of.default is of.empty else of.default
-        options = {of.name: Setting(of.name, hint, default, texts.get(of.name, ""))}
+        options = {
+            of.name: Setting(of.name, hint, default, texts.get(of.name, "Print JSON." if of.name == "json" else ""))
+        }
         group = ""
         if kind is RunConfig:
             options, positional = {}, True

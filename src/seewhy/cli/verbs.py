@@ -79,11 +79,7 @@ def show_plan(
 
 
 def show_doctor(checks: "list[Check]", *, json: bool = False) -> int:
-    """Print the checks; the exit code is 1 if something is broken that every run needs.
-
-    Args:
-        json: Print JSON.
-    """
+    """Print the checks; the exit code is 1 if something is broken that every run needs."""
     from seewhy.doctor import as_json, broken
     from seewhy.report.terminal_checks import print_machine_check
 
@@ -104,11 +100,7 @@ def show_data_check(checked: "DataCheck", *, json: bool = False) -> int:
 
 
 def show_bank_check(checked: "BankCheck", *, json: bool = False) -> int:
-    """Print the findings; the exit code is 1 if a run would refuse the bank.
-
-    Args:
-        json: Print JSON.
-    """
+    """Print the findings; the exit code is 1 if a run would refuse the bank."""
     from seewhy.report.terminal_checks import print_bank_check
 
     print_json(asdict(checked)) if json else print_bank_check(checked, Console())
@@ -131,44 +123,28 @@ def show_evaluation(metrics: "Metrics") -> None:
 
 
 def show_explained(explained: "list[Explained]", *, json: bool = False) -> None:
-    """Print the labels and reasons.
-
-    Args:
-        json: Print JSON.
-    """
+    """Print the labels and reasons."""
     from seewhy import explanation
 
     print(explanation.as_json(explained)) if json else explanation.show(explained, Console())
 
 
 def show_audit(audit: "Audit", *, json: bool = False) -> None:
-    """Print the audit.
-
-    Args:
-        json: Print JSON.
-    """
+    """Print the audit."""
     from seewhy.report.terminal import print_audit
 
     print(to_json(audit), end="") if json else print_audit(audit, Console())
 
 
 def show_trace(traced: dict[str, Any], *, json: bool = False) -> None:
-    """Print the trace.
-
-    Args:
-        json: Print JSON.
-    """
+    """Print the trace."""
     from seewhy.report.terminal import print_trace
 
     print_json(traced) if json else print_trace(traced, Console())
 
 
 def show_faithfulness(found: "Faithfulness", run: str, *, json: bool = False) -> None:
-    """Print the figures.
-
-    Args:
-        json: Print JSON.
-    """
+    """Print the figures."""
     from seewhy.report.terminal import print_tests
 
     print_json(_without(as_values(found), "counts", "tests")) if json else print_tests(found, Console())
@@ -176,11 +152,7 @@ def show_faithfulness(found: "Faithfulness", run: str, *, json: bool = False) ->
 
 
 def show_general(found: "Ability", run: str, *, json: bool = False) -> None:
-    """Print the figures.
-
-    Args:
-        json: Print JSON.
-    """
+    """Print the figures."""
     from seewhy.report.terminal import print_abilities
 
     print_json(_without(as_values(found), "counts")) if json else print_abilities(found, Console())
@@ -188,11 +160,7 @@ def show_general(found: "Ability", run: str, *, json: bool = False) -> None:
 
 
 def show_judged(judged: "Judgement | None", run: str, *, json: bool = False) -> int:
-    """Print the judgement; the exit code is 1 if an answer has no verdict.
-
-    Args:
-        json: Print JSON.
-    """
+    """Print the judgement; the exit code is 1 if an answer has no verdict."""
     from seewhy.report.terminal import print_judged
 
     if judged is None:
