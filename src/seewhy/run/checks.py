@@ -12,6 +12,7 @@ from seewhy.fieldguide.guide import BASE, with_guide
 from seewhy.method.sampler import Sampler
 from seewhy.proof import support
 from seewhy.records import Description
+from seewhy.results import Support, write
 from seewhy.run.folder import RunFolder
 from seewhy.run.progress import say
 
@@ -55,7 +56,7 @@ def check_support(
     """
     texts = [description.text for description in descriptions]
     found = support.support(domain.concepts.all_concepts, texts, minimum)
-    folder.write_json(support.FILE, found.record())
+    write(folder.path / Support.FILE, found)
     if not found.too_low:
         say(support.verdict(found))
         return

@@ -257,14 +257,6 @@ class Run:
         return {key: path for key, path in there.items() if key.arm not in own and key.round <= last}
 
     @cached_property
-    def figures_before(self) -> Mapping[str, Any]:
-        """What metrics.json held before this start of the run wrote any; {} where it cannot be read."""
-        try:
-            return json.loads((self.folder.path / "metrics.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-
-    @cached_property
     def stated(self) -> StatedConcepts:
         """Finds the concepts that a text states."""
         return StatedConcepts.of(self.domain)
