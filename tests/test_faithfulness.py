@@ -21,6 +21,7 @@ from seewhy.fieldguide.redraw import attribute_of
 from seewhy.fieldguide.world import make_species
 from seewhy.proof.ability import benchmarks, general
 from seewhy.proof.faithfulness import faithfulness
+from seewhy.report.figures import FIGURES
 from seewhy.report.terminal import benchmark_table
 from seewhy.results import BenchmarkScores, Faithfulness, Gate, read
 from seewhy.results_json import decode
@@ -159,7 +160,7 @@ def test_photos_without_truth_are_covered_and_swapped(
     }  # fmt: skip
     assert "counts" not in found["models"]["rounds"]
     assert main(["faithfulness", str(photo_run), "--images", "6"]) == 0
-    assert "its patches covered" in capsys.readouterr().out
+    assert FIGURES["cover_gone"].name in capsys.readouterr().out
 
 
 def test_a_model_that_says_nothing(photo_run: Path) -> None:

@@ -1,7 +1,7 @@
-"""Coordinates of the page's inline SVG: the curves over the rounds, one small panel a figure, and the summary's strips.
+"""Coordinates of the page's inline SVG: the curves over the rounds, one panel per figure, and the summary's strips.
 
-Every curve bears its name and last value at its end, so that no legend has to be looked up; arms differ in colour, dash
-and mark, so that none has to be told by colour alone.
+Every curve has its name and last value at its end, so that no legend is needed. Arms differ in colour, dash and mark,
+so that nothing depends on colour alone.
 """
 
 from collections.abc import Sequence
@@ -32,10 +32,10 @@ class Point:
 @dataclass(frozen=True)
 class Curve:
     key: str
-    """Of its arm: how the page draws it."""
+    """The key of its arm, which decides how the page draws it."""
     points: tuple[Point, ...]
     label: str
-    """Name and last value, and `label_y` where to write them."""
+    """Name and last value; `label_y` is where to write them."""
     label_y: float
 
     @property
@@ -44,7 +44,7 @@ class Curve:
 
     @property
     def band(self) -> str:
-        """The outline of the intervals."""
+        """Return the outline of the intervals."""
         upper = [f"{p.x:.1f},{p.high:.1f}" for p in self.points]
         lower = [f"{p.x:.1f},{p.low:.1f}" for p in reversed(self.points)]
         return " ".join(upper + lower)
@@ -58,9 +58,9 @@ class Panel:
     x_ticks: tuple[tuple[float, str], ...]
     y_ticks: tuple[tuple[float, str], ...]
     floor: str
-    """Where its scale begins, where that is not at nothing; else empty."""
+    """Where its scale begins; empty where that is at 0."""
     description: str
-    """The same in words, for who does not see the picture."""
+    """The same in words, for screen readers."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Strip:
 
 
 def panels(arms: Sequence[Line]) -> list[Panel]:
-    """One panel for each headline figure that a tuned model has."""
+    """Return one panel for each headline figure that a tuned model has."""
     return [_panel(key, shown) for key in HEADLINES if (shown := [arm for arm in arms if arm.has(key)])]
 
 
@@ -123,7 +123,7 @@ def _parts(floor: float) -> tuple[float, ...]:
 
 
 def _apart(curves: Sequence[Curve]) -> tuple[Curve, ...]:
-    """The labels at the curves' ends, pushed apart where they would touch, and kept beside the panel."""
+    """Return the curves with their end labels pushed apart where they would touch, within the panel's height."""
     ordered = sorted(curves, key=lambda c: (c.label_y, c.key != METHOD))
     places: list[float] = []
     for curve in ordered:

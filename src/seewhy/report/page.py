@@ -88,6 +88,8 @@ class Extras:
     heats: Mapping[str, Heat] = field(default_factory=dict)
     """Image path -> where the last model looks in it; `no_heats` says why there are none."""
     no_heats: str = ""
+    sought: bool = False
+    """Whether the heat maps were to be computed."""
     manifest: Mapping[str, Any] = field(default_factory=dict)
     gate: Gate | None = None
     support: Support | None = None
@@ -119,7 +121,7 @@ def write_page(run: str, *, heatmaps: bool = False, trust_remote_code: bool | No
         source, shown, last_model(shown), compute=heatmaps, trust_remote_code=trust_remote_code
     )
     extras = Extras(
-        find(source / Confusion.FILE, Confusion), heats, no_heats, read_manifest(source),
+        find(source / Confusion.FILE, Confusion), heats, no_heats, heatmaps, read_manifest(source),
         find_usable(source / Gate.FILE, Gate), find_usable(source / Support.FILE, Support), compared=compared,
         output=run, later=find_later(folder, compared.seeds if compared else None),
     )  # fmt: skip
@@ -203,7 +205,7 @@ def build_page(
         labels=sorted({card.label for card in found}),
         verdicts=[v for v in MARKS if any(v in said.verdicts.split() for card in found for said in card.answers)],
         looked=looked,
-        remake=again[-1][0] if found and extras.manifest and not looked and not extras.no_heats else "",
+        remake=again[-1][0] if found and extras.manifest and not (looked or extras.sought or extras.no_heats) else "",
         no_heats=extras.no_heats,
         marks=MARKS,
         verified="stated_true" in keys,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from seewhy.domain.images import load_image
 from seewhy.errors import SeeWhyError
@@ -92,6 +92,25 @@ def overlay(image: Image.Image, heat_RK: np.ndarray, region: Region) -> Image.Im
     faded = grey * (1 - weight) + large * weight
     mixed = faded * (1 - _STRENGTH * weight) + colour * _STRENGTH * weight
     return Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
+
+
+def captioned(picture: Image.Image, concept: str) -> Image.Image:
+    """Return an overlay above a strip that names its concept and explains its colours."""
+    size, subject = max(13, picture.width // 32), f"\u201c{concept}\u201d" if concept.isascii() else "this reason"
+    words = (f"Where the model looks for {subject}", "did not count", "counted most")  # the font has no other scripts
+    font = ImageFont.load_default(size)
+    size = min(size, int(size * (picture.width - size) / font.getlength(words[0])))
+    font, line, edge = ImageFont.load_default(size), round(1.6 * size), size // 2
+    whole = Image.new("RGB", (picture.width, picture.height + 2 * line + edge), "white")
+    whole.paste(picture)
+    draw, top = ImageDraw.Draw(whole), picture.height + edge
+    draw.text((edge, top), words[0], "black", font)
+    draw.text((edge, top + line), words[1], "black", font)
+    start, end = (round(part * picture.width) for part in (0.3, 0.6))
+    ramp = overlay(Image.new("RGB", (_LEVELS, _LEVELS), "silver"), np.linspace(0, 1, _LEVELS)[None], (0, 0, 64, 64))
+    whole.paste(ramp.resize((end - start, size)), (start, top + line))
+    draw.text((end + edge, top + line), words[2], "black", font)
+    return whole
 
 
 def veil(size: tuple[int, int], heat_RK: np.ndarray, region: Region) -> bytes:
