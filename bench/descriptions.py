@@ -21,7 +21,7 @@ examples:
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import get_args, get_type_hints
@@ -102,11 +102,10 @@ class Described:
 
     def selections(self, rows: np.ndarray, rule: str, texts_DE: np.ndarray, concepts_CE: np.ndarray) -> list[Selection]:
         """What a rule selects with some of the descriptions, of which all are embedded in `texts_DE`."""
-        bank, settings = self.domain.concepts, self.config.select
+        bank = self.domain.concepts
         return select(
             self.domain.split("train"), [self.descriptions[row] for row in rows], texts_DE[rows],
-            bank, bank.all_concepts, concepts_CE, temperature=settings.temperature, minimum=settings.minimum,
-            threshold_std=settings.threshold_std, unlisted_std=settings.unlisted_std, rule=rule,  # pyright: ignore[reportArgumentType]
+            bank, bank.all_concepts, concepts_CE, replace(self.config.select, rule=rule),
         )  # fmt: skip
 
     def counts(self, selections: Sequence[Selection]) -> np.ndarray:

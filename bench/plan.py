@@ -148,7 +148,7 @@ CASES = [
 def step_bytes(case: Case) -> tuple[float, float]:
     """What a step adds to weights, gradients and optimizer state, planned and as allocated."""
     outline = models.llava(case.tokens, device="meta")
-    outline.model.to(dtype=case.dtype)
+    outline.model.to(case.dtype)  # pyright: ignore[reportArgumentType]
     parts = Shape.of(outline)
     prefix = _prefix(case)
     rows = (case.images, case.pairs) if case.shared else (case.images * case.pairs, 1)
@@ -170,7 +170,7 @@ def _prefix(case: Case) -> int:
 def _allocated(case: Case) -> float:
     """The highest sum of live allocations in a second step, forward and backward, by the profiler's record."""
     vlm = models.llava(case.tokens)
-    vlm.model.to(dtype=case.dtype)
+    vlm.model.to(case.dtype)  # pyright: ignore[reportArgumentType]
     learner = hardware.trainable_on_meta(vlm, case.settings).train()
     if case.checkpointing:
         vlm.model.gradient_checkpointing_enable({"use_reentrant": False})

@@ -17,6 +17,7 @@ from statistics import median
 import numpy as np
 
 from bench import measure
+from seewhy.config import SelectConfig
 from seewhy.method.infonce import candidate_scores, concept_scores
 from seewhy.method.select import select
 from seewhy.records import Description, Example
@@ -98,7 +99,7 @@ def our_selection(world: World) -> Callable[[], object]:
     descriptions = [Description(str(owner), "", 0, "") for owner in world.owner_D]
     return lambda: select(
         examples, descriptions, world.descriptions_DE, bank, names, world.concepts_CE,
-        temperature=TEMPERATURE, threshold_std=THRESHOLD, minimum=MINIMUM, rule="image",
+        SelectConfig(temperature=TEMPERATURE, threshold_std=THRESHOLD, minimum=MINIMUM, rule="image"),
     )  # fmt: skip
 
 

@@ -2,9 +2,12 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from seewhy.domain.concepts import ConceptBank
+from seewhy.domain.domain import Domain
 from seewhy.domain.labels import LabelMatcher
 from seewhy.domain.questions import Questions
 from seewhy.records import Example, Prompt, Sampling
@@ -63,5 +66,5 @@ def example(name: str, label: str = "Crow") -> Example:
     return Example(name, f"{name}.png", "0" * 64, label, "train")
 
 
-def path(example: Example) -> str:
-    return f"/images/{example.image}"
+_EXAMPLES = (example("c"), example("a", "Heron"), example("b", "Fish Crow"))
+DOMAIN = Domain("birds", Path("/images"), _EXAMPLES, ConceptBank(BANK), QUESTIONS)

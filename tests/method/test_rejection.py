@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from method.fakes import ALL_CONCEPTS, BANK, MATCHER, QUESTIONS, FakeSampler, WordEncoder, example, path, stated
+from method.fakes import ALL_CONCEPTS, BANK, DOMAIN, MATCHER, QUESTIONS, FakeSampler, WordEncoder, example, stated
 from seewhy.config import SampleConfig
 from seewhy.domain.questions import label_sentence
 from seewhy.errors import SeeWhyError
 from seewhy.method.infonce import candidate_scores
-from seewhy.method.rejection import answers, candidates, judge
+from seewhy.method.rejection import Criteria, answers, candidates, judge
 from seewhy.records import Candidate, Sampling
 
 CONFIG = SampleConfig(queries_per_image=4, samples_per_query=3, max_new_tokens=9)
@@ -25,19 +25,11 @@ def run(write, examples=EXAMPLES, selected=SELECTED, config=CONFIG, seed=5, roun
     sampler = FakeSampler(write)
     judged = candidates(
         examples,
-        path,
-        selected,
-        BANK,
-        stated,
-        ALL_CONCEPTS,
-        CONCEPTS_CE,
-        QUESTIONS,
-        MATCHER,
+        DOMAIN,
         sampler,
-        ENCODER,
+        Criteria(selected, stated, ENCODER, CONCEPTS_CE, temperature=0.1),
         config,
         round=round,
-        temperature=0.1,
         seed=seed,
         query_seed=seed,
         choice=choice,

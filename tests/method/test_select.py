@@ -1,4 +1,3 @@
-import inspect
 import math
 from typing import Any
 
@@ -21,7 +20,7 @@ def run(seen=SEEN, examples=EXAMPLES, bank=BANK, **rule):
     descriptions = [Description(name, "?", n, text) for name, texts in seen.items() for n, text in enumerate(texts)]
     texts_DE = ENCODER.embed_texts([d.text for d in descriptions])
     concepts_CE = ENCODER.embed_concepts(ALL_CONCEPTS)
-    return select(examples, descriptions, texts_DE, bank, ALL_CONCEPTS, concepts_CE, **{**RULE, **rule})
+    return select(examples, descriptions, texts_DE, bank, ALL_CONCEPTS, concepts_CE, SelectConfig(**{**RULE, **rule}))
 
 
 @pytest.mark.parametrize(
@@ -148,12 +147,6 @@ def test_an_image_weighs_as_much_as_it_has_descriptions():
         np.testing.assert_allclose([mean_C[0], std_C[0]], [4.0, float(np.std([1, 2, 9], ddof=1))])
 
 
-def test_what_is_left_out_is_as_in_the_settings():
-    defaults = {name: p.default for name, p in inspect.signature(select).parameters.items() if p.kind is p.KEYWORD_ONLY}
-    given = {name: default for name, default in defaults.items() if default is not inspect.Parameter.empty}
-    assert given == {name: getattr(SelectConfig(), name) for name in given}
-
-
 # --- descriptions that are lost ---------------------------------------------------------------------------------------
 
 CLASSES, IMAGES, TEXTS = 8, 160, 6
@@ -187,7 +180,7 @@ class Crowd:
         descriptions = [Description(self.examples[self.owners[d]].id, "?", d % TEXTS, "") for d in kept_D]
         found = select(
             self.examples, descriptions, np.array(self.rows)[kept_D], self.bank, self.concepts, self.concepts_CE,
-            temperature=0.1, threshold_std=0.4, minimum=0, rule=rule, unlisted_std=2.5,
+            SelectConfig(temperature=0.1, threshold_std=0.4, minimum=0, rule=rule, unlisted_std=2.5),
         )  # fmt: skip
         return {(s.example_id, s.concept): (s.score, s.selected) for s in found}
 

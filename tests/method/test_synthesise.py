@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from method.fakes import BANK, MATCHER, QUESTIONS, FakeSampler, example, path, stated
+from method.fakes import DOMAIN, QUESTIONS, FakeSampler, example, stated
 from seewhy.config import SynthesiseConfig
 from seewhy.domain.questions import label_sentence, synthesis_prompt
 from seewhy.method.synthesise import fallback_share, label_answers, synthesise
@@ -17,9 +17,7 @@ LABELS = {e.id: e.label for e in EXAMPLES}
 
 def run(write, examples=EXAMPLES, selected=SELECTED, config=CONFIG, seed=5):
     sampler = FakeSampler(write)
-    return synthesise(
-        examples, path, selected, BANK, stated, QUESTIONS, MATCHER, sampler, config, seed, seed
-    ), sampler  # fmt: skip
+    return synthesise(examples, DOMAIN, selected, stated, sampler, config, seed=seed, query_seed=seed), sampler
 
 
 def truthful(prompt, sample):

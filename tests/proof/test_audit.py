@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from method.fakes import example
+from seewhy.config import SelectConfig
 from seewhy.domain.labels import LabelMatcher
 from seewhy.errors import SeeWhyError
 from seewhy.method.rejection import judge
@@ -206,7 +207,7 @@ def test_concepts_that_every_class_lists_are_counted():
     embedded_CE = np.eye(3, dtype=np.float32)
     said_DE = np.array([embedded_CE[concepts.index(d.text)] for d in descriptions])
     settings = {"temperature": 0.1, "threshold_std": 0.4, "minimum": 1, "rule": "unlisted", "unlisted_std": 2.5}
-    records = select(examples, descriptions, said_DE, bank, concepts, embedded_CE, **settings)
+    records = select(examples, descriptions, said_DE, bank, concepts, embedded_CE, SelectConfig(**settings))
     assert {math.isnan(s.score) for s in records if s.concept == "wings"} == {True}
     assert [(u.label, u.concept, u.images, u.selected) for u in concept_use(records, LABELS)] == [
         ("Crow", "wings", 3, 0), ("Crow", "crest", 3, 3), ("Heron", "wings", 2, 2), ("Heron", "legs", 2, 0),

@@ -22,7 +22,8 @@ def paired(*given: Any, **options: Any) -> tuple[float, float, float]:
 def mean_of(*given: Any, **options: Any) -> tuple[float, tuple[float, float]]:
     found = mean_estimate(*given, **options)
     assert found is not None
-    return found
+    assert found[1] is not None
+    return found[0], found[1]
 
 
 def test_figures_are_means_over_seeds():

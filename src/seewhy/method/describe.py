@@ -1,19 +1,18 @@
-"""Step 1: the base model describes each image several times, without being told its label: D(X).
+"""Step 1: the base model describes each image several times without knowing its label: D(X).
 
-1. Each text carries its example and its question; the research code lets prompts and images fall out of step.
+1. Each text carries its example and its question; in the research code prompts and images fall out of step.
 2. A text that is empty or holds a special token of the model is dropped, and the number of them is logged. An example
-   may be left without a description; `select` says what becomes of it.
+   may be left without a description; see `select`.
 
-One call works on one shard of examples:
-`run_folder.records(stage, Description, examples, lambda shard, seed: describe(shard, ..., seed))`.
+One call works on one shard of examples.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from seewhy.config import DescribeConfig
-from seewhy.domain.questions import Questions
+from seewhy.domain.domain import Domain
 from seewhy.errors import SeeWhyError
 from seewhy.method.sampler import Sampler, ask, example_random, text_fault
 from seewhy.records import Description, Example, Prompt, Sampling
@@ -23,29 +22,29 @@ log = logging.getLogger(__name__)
 
 def describe(
     examples: Sequence[Example],
-    path: Callable[[Example], str],
-    questions: Questions,
+    domain: Domain,
     sampler: Sampler,
     config: DescribeConfig,
+    *,
     seed: int,
     query_seed: int,
     dropped: Counter[str] | None = None,
 ) -> list[Description]:
-    """`prompts_per_image` different questions an example, `samples_per_prompt` texts each, in the examples' order.
+    """Sample `samples_per_prompt` texts for each of `prompts_per_image` questions about each example, in order.
 
-    Which questions an example gets depends on `query_seed` and its id alone; `seed` is of the sampling. `dropped`,
-    where given, is added to: why texts were dropped, and how many. Raises SeeWhyError when there are fewer wordings
-    than questions to ask.
+    The questions of an example depend on `query_seed` and its id alone; `seed` is for sampling. Reasons why texts were
+    dropped are counted in `dropped`. Raises SeeWhyError when there are fewer wordings than questions to ask.
     """
+    questions = domain.questions
     if config.prompts_per_image > len(questions.describe):
         raise SeeWhyError(
             f"describe.prompts_per_image is {config.prompts_per_image}, but there are {len(questions.describe)} "
             "describe questions: lower it, or add wordings in data.questions."
         )
     asked = [
-        (example, Prompt(f"{example.id}/describe/{number}", path(example), query))
+        (example, Prompt(f"{example.id}/describe/{number}", domain.path(example), query))
         for example in examples
-        for number, query in enumerate(_draw(example, questions, config.prompts_per_image, query_seed))
+        for number, query in enumerate(_draw(example, questions.describe, config.prompts_per_image, query_seed))
     ]
     sampling = Sampling(config.samples_per_prompt, config.temperature, config.top_p, config.max_new_tokens)
     texts = ask(sampler, [prompt for _, prompt in asked], sampling, seed)
@@ -69,5 +68,5 @@ def describe(
     return described
 
 
-def _draw(example: Example, questions: Questions, number: int, seed: int) -> list[str]:
-    return example_random(seed, example.id, "describe").sample(questions.describe, number)
+def _draw(example: Example, wordings: Sequence[str], number: int, seed: int) -> list[str]:
+    return example_random(seed, example.id, "describe").sample(wordings, number)

@@ -1,4 +1,4 @@
-"""Steps 5 and 6: the tuned model answers without being told the label, and the best answers teach the next round.
+"""Steps 5 and 6: the tuned model answers without knowing the label, and the best answers train the next round.
 
 Rejection sampling without a reward model: a candidate must name the label, and scores by how much it says of Z*(X).
 
@@ -8,10 +8,10 @@ Rejection sampling without a reward model: a candidate must name the label, and 
 2. Names are matched by `LabelMatcher`, not by substring, and special tokens are rejected, not deleted afterwards.
 3. Every loser keeps its reason; the negatives of its score are exactly the concepts outside Z*(X) (see `infonce`), each
    once, or with `negatives: per_class` once for each class that lists it, as in the research code.
-4. An example of which no concept was selected has nothing to judge its reasons by: all its candidates lose.
-5. With `prefer_listed`, a candidate that states a concept which its class does not list loses to any that states
-   none. (The score alone does not see to that: one false reason among eight right ones costs little.) With
-   `require_listed` it has lost already.
+4. An example without selected concepts has nothing to judge its reasons by: all its candidates lose.
+5. With `prefer_listed`, a candidate that states a concept which its class does not list loses to any that states none.
+   (The score alone does not ensure that: one false reason among eight right ones costs little.) With `require_listed`
+   it always loses.
 6. A round's training set has one answer for each of the `queries_per_image` queries, as in the paper. Its simple
    queries are the fallbacks alone.
 
@@ -21,7 +21,7 @@ Rejection sampling without a reward model: a candidate must name the label, and 
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from random import Random
 from typing import Literal
@@ -29,6 +29,8 @@ from typing import Literal
 import numpy as np
 
 from seewhy.config import SampleConfig
+from seewhy.domain.concepts import ConceptBank
+from seewhy.domain.domain import Domain
 from seewhy.domain.labels import LabelMatcher
 from seewhy.domain.questions import Questions, label_sentence
 from seewhy.errors import SeeWhyError
@@ -38,56 +40,50 @@ from seewhy.method.sampler import Sampler, ask, draw_queries, example_random, fo
 from seewhy.records import Answer, Candidate, Example, Prompt, Sampling
 
 
+@dataclass(frozen=True)
+class Criteria:
+    """What the candidates of a round are judged by."""
+
+    selected: Mapping[str, Sequence[str]]
+    """Example id -> Z*(X)."""
+    stated: Callable[[str], Sequence[str]]
+    """Finds the concepts of all classes that a text states."""
+    encoder: TextEncoder
+    concepts_CE: np.ndarray
+    """The embeddings of all concepts of the bank, in its order."""
+    temperature: float
+    """tau of InfoNCE."""
+
+
 def candidates(
     examples: Sequence[Example],
-    path: Callable[[Example], str],
-    selected: Mapping[str, Sequence[str]],
-    bank: Mapping[str, Sequence[str]],
-    stated: Callable[[str], Sequence[str]],
-    all_concepts: Sequence[str],
-    concepts_CE: np.ndarray,
-    questions: Questions,
-    matcher: LabelMatcher,
+    domain: Domain,
     sampler: Sampler,
-    encoder: TextEncoder,
+    criteria: Criteria,
     config: SampleConfig,
     *,
     round: int,
-    temperature: float,
     seed: int,
     query_seed: int,
     choice: Literal["best", "random"] = "best",
 ) -> list[Candidate]:
-    """`queries_per_image` explain and cot queries an example, `samples_per_query` judged candidates each, in order.
+    """Sample and judge `samples_per_query` candidates for each of `queries_per_image` queries about each example.
 
-    `selected` is example id -> Z*(X), `bank` label -> concepts, and `stated` finds those of all classes in a text;
-    `concepts_CE` embeds `all_concepts`, row by row; `temperature` is InfoNCE's tau.
-    Which queries an example gets depends on `query_seed` and its id alone; `seed` is of the sampling. With `choice`
-    "random" nothing is judged: any candidate that can be used as text is kept (the control without filtering).
-    Raises SeeWhyError when there are fewer wordings than queries to ask.
+    The queries (explain and cot) of an example depend on `query_seed` and its id alone; `seed` is for sampling. With
+    `choice` "random" any candidate that can be used as text is kept (the control without filtering). Raises SeeWhyError
+    when there are fewer wordings than queries to ask.
     """
+    questions = domain.questions
     fewest = min(len(questions.explain), len(questions.cot))
     if config.queries_per_image > fewest:
         raise SeeWhyError(
             f"sample.queries_per_image is {config.queries_per_image}, but one of explain and cot has only {fewest} "
             "wordings: lower it, or add wordings in data.questions."
         )
-    sampled = _sample(examples, path, questions, sampler, config, round, seed, query_seed)
-    row_of = {concept: row for row, concept in enumerate(all_concepts)}
-    rows = {e.id: np.array([row_of[c] for c in selected[e.id]], dtype=np.int64) for e in examples}
-    usable = [index for index, candidate in enumerate(sampled) if not candidate.reason]
-    if usable:
-        texts_YE = encoder.embed_texts([sampled[index].text for index in usable])
-        rows_Y = [rows[sampled[index].example_id] for index in usable]
-        times_C = None
-        if config.negatives == "per_class":
-            listed = Counter(concept for concepts in bank.values() for concept in concepts)
-            times_C = np.array([listed[concept] for concept in all_concepts])
-        scores_Y = candidate_scores(texts_YE, concepts_CE, rows_Y, temperature, times_C)
-        for index, score in zip(usable, scores_Y, strict=True):
-            sampled[index] = replace(sampled[index], score=float(score))
+    sampled = _sample(examples, domain, sampler, config, round, seed, query_seed)
+    scored = _scored(sampled, domain.concepts, criteria, per_class=config.negatives == "per_class")
     labels = {example.id: example.label for example in examples}
-    by_query = groupby(sampled, key=lambda candidate: (candidate.example_id, candidate.query))
+    by_query = groupby(scored, key=lambda candidate: (candidate.example_id, candidate.query))
     if choice == "random":
         return [
             drawn
@@ -97,11 +93,13 @@ def candidates(
 
     def flaw(text: str, label: str) -> str | None:
         wanted = config.prefer_listed or config.require_listed
-        return foreign_concept(text, bank[label], stated) if wanted else None
+        return foreign_concept(text, domain.concepts[label], criteria.stated) if wanted else None
 
     order = {"strict": config.require_listed, "label_first": config.label_first}
     return [
-        judged for (name, _), group in by_query for judged in judge(tuple(group), labels[name], matcher, flaw, **order)
+        judged
+        for (name, _), group in by_query
+        for judged in judge(tuple(group), labels[name], domain.matcher, flaw, **order)
     ]
 
 
@@ -114,11 +112,11 @@ def judge(
     strict: bool = False,
     label_first: bool = True,
 ) -> list[Candidate]:
-    """One query's candidates with a verdict: at most one is kept, the best that names the label; each has its reason.
-    Without `label_first` none is kept where the best of all does not name it.
+    """Return one query's candidates with a verdict and its reason: at most one is kept, the best that names the label.
 
-    A candidate that comes with a reason has lost already. Those in which `flaw(text, label)` finds something run only
-    where it finds something in all that are left, and with `strict` not even then. Ties go to the earlier sample.
+    Without `label_first` none is kept where the best of all does not name it. A candidate that comes with a reason has
+    lost already. Candidates with a flaw, as `flaw(text, label)` says, compete only where all that are left have one,
+    and with `strict` not even then. Ties go to the earlier sample.
     """
     reasons = [candidate.reason or _fault(candidate, label, matcher) for candidate in group]
     flaws = {i: flaw(candidate.text, label) for i, candidate in enumerate(group) if not reasons[i]}
@@ -150,7 +148,7 @@ def judge(
 
 
 def draw(group: Sequence[Candidate], random: Random) -> list[Candidate]:
-    """One query's candidates with one of them kept at random, whatever it names; those with a reason have lost."""
+    """Return one query's candidates, one of them kept at random, whatever it names; those with a reason have lost."""
     running = [index for index, candidate in enumerate(group) if not candidate.reason]
     kept = random.choice(running) if running else None
     reasons = {index: "kept at random" if index == kept else "not drawn" for index in running}
@@ -158,7 +156,7 @@ def draw(group: Sequence[Candidate], random: Random) -> list[Candidate]:
 
 
 def answers(judged: Sequence[Candidate], labels: Mapping[str, str], questions: Questions, seed: int) -> list[Answer]:
-    """The round's training set: one answer for each query of each example, in the candidates' order.
+    """Return the round's training set: one answer for each query of each example, in the candidates' order.
 
     `labels` is example id -> label. A query none of whose candidates was kept becomes a simple one, answered by the
     plain label sentence; which simple query depends on the seed, the round and the example's id alone.
@@ -184,20 +182,19 @@ def answers(judged: Sequence[Candidate], labels: Mapping[str, str], questions: Q
 
 def _sample(
     examples: Sequence[Example],
-    path: Callable[[Example], str],
-    questions: Questions,
+    domain: Domain,
     sampler: Sampler,
     config: SampleConfig,
     round: int,
     seed: int,
     query_seed: int,
 ) -> list[Candidate]:
-    """Candidates not yet judged, in order; one that may not be used as text has its reason already."""
+    """Return candidates that are not judged yet, in order; one that may not be used as text has its reason already."""
     asked = []
     for example in examples:
-        queries = draw_queries(questions, 0.0, example_random(query_seed, example.id, f"candidates/{round}"))
+        queries = draw_queries(domain.questions, 0.0, example_random(query_seed, example.id, f"candidates/{round}"))
         for number, (kind, query) in enumerate(islice(queries, config.queries_per_image)):
-            asked.append((kind, example, Prompt(f"{example.id}/{round}/{number}", path(example), query)))
+            asked.append((kind, example, Prompt(f"{example.id}/{round}/{number}", domain.path(example), query)))
     sampling = Sampling(config.samples_per_query, config.temperature, config.top_p, config.max_new_tokens)
     texts = ask(sampler, [prompt for _, _, prompt in asked], sampling, seed)
     return [
@@ -215,6 +212,27 @@ def _sample(
         for kind, example, prompt in asked
         for sample, text in enumerate(texts[prompt.id])
     ]
+
+
+def _scored(sampled: Sequence[Candidate], bank: ConceptBank, criteria: Criteria, *, per_class: bool) -> list[Candidate]:
+    """Return the candidates with their scores: NaN for those that have lost already or have nothing to be judged by.
+
+    With `per_class` a concept is as many negatives as classes list it.
+    """
+    usable = [index for index, candidate in enumerate(sampled) if not candidate.reason]
+    if not usable:
+        return list(sampled)
+    row_of = {concept: row for row, concept in enumerate(bank.all_concepts)}
+    texts_YE = criteria.encoder.embed_texts([sampled[index].text for index in usable])
+    selected = [criteria.selected[sampled[index].example_id] for index in usable]
+    rows_Y = [np.array([row_of[concept] for concept in concepts], dtype=np.int64) for concepts in selected]
+    times_C = None
+    if per_class:
+        listed = Counter(concept for concepts in bank.values() for concept in concepts)
+        times_C = np.array([listed[concept] for concept in bank.all_concepts])
+    scores_Y = candidate_scores(texts_YE, criteria.concepts_CE, rows_Y, criteria.temperature, times_C)
+    scores = dict(zip(usable, scores_Y, strict=True))
+    return [replace(c, score=float(scores[i])) if i in scores else c for i, c in enumerate(sampled)]
 
 
 def _fault(candidate: Candidate, label: str, matcher: LabelMatcher) -> str | None:

@@ -1,4 +1,4 @@
-"""What the stages share when they ask a model for text: the protocol, the draw of queries, the faults of a text.
+"""How the stages ask a model for text: the `Sampler` protocol, the draw of queries, and what is wrong with a text.
 
 Deviation from the research code: its stages pair texts with images by their position in two lists, and the two
 fall out of step. Here every prompt has an id, and `ask` hands the texts back under it.
@@ -17,23 +17,23 @@ from seewhy.records import Prompt, QuestionKind, Sampling
 
 
 class Sampler(Protocol):
-    """A model that looks at images and writes, such as `vlm.sampling.BatchSampler`."""
+    """A model that answers questions about images, such as `vlm.sampling.BatchSampler`."""
 
     def sample(self, prompts: Sequence[Prompt], sampling: Sampling, seed: int) -> list[list[str]]:
-        """For each prompt, in order, `sampling.samples` texts."""
+        """Return `sampling.samples` texts for each prompt, in order."""
         ...
 
     def rejected_text(self, text: str) -> str | None:
-        """Why this model must not be given `text` as text (it holds one of its special tokens), or None."""
+        """Return why this model must not be given `text` (it holds one of its special tokens), or None."""
         ...
 
     def refused_sizes(self, sizes: Iterable[tuple[int, int]]) -> Mapping[tuple[int, int], str]:
-        """Those of some image sizes (width, height) that this model cannot take, with the reason."""
+        """Return those of some image sizes (width, height) that this model cannot take, with the reason."""
         ...
 
 
 def ask(sampler: Sampler, prompts: Sequence[Prompt], sampling: Sampling, seed: int) -> dict[str, list[str]]:
-    """Prompt id -> its texts. Raises SeeWhyError when the sampler gives back too few or too many."""
+    """Return prompt id -> its texts. Raises SeeWhyError when the sampler returns too few or too many."""
     answers = sampler.sample(prompts, sampling, seed) if prompts else []
     if len(answers) != len(prompts):
         raise SeeWhyError(f"The sampler answered {len(answers)} of {len(prompts)} prompts; it must answer each one.")
@@ -47,7 +47,7 @@ def ask(sampler: Sampler, prompts: Sequence[Prompt], sampling: Sampling, seed: i
 
 
 def example_random(seed: int, example_id: str, purpose: str) -> Random:
-    """A generator that depends on these three alone: not on the shard, nor on the examples beside this one."""
+    """Return a generator that depends on these three alone, not on the shard or the other examples."""
     digest = hashlib.sha256(f"{seed}\0{purpose}\0{example_id}".encode()).digest()
     return Random(int.from_bytes(digest, "big"))
 
@@ -55,7 +55,7 @@ def example_random(seed: int, example_id: str, purpose: str) -> Random:
 def draw_queries(
     questions: Questions, simple_share: float, random: Random, explain_share: float = 0.5
 ) -> Iterator[tuple[QuestionKind, str]]:
-    """Endless (kind, query): simple with probability `simple_share`, else explain with `explain_share`, else cot.
+    """Yield endless (kind, query): simple with probability `simple_share`, else explain with `explain_share`, else cot.
 
     Within a kind every wording comes once before one comes again.
     """
@@ -76,22 +76,22 @@ def draw_queries(
 
 
 def text_fault(text: str, sampler: Sampler) -> str | None:
-    """Why `text` may not be used as text at all, or None."""
+    """Return why `text` cannot be used at all, or None."""
     return sampler.rejected_text(text) if text.strip() else "empty"
 
 
 def foreign_concept(text: str, listed: Collection[str], stated: Callable[[str], Sequence[str]]) -> str | None:
-    """Why `text` speaks against its own label: it states a concept of the bank that the label's list has not; or None.
+    """Return that `text` states a concept which its label's list does not have, or None.
 
-    `stated` finds the concepts of the whole bank in a text. No truth of an image is asked for: an expert has listed
-    what the class shows.
+    `stated` finds the concepts of the whole bank in a text. No ground truth is used: an expert has listed what the
+    class shows.
     """
     foreign = next((concept for concept in stated(text) if concept not in listed), None)
     return None if foreign is None else f"states {foreign!r}, which its class does not list"
 
 
 def label_fault(text: str, label: str, matcher: LabelMatcher) -> str | None:
-    """Why `text` does not name `label` and no other label, or None."""
+    """Return why `text` does not name `label` alone, or None."""
     if matcher.is_correct(text, label):
         return None
     named = matcher.names(text)

@@ -5,9 +5,9 @@ concepts for this image, and never fewer than the best `minimum` (all, where the
 code std is the sample standard deviation. It keeps much the same share of every list, however much can be seen.
 
 "unlisted", ours: keep a concept when its mean score over the image's descriptions is more than `unlisted_std` standard
-deviations above the mean of its scores for the images of classes that do not list it. Those show what it scores where
-there is nothing to be seen, and a concept is held against itself alone: whether it is kept depends neither on the rest
-of the list nor, much, on tau. A concept that every class lists has no such images and falls under the paper's rule.
+deviations above the mean of its scores for the images of classes that do not list it. Those images show what it scores
+where it cannot be seen. A concept is compared with itself alone, so the verdict depends neither on the rest of the list
+nor, much, on tau. A concept that every class lists has no such images and falls under the paper's rule.
 
 The paper's score is a sum over D(X). Within one image a sum and a mean give the same verdict. Across images only means
 can be compared: an image that has lost descriptions would have a higher sum for every concept, seen or not.
@@ -16,12 +16,11 @@ Both rules keep the best `minimum` at least. A record's score is the paper's sum
 standardised mean under the second.
 
 1. Concepts of equal score rank in the order of the bank.
-2. An image none of whose descriptions could be used shows nothing that we know of: its concepts score NaN and none is
-   selected. It teaches its name alone (see `synthesise` and `rejection`).
+2. Nothing is known of an image without usable descriptions: its concepts score NaN, none is selected, and only its name
+   is taught (see `synthesise` and `rejection`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 
@@ -38,20 +37,15 @@ def select(
     bank: Mapping[str, Sequence[str]],
     all_concepts: Sequence[str],
     concepts_CE: np.ndarray,
-    *,
-    temperature: float,
-    threshold_std: float,
-    minimum: int,
-    rule: Literal["image", "unlisted"] = SelectConfig.rule,
-    unlisted_std: float = SelectConfig.unlisted_std,
+    config: SelectConfig,
 ) -> list[Selection]:
-    """The score of every concept of every example's label, and whether it was kept.
+    """Return the score of every concept of every example's label, and whether it was selected.
 
-    `threshold_std` is of rule "image" and `unlisted_std` of "unlisted"; what is left out is as in `SelectConfig`.
     `descriptions_DE` and `concepts_CE` are the embeddings of `descriptions` and `all_concepts`, row by row. All
-    examples are needed at once, for the others' descriptions are the negatives. Raises SeeWhyError for a label
+    examples are needed at once, since the descriptions of the others are the negatives. Raises SeeWhyError for a label
     without concepts and for a description of an unknown example.
     """
+    temperature, minimum = config.temperature, config.minimum
     row_of = {concept: row for row, concept in enumerate(all_concepts)}
     image_of = {example.id: image for image, example in enumerate(examples)}
     for example in examples:
@@ -64,14 +58,14 @@ def select(
     rows_of_label = {label: np.array([row_of[c] for c in bank[label]]) for label in {e.label for e in examples}}
     wanted = [rows_of_label[example.label] for example in examples]
     scores = concept_scores(descriptions_DE, owner_D, concepts_CE, wanted, temperature)
-    keeps = [kept(score_C, threshold_std, minimum) for score_C in scores]
-    if rule == "unlisted":
+    keeps = [kept(score_C, config.threshold_std, minimum) for score_C in scores]
+    if config.rule == "unlisted":
         texts_I = np.maximum(np.bincount(owner_D, minlength=len(examples)), 1)
         sums = each_images_scores(descriptions_DE, owner_D, concepts_CE, [slice(None)] * len(examples), temperature)
         means = (sum_C / texts for sum_C, texts in zip(sums, texts_I, strict=True))
         mean_C, std_C = moments_where_unlisted(means, wanted, len(all_concepts), texts_I)
         judged = [
-            standardised(score_C / texts, keep_C, mean_C[rows], std_C[rows], unlisted_std, minimum)
+            standardised(score_C / texts, keep_C, mean_C[rows], std_C[rows], config.unlisted_std, minimum)
             for score_C, texts, keep_C, rows in zip(scores, texts_I, keeps, wanted, strict=True)
         ]
         scores, keeps = [score_C for score_C, _ in judged], [keep_C for _, keep_C in judged]
@@ -83,7 +77,7 @@ def select(
 
 
 def kept(score_C: np.ndarray, threshold_std: float, minimum: int) -> np.ndarray:
-    """The paper's rule on one image's scores: a boolean array (C,). None is kept where the scores are NaN."""
+    """Apply the paper's rule to one image's scores: return a boolean array (C,), all False where the scores are NaN."""
     if np.isnan(score_C).any():
         return np.zeros(len(score_C), dtype=bool)
     std = score_C.std(ddof=1) if len(score_C) > 1 else 0.0
@@ -98,9 +92,10 @@ def standardised(
     unlisted_std: float,
     minimum: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Our rule on one image's scores, given each concept's mean and std where it is not listed (NaN: it always is).
+    """Apply our rule to one image's scores, given each concept's mean and std where it is not listed.
 
-    Standardised scores and a boolean array, (C,) both; `papers_C` decides where there is nothing to standardise by.
+    Return the standardised scores (C,) and a boolean array (C,). Where the mean is NaN, as every class
+    lists the concept, `papers_C` decides, the verdict of the paper's rule.
     """
     if np.isnan(score_C).any():
         return score_C, np.zeros(len(score_C), dtype=bool)
@@ -116,12 +111,12 @@ def moments_where_unlisted(
     concepts: int,
     texts_I: Sequence[int] | np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and sample standard deviation (C,) of each concept's scores over the images that do not list it.
+    """Return mean and sample standard deviation (C,) of each concept's scores over the images that do not list it.
 
-    `scores` has the mean scores (C,) of all concepts for each image (NaN: no descriptions), `listed` the rows
-    that its class lists. An image weighs as much as it has descriptions, `texts_I` (by default all have equally many),
-    so that the few noisy means of images that lost theirs do not widen the spread by which all others are judged. NaN
-    where fewer than two images are left, or where their scores are all the same.
+    `scores` has the mean scores (C,) of all concepts for each image (NaN: no descriptions), `listed` the rows that its
+    class lists. An image is weighted by its number of descriptions `texts_I` (by default equal for all), so that the
+    noisy means of images that lost most of theirs do not widen the spread. NaN where fewer than two images are left, or
+    where their scores are all the same.
     """
     weights = np.ones(len(listed)) if texts_I is None else np.asarray(texts_I, dtype=np.float64)
     count_C, weight_C, mean_C, squares_C = (np.zeros(concepts) for _ in range(4))
@@ -141,7 +136,7 @@ def moments_where_unlisted(
 
 
 def _at_least(minimum: int, score_C: np.ndarray, keep_C: np.ndarray) -> np.ndarray:
-    """`keep_C`, or the best `minimum` where it has fewer."""
+    """Return `keep_C`, or the best `minimum` where it has fewer."""
     if keep_C.sum() < minimum:
         keep_C = keep_C.copy()
         keep_C[np.argsort(-score_C, kind="stable")[:minimum]] = True
@@ -149,7 +144,7 @@ def _at_least(minimum: int, score_C: np.ndarray, keep_C: np.ndarray) -> np.ndarr
 
 
 def selected_concepts(selections: Sequence[Selection]) -> dict[str, tuple[str, ...]]:
-    """Example id -> Z*(X), in the concept bank's order. Examples of which nothing was selected have an empty tuple."""
+    """Return example id -> Z*(X), in the concept bank's order; an empty tuple where nothing was selected."""
     chosen: dict[str, list[str]] = {}
     for selection in selections:
         chosen.setdefault(selection.example_id, []).extend([selection.concept] * selection.selected)

@@ -1,4 +1,4 @@
-"""Step 3: the base model writes round 1's training set, told the label and Z*(X).
+"""Step 3: the base model writes round 1's training set, given the label and Z*(X).
 
 1. Each answer carries its example and its query; the research code writes most answers about another image.
 2. An answer that does not name the label, and no other, falls back to a simple query with the plain label sentence; in
@@ -10,7 +10,7 @@
    rejection sampling prefers answers that say more of Z*(X).
 6. An answer that falls back, or states a concept that its class does not list, is asked for again, up to `tries` times
    in all, and the best one counts. The paper asks once. With `require_listed` the second kind falls back in the end.
-7. An example of which no concept was selected is asked nothing: it has no reasons to be told, and teaches its name.
+7. An example without selected concepts is not asked about: there are no reasons to give, and only its name is taught.
 
 One call works on one shard of examples.
 """
@@ -23,35 +23,33 @@ from itertools import islice
 from typing import NamedTuple
 
 from seewhy.config import SynthesiseConfig
-from seewhy.domain.labels import LabelMatcher
-from seewhy.domain.questions import Questions, general_explanation, label_sentence, synthesis_prompt
+from seewhy.domain.domain import Domain
+from seewhy.domain.questions import general_explanation, label_sentence, synthesis_prompt
 from seewhy.method.sampler import Sampler, ask, draw_queries, example_random, foreign_concept, label_fault, text_fault
 from seewhy.records import Answer, Example, Prompt, Sampling
 
 ROUND = 1
 _ECHO_WORDS = 5
-"""An answer that repeats this many words of the instruction in a row repeats the instruction."""
+"""This many words of the instruction in a row count as repeating it."""
 
 
 def synthesise(
     examples: Sequence[Example],
-    path: Callable[[Example], str],
+    domain: Domain,
     selected: Mapping[str, Sequence[str]],
-    bank: Mapping[str, Sequence[str]],
     stated: Callable[[str], Sequence[str]],
-    questions: Questions,
-    matcher: LabelMatcher,
     sampler: Sampler,
     config: SynthesiseConfig,
+    *,
     seed: int,
     query_seed: int,
 ) -> list[Answer]:
-    """`answers_per_image` answers an example, in the examples' order; `selected` is example id -> Z*(X).
+    """Return `answers_per_image` answers about each example, in order.
 
-    `bank` is label -> concepts, and `stated` finds those of all classes in a text.
-
-    Which queries an example gets depends on `query_seed` and its id alone; `seed` is of the sampling.
+    `selected` is example id -> Z*(X), and `stated` finds the concepts of all classes in a text. The queries of an
+    example depend on `query_seed` and its id alone; `seed` is for sampling.
     """
+    questions, noun = domain.questions, domain.questions.noun
     drawn = []
     for example in examples:
         random = example_random(query_seed, example.id, "synthesise")
@@ -60,7 +58,7 @@ def synthesise(
         for number, (kind, query) in enumerate(islice(queries, config.answers_per_image)):
             drawn.append((example, f"{example.id}/{ROUND}/{number}", kind, query, next(fallbacks)[1]))
     prompts = [
-        Prompt(name, path(example), synthesis_prompt(example.label, selected[example.id], query, questions.noun))
+        Prompt(name, domain.path(example), synthesis_prompt(example.label, selected[example.id], query, noun))
         for example, name, _, query, _ in drawn
         if selected[example.id]
     ]
@@ -68,8 +66,8 @@ def synthesise(
 
     def judged(name: str, text: str) -> "_Attempt":
         label = label_of[name]
-        fault = text_fault(text, sampler) or _echo(text, questions.noun) or label_fault(text, label, matcher)
-        flaw = fault or foreign_concept(text, bank[label], stated)
+        fault = text_fault(text, sampler) or _echo(text, noun) or label_fault(text, label, domain.matcher)
+        flaw = fault or foreign_concept(text, domain.concepts[label], stated)
         return _Attempt(text, flaw if config.require_listed else fault, flaw)
 
     attempts = _attempts(prompts, sampler, config, seed, judged)
@@ -85,7 +83,7 @@ def synthesise(
 
 
 class _Attempt(NamedTuple):
-    """An answer, why it cannot be used, and why another one would be better."""
+    """An answer, why it cannot be used (`fault`), and why another one would be better (`flaw`)."""
 
     text: str
     fault: str | None
@@ -99,7 +97,7 @@ def _attempts(
     seed: int,
     judged: Callable[[str, str], _Attempt],
 ) -> dict[str, _Attempt]:
-    """Prompt id -> the first flawless attempt; or else the first without a fault, or the first."""
+    """Return for each prompt id the first flawless attempt, or else the first without a fault, or the first."""
     best: dict[str, _Attempt] = {}
     sampling = Sampling(1, config.temperature, config.top_p, config.max_new_tokens)
     for attempt in range(config.tries):
@@ -112,17 +110,17 @@ def _attempts(
 
 
 def fallback_share(answers: Sequence[Answer]) -> float:
-    """Share of the answers that are plain label sentences; 0 where there are no answers."""
+    """Return the share of the answers that are plain label sentences; 0 where there are no answers."""
     return sum(answer.source == "label sentence" for answer in answers) / max(1, len(answers))
 
 
 def label_answers(
     answers: Sequence[Answer], labels: Mapping[str, str], lists: Mapping[str, Sequence[str]] | None = None
 ) -> list[Answer]:
-    """The training set of the NL control, or with `lists` of L+GE: the same images and queries, answered by template.
+    """Return the training set of the NL control, or with `lists` of L+GE: the method's queries, answered by template.
 
-    NL has the plain label sentence; L+GE adds the class's whole list to it, but for simple queries. `labels` is
-    example id -> label, `lists` label -> concepts.
+    NL answers with the label sentence; L+GE adds the class's whole list, except for simple queries. `labels` is example
+    id -> label, `lists` label -> concepts.
     """
     taught = []
     for answer in answers:
@@ -136,7 +134,7 @@ def label_answers(
 
 
 def _echo(text: str, noun: str) -> str | None:
-    """Why a text repeats the instruction of step 3 itself (not the label, concepts or query in it), or None."""
+    """Return why a text repeats the instruction of step 3 (not the label, concepts or query in it), or None."""
     spoken = f" {' '.join(_words(text))} "
     for segment in synthesis_prompt("\0", ("\0",), "\0", noun).split("\0"):
         words = _words(segment)

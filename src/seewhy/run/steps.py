@@ -114,11 +114,13 @@ class Run:
         dropped = Counter[str]()
 
         def work(examples: Sequence[Example], seed: int) -> list[Description]:
-            sampler, questions = self.loaded.sampler(self.base), self.domain.questions
-            settings, queries = self.config.describe, self.config.seed
+            sampler = self.loaded.sampler(self.base)
             self.replay.check(sampler.rejected_text)
             self.check_sizes(sampler)
-            return describe.describe(examples, self.domain.path, questions, sampler, settings, seed, queries, dropped)
+            return describe.describe(
+                examples, self.domain, sampler, self.config.describe,
+                seed=seed, query_seed=self.config.seed, dropped=dropped,
+            )  # fmt: skip
 
         stage = self.stages[StageKey("describe", split=split)]
         described = self.folder.records(stage, Description, self.domain.split(split), work)
@@ -157,7 +159,7 @@ class Run:
 
         Images of another split are scored among those of train, `descriptions` being of both.
         """
-        settings, bank = self.config.select, self.domain.concepts
+        bank = self.domain.concepts
         wanted = self.domain.split(split)
         examples = self.train if split == "train" else (*self.train, *wanted)
 
@@ -167,10 +169,8 @@ class Run:
             scratch.mkdir()
             embedded_DE = embed_to_file(scratch / "descriptions.npy", [d.text for d in descriptions], self.encoder)
             selections = select.select(
-                examples, descriptions, embedded_DE, bank, bank.all_concepts, self.concepts_CE,
-                temperature=settings.temperature, threshold_std=settings.threshold_std, minimum=settings.minimum,
-                rule=settings.rule, unlisted_std=settings.unlisted_std,
-            )  # fmt: skip
+                examples, descriptions, embedded_DE, bank, bank.all_concepts, self.concepts_CE, self.config.select
+            )
             shutil.rmtree(scratch)
             ids = {example.id for example in wanted}
             return [selection for selection in selections if selection.example_id in ids]
@@ -197,8 +197,8 @@ class Run:
 
         def work(examples: Sequence[Example], seed: int) -> list[Answer]:
             return synthesise.synthesise(
-                examples, self.domain.path, visible, self.domain.concepts, self.stated, self.domain.questions,
-                self.domain.matcher, self.loaded.sampler(self.base), self.config.synthesise, seed, self.config.seed,
+                examples, self.domain, visible, self.stated, self.loaded.sampler(self.base), self.config.synthesise,
+                seed=seed, query_seed=self.config.seed,
             )  # fmt: skip
 
         stage = self.stages[arm.stage("answers", 1)]
@@ -231,12 +231,11 @@ class Run:
         visible = self.visible(arm, selections)
 
         def work(examples: Sequence[Example], seed: int) -> list[Candidate]:
+            temperature = self.config.select.temperature
+            criteria = rejection.Criteria(visible, self.stated, self.encoder, self.concepts_CE, temperature)
             return rejection.candidates(
-                examples, self.domain.path, visible, self.domain.concepts, self.stated,
-                self.domain.concepts.all_concepts, self.concepts_CE, self.domain.questions, self.domain.matcher,
-                self.loaded.sampler(model), self.encoder, self.config.sample,
-                round=round, temperature=self.config.select.temperature, seed=seed, query_seed=self.config.seed,
-                choice=arm.choice,
+                examples, self.domain, self.loaded.sampler(model), criteria, self.config.sample,
+                round=round, seed=seed, query_seed=self.config.seed, choice=arm.choice,
             )  # fmt: skip
 
         stage = self.stages[arm.stage("candidates", round)]
