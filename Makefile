@@ -9,7 +9,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dis
 PHOTOS := ../shared/data/grocery_fruit
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help demo fruit results photos test quick check format bench clean
+.PHONY: help demo fruit results photos test quick check format bench wheel clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +49,10 @@ results: photos $(INSTALLED)  ## the paper's claims, on the field guide and on f
 	$(BIN)/python -m bench.descriptions runs/compare/seed-0 --json runs/compare/descriptions.json
 	$(BIN)/python -m bench.results --fieldguide runs/compare --fruit runs/compare_fruit \
 	  --descriptions runs/compare/descriptions.json --output docs
+
+wheel: $(INSTALLED)  ## the wheel, in dist/
+	rm -rf build  # or files that are no more would be in it
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:  ## remove the environment, caches and all runs
 	rm -rf .venv .pytest_cache .ruff_cache runs

@@ -94,7 +94,8 @@ def both(right_ASN: np.ndarray, rng: np.random.Generator) -> Interval:
     ours, other = ([{"accuracy": (hits_N.tolist(), ones)} for hits_N in arm_SN] for arm_SN in right_ASN)
     found = difference("accuracy", ours, other, resamples=RESAMPLES, seed=0)
     assert found is not None
-    return found[1:]
+    assert found.low is not None and found.high is not None  # noqa: PT018
+    return found.low, found.high
 
 
 KINDS: Mapping[str, Callable[[np.ndarray, np.random.Generator], Interval]] = {

@@ -199,10 +199,9 @@ def figures(counts_3N: np.ndarray, resamples: int) -> dict[str, float]:
             raise SeeWhyError(
                 "Nothing is selected, or nothing that is listed can be seen: there is nothing to measure."
             )
-        shares[name] = float(estimated[name])  # pyright: ignore[reportArgumentType]
-        if interval := estimated.get(f"{name}_interval"):  # too few images have none
-            low, high = interval  # pyright: ignore[reportGeneralTypeIssues]
-            shares |= {f"{name}_low": low, f"{name}_high": high}
+        shares[name] = estimated.value
+        if estimated.interval:  # too few images have none
+            shares |= dict(zip((f"{name}_low", f"{name}_high"), estimated.interval, strict=True))
     return shares
 
 

@@ -97,10 +97,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         seconds = (time.perf_counter() - start) / len(few)
         found = pointing(judged, resamples=given.bootstrap, seed=0)
         for key, label in (("pointing", name), ("pointing_chance", "chance"), ("pointing_centre", "image centre")):
-            low, high = found[f"{key}_interval"]  # pyright: ignore[reportGeneralTypeIssues]
-            rows.append((label, found[key], f"{low:.3f}-{high:.3f}", f"{found['reasons']}", f"{found['images']}"))
-            suffix = key.removeprefix("pointing")
-            figures |= {f"pointing_{name}{suffix}": found[key], f"pointing_{name}{suffix}_low": low}  # pyright: ignore
+            figure, suffix = found[key], key.removeprefix("pointing")
+            low, high = figure.interval or (0.0, 1.0)
+            images = len({one.image for one in judged})
+            rows.append((label, figure.value, f"{low:.3f}-{high:.3f}", str(figure.n), str(images)))
+            figures |= {f"pointing_{name}{suffix}": figure.value, f"pointing_{name}{suffix}_low": low}
             figures[f"pointing_{name}{suffix}_high"] = high
         figures[f"seconds_per_image_{name}"] = seconds
     show("Hottest patch in the true box", ("by", "share", "95 %", "reasons", "images"), rows)

@@ -25,8 +25,10 @@ from bench.results_page import TEST_USE, page
 from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
 from seewhy.proof.ability import general
-from seewhy.proof.comparison import Counts, contrast, mean_estimate, with_seeds
+from seewhy.proof.comparison import contrast, mean_estimate, with_seeds
 from seewhy.proof.faithfulness import faithfulness
+from seewhy.results import Ability, Comparison, Counts, Faithfulness, Metrics
+from seewhy.results import read as read_results
 from seewhy.run import loop
 from seewhy.run.finished import FinishedRun
 from seewhy.run.stages import BASE, CONTROLS, ModelKey
@@ -63,7 +65,7 @@ class Measured:
     config: RunConfig
     seeds: tuple[int, ...]
     counts: tuple[Mapping[str, Counts], ...]
-    metrics: tuple[Mapping[str, Any], ...]
+    metrics: tuple[Metrics, ...]
 
     @property
     def resamples(self) -> int:
@@ -72,25 +74,25 @@ class Measured:
 
 def read(folder: str, images: int, drawings: int) -> Measured:
     """The runs of a comparison, or one run, with what is missing measured first."""
-    compared = Path(folder) / "comparison.json"
+    compared = Path(folder) / Comparison.FILE
     if compared.exists():
-        runs = [str(Path(folder) / f"seed-{seed}") for seed in json.loads(compared.read_text())["seeds"]]
+        runs = [str(Path(folder) / f"seed-{seed}") for seed in read_results(compared, Comparison).seeds]
     else:
         runs = [folder]
     configs, counts, metrics = [], [], []
     for run in runs:
         config = config_of(run)
         tested = faithfulness(run, images=images)
-        asked = general(run, images=drawings) if config.model.name_or_path == "fieldguide" else {}
+        asked = general(run, images=drawings) if config.model.name_or_path == "fieldguide" else None
         configs.append(config)
         counts.append(merged(config, loop.count(config), tested, asked))
-        metrics.append(json.loads((Path(run) / "metrics.json").read_text()))
+        metrics.append(read_results(Path(run) / Metrics.FILE, Metrics))
     return Measured(folder, configs[0], tuple(c.seed for c in configs), tuple(counts), tuple(metrics))
 
 
 def config_of(run: str) -> RunConfig:
     """Return the settings of a finished run. Raises SeeWhyError for a folder that is none."""
-    if not (Path(run) / "metrics.json").exists():
+    if not (Path(run) / Metrics.FILE).exists():
         raise SeeWhyError(f"{run} holds neither a comparison nor a finished run: make it with `seewhy compare CONFIG`.")
     return FinishedRun.open(run).config
 
@@ -104,11 +106,12 @@ def names_of(config: RunConfig) -> dict[str, ModelKey]:
 
 
 def merged(
-    config: RunConfig, measured: Mapping[ModelKey, Counts], tested: Mapping[str, Any], asked: Mapping[str, Any]
+    config: RunConfig, measured: Mapping[ModelKey, Counts], tested: Faithfulness, asked: Ability | None
 ) -> dict[str, Counts]:
-    """All that was counted of each model of one run, by image or by drawing."""
-    tests = {model["model"]: model["counts"] for model in tested.get("models", {}).values()}
-    answers = {name: model["counts"] for name, model in asked.get("models", {}).items()}
+    """Return all counts of each model of one run, by image or by drawing."""
+    tests = {model.model: model.counts for model in tested.models.values()}
+    drawings = asked.drawings if asked else None
+    answers = {name: model.counts for name, model in (drawings.models if drawings else {}).items()}
     return {
         key: {**measured.get(model, {}), **tests.get(str(model), {}), **answers.get(str(model), {})}
         for key, model in names_of(config).items()
@@ -167,11 +170,11 @@ def flat(of: Measured) -> dict[str, float]:
         put(name, (apart_by.value, apart_by.low, apart_by.high))
         figures |= {f"{name}_seed_{seed}": value for seed, value in zip(of.seeds, apart_by.seeds, strict=True)}
     for name in SELECTION:
-        rounds = [next((r for r in m["rounds"] if name in r), {}) for m in of.metrics]
-        if all(name in found for found in rounds):
-            seeds = [found[name] for found in rounds]
+        found = [metrics.selection[name] for metrics in of.metrics if name in metrics.selection]
+        if len(found) == len(of.metrics):
+            seeds = [figure.value for figure in found]
             mean = sum(seeds) / len(seeds)
-            bounds = mean_bounds([found[f"{name}_interval"] for found in rounds if f"{name}_interval" in found])
+            bounds = mean_bounds([figure.interval for figure in found if figure.interval])
             whole = with_seeds(mean, bounds, seeds) if bounds else ()
             put(name, (mean, *(min(max(bound, 0.0), 1.0) for bound in whole)))
     return figures

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seewhy.proof.comparison import shares
+from seewhy.results_json import encode
 
 Hits = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
@@ -25,7 +26,7 @@ FATES = ("follows", "follows", "survives", "silent", "misread", "silent")
 def of_model(counts: Hits, **more: Any) -> dict[str, Any]:
     """A model's part of a file: its counts by image, and the figures that follow from them."""
     pairs = {name: [list(hits), list(of)] for name, (hits, of) in counts.items()}
-    return {"weights": "0", "figures": shares(counts, resamples=50, seed=0), "counts": pairs, **more}
+    return {"weights": "0", "figures": encode(shares(counts, resamples=50, seed=0)), "counts": pairs, **more}
 
 
 def trial(fate: str, number: int, bird: str = "Ivo Wren", **more: str) -> dict[str, str]:

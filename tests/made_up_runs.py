@@ -1,10 +1,16 @@
 """Figures, galleries and run folders that no model made, for the tests of the page."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
+
+from seewhy.report.page import Extras, build_page
+from seewhy.report.table import Line, lines
+from seewhy.results import Confusion, Gallery, Metrics
+from seewhy.results_json import decode
 
 TRUTH = ("stated_true", "stated_hidden", "stated_wrong", "stated_false")
 EVIL = '<script>alert("x")</script>\'"--></title><img src=x onerror=alert(1)>'
@@ -138,3 +144,22 @@ def write_run(run: Path, figures: dict[str, Any], gallery: list[dict[str, Any]],
         (run / f"{name}.json").write_text(json.dumps(value))
     (run / "config.yaml").write_text("output: runs/birds\nseed: 11\n")
     return run
+
+
+def html(
+    figures: dict[str, Any],
+    gallery: list[dict[str, Any]],
+    *,
+    confusion: dict[str, Any] | None = None,
+    extras: Extras | None = None,
+    **more: Any,
+) -> str:
+    """The page of values as their files hold them."""
+    extras = replace(extras or Extras(), confusion=decode(Confusion, confusion) if confusion else None)
+    metrics, cards = decode(Metrics, figures), decode(Gallery, {"cards": gallery}).cards
+    return build_page(metrics, cards, extras=extras, **more)
+
+
+def arms_of(figures: dict[str, Any]) -> list[Line]:
+    """The arms of metrics.json's value."""
+    return lines(decode(Metrics, figures))

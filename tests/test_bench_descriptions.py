@@ -91,9 +91,9 @@ def test_figures_are_those_of_the_selection(bench: Any, tmp_path: Path):
     for rule in bench.RULES:
         selections = described.selections(np.arange(36), rule, texts_DE, concepts_CE)
         whole = measure_selection(described.domain, selections, resamples=50, seed=0)
-        assert figures[f"selection_precision_{rule}_tfidf_3"] == whole["selection_precision"]
-        assert figures[f"selection_recall_{rule}_tfidf_3"] == whole["selection_recall"]
-        assert figures[f"selection_selected_{rule}_tfidf_3"] == whole["selected_per_image"]
+        assert figures[f"selection_precision_{rule}_tfidf_3"] == whole["selection_precision"].value
+        assert figures[f"selection_recall_{rule}_tfidf_3"] == whole["selection_recall"].value
+        assert figures[f"selection_selected_{rule}_tfidf_3"] == whole["selected_per_image"].value
     assert figures["selection_precision_3"] == figures["selection_precision_image_tfidf_3"]
     assert figures["selection_precision_1"] < figures["selection_precision_3"] == 1
 

@@ -74,6 +74,20 @@ def test_a_part_without_time_is_skipped_and_said(tmp_path: Path):
     }  # fmt: skip
 
 
+def test_a_second_run_adds_to_the_figures_of_the_first(tmp_path: Path):
+    """The first had no time for tuning, the second measures it alone; what failed in the first is no longer said."""
+    first = tmp_path / "first.json"
+    first.write_text(json.dumps({"card_launch_us": 9.0, f"error_{NAMES[0]}": "stopped: its time was up"}))
+    only = ["--shapes", NAMES[0], "--parts", "shapes", "--measure", "tuning", "--earlier", str(first)]
+    figures = figures_of(tmp_path, *only)
+    assert figures["card_launch_us"] == 9.0
+    assert figures[f"tuning_ratio_separate_{NAMES[0]}"] > 0
+    assert f"machine_tuning_{NAMES[0]}" in figures
+    assert not [name for name in figures if name.startswith(("sampling_", "error_", "skipped_", "cub_"))]
+    again = figures_of(tmp_path, "--parts", "none")
+    assert {**again, "bench_seconds": 0} == {**figures, "bench_seconds": 0}
+
+
 def test_what_fails_is_recorded_and_the_rest_goes_on(tmp_path: Path):
     figures = import_module("bench.gpu.figures").Figures(tmp_path / "figures.json")
     with figures.attempt("first"):
@@ -136,7 +150,7 @@ def test_an_unknown_shape_or_part_is_named(capsys: pytest.CaptureFixture[str]):
     for option in ("--shapes", "--parts"):
         with pytest.raises(SystemExit):
             main([option, "gpt"])
-    assert "no part gpt" in capsys.readouterr().err
+    assert "--parts knows no gpt" in capsys.readouterr().err
 
 
 def test_carried_wheels_are_of_the_versions_that_are_tested():

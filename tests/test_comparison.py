@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from seewhy.config import (
 )
 from seewhy.errors import SeeWhyError
 from seewhy.report.terminal import print_comparison
+from seewhy.results import Comparison, read
 from seewhy.run import loop
 from seewhy.run.comparison import compare
 from tiny_run import tiny_run
@@ -23,12 +23,14 @@ def config(tmp_path: Path) -> RunConfig:
 @pytest.mark.slow
 def test_every_arm_is_compared_over_seeds(config: RunConfig) -> None:
     compared = compare(config, [3, 4])
-    assert json.loads((Path(config.output) / "comparison.json").read_text()) == json.loads(json.dumps(compared))
+    assert read(Path(config.output) / Comparison.FILE, Comparison) == compared
     arms = {"rounds", "nl", "lge", "unfiltered", "class_level"}
-    assert compared["rounds_of"].keys() == arms
-    assert compared["ours_minus"].keys() == arms - {"rounds"}
-    assert all(len(figures[0]["accuracy_seeds"]) == 2 for figures in compared["rounds_of"].values())
-    value, low, high = compared["ours_minus"]["unfiltered"]["ee"]  # one model until round 2
+    assert compared.rounds_of.keys() == arms
+    assert compared.ours_minus.keys() == arms - {"rounds"}
+    assert all(len(figures[0]["accuracy"].seeds) == 2 for figures in compared.rounds_of.values())
+    value, low, high = compared.ours_minus["unfiltered"]["ee"]  # one model until round 2
+    assert low is not None
+    assert high is not None
     assert low < value == 0.0 < high  # which a few images do not know
     console = Console(record=True, width=200)
     print_comparison(compared, console)

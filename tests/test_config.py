@@ -14,6 +14,8 @@ from seewhy.cli.verbs import DEMO_SETTINGS, VERBS
 from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
 from seewhy.report import page
+from seewhy.results import Figures, Metrics
+from seewhy.results_json import Figure
 from seewhy.run import loop
 from seewhy.settings import known_settings, load_config, restore_config
 
@@ -111,10 +113,10 @@ def test_mistakes_in_a_file(tmp_path: Path, text: str, message: str) -> None:
         (["--tune.epoch", "1"], r"command line: there is no option --tune\.epoch\. Did you mean --tune\.epochs\?"),
         (["--epochs=1"], r"there is no option --epochs\. Did you mean --tune\.epochs\?"),
         (["--tune", "{epochs: 1}"], r"--tune\. It is a group: use --tune\.method"),
-        (["--tune.epochs", "x"], r"command line: tune\.epochs is x, but takes a whole number"),
-        (["--rounds", "null"], r"command line: rounds is null, but takes a whole number"),
+        (["--tune.epochs", "x"], r"command line: --tune\.epochs is x, but takes a whole number"),
+        (["--rounds", "null"], r"command line: --rounds is null, but takes a whole number"),
         (["--tune.epochs"], r"--tune\.epochs: expected one argument"),
-        (["--tune.epochs", "0"], r"command line: tune\.epochs is 0, but takes a whole number, at least 1"),
+        (["--tune.epochs", "0"], r"command line: --tune\.epochs is 0, but takes a whole number, at least 1"),
         (["--learning_rate", "1"], r"no option --learning_rate\. Did you mean --tune\.learning_rate\?"),
         (["other.yaml"], r"[Uu]nrecognized arguments: other\.yaml"),
     ],
@@ -151,7 +153,10 @@ def test_every_setting_is_described_and_its_default_is_in_its_range() -> None:
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
-METRICS = {"base": {"n": 20, "split": "test", "accuracy": 0.05}, "rounds": [{"round": 1, "accuracy": 0.95}]}
+METRICS = Metrics(
+    Figures({"accuracy": Figure(0.05)}, split="test", n=20),
+    {"rounds": (Figures({"accuracy": Figure(0.95)}, round=1),)},
+)
 
 
 @pytest.fixture
@@ -159,7 +164,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     """Stands in for the loop and the page, and keeps what they are asked to do."""
     made: list[tuple] = []
 
-    def called(name: str, *arguments: object) -> dict:
+    def called(name: str, *arguments: object) -> Metrics:
         made.append((name, *arguments))
         return METRICS
 
@@ -196,10 +201,10 @@ def test_the_verbs_call_their_functions(tmp_path: Path, calls: list[tuple], caps
     [
         (["run", "{}", "--tune.epoc", "1"], "there is no option --tune.epoc. Did you mean --tune.epochs?"),
         (["run", "{}", "--discard_stal", "true"], "Did you mean --discard_stale?"),
-        (["run", "{}", "--discard_stale=perhaps"], "discard_stale is perhaps, but takes true or false"),
+        (["run", "{}", "--discard_stale=perhaps"], "--discard_stale is perhaps, but takes true or false"),
         (["run"], "required"),
         (["rnu", "{}"], "There is no verb 'rnu'. Did you mean run?"),
-        (["evaluate", "runs/a", "--split", "all"], "split is all, but takes one of train, val, test"),
+        (["evaluate", "runs/a", "--split", "all"], "--split is all, but takes one of train, val, test"),
         (["evaluate", "runs/a", "--spilt", "val"], "no option --spilt. Did you mean --split?"),
         (["explain", "runs/a"], "required: PHOTO"),
         (["doctor", "--rounds", "1"], "give CONFIG too"),

@@ -24,7 +24,17 @@ from seewhy.config import (
 )
 from seewhy.cost import estimate
 from seewhy.cost.estimate import Planner, outline, plan_run, smallest_gpu
-from seewhy.cost.hardware import GPUS, USABLE, Shape, Trained, Utilisation, find_gpu, gpu_of_device, trainable_on_meta
+from seewhy.cost.hardware import (
+    GPUS,
+    USABLE,
+    Gpu,
+    Shape,
+    Trained,
+    Utilisation,
+    find_gpu,
+    gpu_of_device,
+    trainable_on_meta,
+)
 from seewhy.cost.memory import Batch, shallow, step_peak
 from seewhy.cost.tokens import Assumed, Lengths, StageTokens, Together, Workload, selected_share, size_of, spread
 from seewhy.errors import SeeWhyError
@@ -360,7 +370,7 @@ def test_the_verb(config: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixtu
     ("options", "message"),
     [
         (["--gpu", "H9000"], "no GPU 'H9000' in the table"),
-        (["--length", "0"], "length is 0, but takes a number above 0 and at most 1"),
+        (["--length", "0"], "--length is 0, but takes a number above 0 and at most 1"),
         (["--price_in", "1"], "price_out is not given"),
         (["--model.name_or_path", "nobody/no-such-model"], "is not on this machine and the Hub cannot be reached"),
     ],
@@ -387,6 +397,20 @@ def test_a_shallow_model_says_what_a_deep_one_takes(config: RunConfig):
         return step_peak(vlm, trainable_on_meta(vlm, config.tune), batch, torch.float32, layers=layers)
 
     assert peak(6, cut=True) == pytest.approx(peak(6, cut=False), rel=0.01)
+
+
+def test_an_automatic_batch_is_the_largest_that_fits(planner: Planner, config: RunConfig):
+    automatic = replace(config, model=replace(config.model, device="auto", batch_size=0))
+
+    def batch_size(gpu: Gpu | None) -> int:
+        made = Planner(automatic, planner.work, gpu, Assumed(), lambda dtype: outline(config, dtype))
+        assert gpu is None or made._sampling_peak(made.config.model.batch_size) <= gpu.memory * USABLE
+        return made.config.model.batch_size
+
+    assert batch_size(None) == 16
+    assert batch_size(H100) == 384
+    small = replace(H100, memory=int(planner._sampling_peak(96) / USABLE) + 1)
+    assert batch_size(small) == 96
 
 
 def test_a_larger_batch_is_named_where_it_saves_time(planner: Planner, config: RunConfig):

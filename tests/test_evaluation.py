@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -10,6 +9,7 @@ from fixtures_data import CONCEPTS
 from run_folders import by_name
 from seewhy.config import RunConfig
 from seewhy.records import Description, Likelihood, Prediction, Selection
+from seewhy.results import Metrics
 from seewhy.run import loop
 from seewhy.run.folder import read_records
 from seewhy.run.stages import BASE, Stages
@@ -36,13 +36,13 @@ def wanted(config: RunConfig) -> RunConfig:
 
 
 @pytest.fixture(scope="module")
-def plain(config: RunConfig) -> dict[str, Any]:
+def plain(config: RunConfig) -> Metrics:
     """metrics.json of the run without either figure."""
     return loop.run(config)
 
 
 @pytest.fixture(scope="module")
-def measured(config: RunConfig, plain: dict[str, Any]) -> dict[str, Any]:
+def measured(config: RunConfig, plain: Metrics) -> Metrics:
     """The figures that `seewhy evaluate` adds to that run."""
     return loop.evaluate(config.output, "test", consistency=True, fluency=True)
 
@@ -66,32 +66,30 @@ def test_on_the_train_split_the_training_selection_serves(wanted: RunConfig):
     assert [name for name in plan if name.startswith(("describe", "select"))] == ["describe", "select"]
 
 
-def test_both_can_be_left_out(config: RunConfig, plain: dict[str, Any]):
-    assert not {"cs", "fs"} & plain["base"].keys()
+def test_both_can_be_left_out(config: RunConfig, plain: Metrics):
+    assert not {"cs", "fs"} & plain.base.keys()
     assert not any((Path(config.output) / "stages" / name).exists() for name in MEASURED)
 
 
-def test_both_are_added_to_a_finished_run(plain: dict[str, Any], measured: dict[str, Any]):
-    base = measured["base"]
+def test_both_are_added_to_a_finished_run(plain: Metrics, measured: Metrics):
+    base = measured.base
     assert {"cs", "fs"} == {"cs", "fs"} & base.keys()
-    assert 0 <= base["cs"] <= 1 < base["fs"]
-    assert {key: base[key] for key in plain["base"]} == plain["base"]
+    assert 0 <= base["cs"].value <= 1 < base["fs"].value
+    assert {key: base[key] for key in plain.base} == plain.base.figures
 
 
-def test_what_was_made_for_them_is_used_again(
-    wanted: RunConfig, measured: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-):
+def test_what_was_made_for_them_is_used_again(wanted: RunConfig, measured: Metrics, monkeypatch: pytest.MonkeyPatch):
     before = bytes_of(wanted)
     monkeypatch.setattr(VisionLanguageModel, "load", lambda *_args, **_kwargs: pytest.fail("work was done again"))
     again = loop.run(wanted)
-    assert again["base"] == measured["base"]
+    assert again.base == measured.base
     assert bytes_of(wanted) == before
     counts = loop.count(wanted)[BASE]
     assert {"cs", "fs"} <= counts.keys()
     assert len(counts["cs"][0]) == len(counts["fs"][0]) == 6
 
 
-def test_what_they_are_made_of(config: RunConfig, measured: dict[str, Any]):
+def test_what_they_are_made_of(config: RunConfig, measured: Metrics):
     run = Path(config.output)
     described = read_records(run, "describe-test", Description)
     selections = read_records(run, "select-test", Selection)

@@ -20,9 +20,10 @@ from seewhy.fieldguide.quiz import listed
 from seewhy.fieldguide.redraw import attribute_of
 from seewhy.fieldguide.world import make_species
 from seewhy.proof.ability import benchmarks, general
-from seewhy.proof.faithfulness import faithfulness, measured_before
+from seewhy.proof.faithfulness import faithfulness
 from seewhy.report.terminal import benchmark_table
-from seewhy.results import Gate
+from seewhy.results import BenchmarkScores, Faithfulness, Gate, read
+from seewhy.results_json import decode
 from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import RunFolder
 from seewhy.vlm.sampling import BatchSampler
@@ -113,12 +114,12 @@ def test_who_sees_follows_the_evidence_and_who_recites_does_not(
     (guide_run / "faithfulness.json").unlink(missing_ok=True)
     answering(monkeypatch, guide_run, says)
     found = faithfulness(str(guide_run), images=6, arms=["rounds"])
-    model = found["models"]["rounds"]
-    assert {name: model["figures"][name] for name in expected} == expected
-    assert model["model"] == "round-2"
-    assert 0 <= model["figures"]["pointing_chance"] < 0.5
-    assert len(model["tests"]) == sum(model["counts"]["counterfactual_changes"][1]) >= 6
-    fates = {test["fate"] for test in model["tests"]}
+    model = found.models["rounds"]
+    assert {name: model.figures[name].value for name in expected} == expected
+    assert model.model == "round-2"
+    assert 0 <= model.figures["pointing_chance"].value < 0.5
+    assert len(model.tests) == sum(model.counts["counterfactual_changes"][1]) >= 6
+    fates = {test.fate for test in model.tests}
     assert fates == ({"follows"} if says is seer else {"survives"})
 
 
@@ -126,12 +127,12 @@ def test_both_arms_are_tested_once_and_by_their_weights(guide_run: Path, monkeyp
     (guide_run / "faithfulness.json").unlink(missing_ok=True)
     answering(monkeypatch, guide_run, seer)
     found = faithfulness(str(guide_run), images=3, reasons=1)
-    assert {key: model["model"] for key, model in found["models"].items()} == {
+    assert {key: model.model for key, model in found.models.items()} == {
         "rounds": "round-2",
         "lge": "lge/round-2",
     }
-    written = json.loads((guide_run / "faithfulness.json").read_text())
-    assert written == json.loads(json.dumps(found))
+    written = read(guide_run / Faithfulness.FILE, Faithfulness)
+    assert written == found
 
     def loaded(*_args, **_options) -> None:
         raise AssertionError("tested before")
@@ -161,8 +162,8 @@ def test_photos_without_truth_are_covered_and_swapped(
 
 
 def test_a_model_that_says_nothing(photo_run: Path) -> None:
-    figures = faithfulness(str(photo_run), images=4)["models"]["rounds"]["figures"]
-    assert figures["swap_label_changes"] == 0
+    figures = faithfulness(str(photo_run), images=4).models["rounds"].figures
+    assert figures["swap_label_changes"].value == 0
     assert "cover_gone" not in figures
 
 
@@ -197,11 +198,14 @@ def test_general_ability_before_and_after(guide_run: Path, tmp_path: Path, capsy
     )
     run = recorded(config, {"round-1": 1})  # a random model: all that it could do is forgotten
     found = general(str(run), images=2)
-    assert list(found["models"]) == ["base", "round-1"]
-    base, after = found["models"]["base"]["figures"], found["models"]["round-1"]
-    assert base["attribute_accuracy"] > 0.5
-    assert after["figures"]["attribute_accuracy"] == 0
-    assert after["minus_base"]["attribute_accuracy"][0] == -base["attribute_accuracy"]
+    assert found.drawings is not None
+    models = found.drawings.models
+    assert list(models) == ["base", "round-1"]
+    base, after = models["base"].figures, models["round-1"]
+    assert base["attribute_accuracy"].value > 0.5
+    assert after.figures["attribute_accuracy"].value == 0
+    assert after.minus_base is not None
+    assert after.minus_base["attribute_accuracy"].value == -base["attribute_accuracy"].value
     assert {"attribute_accuracy_produce", "described_recall_produce"} <= base.keys()
     assert general(str(run), images=2) == found
     assert main(["general", str(run), "--images", "2"]) == 0
@@ -273,18 +277,24 @@ def test_lmms_eval_that_does_not_work(
 def test_a_benchmark_table_has_every_score() -> None:
     models = {"base": {"scores": {"a/x": 0.5}}, "round-1": {"scores": {"a/x": 0.4}, "minus_base": {"a/x": [-0.1]}}}
     console = Console(record=True, width=100)
-    console.print(benchmark_table(models))
+    console.print(benchmark_table({name: decode(BenchmarkScores, of) for name, of in models.items()}))
     assert "0.4 -0.1" in console.export_text()
 
 
-def test_results_files_of_other_settings_are_not_taken(tmp_path: Path) -> None:
-    file = tmp_path / "general.json"
-    file.write_text(json.dumps({"split": "val", "models": {"base": {}}}))
-    assert measured_before(file, {"split": "val"}) == {"base": {}}
-    assert measured_before(file, {"split": "test"}) == {}
-    for damaged in ("{", "[]", '{"models": []}', '{"models": {"base": 1}}'):
+def test_results_of_other_settings_and_damaged_ones_are_made_anew(
+    photo_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BatchSampler, "sample", lambda self, prompts, sampling, seed: [[""] for _ in prompts])
+    file = photo_run / Faithfulness.FILE
+    first = faithfulness(str(photo_run), images=4)
+    assert faithfulness(str(photo_run), images=2).images == 2
+    assert read(file, Faithfulness).images == 2
+    for damaged in ("{", '{"models": {"rounds": 1}}'):
         file.write_text(damaged)
-        assert measured_before(file, {}) == {}
+        assert faithfulness(str(photo_run), images=4) == first
+    file.write_text(json.dumps({"version": 99}))  # nothing of a newer SeeWhy is overwritten
+    with pytest.raises(SeeWhyError, match="made by a newer SeeWhy"):
+        faithfulness(str(photo_run), images=4)
 
 
 def test_a_runs_models_are_those_of_the_round(guide_run: Path) -> None:

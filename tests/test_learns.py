@@ -39,7 +39,7 @@ def test_a_round_teaches_names_and_keeps_reasons_true(tmp_path: Path) -> None:
         evaluate=replace(config.evaluate, consistency=False, fluency=False, bootstrap=50),
     )
     metrics = loop.run(config)
-    base, tuned = metrics["base"], metrics["rounds"][0]
-    assert base["accuracy"] < 0.1
-    assert tuned["accuracy"] > 0.7
-    assert tuned["stated_true"] > 0.8
+    base, tuned = metrics.base, metrics.rounds[0]
+    assert base["accuracy"].value < 0.1
+    assert tuned["accuracy"].value > 0.7
+    assert tuned["stated_true"].value > 0.8

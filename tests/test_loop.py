@@ -14,8 +14,8 @@ from killed import contents, start
 from run_folders import by_name
 from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
-from seewhy.proof.gate import Gate, Judgement
 from seewhy.records import Answer, Candidate, Description, Selection
+from seewhy.results import Gate, GateRound
 from seewhy.run import evaluation, loop
 from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import read_records
@@ -88,7 +88,7 @@ def test_what_a_run_writes(config: RunConfig, finished: Path) -> None:
     assert {"fs", "fs_interval"} <= metrics["base"].keys()  # a model that says nothing has none
     assert "training_answers" in metrics["rounds"][0]
     assert "stated_true" not in metrics["base"]  # this data set has no ground truth
-    assert len(json.loads((finished / "gallery.json").read_text())) == 6
+    assert len(json.loads((finished / "gallery.json").read_text())["cards"]) == 6
     assert yaml.safe_load((finished / "config.yaml").read_text())["rounds"] == 2
 
     descriptions = read_records(finished, "describe", Description)
@@ -139,7 +139,7 @@ def test_a_changed_setting_is_named_and_its_stages_too(config: RunConfig, finish
 def test_another_split_is_measured_beside_the_first(config: RunConfig, finished: Path) -> None:
     before = (finished / "metrics.json").read_bytes()
     metrics = loop.evaluate(str(finished), "train")
-    assert metrics["base"]["n"] == 12
+    assert metrics.base.n == 12
     assert (finished / "metrics-train.json").exists()
     assert (finished / "metrics.json").read_bytes() == before
 
@@ -160,8 +160,9 @@ def gate_after(stop: int, best: int):
     """A gate that stops after round `stop`."""
 
     def judged(rounds: list, *, resamples: int, seed: int, planned: int) -> Gate:
-        worse = ("accuracy",) if len(rounds) == stop else ()
-        return Gate((Judgement(len(rounds), 0.5, None, worse_in=worse),), min(best, len(rounds)))
+        last = len(rounds)
+        worse = ("accuracy",) if last == stop else ()
+        return Gate(min(best, last), last if worse else None, 0.05, (GateRound(last, 0.5, None, {}, {}, worse),))
 
     return judged
 
@@ -175,13 +176,13 @@ def test_a_run_stops_after_a_round_that_is_worse(
     gated = replace(config, output=str(root / "run"), data=data, rounds=3, controls=())
     monkeypatch.setattr(evaluation, "judge_rounds", gate_after(2, best=1))
     metrics = loop.run(gated)
-    assert [r["round"] for r in metrics["rounds"]] == [1, 2]
+    assert [r.round for r in metrics.rounds] == [1, 2]
     assert "Round 2 is worse than round 1 on the validation images, in accuracy" in capsys.readouterr().err
     assert not (root / "run/stages/round-3").exists()
     assert FinishedRun.open(gated.output).best_round == 1
-    assert [r["round"] for r in loop.evaluate(gated.output, "train")["rounds"]] == [1, 2]
+    assert [r.round for r in loop.evaluate(gated.output, "train").rounds] == [1, 2]
     assert loop.run(gated) == metrics  # started again it stops again
-    assert len(loop.run(replace(gated, keep_going=True))["rounds"]) == 3
+    assert len(loop.run(replace(gated, keep_going=True)).rounds) == 3
     assert FinishedRun.open(gated.output).best_round == 3
 
 

@@ -103,7 +103,7 @@ def test_the_command_line_chooses_over_the_file(tmp_path: Path) -> None:
         ("preset: [paper]", [], r"line 1: preset is \['paper'\], but takes one of ours, paper"),
         ("preset:", [], r"line 1: preset has no value\. It takes one of ours, paper"),
         ("presets: paper", [], r"there is no setting presets\. Did you mean preset\?"),
-        ("seed: 1", ["--preset", "theirs"], r"command line: preset is theirs, but takes one of ours, paper"),
+        ("seed: 1", ["--preset", "theirs"], r"command line: --preset is theirs, but takes one of ours, paper"),
         ("preset: paper\ntune: {epochs: 0}", [], r"line 2: tune\.epochs is 0, but takes a whole number, at least 1"),
     ],
 )
@@ -157,7 +157,7 @@ def test_the_papers_settings_run(tmp_path: Path) -> None:
         evaluate=EvaluateConfig(bootstrap=50, **small),
     )
     metrics = loop.run(config)
-    assert len(metrics["rounds"]) == 2
+    assert len(metrics.rounds) == 2
     assert restore_config(read_manifest(root / "run")["config"]) == config
     again = load_config(root / "run" / "config.yaml")
     assert again == config

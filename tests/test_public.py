@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 
@@ -26,3 +27,23 @@ def test_importing_seewhy_imports_no_large_package():
     asked = f"import sys, seewhy; print([name for name in {large} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_verbs_stay_functions_when_packages_of_their_names_are_imported():
+    asked = (
+        "import seewhy, seewhy.run.folder, seewhy.report.chart, seewhy.export.card\n"
+        "from seewhy.run import folder\n"
+        "print([callable(getattr(seewhy, name)) for name in ('run', 'report', 'export')], folder.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[True, True, True] seewhy.run.folder"
+
+
+def test_the_version_is_that_of_the_installed_package_or_of_a_source_tree(monkeypatch: pytest.MonkeyPatch):
+    assert seewhy.__version__ == metadata.version("seewhy")
+
+    def missing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(seewhy, "version", missing)
+    assert seewhy.__version__ == "0+source"

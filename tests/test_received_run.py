@@ -80,7 +80,7 @@ def test_explain_runs_no_code_of_a_received_run(received: Path, photo: str, sent
 def test_evaluate_starts_no_program_of_a_received_run(received: Path, sentinel: Path, capsys: Any):
     metrics = loop.evaluate(str(received), "test")
     assert not sentinel.exists()
-    assert metrics["base"]["n"] > 0
+    assert (metrics.base.n or 0) > 0
     said = " ".join(capsys.readouterr().err.split())
     assert "answer in this process now" in said
     assert "--engine.command COMMAND" in said

@@ -11,6 +11,18 @@ import pytest
 
 from seewhy.config import EvaluateConfig, RunConfig
 from seewhy.errors import SeeWhyError
+from seewhy.results import (
+    Ability,
+    Comparison,
+    Drawings,
+    Faithfulness,
+    Figure,
+    Figures,
+    Metrics,
+    ModelAbility,
+    ModelFaithfulness,
+    write,
+)
 from seewhy.run.folder import RunFolder
 from seewhy.run.stages import ModelKey
 
@@ -48,24 +60,18 @@ def counts(seed: int) -> dict[ModelKey, Any]:
     return {ModelKey.parse(name): of for name, of in made.items()}
 
 
-def faithful(run: str, **_options: Any) -> dict[str, Any]:
-    figures = {"counterfactual_changes": hits(10, 10), "survives_hidden": hits(2, 10), "pointing": hits(7, 10)}
-    return {
-        "models": {
-            "rounds": {"model": "round-2", "counts": figures},
-            "lge": {"model": "lge/round-2", "counts": figures},
-        }
-    }
+def faithful(run: str, **_options: Any) -> Faithfulness:
+    counts = {"counterfactual_changes": hits(10, 10), "survives_hidden": hits(2, 10), "pointing": hits(7, 10)}
+    names = {"rounds": "round-2", "lge": "lge/round-2"}
+    models = {arm: ModelFaithfulness({}, counts, "0", name) for arm, name in names.items()}
+    return Faithfulness("test", 10, 1, 0, 200, models)
 
 
-def asked(run: str, **_options: Any) -> dict[str, Any]:
+def asked(run: str, **_options: Any) -> Ability:
     names = ("attribute_accuracy", "yes_no_accuracy", "described_precision", "described_recall")
-    return {
-        "models": {
-            "base": {"counts": {name: hits(19, 20) for name in names}},
-            "round-2": {"counts": {name: hits(2, 20) for name in names}},
-        }
-    }
+    right = {"base": 19, "round-2": 2}
+    models = {name: ModelAbility({}, dict.fromkeys(names, hits(of, 20)), "0", "rounds") for name, of in right.items()}
+    return Ability(Drawings("test", 20, 0, 200, models))
 
 
 def compared(folder: Path, rounds: int = 2) -> Path:
@@ -79,9 +85,9 @@ def compared(folder: Path, rounds: int = 2) -> Path:
         run = RunFolder(config.output, seed=seed, shard_size=4)
         with run.lock():
             run.check([], config=asdict(config))
-        selection = {"selection_precision": 0.9 + seed / 10, "selection_precision_interval": [0.8, 1.0]}
-        run.write_json("metrics.json", {"base": {}, "rounds": [{"round": 1, **selection}]})
-    (folder / "comparison.json").write_text(json.dumps({"seeds": [0, 1]}))
+        selection = {"selection_precision": Figure(0.9 + seed / 10, (0.8, 1.0))}
+        write(run.path / Metrics.FILE, Metrics(Figures(), {"rounds": (Figures(selection, round=1),)}))
+    write(folder / Comparison.FILE, Comparison("test", (0, 1), rounds, {}, {}, {}))
     return folder
 
 

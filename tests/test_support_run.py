@@ -81,7 +81,7 @@ def test_a_bank_in_other_words_stops_the_run_with_its_descriptions_kept(
 
 def test_it_goes_on_where_it_is_told_to(foreign: RunConfig, capsys: pytest.CaptureFixture[str]):
     metrics = loop.run(replace(foreign, keep_going=True))
-    assert metrics["base"]["n"] == 24
+    assert metrics.base.n == 24
     assert "2 of 12 phrases (17 %)" in capsys.readouterr().err
 
 

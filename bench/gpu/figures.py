@@ -7,7 +7,7 @@ import gc
 import json
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,18 @@ class Figures:
     path: Path
     until: float = float("inf")
     known: dict[str, Figure] = field(default_factory=dict)
+
+    @classmethod
+    def after(cls, earlier: Iterable[Path], path: Path, until: float) -> "Figures":
+        """Return the figures of earlier runs, to be added to; where two have one, the last has the word."""
+        known = [json.loads(file.read_text(encoding="utf-8")) for file in earlier]
+        return cls(path, until, {name: value for figures in known for name, value in figures.items()})
+
+    def begin(self, part: str) -> None:
+        """Drop what an earlier run says of a part that failed or was skipped."""
+        stale = [name for name in self.known if name.startswith(("error_", "skipped_")) and name.endswith(part)]
+        for name in stale:
+            del self.known[name]
 
     def add_quietly(self, figures: Mapping[str, Figure]) -> None:
         """Take figures over that another process has printed."""

@@ -70,12 +70,15 @@ def run_measurements(part: str, options: Sequence[str], seconds: float, figures:
     _record(figures, part, code)
 
 
-def run_tests(device: str, seconds: float, figures: Figures, folder: Path) -> None:
-    """Run tests/gpu and count what passed; names of tests that failed stand in `error_tests`."""
+def run_tests(device: str, seconds: float, figures: Figures, folder: Path, only: str) -> None:
+    """Run tests/gpu, or `only` those that pytest -k would, and count what passed; names of those that failed stand in
+    `error_tests`."""
     path = folder / "tests.xml"
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "tests/gpu", "-p", "no:cacheprovider", "-vv"]
-    if find_spec("xdist") and device != "cpu":
-        command += ["-n", "4"]  # most of their time is start and files
+    if only:
+        command += ["-k", only]
+    elif find_spec("xdist") and device != "cpu":
+        command += ["-n", "4"]  # worth four starts of Python where all tests are run
     environment = {TESTS_DEVICE: device}
     code = run([*command, f"--junitxml={path}"], seconds, meanwhile=lambda: None, environment=environment)
     if path.exists():

@@ -20,10 +20,10 @@ def profiled(work: Callable[[], object], name: str, path: Path) -> dict[str, Fig
 
     `busy` is the time in which a kernel runs over the time of the same work without the profiler, which slows Python.
     """
-    plain = measure.median_seconds(work, 2)
+    plain = measure.median_seconds(work, 1)
     on_gpu = torch.cuda.is_initialized()
     kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
-    with profile(activities=kinds, record_shapes=True) as record:
+    with profile(activities=kinds) as record:
         start = time.perf_counter()
         measure.finish()
         work()
@@ -43,8 +43,8 @@ def profiled(work: Callable[[], object], name: str, path: Path) -> dict[str, Fig
         f"== {name}: {plain:.4f} s, {slowed:.4f} s under the profiler; kernels {busy:.4f} s in {len(kernels)} launches"
     )
     orders = ["self_device_time_total", "self_cpu_time_total"] if on_gpu else ["self_cpu_time_total"]
-    tables = [_table(record.key_averages(), order) for order in orders]
-    tables.append(_table(record.key_averages(group_by_input_shape=True), orders[0]))
+    averages = record.key_averages()
+    tables = [_table(averages, order) for order in orders]
     with path.open("a", encoding="utf-8") as file:
         file.write("\n".join([head, *tables, ""]))
     return figures
@@ -60,4 +60,4 @@ def union(spans: list[tuple[int, int]]) -> int:
 
 
 def _table(averages: Any, order: str) -> str:
-    return averages.table(sort_by=order, row_limit=ROWS, max_name_column_width=80, max_shapes_column_width=100)
+    return averages.table(sort_by=order, row_limit=ROWS, max_name_column_width=80)

@@ -8,12 +8,15 @@ from bench.gpu.figures import Figures
 from bench.gpu.profiles import profiled
 from bench.gpu.shapes import Shape
 from bench.sampling import SAMPLES, asked, generate, ours, suppress_end
-from seewhy.config import ModelConfig
 from seewhy.records import Prompt, Sampling
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
 
 PROFILED_TOKENS = 8
+WARM_UP_TOKENS = 2
+
+Work = Callable[[int], object]
+"""Samples answers of so many tokens."""
 
 
 def measure_sampling(
@@ -24,52 +27,42 @@ def measure_sampling(
     prompts = asked(vlm, max(shape.sampling), shape.pairs)
     one, opener = prompts[: shape.pairs], shape.opener()
 
-    def shared(images: int, tokens: int) -> Callable[[], object]:
-        return lambda: ours(vlm, prompts[: images * shape.pairs], opener, tokens, share_image=True)
+    def shared(images: int) -> Work:
+        return lambda tokens: ours(vlm, prompts[: images * shape.pairs], opener, tokens, share_image=True)
 
-    works = {
-        "shared": shared(1, shape.new_tokens),
-        "separate": lambda: ours(vlm, one, opener, shape.new_tokens, share_image=False),
-        "generate_batched": lambda: generate(vlm, one, opener, shape.new_tokens, at_once=len(one)),
-    }
-    for mode, work in works.items():
-        _time(figures, f"{mode}_{name}", work, 1, shape, repetitions)
-    works["generate"] = lambda: generate(vlm, one, opener, shape.new_tokens, at_once=1)
-    _time(figures, f"generate_{name}", works["generate"], 1, shape, 1, warm_up=0)  # warm by now, and slow
-    for images in (1, max(shape.sampling)):
-        key = f"sampling_{images}images_{name}"
-        if not figures.late(f"profile_{key}"):
-            with figures.attempt(f"profile_{key}"):
-                figures.add(**profiled(shared(images, PROFILED_TOKENS), key, tables))
+    few = max(1, shape.pairs // 4)
+    works: dict[str, tuple[float, Work]] = {
+        "shared": (1, shared(1)),
+        "separate": (1, lambda tokens: ours(vlm, one, opener, tokens, share_image=False)),
+        "generate_batched": (1, lambda tokens: generate(vlm, one, opener, tokens, at_once=len(one))),
+        "generate": (few / len(one), lambda tokens: generate(vlm, one[:few], opener, tokens, at_once=1)),
+    }  # one question after another takes so long that some stand for all
+    for mode, (images, work) in works.items():
+        _time(figures, f"{mode}_{name}", work, images, shape, min(repetitions, 2))
+    _ratios(figures, name)
     for images in shape.sampling:
         key = f"shared_{images}images_{name}"
-        _time(figures, key, shared(images, shape.new_tokens), images, shape, 1)
-        _read_and_write(figures, key, shared(images, 1), images, shape)
+        _time(figures, key, shared(images), images, shape, 1)
+        _read_and_write(figures, key, shared(images), images, shape)
     if not figures.late(f"evaluation_{name}"):
         with figures.attempt(f"evaluation_{name}"):
             figures.add(**_evaluation(vlm, name, shape))
-    batch = ModelConfig().batch_size
-    works["default"] = lambda: ours(vlm, one, opener, shape.new_tokens, share_image=True, batch=batch)
-    _time(figures, f"shared_default_batch_{name}", works["default"], 1, shape, 1)
-    _ratios(figures, name)
+    for images in (1, max(shape.sampling)):
+        key, work = f"sampling_{images}images_{name}", shared(images)
+        if not figures.late(f"profile_{key}"):
+            with figures.attempt(f"profile_{key}"):
+                figures.add(**profiled(lambda work=work: work(PROFILED_TOKENS), key, tables))
     hook.remove()
 
 
-def _time(
-    figures: Figures,
-    key: str,
-    work: Callable[[], object],
-    images: int,
-    shape: Shape,
-    repetitions: int,
-    warm_up: int = 1,
-) -> None:
+def _time(figures: Figures, key: str, work: Work, images: float, shape: Shape, repetitions: int) -> None:
     """Leave tokens a second, seconds an image and peak memory of `work`, which samples for so many images."""
     if figures.late(f"sampling_{key}"):
         return
     with figures.attempt(f"sampling_{key}"):
+        work(WARM_UP_TOKENS)
         measure.reset_peak()
-        seconds = measure.median_seconds(work, repetitions, warm_up=warm_up)
+        seconds = measure.median_seconds(lambda: work(shape.new_tokens), repetitions, warm_up=0)
         written = images * shape.pairs * SAMPLES * shape.new_tokens
         figures.add(**{
             f"sampling_tokens_per_second_{key}": written / seconds,
@@ -78,13 +71,13 @@ def _time(
         })  # fmt: skip
 
 
-def _read_and_write(figures: Figures, key: str, first: Callable[[], object], images: int, shape: Shape) -> None:
-    """Leave the seconds until all answers' `first` token, and the seconds of each token after it."""
+def _read_and_write(figures: Figures, key: str, work: Work, images: int, shape: Shape) -> None:
+    """Leave the seconds until all answers' first token, and the seconds of each token after it."""
     whole = figures.known.get(f"sampling_seconds_per_image_{key}")
     if not isinstance(whole, float) or figures.late(f"sampling_read_{key}"):
         return
     with figures.attempt(f"sampling_read_{key}"):
-        reading = measure.median_seconds(first, 2)
+        reading = measure.median_seconds(lambda: work(1), 2, warm_up=0)
         token = (whole * images - reading) / (shape.new_tokens - 1)
         figures.add(**{f"sampling_read_seconds_{key}": reading, f"sampling_token_seconds_{key}": token})
 
@@ -98,7 +91,8 @@ def _evaluation(vlm: VisionLanguageModel, name: str, shape: Shape) -> dict[str, 
         return lambda: sampler.sample(questions, Sampling(max_new_tokens=tokens), seed=0)
 
     few = 1 + shape.new_tokens // 4
-    reading, whole = measure.median_seconds(answer(1), 1), measure.median_seconds(answer(few), 1)
+    reading = measure.median_seconds(answer(1), 1)
+    whole = measure.median_seconds(answer(few), 1, warm_up=0)
     return {
         f"evaluation_read_seconds_per_image_{name}": reading / len(questions),
         f"evaluation_token_seconds_{name}": (whole - reading) / (few - 1),

@@ -63,8 +63,8 @@ class Shape:
     """A model's shape and the work that is measured on it.
 
     The pairs are those of docs/method.md: eight an image, a question and its answer about a hundred tokens. `tuning`
-    holds the images a micro-batch of shared steps, `separate` the pairs a micro-batch of separate ones, `sampling` the
-    images sampled for at once.
+    holds the images a micro-batch of shared steps and `separate` the pairs a micro-batch of separate ones, each in the
+    order of measuring; `sampling` holds the images sampled for at once.
     """
 
     build: Callable[[str], VisionLanguageModel]
@@ -76,8 +76,8 @@ class Shape:
     new_tokens: int = 64
     longest: int = 196
     """`sample.max_new_tokens`, at its default."""
-    tuning: tuple[int, ...] = (1, 2, 4)
-    separate: tuple[int, ...] = (4, 8)
+    tuning: tuple[int, ...] = (4, 2, 1)
+    separate: tuple[int, ...] = (8, 4)
     sampling: tuple[int, ...] = (1, 4, 16)
     evaluated: int = 64
 
@@ -135,7 +135,7 @@ SHAPES = {
     "tiny-llava": Shape(lambda device: models.llava(16, device=device), (56, 56), **TINY),
     "tiny-qwen2.5-vl": Shape(lambda device: qwen("small", device), (84, 56), **TINY),
     "llava-7b": Shape(lambda device: models.llava(576, size="7b", device=device), (336, 336)),
-    "qwen2.5-vl-7b": Shape(lambda device: qwen("7b", device), (500, 375)),
+    "qwen2.5-vl-7b": Shape(lambda device: qwen("7b", device), (500, 375), tuning=(4,), separate=(8,)),
 }
 """A CUB-200 photo has some 500 x 375 pixels: 576 tokens in LLaVA-1.5, which cuts a square of 336, and 234 in Qwen."""
 

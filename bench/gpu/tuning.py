@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import attend, branch_attention
 
 DROPOUT = TuneConfig().lora_dropout
-STEP_PAIRS = TuneConfig().batch_size
 
 
 def measure_tuning(
@@ -57,7 +57,7 @@ def measure_tuning(
     for part, ends in (
         ("equal", lambda: work.equality(name)),
         ("optimizer", lambda: work.optimizer(name, repetitions)),
-        ("profile", lambda: profiled(work.step(work.shared(shape.tuning[1])), f"tuning_{name}", tables)),
+        ("profile", lambda: profiled(work.step(work.shared(min(shape.tuning))), f"tuning_{name}", tables)),
         ("merge", lambda: work.merge(name)),
     ):
         if not figures.late(f"tuning_{part}_{name}"):
@@ -82,10 +82,11 @@ class Work:
 
     def settings(self) -> Iterator[tuple[str, int, list[Row]]]:
         """Yield mode, pairs a micro-batch, and the micro-batches, which are made when they are asked for."""
-        for images in self.shape.tuning:
-            yield "shared", images * self.shape.pairs, self.shared(images)
-        for pairs in self.shape.separate:
-            yield "separate", pairs, self.separate(pairs)
+        for images, pairs in zip_longest(self.shape.tuning, self.shape.separate):
+            if images:
+                yield "shared", images * self.shape.pairs, self.shared(images)
+            if pairs:
+                yield "separate", pairs, self.separate(pairs)
 
     def shared(self, images: int) -> list[Row]:
         """One micro-batch with all pairs of each of some images."""

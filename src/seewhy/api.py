@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from seewhy.explanation import Explained
     from seewhy.proof.audit import Audit
     from seewhy.proof.bank import BankCheck
+    from seewhy.results import Ability, Comparison, Faithfulness, Judgement, Metrics
 
 Split = Literal["train", "val", "test"]
 
 
-def run(config: RunConfig, *, discard_stale: bool = False) -> dict[str, Any]:
+def run(config: RunConfig, *, discard_stale: bool = False) -> "Metrics":
     """Run the whole loop on your data: describe, select, synthesise, tune, evaluate, sample, filter, and again.
 
     A run that was stopped or killed continues where it stopped when it is started again with the same settings.
@@ -44,7 +45,7 @@ def run(config: RunConfig, *, discard_stale: bool = False) -> dict[str, Any]:
     Example:
         >>> config = seewhy.load_config("birds.yaml", ["--rounds", "1"])
         >>> metrics = seewhy.run(config)
-        >>> 0 <= metrics["rounds"][0]["accuracy"] <= 1
+        >>> 0 <= metrics.rounds[0]["accuracy"].value <= 1
         True
     """
     from seewhy.run import loop
@@ -52,7 +53,7 @@ def run(config: RunConfig, *, discard_stale: bool = False) -> dict[str, Any]:
     return loop.run(config, discard_stale=discard_stale)
 
 
-def compare(config: RunConfig, *, seeds: Sequence[int] = (0, 1, 2)) -> dict[str, Any]:
+def compare(config: RunConfig, *, seeds: Sequence[int] = (0, 1, 2)) -> "Comparison":
     """Compare the method with its controls, over several seeds.
 
     The controls are the label sentence, the label with its class's whole list, random candidates, and class-level
@@ -71,7 +72,7 @@ def compare(config: RunConfig, *, seeds: Sequence[int] = (0, 1, 2)) -> dict[str,
     Example:
         >>> config = seewhy.load_config("birds.yaml", ["--rounds", "1", "--controls", "nl", "--output", "runs/compare"])
         >>> compared = seewhy.compare(config, seeds=[0])
-        >>> sorted(compared["rounds_of"])
+        >>> sorted(compared.rounds_of)
         ['nl', 'rounds']
     """
     from seewhy.run import comparison
@@ -287,7 +288,7 @@ def evaluate(
     fluency: bool | None = None,
     trust_remote_code: bool | None = None,
     engine: EngineConfig | None = None,
-) -> dict[str, Any]:
+) -> "Metrics":
     """Measure every round's model of a finished run on a split.
 
     The figures are also written to RUN/metrics-SPLIT.json, or RUN/metrics-DATA-SPLIT.json for another data set.
@@ -304,7 +305,7 @@ def evaluate(
 
     Example:
         >>> metrics = seewhy.evaluate("runs/birds", "test")
-        >>> metrics["base"]["split"], metrics["base"]["n"]
+        >>> metrics.base.split, metrics.base.n
         ('test', 6)
     """
     from seewhy.run import loop
@@ -367,8 +368,8 @@ def explain(
 
     Example:
         >>> explained = seewhy.explain("runs/birds", ["photo.png"], samples=2)
-        >>> explained[0].photo
-        'photo.png'
+        >>> explained[0].image, explained[0].label
+        ('photo.png', None)
     """
     from seewhy import explanation
 
@@ -408,7 +409,7 @@ def trace(run: str, example_id: str) -> dict[str, Any]:
         example_id: Id of an image ("train/Crow/0") or of one answer ("train/Crow/0/1/2": round 1, number 2).
 
     Example:
-        >>> traced = seewhy.trace("runs/birds", "train/Crow/0.png")
+        >>> traced = seewhy.trace("runs/birds", "train/Crow/0")
         >>> traced["label"]
         'Crow'
     """
@@ -426,7 +427,7 @@ def faithfulness(
     trust_remote_code: bool | None = None,
     round: int | None = None,
     reasons: Count = 2,
-) -> dict[str, Any]:
+) -> "Faithfulness":
     """Measure whether the reasons depend on the image: change the evidence and see whether they change.
 
     Drawings of the field guide are drawn with one attribute changed or hidden; in any image the patches are covered to
@@ -446,7 +447,7 @@ def faithfulness(
 
     Example:
         >>> measured = seewhy.faithfulness("runs/birds", images=2, reasons=1)
-        >>> measured["split"], measured["images"]
+        >>> measured.split, measured.images
         ('test', 2)
     """
     from seewhy.proof.faithfulness import faithfulness as measure
@@ -465,7 +466,7 @@ def general(
     tasks: Sequence[str] | None = None,
     lmms_eval: str | None = None,
     lmms_model: str | None = None,
-) -> dict[str, Any]:
+) -> "Ability":
     """Measure what tuning has cost in general ability.
 
     The base and each round's model answer questions about attributes of drawings, and describe them. With `tasks`,
@@ -483,8 +484,8 @@ def general(
 
     Example:
         >>> measured = seewhy.general("runs/birds", images=2)
-        >>> list(measured["models"])
-        ['base', 'round 1']
+        >>> list(measured.drawings.models)
+        ['base', 'round-1']
     """
     from seewhy.proof import ability
 
@@ -495,7 +496,7 @@ def general(
 
 def judge(
     run: str, service: "Service", *, round: str = "last", limit: Count | None = None, budget: Budget = UNLIMITED
-) -> dict[str, Any] | None:
+) -> "Judgement | None":
     """Let a language model judge what a run's models answered on the evaluated split.
 
     It judges whether an answer explains itself (EE) and how well its reasons agree with the expert's concepts (CS). The
@@ -515,7 +516,7 @@ def judge(
     Example:
         >>> service = seewhy.Service("gpt-4o", base_url=SERVER)  # "http://localhost:8000/v1" for a server of your own
         >>> judged = seewhy.judge("runs/birds", service, limit=2)
-        >>> list(judged["models"])
+        >>> list(judged.models)
         ['base', 'round-1']
     """
     from seewhy.endpoint import Endpoint

@@ -113,8 +113,9 @@ class ModelConfig:
     max_pixels: Count | None = None
     """Scale larger images down to this many pixels before the processor, keeping their shape. Needed for photographs
     with models whose number of image tokens follows the size (Qwen-VL: one for 28 x 28 pixels)."""
-    batch_size: Count = field(default=16, metadata=THROUGHPUT)
-    """Number of sequences generated at the same time."""
+    batch_size: CountOrZero = field(default=0, metadata=THROUGHPUT)
+    """Number of sequences generated at the same time. 0 is automatic: 16 on a CPU, and on a GPU as many as fit, at most
+    384. A number that a GPU's memory has no room for is halved."""
     share_image: bool = field(default=True, metadata=THROUGHPUT)
     """Compute each image once for all questions about it, in tuning and in sampling. If false: once for each
     question."""

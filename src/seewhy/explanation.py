@@ -26,7 +26,7 @@ from seewhy.errors import SeeWhyError
 from seewhy.proof.interventions import mention
 from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Prompt, Sampling
-from seewhy.report.pictures import overlay
+from seewhy.report.pictures import captioned, overlay
 from seewhy.run.finished import FinishedRun
 from seewhy.run.progress import progress
 from seewhy.run.stages import BASE
@@ -165,7 +165,7 @@ def _overlays(
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with disk(path):
-                overlay(picture, heat_RK, region).save(path)
+                captioned(overlay(picture, heat_RK, region), concept).save(path)
         except OSError as error:
             raise SeeWhyError(f"{path} cannot be written ({error.strerror}): set --output to a folder.") from error
         written[concept] = str(path)

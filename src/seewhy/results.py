@@ -477,6 +477,17 @@ def find(path: Path, kind: type[R]) -> R | None:
     return read(path, kind) if path.exists() else None
 
 
+def find_usable(path: Path, kind: type[R]) -> R | None:
+    """Read a results file that can be made again: None where it is missing or damaged.
+
+    Raises SeeWhyError for one that a newer SeeWhy wrote.
+    """
+    try:
+        return find(path, kind)
+    except DamagedResults:
+        return None
+
+
 def write(path: Path, record: Any) -> None:
     """Write a record, whole or not at all."""
     write_atomically(path, to_json(record).encode())

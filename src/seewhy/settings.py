@@ -126,13 +126,13 @@ class Setting:
 
     def parse(self, value: Any, where: str, *, text: bool = False) -> Any:
         """Return a value as its type, from YAML or (`text`) from the command line. Raises SeeWhyError, see above."""
-        parser = _value_parser(self.checked_type)
+        parser, name, shown = _value_parser(self.checked_type), f"{'--' * text}{self.name}", value
         if text and self.takes.startswith("a list") and not value.startswith("["):  # "a, b", or none
             value = "[]" if value == "none" else f"[{value}]"
         try:
             given = parser.parse_args([f"--value={value}"]) if text else parser.parse_object({"value": value})
         except jsonargparse.ArgumentError as error:
-            raise SeeWhyError(f"{where}: {self.name} is {value}, but takes {self.takes}.") from error
+            raise SeeWhyError(f"{where}: {name} is {shown}, but takes {self.takes}.") from error
         parsed = given["value"]
         plain = next((kind for kind in (bool, int, float) if isinstance(parsed, kind)), None)
         return plain(parsed) if plain else parsed
@@ -198,6 +198,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a YAML file of settings and overrides such as ["--tune.epochs", "1"], which win over the file.
 
     Raises SeeWhyError for whatever is wrong with either, naming the file, the line and the nearest setting.
+
+    Example:
+        >>> config = seewhy.load_config("birds.yaml", ["--tune.epochs", "3"])
+        >>> config.tune.epochs
+        3
     """
     check_options(overrides, known_settings())
     parser = Parser(prog="seewhy run", allow_abbrev=False)
@@ -219,6 +224,11 @@ def preset_config(preset: str) -> RunConfig:
     """Return the settings of a preset, "ours" or "paper", for the built-in field guide.
 
     Use `dataclasses.replace` to change some of them.
+
+    Example:
+        >>> config = seewhy.preset_config("paper")
+        >>> config.rounds, config.select.rule
+        (4, 'image')
     """
     return _build(RunConfig, _preset(known_settings()["preset"].parse(preset, "preset_config")))
 

@@ -14,8 +14,8 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--model", "mergd"], "--model has 'mergd'"),
-        (["--data", "parquet,csv"], "--data has 'csv'"),
+        (["--model", "mergd"], "--model is mergd, but takes a list of merged, adapter"),
+        (["--data", "parquet,csv"], "--data is parquet,csv, but takes a list of parquet, trl"),
         (["--model", "none", "--data", "none"], "nothing to export"),
         (["--data", "none", "--images"], "--images copies"),
         (["--round", "7"], "no measured model of round 7; it has those of rounds 1, 2"),

@@ -14,6 +14,7 @@ from seewhy.cli import main
 from seewhy.errors import SeeWhyError
 from seewhy.records import Prediction
 from seewhy.report.page import write_page
+from seewhy.results import as_values
 from seewhy.run import loop
 from seewhy.run.folder import read_manifest, read_records
 from seewhy.run.stages import Stages
@@ -50,7 +51,7 @@ def test_it_is_measured_and_kept_apart(run: Path, animals: Path, capsys: pytest.
     assert "name of this animal" in predictions[0].query
     made = sorted((run / "stages").rglob("*.parquet"))
     times = [p.stat().st_mtime_ns for p in made]
-    assert loop.evaluate(str(run), "test", data=str(animals)) == metrics
+    assert as_values(loop.evaluate(str(run), "test", data=str(animals))) == metrics
     assert [p.stat().st_mtime_ns for p in made] == times  # nothing is made again
     assert "domain" in read_manifest(run)["stages"]
 
@@ -60,7 +61,7 @@ def test_changed_images_are_measured_anew(run: Path, animals: Path) -> None:
     loop.evaluate(str(run), "test", data=str(animals))
     places = set((run / "stages" / "elsewhere").iterdir())
     shutil.rmtree(animals.parent / "images" / "test" / "Jackdaw")
-    assert loop.evaluate(str(run), "test", data=str(animals))["base"]["n"] == 2
+    assert loop.evaluate(str(run), "test", data=str(animals)).base.n == 2
     assert len(set((run / "stages" / "elsewhere").iterdir()) - places) == 1
 
 
@@ -89,8 +90,8 @@ def test_no_stage_of_a_run_is_named_as_one_elsewhere(run: Path) -> None:
 def test_a_set_with_a_test_split_alone_is_enough(run: Path, animals: Path) -> None:
     shutil.rmtree(animals.parent / "images" / "train")
     metrics = loop.evaluate(str(run), "test", data=str(animals))
-    assert metrics["base"]["n"] == 3
-    assert len(metrics["rounds"]) == 2
+    assert metrics.base.n == 3
+    assert len(metrics.rounds) == 2
     with pytest.raises(SeeWhyError, match=r"has no train images, among which CS selects .* leave out --consistency"):
         loop.evaluate(str(run), "test", data=str(animals), consistency=True)
 

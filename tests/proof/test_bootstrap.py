@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from seewhy.proof.statistics import estimate, interval, ratio
+from seewhy.results import Figure
 
 
 def test_interval_of_a_proportion_is_the_binomials():
@@ -46,7 +47,7 @@ def test_drawing_in_portions_counts_every_resample(monkeypatch: pytest.MonkeyPat
 def test_nothing_counted_has_no_figure():
     assert ratio([0, 0], [0, 0]) is None
     assert interval([0, 0], [0, 0], resamples=10, seed=0) is None
-    assert estimate("ee", [], [], resamples=10, seed=0) == {}
+    assert estimate("ee", [], [], resamples=10, seed=0) is None
 
 
 def test_images_of_which_nothing_was_counted_change_nothing():
@@ -73,7 +74,7 @@ def test_two_images_has_no_interval():
     assert interval([1, 0], [1, 0], resamples=100, seed=0) is None  # one image counts
     assert interval([1, 0, 1], [1] * 3, resamples=100, seed=0) is not None
     found = estimate("stated_true", [0, 0, 0], [4, 1, 0], resamples=100, seed=0)
-    assert found == {"stated_true": 0.0, "stated_true_n": 5, "stated_true_images": 2}
+    assert found == Figure(0.0, n=5, images=2)
 
 
 def test_reasons_of_one_image_are_no_more_than_the_image():
@@ -100,8 +101,11 @@ def test_few_answers_perplexity_has_a_t_interval():
 
 def test_every_figure_says_what_was_counted():
     found = estimate("stated_true", [1, 3, 0, 2, 1, 0], [2, 3, 0, 2, 1, 1], resamples=50, seed=0)
-    assert (found["stated_true_n"], found["stated_true_images"]) == (9, 5)
-    assert "accuracy_images" not in estimate("accuracy", [1, 0] * 5, [1] * 10, resamples=50, seed=0)
+    assert found is not None
+    assert (found.n, found.images) == (9, 5)
+    same = estimate("accuracy", [1, 0] * 5, [1] * 10, resamples=50, seed=0)
+    assert same is not None
+    assert (same.n, same.images) == (10, None)
 
 
 def test_clusters_are_the_unit():
@@ -113,8 +117,12 @@ def test_clusters_are_the_unit():
     assert alone is not None
     assert together is not None
     assert together[1] - together[0] > 2.5 * (alone[1] - alone[0])
-    assert estimate("ee", hits, [1] * 200, resamples=50, seed=0, clusters=patients)["ee_clusters"] == 20
+    found = estimate("ee", hits, [1] * 200, resamples=50, seed=0, clusters=patients)
+    assert found is not None
+    assert found.clusters == 20
 
 
 def test_the_share_is_of_sums_not_of_images():
-    assert estimate("share", [1, 9], [1, 18], resamples=10, seed=0)["share"] == pytest.approx(10 / 19)
+    found = estimate("share", [1, 9], [1, 18], resamples=10, seed=0)
+    assert found is not None
+    assert found.value == pytest.approx(10 / 19)

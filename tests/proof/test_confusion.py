@@ -1,6 +1,7 @@
 """Confused classes, on a domain small enough to count by hand."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from seewhy.domain.questions import Questions
 from seewhy.proof.confusion import confusion, separating
 from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Example, Prediction, Truth
+from seewhy.results_json import encode
 
 BANK = ConceptBank({
     "Crow": ("black bill", "long tail", "Red crowns"),
@@ -38,9 +40,9 @@ ANSWERS = {
 }
 
 
-def counted(answers: dict[str, str] = ANSWERS, **options: int) -> dict:
+def counted(answers: dict[str, str] = ANSWERS, **options: int) -> dict[str, Any]:
     predictions = [Prediction(name, "Which bird?", text) for name, text in answers.items()]
-    return confusion(DOMAIN, predictions, DOMAIN.matcher, STATED, **options)
+    return encode(confusion(DOMAIN, "round 1", predictions, STATED, **options))
 
 
 def test_wrong_answers_by_what_they_name():
@@ -92,4 +94,4 @@ def test_nothing_to_count():
     ],
 )  # fmt: skip
 def test_separating(label: tuple, named: tuple, only_label: list, only_named: list, shared: int):
-    assert separating(label, named) == {"only_label": only_label, "only_named": only_named, "shared": shared}
+    assert separating(label, named) == (tuple(only_label), tuple(only_named), shared)

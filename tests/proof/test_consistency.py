@@ -7,7 +7,7 @@ import pytest
 from seewhy.domain.concepts import ConceptBank
 from seewhy.domain.domain import Domain
 from seewhy.domain.questions import Questions
-from seewhy.proof.figures import consistency, count, entails, measure
+from seewhy.proof.figures import Evidence, consistency, count, entails, measure
 from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Example, Prediction
 
@@ -105,11 +105,11 @@ SELECTED = ("black bill", "bright red crown")
     ],
 )
 def test_cs_of_an_answer(text: str, expected: float):
-    assert consistency(text, SELECTED, STATED) == pytest.approx(expected)
+    assert consistency(STATED(text), SELECTED) == pytest.approx(expected)
 
 
 def test_nothing_selected_agrees_with_nothing():
-    assert consistency("A Crow with a black bill.", (), STATED) == 0
+    assert consistency(STATED("A Crow with a black bill."), ()) == 0
 
 
 ANSWERS = {
@@ -126,15 +126,15 @@ def predictions() -> list[Prediction]:
 
 
 def test_cs_of_a_model_is_the_mean_over_answers_about_known_images():
-    assert count(DOMAIN, predictions(), DOMAIN.matcher, STATED, selected=SHOWN)["cs"] == (
+    assert count(DOMAIN, predictions(), STATED, Evidence(SHOWN))["cs"] == (
         [0.5, 1.0, 0.0, 0.0],
         [1.0, 1.0, 1.0, 0.0],
     )
-    metrics = measure(DOMAIN, predictions(), DOMAIN.matcher, STATED, selected=SHOWN, resamples=200, seed=0)
-    assert metrics["cs"] == 0.5
-    low, high = metrics["cs_interval"]
+    cs = measure(DOMAIN, predictions(), STATED, Evidence(SHOWN), resamples=200, seed=0)["cs"]
+    assert cs.value == 0.5
+    low, high = cs.interval or (0, 0)
     assert 0 <= low < 0.5 < high <= 1
 
 
 def test_without_selected_concepts_there_is_no_cs():
-    assert "cs" not in count(DOMAIN, predictions(), DOMAIN.matcher, STATED)
+    assert "cs" not in count(DOMAIN, predictions(), STATED)

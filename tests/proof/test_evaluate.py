@@ -7,12 +7,15 @@ import pytest
 
 from seewhy.domain.concepts import ConceptBank
 from seewhy.domain.domain import Domain
+from seewhy.domain.labels import lenient_match
 from seewhy.domain.questions import Questions
 from seewhy.errors import SeeWhyError
 from seewhy.proof.confusion import gallery, spread
-from seewhy.proof.figures import correct, count_units, leniently_correct, measure, measure_selection, verdict
+from seewhy.proof.figures import count_units, measure, measure_selection, verdict
 from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Example, Prediction, Selection, Truth
+from seewhy.results import CardAnswer, StatedConcept
+from seewhy.results_json import encode
 
 CROW, FISH_CROW = "Crow", "Fish Crow"
 BANK = ConceptBank({CROW: ("black bill", "long tail"), FISH_CROW: ("short bill", "red crown", "nasal call")})
@@ -54,7 +57,7 @@ def predictions(answers: dict[str, str] = ANSWERS) -> list[Prediction]:
 
 
 def measured(domain: Domain = DOMAIN, answers: dict[str, str] = ANSWERS) -> dict:
-    return measure(domain, predictions(answers), domain.matcher, STATED, resamples=200, seed=0)
+    return encode(measure(domain, predictions(answers), STATED, resamples=200, seed=0))
 
 
 def test_figures_of_a_model():
@@ -85,7 +88,7 @@ def test_any_reason_stands_beside_ee_and_never_below_it():
 
 
 def test_two_answers_about_one_image_are_one_image():
-    twice = measure(DOMAIN, predictions() * 2, DOMAIN.matcher, STATED, resamples=200, seed=0)
+    twice = encode(measure(DOMAIN, predictions() * 2, STATED, resamples=200, seed=0))
     assert (twice["n"], twice["answers"]) == (4, 8)
     assert twice["accuracy_interval"] == measured()["accuracy_interval"]
 
@@ -121,12 +124,12 @@ def test_selection_against_the_truth():
     selections = [
         Selection(e.id, concept, 0.0, (e.id, concept) in kept) for e in DOMAIN.examples[:4] for concept in BANK[e.label]
     ]
-    metrics = measure_selection(DOMAIN, selections, resamples=100, seed=0)
+    metrics = encode(measure_selection(DOMAIN, selections, resamples=100, seed=0))
     assert metrics["selection_precision"] == 3 / 4
     assert metrics["selection_recall"] == 3 / 5
     assert metrics["selection_precision_whole_list"] == 5 / 7
     assert metrics["selected_per_image"] == 1
-    without = measure_selection(replace(DOMAIN, truth=None), selections, resamples=100, seed=0)
+    without = encode(measure_selection(replace(DOMAIN, truth=None), selections, resamples=100, seed=0))
     assert without == {"selected_per_image": 1, "listed_per_image": 10 / 4}
 
 
@@ -171,7 +174,7 @@ def test_shares_are_of_what_is_known_and_the_rest_is_said():
 
 def test_selection_is_held_against_what_is_known():
     selections = [Selection("a", concept, 0.0, selected=True) for concept in BANK[CROW]]
-    metrics = measure_selection(replace(DOMAIN, truth=PARTIAL), selections, resamples=20, seed=0)
+    metrics = encode(measure_selection(replace(DOMAIN, truth=PARTIAL), selections, resamples=20, seed=0))
     assert metrics["selection_precision"] == metrics["selection_precision_whole_list"] == 1.0
 
 
@@ -181,39 +184,32 @@ def test_the_gallery_prefers_images_of_which_it_is_known_what_they_show():
     domain = replace(DOMAIN, examples=examples, truth=marked)
     said = {"base": predictions({e.id: "A Crow." for e in examples})}
     for count in (2, 3, 8):
-        shown = gallery(domain, said, domain.matcher, STATED, count)
-        assert sum(one["id"] in marked for one in shown) == min(count, 3)
+        shown = gallery(domain, said, STATED, count).cards
+        assert sum(one.id in marked for one in shown) == min(count, 3)
         assert len(shown) == count
 
 
 def test_accuracy_strict_and_lenient():
     texts, labels = ["A Fish Crow.", "a fish-crow"], [CROW, FISH_CROW]
-    assert correct(texts, labels, DOMAIN.matcher) == [False, True]
-    assert leniently_correct(texts, labels) == [True, True]
+    assert [DOMAIN.matcher.is_correct(*pair) for pair in zip(texts, labels, strict=True)] == [False, True]
+    assert [lenient_match(*pair) for pair in zip(texts, labels, strict=True)] == [True, True]
 
 
 def test_gallery_holds_each_models_answer_with_verdicts():
     base = [replace(p, text="A bird.") for p in predictions()]
-    shown = gallery(DOMAIN, {"base": base, "round 1": predictions()}, DOMAIN.matcher, STATED, count=3)
-    assert [item["label"] for item in shown].count(CROW) == 2
+    shown = gallery(DOMAIN, {"base": base, "round 1": predictions()}, STATED, count=3).cards
+    assert [card.label for card in shown].count(CROW) == 2
     assert len(shown) == 3
-    item = next(
-        i for i in gallery(DOMAIN, {"round 1": predictions()}, DOMAIN.matcher, STATED) if i["image"] == "/data/b.png"
-    )
-    assert item["question"] == "Which bird?"
-    assert item["answers"] == [
-        {
-            "model": "round 1",
-            "text": ANSWERS["b"],
-            "correct": True,
-            "stated": [{"concept": "long tail", "verdict": "hidden"}, {"concept": "red crown", "verdict": "false"}],
-        }
-    ]
+    every = gallery(DOMAIN, {"round 1": predictions()}, STATED).cards
+    card = next(card for card in every if card.image == "/data/b.png")
+    assert card.question == "Which bird?"
+    stated = (StatedConcept("long tail", "hidden"), StatedConcept("red crown", "false"))
+    assert card.answers == (CardAnswer("round 1", ANSWERS["b"], correct=True, stated=stated),)
 
 
 def test_gallery_wants_the_same_images_of_every_model():
     with pytest.raises(SeeWhyError, match="base has no answer about"):
-        gallery(DOMAIN, {"base": predictions()[:1], "round 1": predictions()}, DOMAIN.matcher, STATED)
+        gallery(DOMAIN, {"base": predictions()[:1], "round 1": predictions()}, STATED)
 
 
 def test_gallery_is_spread_over_the_classes_whatever_the_order():
@@ -238,7 +234,7 @@ def test_images_of_one_lesion_are_one_unit():
     (low, high), (lower, higher) = by_image["accuracy_interval"], by_lesion["accuracy_interval"]
     assert higher - lower > 2.5 * (high - low)
     assert (lower, higher) == pytest.approx((0.349, 0.901), abs=1e-3)  # 8 of 12, Clopper and Pearson
-    assert count_units(grouped, predictions(texts), STATED)["accuracy"] == ([0.0, 8.0, 8.0] * 4, [8.0] * 12)
+    assert count_units(grouped, predictions(texts), STATED)["accuracy"] == ((0.0, 8.0, 8.0) * 4, (8.0,) * 12)
     assert len(count_units(alone, predictions(texts), STATED)["accuracy"][0]) == 96
     assert grouped.fingerprint == alone.fingerprint  # no stage is made again for it
 

@@ -3,16 +3,18 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from seewhy.domain.concepts import ConceptBank
 from seewhy.domain.domain import Domain
 from seewhy.domain.questions import Questions
 from seewhy.proof.comparison import arm_figures, difference
-from seewhy.proof.figures import count, measure
+from seewhy.proof.figures import Evidence, count, measure
 from seewhy.proof.stated import StatedConcepts
 from seewhy.proof.statistics import in_units
 from seewhy.records import Example, Likelihood, Prediction
+from seewhy.results_json import encode
 
 DOMAIN = Domain(
     "crows",
@@ -32,9 +34,7 @@ LIKELIHOODS = [Likelihood("a", 2 * math.log(8), 2), Likelihood("b", 6 * math.log
 
 
 def measured(likelihoods: list[Likelihood]) -> dict:
-    return measure(
-        DOMAIN, PREDICTIONS, DOMAIN.matcher, STATED, likelihoods=likelihoods, resamples=500, seed=0
-    )  # fmt: skip
+    return encode(measure(DOMAIN, PREDICTIONS, STATED, Evidence(likelihoods=likelihoods), resamples=500, seed=0))
 
 
 def test_tokens_weigh_the_same_whatever_answer_they_are_of():
@@ -67,17 +67,17 @@ def test_likelihoods_of_other_answers_are_refused():
 def test_only_perplexities_are_exponentials():
     assert in_units("accuracy", 0.5) == 0.5
     assert in_units("fs", 0.0) == 1.0
-    assert in_units("fs", [0.0, math.log(3)]) == pytest.approx([1.0, 3.0])
+    assert in_units("fs", np.array([0.0, math.log(3)])) == pytest.approx([1.0, 3.0])
 
 
 def test_models_are_compared_in_perplexity():
-    counts = [count(DOMAIN, PREDICTIONS, DOMAIN.matcher, STATED, likelihoods=LIKELIHOODS)]
+    counts = [count(DOMAIN, PREDICTIONS, STATED, Evidence(likelihoods=LIKELIHOODS))]
     surer = [Likelihood(found.example_id, found.nll / 2, found.tokens) for found in LIKELIHOODS]
-    other = [count(DOMAIN, PREDICTIONS, DOMAIN.matcher, STATED, likelihoods=surer)]
+    other = [count(DOMAIN, PREDICTIONS, STATED, Evidence(likelihoods=surer))]
     figures = arm_figures([*counts, *other])
     mine, theirs = 2**1.5, 2**0.75
-    assert figures["fs_seeds"] == pytest.approx([mine, theirs])
-    assert figures["fs"] == pytest.approx((mine + theirs) / 2)
+    assert figures["fs"].seeds == pytest.approx([mine, theirs])
+    assert figures["fs"].value == pytest.approx((mine + theirs) / 2)
     whole, low, high = difference("fs", counts, other, resamples=500, seed=0) or (0, 0, 0)
     assert whole == pytest.approx(mine - theirs)
     assert low < whole < high  # of two answers by Student's t, in the units of the figure

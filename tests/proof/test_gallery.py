@@ -4,6 +4,7 @@ import pytest
 
 from seewhy.proof.confusion import by_hash, judged
 from seewhy.records import Example, Truth
+from seewhy.results_json import encode
 
 TRUTH = Truth("a", ("Red crowns", "long tail"), ("pink legs",), {"Red crowns": (1, 2, 30, 40)})
 
@@ -19,7 +20,7 @@ TRUTH = Truth("a", ("Red crowns", "long tail"), ("pink legs",), {"Red crowns": (
     ],
 )
 def test_a_reason_has_its_verdict_and_where_it_is_known_its_box(concept: str, truth: Truth | None, expected: dict):
-    assert judged(concept, truth) == expected
+    assert encode(judged(concept, truth)) == expected
 
 
 def test_the_order_by_hash_depends_on_ids_alone():

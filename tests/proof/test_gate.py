@@ -38,7 +38,7 @@ def test_the_best_round_and_when_to_stop(rounds: list, best: int, stop: bool):  
 
 
 def test_a_judgement_says_what_it_rests_on():
-    second = judge_rounds([counts(150, 0.9), counts(100, 0.5)], resamples=200, seed=0).judgements[1]
+    second = judge_rounds([counts(150, 0.9), counts(100, 0.5)], resamples=200, seed=0).rounds[1]
     assert (second.round, second.against, second.accuracy) == (2, 1, 0.5)
     assert second.worse_in == ("accuracy", "cs")
     whole, low, high = second.differences["accuracy"]
@@ -73,14 +73,12 @@ def test_a_decision_hangs_on_the_rounds_that_are_planned_not_on_those_there_are(
     assert not judge_rounds(rounds, resamples=50, seed=0, planned=8).stop
     first = judge_rounds(rounds, resamples=50, seed=0, planned=4)
     later = judge_rounds([*rounds, counts(150)], resamples=50, seed=0, planned=4)
-    assert later.judgements[:2] == first.judgements
-    assert first.record()["level"] == level_of(4) == pytest.approx(0.05 / 12)
-    assert first.judgements[1].p["accuracy"] == pytest.approx(0.5**9)
+    assert later.rounds[:2] == first.rounds
+    assert first.level == level_of(4) == pytest.approx(0.05 / 12)
+    assert first.rounds[1].p["accuracy"] == pytest.approx(0.5**9)
 
 
 def test_few_flips_do_not_stop_a_run():
     """Six flips for the worse of 200 exclude zero at 95 %, and are no reason to end a run that looks six times."""
     assert not judge_rounds([counts(150), counts(144)], resamples=50, seed=0, planned=4).stop
-    assert np.isclose(
-        judge_rounds([counts(150), counts(144)], resamples=50, seed=0).judgements[1].p["accuracy"], 0.5**6
-    )
+    assert np.isclose(judge_rounds([counts(150), counts(144)], resamples=50, seed=0).rounds[1].p["accuracy"], 0.5**6)

@@ -10,6 +10,7 @@ from seewhy.fieldguide.quiz import ATTRIBUTES, Sheet, Subject, featured, listed,
 from seewhy.proof.ability import count_sheet, described, is_right, read_lmms_results, score_changes
 from seewhy.proof.comparison import Tally, differences, shares
 from seewhy.proof.stated import StatedConcepts
+from seewhy.results import Difference
 
 EVERY = ("red crown", "blue crown", "black crown")
 
@@ -70,9 +71,9 @@ def test_who_sees_all_is_right_throughout_and_who_names_is_not(subject: Subject)
         count_sheet(namer, place, sheet, ["Yesru Wren."] * len(sheet.questions), ATTRIBUTES[subject], stated)
     settings = {"resamples": 20, "seed": 0}
     figures = shares(seer.counts, **settings)
-    assert {name: figures[name] for name in seer.counts} == dict.fromkeys(seer.counts, 1.0)
+    assert {name: figures[name].value for name in seer.counts} == dict.fromkeys(seer.counts, 1.0)
     named = shares(namer.counts, **settings)
-    assert named["attribute_accuracy"] == named["yes_no_accuracy"] == named["described_recall"] == 0
+    assert {named[key].value for key in ("attribute_accuracy", "yes_no_accuracy", "described_recall")} == {0}
     lost = differences(["attribute_accuracy", "described_precision"], [namer.counts], [seer.counts], **settings)
     assert lost.keys() == {"attribute_accuracy"}  # who describes nothing has no precision
     value, low, high = lost["attribute_accuracy"]
@@ -125,5 +126,5 @@ def test_changes_of_scores() -> None:
     )
     changes = score_changes(before, after)
     assert changes["a/x"] == pytest.approx([-0.1, -0.1 - 1.96 * 0.05, -0.1 + 1.96 * 0.05])
-    assert changes["b/y"] == [-1.0]
+    assert changes["b/y"] == Difference(-1.0)
     assert changes.keys() == {"a/x", "b/y"}

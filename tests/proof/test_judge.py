@@ -1,20 +1,17 @@
 """The LLM judge: its figures by hand."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from seewhy.endpoint import Missing, Prices, Reply, Usage
-from seewhy.proof.judge import SCALE, agreement, figures, kappa, requests, sample, spearman
+from seewhy.proof.judge import SCALE, Unjudged, agreement, judgement, kappa, requests, sample, spearman
 from seewhy.records import Prediction
+from seewhy.results import Agreement, ExplainsAgreement
+from seewhy.results_json import encode
 
 CONCEPTS_OF = dict.fromkeys("abcd", ("black wings", "long tail"))
-
-
-def predicted(*names: str) -> list[Prediction]:
-    return [Prediction(name, "Which bird, and why?", f"It is {name}.") for name in names]
 
 
 def verdict(score: int, *, explains: bool = True) -> Reply:
@@ -22,15 +19,12 @@ def verdict(score: int, *, explains: bool = True) -> Reply:
     return Reply(value, "judge-1", "", "", Usage(1, 100, 20))
 
 
-def of_a(p: Prediction) -> bool:
-    return p.example_id == "a"
-
-
-def measured(
-    replies: dict[str, Reply | Missing], cs: Callable[[Prediction], float | None] | None = None
-) -> dict[str, Any]:
-    prices = Prices(1.0, 10.0)
-    return figures(predicted(*replies), replies, of_a, cs, resamples=100, seed=0, prices=prices)
+def measured(replies: dict[str, Reply | Missing], cs: dict[str, float | None] | None = None) -> dict[str, Any]:
+    """The figures of answers of which only that about `a` states a concept."""
+    unjudged = {name: Unjudged(name == "a", cs[name] if cs else None) for name in replies}
+    return encode(
+        judgement(replies, unjudged, resamples=100, seed=0, prices=Prices(1.0, 10.0), consistent=cs is not None)
+    )
 
 
 def test_figures_are_over_the_judged_answers_alone() -> None:
@@ -54,11 +48,10 @@ def test_figures_are_over_the_judged_answers_alone() -> None:
 def test_answers_about_one_patient_are_one_unit() -> None:
     names = [f"{patient}{view}" for patient in "abcdef" for view in range(10)]
     replies = {name: verdict(10, explains=name[0] in "abcd") for name in names}
-    settings: Any = {"resamples": 100, "seed": 0}
-    alone = figures(predicted(*names), replies, of_a, lambda p: 1.0, **settings)
-    together = figures(
-        predicted(*names), replies, of_a, lambda p: 1.0, **settings, groups={name: name[0] for name in names}
-    )
+    unjudged = {name: Unjudged(ee=False, cs=1.0) for name in names}
+    alone = encode(judgement(replies, unjudged, resamples=100, seed=0))
+    groups = {name: name[0] for name in names}
+    together = encode(judgement(replies, unjudged, resamples=100, seed=0, groups=groups))
     assert alone["ee"] == together["ee"] == pytest.approx(2 / 3)
     assert (together["ee_n"], together["ee_clusters"]) == (60, 6)
     low, high = together["ee_interval"]
@@ -67,7 +60,7 @@ def test_answers_about_one_patient_are_one_unit() -> None:
 
 
 def test_a_model_of_which_nothing_was_judged_has_no_figure() -> None:
-    found = measured({"a": Missing("timed out"), "b": Missing("not asked")}, lambda p: 0.5)
+    found = measured({"a": Missing("timed out"), "b": Missing("not asked")}, {"a": 0.5, "b": 0.5})
     assert found["missing"] == {"not asked": 1, "timed out": 1}
     assert not {"ee", "cs", "cs_explained"} & found.keys()
     assert found["agreement"] == {"ee": {"n": 0, "raw": None, "kappa": None}, "cs": {"n": 0, "spearman": None}}
@@ -78,14 +71,14 @@ def test_agreement_is_over_what_both_judged() -> None:
         "a": verdict(9), "b": verdict(3), "c": verdict(6), "d": verdict(10), "e": Missing("x")
     }  # fmt: skip
     free = {"a": 0.8, "b": 0.1, "c": 0.5, "d": None, "e": 1.0}
-    whole = measured(replies, lambda p: free[p.example_id])
+    whole = measured(replies, free)
     free_cs = {name: whole["judge_free"][name] for name in ("ee", "cs")}
     assert free_cs == {"ee": 0.25, "cs": pytest.approx(1.4 / 3)}  # of the same answers; without what has no CS
     found = whole["agreement"]
     assert found["ee"] == {"n": 4, "raw": 0.25, "kappa": 0.0}
     assert found["cs"]["n"] == 3
     assert found["cs"]["spearman"] == pytest.approx(1.0)
-    assert agreement([], {}, of_a, None) == {"ee": {"n": 0, "raw": None, "kappa": None}}
+    assert agreement([], consistent=False) == Agreement(ExplainsAgreement(0, None, None))
 
 
 @pytest.mark.parametrize(

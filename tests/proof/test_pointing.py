@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from seewhy.proof.interventions import Box, hitting, mention, peak, pointed, pointing
+from seewhy.proof.interventions import hitting, mention, peak, pointed, pointing
+from seewhy.results import Box, Figure
 
 WHOLE: Box = (0, 0, 96, 96)
 
@@ -49,10 +50,8 @@ def test_shares_are_of_all_reasons():
     judged = [pointed("a", heat_at(0, 0), (0, 0, 12, 12), WHOLE, (96, 96))] * 3
     judged += [pointed("b", heat_at(7, 7), (0, 0, 12, 12), WHOLE, (96, 96))]
     found = pointing(judged, resamples=200, seed=0)
-    assert (found["pointing"], found["reasons"], found["images"]) == (0.75, 4, 2)
-    assert found["pointing_chance"] == 1 / 64
-    assert "pointing_interval" not in found  # of two images
-    assert (found["pointing_n"], found["pointing_images"]) == (4, 2)
+    assert found["pointing"] == Figure(0.75, n=4, images=2)  # two images have no interval
+    assert found["pointing_chance"].value == 1 / 64
 
 
 @pytest.mark.parametrize(

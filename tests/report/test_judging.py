@@ -20,6 +20,8 @@ from seewhy.errors import SeeWhyError
 from seewhy.proof.judge import Judging, wanted
 from seewhy.records import Prediction, Selection
 from seewhy.report.terminal import print_judged
+from seewhy.results import Judgement
+from seewhy.results_json import decode
 from seewhy.run.folder import RunFolder, Stage
 from seewhy.run.stages import BASE, ModelKey
 
@@ -108,7 +110,7 @@ def test_the_command_judges_a_run(run: Path, capsys: pytest.CaptureFixture[str])
         told = capsys.readouterr()
         found = read(run)
         assert (found["split"], found["images"], found["of"]) == ("test", 12, 12)
-        assert list(found["models"]) == ["base", "nl/round-1", "round-1"]
+        assert list(found["models"]) == ["base", "round-1", "nl/round-1"]
         ours, base = found["models"]["round-1"], found["models"]["base"]
         assert (ours["n"], ours["ee"], ours["cs"], ours["cs_n"]) == (12, 1.0, 0.9, 12)
         assert ours["cs_interval"] == pytest.approx([0.594, 0.996], abs=1e-3)  # as cautious as for 10.8 right of 12
@@ -140,7 +142,7 @@ def test_an_answer_for_whose_image_nothing_was_selected_has_no_cs_without_a_judg
         del manifest["stages"]["select-test"]
         (run / "manifest.json").write_text(json.dumps(manifest))
     judging = Judging(run, round="1")
-    values = {p.example_id: judging.consistent(p) for p in judging.predictions["round-1"]}
+    values = {name: own.cs for name, own in judging.unjudged(judging.predictions["round-1"]).items()}
     assert values == {name: 1.0 if selected and name != BARE else None for name in IDS}
 
 
@@ -244,7 +246,7 @@ def test_the_table_shows_what_is_missing_and_escapes_names(capsys: pytest.Captur
         "tokens": {"requests": 2, "prompt_tokens": 1234, "completion_tokens": 5, "unmetered": 1},
     }  # fmt: skip
     console = Console(width=120, record=True)
-    print_judged(found, console)
+    print_judged(decode(Judgement, found), console)
     shown = console.export_text()
     for part in ("[bold]m", "[i]base", "50.0 % (0.0\u2013100)", "1,234 tokens", "1.50 at the prices", "1 replies"):
         assert part in shown

@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from made_up_runs import EVIL, item, metrics, mistakes, pair, picture
+from made_up_runs import EVIL, arms_of, html, item, metrics, mistakes, pair, picture
 from read_page import Page
+from seewhy.proof.heatmaps import Heat
 from seewhy.report.cards import last_model
 from seewhy.report.chart import HEIGHT, LABEL_GAP, TOP, panels
 from seewhy.report.figures import model_name
-from seewhy.report.heatmaps import Heat
-from seewhy.report.page import Extras, build_page
+from seewhy.report.page import Extras
 from seewhy.report.pictures import Pictures
 from seewhy.report.sections import commands
-from seewhy.report.table import lines
+from seewhy.results import Gallery
+from seewhy.results_json import decode
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def heat(image: str) -> dict[str, Heat]:
 
 def test_page_shows_figures_curves_and_marked_reasons(image: str):
     shown = [item(image, "Sorrel Wren"), item(image, "Ivo Wren", correct=False)]
-    page = Page(build_page(metrics(), shown, title="demo"))
+    page = Page(html(metrics(), shown, title="demo"))
     for words in ("93.1 %", "90.7\u201395.5", "NL, round 3", "94.3 %", "480 test images", "Sorrel Wren", "NL 90.2"):
         assert words in page.text
     for words in ("✓ true red crown", "◐ hidden long pointed tail", "✗ false white wing bar", "✓ right label"):
@@ -48,7 +49,7 @@ def test_page_shows_figures_curves_and_marked_reasons(image: str):
 
 
 def test_every_arm_stands_in_the_summary_the_curves_and_the_table(image: str):
-    page = Page(build_page(metrics(arms=True), [item(image, "Wren")], title="arms"))
+    page = Page(html(metrics(arms=True), [item(image, "Wren")], title="arms"))
     for key in ("nl", "lge", "unfiltered", "class_level", "rounds"):
         assert page.of("polyline", class_=key)
         assert page.of("tr", class_=key)
@@ -63,43 +64,44 @@ def test_everything_from_data_and_models_is_escaped(image: str):
     evil["answers"][-1] |= {"text": EVIL, "model": EVIL, "stated": [{"concept": EVIL, "verdict": "true"}]}
     wrong = pair(image, EVIL, EVIL) | {"text": EVIL, "only_label": [EVIL], "only_named": [EVIL]}
     heats = {image: Heat((900, 600), (0.0, 0.0, 900.0, 600.0), {EVIL: np.full((2, 2), 255, np.uint8)})}
-    extras = Extras(confusion=mistakes(wrong), heats=heats, no_heats=EVIL, output=EVIL)
-    html = build_page(metrics(), [evil], title=EVIL, config=EVIL, audit_fault=EVIL, extras=extras)
-    page = Page(html)
+    extras = Extras(heats=heats, no_heats=EVIL, output=EVIL)
+    told = {"title": EVIL, "config": EVIL, "audit_fault": EVIL}
+    page_html = html(metrics(), [evil], confusion=mistakes(wrong), extras=extras, **told)
+    page = Page(page_html)
     assert len(page.of("script")) == 1
     assert not [attrs for _, attrs in page.tags if any(name.startswith("on") for name in attrs)]
-    assert "alert" not in re.search(r"<script>(.*?)</script>", html, re.DOTALL)[1]  # pyright: ignore[reportOptionalSubscript]
-    assert html.count("<script>alert") == 0
+    assert "alert" not in re.search(r"<script>(.*?)</script>", page_html, re.DOTALL)[1]  # pyright: ignore[reportOptionalSubscript]
+    assert page_html.count("<script>alert") == 0
     assert page.text.count(EVIL) >= 15
     assert page.of("img")[0]["alt"] == f"Image of the class {EVIL}"
     assert page.of("li", class_="card")[0]["data-label"] == EVIL
 
 
 def test_page_stands_alone_and_allows_nothing_but_itself(image: str):
-    html = build_page(
+    page_html = html(
         metrics(), [item(image, "Wren")], title="demo", config="seed: 0\n", extras=Extras(heats=heat(image))
     )
-    page = Page(html)
+    page = Page(page_html)
     links = [v for _, a in page.tags for k, v in a.items() if k in ("src", "href", "srcset", "data") and v]
     assert len([link for link in links if link.startswith("data:image/")]) == 2
     assert all(link.startswith(("data:image/", "#")) for link in links)
     assert not {"link", "iframe", "object", "embed", "base"} & {tag for tag, _ in page.tags}
     assert "style" not in {name for _, attrs in page.tags for name in attrs}
-    assert "url(" not in html
-    assert "@import" not in html
+    assert "url(" not in page_html
+    assert "@import" not in page_html
     (content,) = [str(a["content"]) for a in page.of("meta") if a.get("http-equiv") == "Content-Security-Policy"]
     assert content.startswith("default-src 'none'; img-src data:; ")
     for tag in ("style", "script"):
-        text = re.search(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL)[1]  # pyright: ignore[reportOptionalSubscript]
+        text = re.search(f"<{tag}>(.*?)</{tag}>", page_html, re.DOTALL)[1]  # pyright: ignore[reportOptionalSubscript]
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         assert f"{tag}-src 'sha256-{digest}'" in content
-    assert len(html) < 80_000
+    assert len(page_html) < 80_000
 
 
 def test_a_reason_with_a_heat_is_a_button_that_says_where(image: str):
     shown = item(image, "Wren")
     shown["answers"][-1]["stated"][0]["box"] = [400, 20, 500, 90]
-    page = Page(build_page(metrics(), [shown], title="demo", extras=Extras(heats=heat(image))))
+    page = Page(html(metrics(), [shown], title="demo", extras=Extras(heats=heat(image))))
     (button,) = page.of("button", class_="reason")
     assert button["aria-pressed"] == "false"
     assert "red crown ; the model looks at the top right" in page.text
@@ -109,7 +111,7 @@ def test_a_reason_with_a_heat_is_a_button_that_says_where(image: str):
 
 
 def test_page_without_truth_claims_none(image: str):
-    page = Page(build_page(metrics(truth=False), [item(image, "Lime", truth=False)], title="fruit"))
+    page = Page(html(metrics(truth=False), [item(image, "Lime", truth=False)], title="fruit"))
     assert "? unverified red crown" in page.text
     assert "so no reason was checked" in page.text
     assert "Reasons true" not in page.text
@@ -122,7 +124,7 @@ def test_every_figure_shows_what_was_counted_and_ee_what_it_leaves_out(image: st
     few = {"stated_true_n": 5, "stated_true_images": 4, "stated_unverified": 0.6, "accuracy_n": 480}
     figures["rounds"][-1] |= {"any_reason": 0.962, "ee_n": 480, **few}
     marked = item(image, "Wren", verdicts=("true", "unverified", "unverified"))
-    page = Page(build_page(figures, [marked], title="few"))
+    page = Page(html(figures, [marked], title="few"))
     assert page.text.count("n 5 4 images") == 3  # in the headline, in the table and in that of all rounds
     assert "unmarked 60.0 %" in page.text
     assert "EE counts only phrases of the concept bank; any reason, in whatever words: 96.2 %." in page.text
@@ -133,14 +135,14 @@ def test_every_figure_shows_what_was_counted_and_ee_what_it_leaves_out(image: st
 def test_page_of_the_base_alone(image: str):
     alone = {"base": metrics()["base"], "rounds": []}
     shown = item(image, "Wren")
-    page = Page(build_page(alone, [shown | {"answers": shown["answers"][1:2]}], title="base"))
+    page = Page(html(alone, [shown | {"answers": shown["answers"][1:2]}], title="base"))
     assert "0.4 %" in page.text
     assert "no tuned model is measured yet" in page.text
     assert "Over the rounds" not in page.text
 
 
 def test_an_empty_split_and_an_empty_gallery_are_said():
-    page = Page(build_page({}, [], title="empty", extras=Extras(confusion=mistakes() | {"answers": 0, "wrong": 0})))
+    page = Page(html({"base": {}}, [], title="empty", confusion=mistakes() | {"answers": 0, "wrong": 0}))
     assert "Nothing has been measured yet" in page.text
     assert "There was no answer to count" in page.text
     assert not page.of("script")
@@ -150,9 +152,9 @@ def test_a_run_with_missing_rounds_shows_what_is_there(image: str):
     figures = metrics(arms=True)
     figures["rounds"] = figures["rounds"][:2]
     extras = Extras(manifest={"config": {"rounds": 4}, "versions": {"python": "3.11.7"}})
-    page = Page(build_page(figures, [item(image, "Wren")], title="half", extras=extras))
+    page = Page(html(figures, [item(image, "Wren")], title="half", extras=extras))
     assert "The run is not finished: 2 of 4 rounds have been measured" in page.text
-    (accuracy, *_) = panels(lines(figures))
+    (accuracy, *_) = panels(arms_of(figures))
     steps = {curve.key: len(curve.points) for curve in accuracy.curves}
     assert steps == {"rounds": 3, "nl": 4, "lge": 4, "unfiltered": 3, "class_level": 4}
     places = {curve.key: [p.x for p in curve.points] for curve in accuracy.curves}
@@ -162,9 +164,7 @@ def test_a_run_with_missing_rounds_shows_what_is_there(image: str):
 def test_an_image_that_is_gone_is_named_on_its_card(tmp_path: Path, image: str):
     gone = str(tmp_path / "gone.png")
     wrong = mistakes(pair(gone, "Wren", "Ivo Wren"))
-    page = Page(
-        build_page(metrics(), [item(gone, "Wren"), item(image, "Ivo Wren")], title="demo", extras=Extras(wrong))
-    )
+    page = Page(html(metrics(), [item(gone, "Wren"), item(image, "Ivo Wren")], title="demo", confusion=wrong))
     assert page.text.count("gone.png cannot be shown") == 2
     assert len(page.of("img")) == 1
 
@@ -172,8 +172,8 @@ def test_an_image_that_is_gone_is_named_on_its_card(tmp_path: Path, image: str):
 def test_confused_classes_with_what_tells_them_apart(image: str):
     pairs = [pair(image, "Wren", "Ivo Wren"), pair(image, "Crow", "Rook", 3, alike=True)]
     pairs += [pair(image, f"Bird {n}", "Rook", 1) for n in range(198)]
-    html = build_page(metrics(), [], title="demo", extras=Extras(confusion=mistakes(*pairs)))
-    page = Page(html)
+    page_html = html(metrics(), [], title="demo", confusion=mistakes(*pairs))
+    page = Page(page_html)
     for words in ("After round 3, 208 of 480 answers are wrong: 205 name one other class, 2 none, 1 several",
                   "4 of 20 answers about Wren", "The two lists are the same (11 concepts)",
                   "And 188 more pairs"):  # fmt: skip
@@ -193,9 +193,9 @@ def test_a_huge_run_stays_small_and_says_what_it_leaves_out(tmp_path: Path):
     figures = metrics()
     for values in (figures["base"], *figures["rounds"], *figures["nl"]):
         values |= {"n": 50_000}
-    html = build_page(figures, shown, title="huge")
-    assert len(html.encode()) < 15_000_000
-    page = Page(html)
+    page_html = html(figures, shown, title="huge")
+    assert len(page_html.encode()) < 15_000_000
+    page = Page(page_html)
     assert "Of 50,000 images" in page.text
     pictures = Pictures(budget=300_000)
     kept = [pictures.photo(s["image"]) for s in shown[:6]]
@@ -206,7 +206,7 @@ def test_a_huge_run_stays_small_and_says_what_it_leaves_out(tmp_path: Path):
 
 def test_end_labels_of_curves_that_meet_do_not_touch():
     for arms in (False, True):
-        for panel in panels(lines(metrics(arms=arms))):
+        for panel in panels(arms_of(metrics(arms=arms))):
             heights = sorted(curve.label_y for curve in panel.curves)
             assert all(below - above >= LABEL_GAP - 1e-6 for above, below in pairwise(heights))
             assert heights[0] >= TOP - 1
@@ -214,7 +214,7 @@ def test_end_labels_of_curves_that_meet_do_not_touch():
 
 
 def test_a_scale_that_does_not_begin_at_nothing_says_so():
-    by_key = {panel.key: panel for panel in panels(lines(metrics(arms=True)))}
+    by_key = {panel.key: panel for panel in panels(arms_of(metrics(arms=True)))}
     assert (by_key["accuracy"].floor, by_key["stated_true"].floor) == ("", "from 50 %")
     assert by_key["stated_true"].y_ticks[0][1] == "50 %"
 
@@ -235,4 +235,4 @@ def test_names_of_models():
     assert [model_name(model) for model in ("base", "round 3", "nl/round 3", "new/round 1")] == [
         "Untuned", "Round 3", "NL, round 3", "new, round 1",
     ]  # fmt: skip
-    assert last_model([item("x.png", "Wren")]) == "round 3"
+    assert last_model(decode(Gallery, {"cards": [item("x.png", "Wren")]}).cards) == "round 3"

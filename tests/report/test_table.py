@@ -9,6 +9,8 @@ from made_up_runs import metrics
 from seewhy.report.figures import COLUMNS
 from seewhy.report.table import Cell, cell, rows
 from seewhy.report.terminal import print_comparison, print_results
+from seewhy.results import Comparison, Figures, Metrics
+from seewhy.results_json import decode
 
 
 def figures(seeds: int = 0) -> dict[str, Any]:
@@ -28,7 +30,7 @@ METRICS = {
 COMPARED = {
     "split": "test", "seeds": [0, 1], "rounds": 2, "base": figures(2),
     "rounds_of": {"rounds": [figures(2)], "nl": [figures(2)]},
-    "ours_minus": {"nl": dict.fromkeys(COLUMNS, (0.1234, 0.1014, 0.1451))},
+    "ours_minus": {"nl": {key: [0.1234, 0.1014, 0.1451] for key in COLUMNS}},
 }  # fmt: skip
 
 
@@ -43,7 +45,7 @@ COMPARED = {
     ],
 )
 def test_shares_are_percentages_and_perplexities_are_not(key: str, value: float, bounds: list[float], expected: Cell):
-    assert cell({key: value, f"{key}_interval": bounds}, key) == expected
+    assert cell(decode(Figures, {key: value, f"{key}_interval": bounds}), key) == expected
 
 
 FEW = {
@@ -54,22 +56,23 @@ FEW = {
 
 
 def test_every_figure_shows_what_was_counted():
-    assert cell(FEW, "accuracy").notes == ("n 157",)
-    assert cell(FEW, "ee").notes == ("any 96.0 %", "n 157")
-    assert cell(FEW, "stated_true").notes == ("unmarked 60.0 %", "n 5", "4 images")
-    assert cell(FEW, "stated_true").line == "0.0 % (0.0\u201352.0; unmarked 60.0 %; n 5; 4 images)"
-    text = text_of(print_results, {"base": FEW, "rounds": []}, 100)
+    few = decode(Figures, FEW)
+    assert cell(few, "accuracy").notes == ("n 157",)
+    assert cell(few, "ee").notes == ("any 96.0 %", "n 157")
+    assert cell(few, "stated_true").notes == ("unmarked 60.0 %", "n 5", "4 images")
+    assert cell(few, "stated_true").line == "0.0 % (0.0\u201352.0; unmarked 60.0 %; n 5; 4 images)"
+    text = text_of(print_results, decode(Metrics, {"base": FEW, "rounds": []}), 100)
     for words in ("n 157", "n 5", "4 images", "any 96.0 %", "EE counts only phrases of the concept bank"):
         assert words in text
 
 
 def test_no_reason_at_all_is_said_beside_ee_and_nothing_unmarked_is_not():
-    assert cell({"ee": 0.0, "any_reason": 0.0}, "ee").beside == "any 0.0 %"
-    assert cell({"stated_true": 0.9, "stated_unverified": 0.0}, "stated_true").beside == ""
+    assert cell(decode(Figures, {"ee": 0.0, "any_reason": 0.0}), "ee").beside == "any 0.0 %"
+    assert cell(decode(Figures, {"stated_true": 0.9, "stated_unverified": 0.0}), "stated_true").beside == ""
 
 
 def test_a_figure_that_was_not_measured_is_empty():
-    assert cell({"cs": 0.5}, "fs") == Cell("", "")
+    assert cell(decode(Figures, {"cs": 0.5}), "fs") == Cell("", "")
 
 
 def text_of(show: Any, what: Any, width: int) -> str:
@@ -81,7 +84,7 @@ def text_of(show: Any, what: Any, width: int) -> str:
 
 @pytest.mark.parametrize("show", [print_results, print_comparison])
 def test_every_width_shows_all_of_every_figure(show: Any):
-    what = METRICS if show is print_results else COMPARED
+    what = decode(Metrics, METRICS) if show is print_results else decode(Comparison, COMPARED)
     for width in (60, 80, 100, 160):
         text = text_of(show, what, width)
         assert "…" not in text
@@ -93,7 +96,7 @@ def test_every_width_shows_all_of_every_figure(show: Any):
 
 
 def test_a_difference_of_shares_is_in_points_and_of_perplexities_in_perplexity():
-    text = text_of(print_comparison, COMPARED, 160)
+    text = text_of(print_comparison, decode(Comparison, COMPARED), 160)
     assert text.count("+12.3 ") + text.count("+12.3\n") == len(COLUMNS) - 1
     assert text.count("+10.1 to +14.5") == len(COLUMNS) - 1
     assert text.count("+0.10 to +0.15") == 1
@@ -101,7 +104,7 @@ def test_a_difference_of_shares_is_in_points_and_of_perplexities_in_perplexity()
 
 def test_table_on_the_terminal():
     console = Console(record=True, width=140)
-    print_results(metrics(), console)
+    print_results(decode(Metrics, metrics()), console)
     text = console.export_text()
     for words in ("480 test images", "Base, untuned", "Round 3", "93.1 %", "NL, round 2", "whole list 68.2 %"):
         assert words in text
@@ -109,13 +112,13 @@ def test_table_on_the_terminal():
 
 def test_table_fits_eighty_columns():
     console = Console(record=True, width=80)
-    print_results(metrics(), console)
+    print_results(decode(Metrics, metrics()), console)
     assert "…" not in (text := console.export_text())
     assert "88.6\u201393.4" in text
 
 
 def test_columns_without_a_figure_are_left_out():
-    assert rows(metrics(truth=False))[0] == ["Accuracy", "Lenient accuracy", "Gives a reason (EE)"]
-    columns, body = rows(metrics())
+    assert rows(decode(Metrics, metrics(truth=False)))[0] == ["Accuracy", "Lenient accuracy", "Gives a reason (EE)"]
+    columns, body = rows(decode(Metrics, metrics()))
     assert len(columns) == 6
     assert body[-1].cells[-1].value == ""

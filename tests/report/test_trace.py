@@ -11,12 +11,13 @@ import pytest
 from rich.console import Console
 
 from fixtures_data import CONCEPTS, image_folder
+from made_up_runs import html
 from seewhy.cli import main
 from seewhy.config import DataConfig, RunConfig
 from seewhy.errors import SeeWhyError
 from seewhy.proof.audit import Audit, ConceptUse, RoundAudit, Teaching
 from seewhy.records import Answer, Candidate, Description, Selection
-from seewhy.report.page import build_page, write_page
+from seewhy.report.page import write_page
 from seewhy.report.terminal import AUDITED, print_audit, print_trace
 from seewhy.report.trace import trace
 from seewhy.run.folder import RunFolder, Stage
@@ -225,14 +226,14 @@ def test_the_page_tells_what_became_training_data():
     starving = tuple(teaching(f"{evil} {n:02d}", rejections={"names no label": 6}) for n in range(14))
     round = RoundAudit(1, whole, starving, tuple(t.label for t in starving))
     audit = Audit((round,), (ConceptUse("Crow", evil, 9, 0),), (ConceptUse("Heron", "grey back", 9, 9),))
-    html = build_page(METRICS, [], title="run", audit=audit)
-    assert "<script" not in html
-    for words in ("What became training data", "12.5 %", "0.62", "Classes that starve", "75.0 %", "grey back"):
-        assert words in html
-    assert html.count(" 11</th>") == 1
-    assert " 12</th>" not in html
-    assert "And 2 more" in html
-    assert "What became training data" not in build_page(METRICS, [], title="run")
+    page = html(METRICS, [], title="run", audit=audit)
+    assert "<script" not in page
+    for words in ("What became training data", "12.5 %", "0.62", "taught little but their name", "75.0 %", "grey back"):
+        assert words in page
+    assert page.count(" 11</th>") == 1
+    assert " 12</th>" not in page
+    assert "And 2 more" in page
+    assert "What became training data" not in html(METRICS, [], title="run")
     console = Console(record=True, width=80)
     print_audit(audit, console)
     assert "grey back" in console.export_text()
@@ -261,10 +262,10 @@ def test_the_page_of_a_run_has_the_audit_and_says_so_when_its_data_is_gone(tmp_p
     (run / "gallery.json").write_text("[]")
     (run / "config.yaml").write_text("seed: 0\n")
     html = write_page(str(run)).read_text(encoding="utf-8")
-    assert "Classes that starve" in html
+    assert "taught little but their name" in html
     assert "white belly with spots" in html
     (tmp_path / "images").rename(tmp_path / "moved")
     html = write_page(str(run)).read_text(encoding="utf-8")
-    assert "Classes that starve" not in html
+    assert "taught little but their name" not in html
     assert "This could not be counted" in html
     assert "cannot be read" in html

@@ -9,7 +9,8 @@ from made_up_runs import compared, item, metrics, mistakes, picture, write_run
 from read_page import Page
 from seewhy.errors import SeeWhyError
 from seewhy.report.page import write_page
-from seewhy.report.table import as_metrics
+from seewhy.results import Comparison
+from seewhy.results_json import decode
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def test_write_page_reads_the_run_folder(tmp_path: Path, image: str):
     assert "seed: 11" in written.read_text(encoding="utf-8")
     before = written.read_bytes()
     (run / "gallery.json").write_text("[{")
-    with pytest.raises(SeeWhyError, match=r"gallery\.json is damaged"):
+    with pytest.raises(SeeWhyError, match=r"gallery\.json could not be read"):
         write_page(str(run))
     assert written.read_bytes() == before
     assert not list(run.glob("*.partial"))
@@ -33,8 +34,8 @@ def test_write_page_reads_the_run_folder(tmp_path: Path, image: str):
 @pytest.mark.parametrize("missing", ["metrics.json", "gallery.json", "config.yaml"])
 def test_write_page_names_the_missing_file(tmp_path: Path, missing: str):
     for name in {"metrics.json", "gallery.json", "config.yaml"} - {missing}:
-        (tmp_path / name).write_text("{}")
-    with pytest.raises(SeeWhyError, match=rf"{missing}.*seewhy run"):
+        (tmp_path / name).write_text({"metrics.json": '{"base": {}}', "gallery.json": "[]"}.get(name, ""))
+    with pytest.raises(SeeWhyError, match=rf"{missing}.*tart the run again"):
         write_page(str(tmp_path))
 
 
@@ -47,14 +48,11 @@ def test_the_page_of_a_comparison(tmp_path: Path, image: str):
                   "+20.0", "+18.0 to +22.0",
                   "seewhy compare config.yaml --seeds '[3, 4]'", "drawn from the run with seed 3"):  # fmt: skip
         assert words in page.text
-    assert "One seed" not in page.text
+    assert "one seed" not in page.text
 
 
 def test_a_comparison_in_the_form_of_metrics():
-    made = as_metrics(compared())
-    assert made["base"]["split"] == "test"
-    assert [values["round"] for values in made["nl"]] == [1, 2, 3]
-    assert made["nl"][0]["accuracy_interval"] == [0.73, 0.75]
-    assert "accuracy_seeds" not in made["nl"][0]
-    one = {"rounds_of": {"rounds": [{"accuracy": 0.5, "accuracy_seeds": [0.5]}]}, "base": {}}
-    assert as_metrics(one)["rounds"] == [{"round": 1, "accuracy": 0.5}]
+    made = decode(Comparison, compared()).metrics
+    assert made.base.split == "test"
+    assert [figures.round for figures in made.arms["nl"]] == [1, 2, 3]
+    assert made.arms["nl"][0]["accuracy"].interval == (0.73, 0.75)

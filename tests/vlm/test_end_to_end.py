@@ -33,6 +33,7 @@ from seewhy.config import (
 )
 from seewhy.domain.images import load_image
 from seewhy.records import Answer, Candidate, Description, Prediction, Prompt, Sampling, Selection
+from seewhy.results import Metrics, read
 from seewhy.run import loop
 from seewhy.run.folder import read_manifest, read_records
 from seewhy.vlm import sampling, tuning
@@ -68,7 +69,7 @@ class Finished:
     family: str
     config: RunConfig
     seen: Seen
-    metrics: dict[str, Any]
+    metrics: Metrics
     said: list[str]
 
     @property
@@ -165,8 +166,8 @@ def test_every_stage_is_made(finished: Finished):
         "base/predictions-test": 2,
         "round-2/predictions-test": 2,
     }
-    assert [entry["round"] for entry in finished.metrics["rounds"]] == [1, 2]
-    assert json.loads((finished.path / "metrics.json").read_text()) == finished.metrics
+    assert [entry.round for entry in finished.metrics.rounds] == [1, 2]
+    assert read(finished.path / Metrics.FILE, Metrics) == finished.metrics
     assert not any("Image sharing is off" in text for text in finished.said)
 
 

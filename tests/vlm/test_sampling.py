@@ -7,6 +7,7 @@ from PIL import Image
 
 from seewhy.errors import SeeWhyError
 from seewhy.records import Prompt, Sampling
+from seewhy.vlm import sampling as sampling_module
 from seewhy.vlm.chat import encode, encode_all, open_image
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BLOCK, BatchSampler, PlainDecoder, SharedDecoder, _draw
@@ -112,6 +113,57 @@ def test_the_batch_size_changes_no_text(vlm: VisionLanguageModel, prompts: list[
     assert len({text for texts in expected for text in texts}) > 25
     for batch_size, share_image in ((1, True), (2, False), (7, True), (16, False)):
         assert BatchSampler(vlm, batch_size, share_image=share_image).sample(prompts, sampling, 3) == expected
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_stays_so(
+    vlm: VisionLanguageModel, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch
+):
+    """There is room for nine sequences: for the first batch, of one image, but not for the second. No text changes."""
+    expected = BatchSampler(vlm, 6).sample(prompts, FREE, 3)
+    generate, asked = BatchSampler._generate, []
+
+    def generated(sampler: BatchSampler, groups: Any, sampling: Sampling, uniforms_PCN: torch.Tensor) -> torch.Tensor:
+        asked.append(uniforms_PCN[..., 0].numel())
+        if asked[-1] > 9:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return generate(sampler, groups, sampling, uniforms_PCN)
+
+    monkeypatch.setattr(BatchSampler, "_generate", generated)
+    sampler = BatchSampler(vlm, 0)
+    assert sampler.batch_size == 16
+    with pytest.warns(UserWarning, match="does not do for 16 answers at once: 8 from now on"):
+        found = sampler.sample(prompts, FREE, 3)
+    assert (found, sampler.batch_size) == (expected, 8)
+    assert asked == [9, 12, 6, 6]
+    assert sampler.sample(prompts, FREE, 3) == expected
+
+
+def test_an_answer_that_does_not_fit_alone_is_an_error(
+    vlm: VisionLanguageModel, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch
+):
+    def full(*_arguments: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(BatchSampler, "_generate", full)
+    with (
+        pytest.warns(UserWarning, match="2 answers"),
+        pytest.raises(SeeWhyError, match="one answer of up to 12 tokens"),
+    ):
+        BatchSampler(vlm, 2).sample(prompts, FREE, 0)
+
+
+def test_an_automatic_batch_leaves_room_for_the_longest_answers(
+    vlm: VisionLanguageModel, monkeypatch: pytest.MonkeyPatch
+):
+    """Two layers' keys and values of four heads of eight numbers, 4 bytes each: 512 bytes a token."""
+    sampler = BatchSampler(vlm, 0)
+    sampler.batch_size = sampling_module.GPU_SEQUENCES
+    monkeypatch.setattr(VisionLanguageModel, "device", torch.device("cuda"))
+    for free, size in ((1e12, 384), (384 * 512 * (64 + 12), 192), (1000, 1)):
+        monkeypatch.setattr(sampling_module, "_free_bytes", lambda _device, free=free: free)
+        assert sampler._at_once(FREE) == size
+    given = BatchSampler(vlm, 100)
+    assert given._at_once(FREE) == 100
 
 
 def test_a_draw_follows_the_distribution():

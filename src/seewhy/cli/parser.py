@@ -176,7 +176,9 @@ def _parameters(function: Callable[..., Any]) -> Iterator[Parameter]:
         kind = next((kind for kind in get_args(hint) if kind is not NoneType), hint) if of.default is None else hint
         optional, positional = of.default is None, of.default is of.empty and of.kind is not of.KEYWORD_ONLY
         default = MISSING if of.default is of.empty else of.default
-        options = {of.name: Setting(of.name, hint, default, texts.get(of.name, ""))}
+        options = {
+            of.name: Setting(of.name, hint, default, texts.get(of.name, "Print JSON." if of.name == "json" else ""))
+        }
         group = ""
         if kind is RunConfig:
             options, positional = {}, True
@@ -230,6 +232,6 @@ def _without_truth_values(arguments: Sequence[str], flags: set[str]) -> Iterator
         if not value and waiting and waiting[-1] in ("true", "false"):
             value = waiting.pop()
         if value not in ("", "true", "false"):
-            raise SeeWhyError(f"command line: {name.removeprefix('--')} is {value}, but takes true or false.")
+            raise SeeWhyError(f"command line: {name} is {value}, but takes true or false.")
         if value != "false":
             yield name

@@ -13,6 +13,7 @@ import seewhy.api as api
 from seewhy.cli.parser import Verb
 from seewhy.config import NonNegative, RunConfig
 from seewhy.errors import SeeWhyError
+from seewhy.results import as_values, to_json
 from seewhy.run.progress import say
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from seewhy.explanation import Explained
     from seewhy.proof.audit import Audit
     from seewhy.proof.bank import BankCheck
+    from seewhy.results import Ability, Comparison, Faithfulness, Judgement, Metrics
 
 DEMO_SETTINGS = Path(__file__).parents[1] / "fieldguide" / "demo.yaml"
 STARTED = time.monotonic()
@@ -34,8 +36,8 @@ server on this machine needs none. Install the extra: pip install 'seewhy[llm]'.
 continues and pays for nothing twice."""
 
 
-def show_run(metrics: dict[str, Any], config: RunConfig) -> None:
-    from seewhy.report.collapse import of_run
+def show_run(metrics: "Metrics", config: RunConfig) -> None:
+    from seewhy.report.doubts import of_run
     from seewhy.report.terminal import print_collapses, print_results
 
     console = Console()
@@ -48,7 +50,7 @@ def show_run(metrics: dict[str, Any], config: RunConfig) -> None:
     show_page(page)
 
 
-def show_compare(compared: dict[str, Any], config: RunConfig) -> None:
+def show_compare(compared: "Comparison", config: RunConfig) -> None:
     from seewhy.report.terminal import print_comparison
 
     print_comparison(compared, Console())
@@ -77,11 +79,7 @@ def show_plan(
 
 
 def show_doctor(checks: "list[Check]", *, json: bool = False) -> int:
-    """Print the checks; the exit code is 1 if something is broken that every run needs.
-
-    Args:
-        json: Print JSON.
-    """
+    """Print the checks; the exit code is 1 if something is broken that every run needs."""
     from seewhy.doctor import as_json, broken
     from seewhy.report.terminal_checks import print_machine_check
 
@@ -102,11 +100,7 @@ def show_data_check(checked: "DataCheck", *, json: bool = False) -> int:
 
 
 def show_bank_check(checked: "BankCheck", *, json: bool = False) -> int:
-    """Print the findings; the exit code is 1 if a run would refuse the bank.
-
-    Args:
-        json: Print JSON.
-    """
+    """Print the findings; the exit code is 1 if a run would refuse the bank."""
     from seewhy.report.terminal_checks import print_bank_check
 
     print_json(asdict(checked)) if json else print_bank_check(checked, Console())
@@ -122,83 +116,58 @@ def show_draft(drafted: api.DraftedBank | None, budget: api.Budget) -> int:
     return int(bool(drafted.draft.missing))
 
 
-def show_evaluation(metrics: dict[str, Any]) -> None:
+def show_evaluation(metrics: "Metrics") -> None:
     from seewhy.report.terminal import print_results
 
     print_results(metrics, Console())
 
 
 def show_explained(explained: "list[Explained]", *, json: bool = False) -> None:
-    """Print the labels and reasons.
-
-    Args:
-        json: Print JSON.
-    """
+    """Print the labels and reasons."""
     from seewhy import explanation
 
     print(explanation.as_json(explained)) if json else explanation.show(explained, Console())
 
 
 def show_audit(audit: "Audit", *, json: bool = False) -> None:
-    """Print the audit.
-
-    Args:
-        json: Print JSON.
-    """
-    from seewhy.proof.audit import audit_json
+    """Print the audit."""
     from seewhy.report.terminal import print_audit
 
-    print(audit_json(audit)) if json else print_audit(audit, Console())
+    print(to_json(audit), end="") if json else print_audit(audit, Console())
 
 
 def show_trace(traced: dict[str, Any], *, json: bool = False) -> None:
-    """Print the trace.
-
-    Args:
-        json: Print JSON.
-    """
+    """Print the trace."""
     from seewhy.report.terminal import print_trace
 
     print_json(traced) if json else print_trace(traced, Console())
 
 
-def show_faithfulness(found: dict[str, Any], run: str, *, json: bool = False) -> None:
-    """Print the figures.
-
-    Args:
-        json: Print JSON.
-    """
+def show_faithfulness(found: "Faithfulness", run: str, *, json: bool = False) -> None:
+    """Print the figures."""
     from seewhy.report.terminal import print_tests
 
-    print_json(_without(found, "counts", "tests")) if json else print_tests(found, Console())
+    print_json(_without(as_values(found), "counts", "tests")) if json else print_tests(found, Console())
     renew_page(run)
 
 
-def show_general(found: dict[str, Any], run: str, *, json: bool = False) -> None:
-    """Print the figures.
-
-    Args:
-        json: Print JSON.
-    """
+def show_general(found: "Ability", run: str, *, json: bool = False) -> None:
+    """Print the figures."""
     from seewhy.report.terminal import print_abilities
 
-    print_json(_without(found, "counts")) if json else print_abilities(found, Console())
+    print_json(_without(as_values(found), "counts")) if json else print_abilities(found, Console())
     renew_page(run)
 
 
-def show_judged(judged: dict[str, Any] | None, run: str, *, json: bool = False) -> int:
-    """Print the judgement; the exit code is 1 if an answer has no verdict.
-
-    Args:
-        json: Print JSON.
-    """
+def show_judged(judged: "Judgement | None", run: str, *, json: bool = False) -> int:
+    """Print the judgement; the exit code is 1 if an answer has no verdict."""
     from seewhy.report.terminal import print_judged
 
     if judged is None:
         return 0
-    print_json(judged) if json else print_judged(judged, Console())
+    print(to_json(judged), end="") if json else print_judged(judged, Console())
     renew_page(run)
-    return int(any(of["missing"] for of in judged["models"].values()))
+    return int(any(model.missing for model in judged.models.values()))
 
 
 def show_export(made: dict[str, Any], run: str, output: str) -> None:

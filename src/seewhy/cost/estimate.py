@@ -1,19 +1,16 @@
-"""Operations and hours of a stage.
+"""What a run costs, and which settings make it fit: `plan_run(config, gpu)`.
 
-Operations are those that the method needs, not those that an implementation makes of them. With N parameters in the
-language model's layers, V in the output head, U in the vision tower, R in the projector, and A the width of all layers'
-queries:
+Operations are those that the method needs. With N parameters in the language model's layers, V in the output head, U in
+the vision tower, R in the projector, and A the width of all layers' queries:
 
     a token, forward        2 N                      each weight multiplies and adds once
     a token's attention     4 A c                    c: tokens that it attends to (scores 2 A, values 2 A)
     a next token            2 V
-    an image                2 U patches + 2 R tokens the tower's attention (a tenth of it or less) is left out
-    backward                as much again for activations, and as much again for each weight that is trained
+    an image                2 U patches + 2 R tokens (the tower's attention, a tenth of it or less, is left out)
+    backward                as much again for activations, and as much again for each trained weight
 
 So an adapter of M parameters is tuned at 4 N + 6 M a token, the whole model at 6 N; gradient checkpointing adds one
 more forward pass.
-
-What a run costs, and what to change where it does not fit: `plan_run(config, gpu)`.
 """
 
 import math
@@ -36,14 +33,17 @@ from seewhy.fieldguide.guide import BASE
 from seewhy.run.progress import progress
 from seewhy.vlm.chat import refused_sizes
 from seewhy.vlm.model import VisionLanguageModel
+from seewhy.vlm.sampling import CPU_SEQUENCES, GPU_SEQUENCES
 
-UNFOLDING = 0.75
-"""Speed of tuning on 4-bit weights, each unfolded where it is multiplied, against 16-bit ones. Assumed."""
+FOUR_BIT_SPEED = 0.75
+"""Speed of tuning on 4-bit weights, which are dequantised at each use, relative to 16-bit ones. Assumed."""
 
 
 def attended(stage: StageTokens) -> float:
-    """Pairs of a token and one that it attends to: P*P/2 in a prefix, q*P + q*q/2 behind it, and a written answer's
-    tokens attend to prefix, question and what they have written."""
+    """Return the pairs of a token and one that it attends to.
+
+    There are P*P/2 in a prefix and q*P + q*q/2 behind it; a written token attends to prefix, question and answer.
+    """
     own = stage.question + (0.0 if stage.kind == "sample" else stage.answer)
     read = stage.prefixes * stage.prefix**2 / 2 + stage.prompts * own * (stage.prefix + own / 2)
     if stage.kind != "sample":
@@ -52,12 +52,12 @@ def attended(stage: StageTokens) -> float:
 
 
 def image_flops(shape: Shape, stage: StageTokens, patches: float) -> float:
-    """Forward, of all images: 2 U patches + 2 R P each."""
+    """Return the operations of all images, forward: 2 U patches + 2 R P each."""
     return stage.prefixes * 2 * (shape.tower * patches + shape.projector * stage.prefix)
 
 
 def sampling_flops(shape: Shape, stage: StageTokens, patches: float) -> tuple[float, float]:
-    """Of reading and of writing: 2 N a token, 2 V a next token, 4 A a pair that attends."""
+    """Return the operations of reading and of writing: 2 N a token, 2 V a next token, 4 A a pair that attends."""
     scored = stage.prompts * (stage.answer if stage.kind == "score" else 1)
     together = 4 * shape.attention * attended(stage)
     read = 2 * shape.decoder * stage.read + 2 * shape.head * scored + image_flops(shape, stage, patches)
@@ -67,7 +67,7 @@ def sampling_flops(shape: Shape, stage: StageTokens, patches: float) -> tuple[fl
 
 
 def tuning_flops(shape: Shape, trained: Trained, stage: StageTokens, patches: float, config: RunConfig) -> float:
-    """Of all epochs; see above. Attention is counted three times: forward, and twice as much backward."""
+    """Return the operations of all epochs. Attention counts three times: forward, and twice as much backward."""
     settings = config.tune
     full = settings.method == "full"
     again = 2 if settings.gradient_checkpointing else 1
@@ -83,9 +83,11 @@ def tuning_flops(shape: Shape, trained: Trained, stage: StageTokens, patches: fl
 def sampling_seconds(
     shape: Shape, stage: StageTokens, patches: float, config: RunConfig, gpu: Gpu, use: Utilisation = UTILISATION
 ) -> float:
-    """Reading at `use.prefill` of the card's operations; then, for each batch, as many steps as its longest answer may
-    have tokens. A step takes the longest of: its operations; reading all weights (16 bits) and the cache once; and the
-    time that launching its kernels takes."""
+    """Return the seconds of sampling: reading at `use.prefill` of the card's operations, then the steps of each batch.
+
+    A batch takes as many steps as its longest answer may have tokens. A step takes the longest of its operations, of
+    reading all weights (16 bits) and the cache once, and of launching its kernels.
+    """
     read, written = sampling_flops(shape, stage, patches)
     seconds = read / (gpu.flops * use.prefill)
     if not stage.answers:
@@ -105,21 +107,21 @@ def sampling_seconds(
 
 
 def tuning_seconds(flops: float, config: RunConfig, gpu: Gpu, use: Utilisation = UTILISATION) -> float:
-    """At `use.tuning` of the card's operations, and more slowly where weights are folded."""
-    return flops / (gpu.flops * use.tuning * (UNFOLDING if config.tune.method == "qlora" else 1))
+    """Return the seconds of tuning, at `use.tuning` of the card's operations; 4-bit weights are slower."""
+    return flops / (gpu.flops * use.tuning * (FOUR_BIT_SPEED if config.tune.method == "qlora" else 1))
 
 
 TEXT_BYTES = 5
-"""Of a written token, in a shard with what stands beside it. Assumed."""
+"""Bytes of a written token in a shard, with what stands beside it. Assumed."""
 LARGEST_BATCH = 256
-"""Answers at once that are asked for at most: beyond, a batch waits for its longest."""
+"""Largest batch that is proposed: beyond it, a batch waits for its longest answer."""
 CONCEPTS = 20
-"""Concepts a class that `seewhy concepts draft` is taken to be asked for."""
+"""Concepts a class that `seewhy concepts draft` is assumed to be asked for."""
 
 
 @dataclass(frozen=True)
 class StageCost:
-    """One stage. Bytes; `seconds` is None without a GPU."""
+    """The cost of one stage. `peak` in bytes; `seconds` is None without a GPU."""
 
     tokens: StageTokens
     flops: float
@@ -129,7 +131,7 @@ class StageCost:
 
 @dataclass(frozen=True)
 class RunCost:
-    """What `seewhy plan` shows."""
+    """The cost of a run, as `seewhy plan` shows it."""
 
     model: str
     dtype: str
@@ -141,13 +143,13 @@ class RunCost:
     disk: Mapping[str, float]
     calls: Mapping[str, Mapping[str, int]]
     overrides: Mapping[str, Any]
-    """Settings that make it fit; empty where it does as it is."""
+    """Settings that make it fit; empty where it fits as it is."""
     fits: bool
-    """As it is."""
+    """Whether it fits as it is."""
     fits_changed: bool
-    """With `overrides`."""
+    """Whether it fits with `overrides`."""
     faster: tuple[int, float] | None
-    """A larger model.batch_size that fits and saves a tenth of the hours or more, and the seconds that it takes."""
+    """A larger model.batch_size that fits and saves a tenth of the time, and the seconds that the run then takes."""
     images: Mapping[str, int]
     assumed: Assumed
 
@@ -160,7 +162,7 @@ class RunCost:
         return None if self.gpu is None else sum(stage.seconds or 0.0 for stage in self.stages)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain numbers: bytes, seconds, tokens."""
+        """Return plain numbers: bytes, seconds, tokens."""
         rows = [
             {
                 "name": str(stage.tokens.key),
@@ -180,7 +182,7 @@ class RunCost:
 
 
 def plan_run(config: RunConfig, gpu: Gpu | None, assumed: Assumed = Assumed(), work: Workload | None = None) -> RunCost:  # noqa: B008
-    """The cost of a run on a card, or without times and limit where there is none. Reads no weights and no pixels.
+    """Return the cost of a run on a card, or without times and limit where there is none. Reads no weights, no pixels.
 
     Raises SeeWhyError naming every image of a size that the model's processor refuses.
     """
@@ -198,7 +200,7 @@ def outline(config: RunConfig, dtype: torch.dtype) -> VisionLanguageModel:
 
 
 class Planner:
-    """`outline` gives a fresh model on the meta device, which a simulation of tuning uses up."""
+    """Estimates a run. `outline` makes a model on the meta device, which a simulation of tuning uses up."""
 
     def __init__(self, config: RunConfig, work: Workload, gpu: Gpu | None, assumed: Assumed, outline: Any) -> None:
         self.config, self.work, self.gpu, self.assumed = config, work, gpu, assumed
@@ -214,12 +216,15 @@ class Planner:
         self.lengths = Lengths.of(self.vlm, work, config.select, config.synthesise.explain_share)
         self.tuning = cache(self._tuning)
         self.held = cache(self._held)
+        if config.model.batch_size == 0:
+            batch_size = CPU_SEQUENCES if on_cpu or gpu is None else self._fitting_batch(gpu.memory * USABLE)
+            self.config = replace(config, model=replace(config.model, batch_size=batch_size))
 
     def cost(self) -> RunCost:
         config, gpu = self.config, self.gpu
         rows = self.stages(config)
         worst = self.tuning(config)
-        held = self.held(whatever_the_batch(config.tune))
+        held = self.held(without_batch(config.tune))
         costs = [self._stage(row, held, worst) for row in rows]
         limit = None if gpu is None else gpu.memory * USABLE
         fits = limit is None or max(cost.peak for cost in costs) <= limit
@@ -232,30 +237,29 @@ class Planner:
         )  # fmt: skip
 
     def changes(self, limit: float) -> dict[str, Any] | None:
-        """The fewest settings that bring every stage below `limit`, or None where none does. What changes the result
-        least comes first: a smaller batch at a time, activations computed twice, then 4-bit weights."""
-        found: dict[str, Any] = {}
+        """Return the fewest settings that bring every stage below `limit` (bytes), or None where none does.
+
+        Those that change the result least come first: smaller micro-batches, checkpointing, then 4-bit weights.
+        """
+        overrides: dict[str, Any] = {}
         attempts = list(self._smaller_tuning())
         with progress("settings that might fit", total=len(attempts), done=0) as advance:
             for settings in attempts:
                 if self.tuning(memory.with_tuning(self.config, **settings)).peak <= limit:
-                    found |= {f"tune.{name}": value for name, value in settings.items()}
+                    overrides |= {f"tune.{name}": value for name, value in settings.items()}
                     break
                 advance(1)
             else:
                 return None
-        size = self.config.model.batch_size
-        while size > 1 and self._sampling_peak(size) > limit:
-            size //= 2
+        size = self._fitting_batch(limit)
         if self._sampling_peak(size) > limit:
             return None
-        return found | ({"model.batch_size": size} if size != self.config.model.batch_size else {})
+        return overrides | ({"model.batch_size": size} if size != self.config.model.batch_size else {})
 
     def faster(
         self, costs: Sequence[StageCost], overrides: Mapping[str, Any] | None, limit: float | None
     ) -> tuple[int, float] | None:
-        """The largest batch of sampling below `limit`, by doubling, where it is worth it: a step that writes a token
-        takes about as long for many answers as for few."""
+        """Return the largest batch of sampling below `limit`, by doubling, where it saves a tenth of the time."""
         gpu, size = self.gpu, self.config.model.batch_size
         if gpu is None or limit is None or overrides is None or "model.batch_size" in overrides:
             return None
@@ -283,21 +287,28 @@ class Planner:
                     yield {**changed, **more, **({} if size == first else {"micro_batch_size": size})}
 
     def stages(self, config: RunConfig) -> list[StageTokens]:
-        """Of the same data, model and assumptions under other settings."""
+        """Return the stages of the same data, model and assumptions under other settings."""
         return stages(config, self.work, self.vlm, self.lengths, self.assumed)
 
     def _tuning(self, config: RunConfig) -> memory.TuningMemory:
-        """The worst of a run's tuning stages."""
+        """Return the memory of the tuning stage that needs most."""
         rows = [row for row in self.stages(config) if row.kind == "tune"]
         if not rows:
             return memory.TuningMemory(0, 0, 0, 0, 0, merges_on_host=False)
         worst = max(rows, key=lambda row: (row.longest + row.question) * row.prompts)
-        held = self.held(whatever_the_batch(config.tune))
+        held = self.held(without_batch(config.tune))
         return memory.tuning(self.outline(), held, self.shape, config, self.lengths, worst)
 
     def _held(self, tune: TuneConfig) -> Trained:
         vlm = self.outline()
         return trained(vlm, trainable_on_meta(vlm, tune), tune)
+
+    def _fitting_batch(self, limit: float) -> int:
+        """Return the batch of sampling, or the most of an automatic one, halved until it is below `limit` or 1."""
+        size = self.config.model.batch_size or GPU_SEQUENCES
+        while size > 1 and self._sampling_peak(size) > limit:
+            size //= 2
+        return size
 
     def _sampling_peak(self, batch_size: int) -> float:
         config = replace(self.config, model=replace(self.config.model, batch_size=batch_size))
@@ -318,8 +329,8 @@ class Planner:
         return StageCost(row, sum(sampling_flops(self.shape, row, patches)), seconds, peak)
 
     def _disk(self, rows: Sequence[StageTokens], held: Trained) -> dict[str, float]:
-        """Of the run folder: a model and an adapter (float32) a tuning stage, the texts, and for a while two
-        checkpoints of one stage (trained weights and the optimizer's two numbers for each)."""
+        """Return the bytes of the run folder: a model and a float32 adapter a tuning stage, the texts, and for a while
+        two checkpoints of one stage (trained weights and the optimizer's two numbers for each)."""
         count = sum(row.kind == "tune" for row in rows)
         adapters = 0 if self.config.tune.method == "full" else 4 * held.parameters * count
         return {
@@ -330,7 +341,7 @@ class Planner:
         }
 
     def _calls(self) -> dict[str, dict[str, int]]:
-        """Of the verbs that ask a language model elsewhere, were they used: one request a class, one an answer."""
+        """Return the requests of the verbs that ask a remote language model: one a class, one an answer."""
         drafted = draft_requests(sorted(self.work.bank), self.work.questions.noun, CONCEPTS)
         measured = self.work.images.get(self.config.evaluate.split, 0)
         models = sum(row.key.kind == "predictions" for row in self.stages(self.config))
@@ -348,8 +359,8 @@ class Planner:
         return {name: value * answers for name, value in found.items()}
 
 
-def whatever_the_batch(tune: TuneConfig) -> TuneConfig:
-    """Settings without those that change only what a step adds."""
+def without_batch(tune: TuneConfig) -> TuneConfig:
+    """Return the settings with those that change only what a step adds at their least."""
     return replace(tune, micro_batch_size=1, batch_size=1, gradient_checkpointing=False)
 
 
@@ -363,6 +374,6 @@ def _calls(requests: Sequence[Request]) -> dict[str, int]:
 
 
 def smallest_gpu(peak: float) -> str | None:
-    """The card with the least memory that would hold so many bytes."""
+    """Return the card with the least memory that holds so many bytes, or None."""
     large = [gpu for gpu in GPUS.values() if gpu.memory * USABLE >= peak]
     return min(large, key=lambda gpu: gpu.memory).name if large else None

@@ -1,7 +1,4 @@
-"""GPUs by name, as their makers' data sheets have them, and how much of that a run is taken to reach.
-
-The shape of a model: what its parts hold and how wide they are, read off it on torch's meta device.
-"""
+"""GPUs by their data sheets, the shape of a model, and what tuning holds whatever the batch."""
 
 import re
 from collections.abc import Iterable
@@ -20,7 +17,7 @@ from seewhy.vlm.model import VisionLanguageModel
 
 @dataclass(frozen=True)
 class Gpu:
-    """One card. `memory` in bytes; `flops`: dense 16-bit matrix products a second; `bandwidth`: bytes a second."""
+    """A card: `memory` in bytes, `flops` of dense 16-bit matrix products a second, `bandwidth` in bytes a second."""
 
     name: str
     memory: float
@@ -53,13 +50,13 @@ GPUS = {
 """Dense bfloat16 products with float32 sums, without the data sheets' sparsity."""
 
 USABLE = 0.92
-"""Share of a card's memory that tensors may fill: the rest is the CUDA context and gaps between blocks. Assumed."""
+"""Share of a card's memory that tensors may fill; the rest is the CUDA context and gaps. Assumed."""
 
 
 @dataclass(frozen=True)
 class Utilisation:
-    """Shares of the data sheet's figures that the steps reach. Assumed: no figure of ours has been taken on a GPU yet;
-    `python -m bench.tuning --device cuda --size 7b` prints what a card of yours reaches."""
+    """Shares of the data sheet's figures that the steps reach: assumed, but for `layer_seconds`; `python -m bench.gpu`
+    prints what a card of yours reaches."""
 
     tuning: float = 0.40
     """Of `flops`, forward and backward of a large batch."""
@@ -67,15 +64,16 @@ class Utilisation:
     """Of `flops`, reading images and questions."""
     bandwidth: float = 0.60
     """Of `bandwidth`, writing one token for a batch."""
-    layer_seconds: float = 0.7e-3
-    """Seconds that Python and the launches of one layer's kernels take, whatever the batch: no token is faster."""
+    layer_seconds: float = 1.4e-3
+    """Seconds that Python and the launches of one layer's kernels take, whatever the batch: no token is faster.
+    Measured beside an H200: 43 to 51 ms for 32 layers (docs/performance.md)."""
 
 
 UTILISATION = Utilisation()
 
 
 def find_gpu(name: str) -> Gpu:
-    """The card of that name; case, spaces, hyphens and "NVIDIA" do not count. Raises SeeWhyError with those known."""
+    """Return the card of that name; case, spaces, hyphens and "NVIDIA" do not count. Raises SeeWhyError."""
     wanted = _key(name)
     for gpu in GPUS.values():
         if wanted in (_key(gpu.name), f"{_key(gpu.name)}gb"):
@@ -86,16 +84,14 @@ def find_gpu(name: str) -> Gpu:
 
 
 def here() -> Gpu | None:
-    """The card in this machine, where there is one of the table."""
-    import torch
-
+    """Return the card in this machine, or None where it is not in the table."""
     if not torch.cuda.is_available():
         return None
     return gpu_of_device(torch.cuda.get_device_name(), torch.cuda.mem_get_info()[1])
 
 
 def gpu_of_device(name: str, memory: int) -> Gpu | None:
-    """The card that a driver calls `name` ("NVIDIA A100-SXM4-80GB"), by its longest known name and its memory."""
+    """Return the card that a driver calls `name` ("NVIDIA A100-SXM4-80GB"), by its known name and its memory."""
     named = [gpu for gpu in GPUS.values() if _key(gpu.name.partition("-")[0]) in _key(name)]
     return min(named, key=lambda gpu: (abs(gpu.memory - memory) // 2**33, "PCIe" in gpu.name), default=None)
 
@@ -106,16 +102,16 @@ def _key(name: str) -> str:
 
 @dataclass(frozen=True)
 class Shape:
-    """Parameters of a model's parts, and what its tokens take."""
+    """Parameters of a model's parts, and widths that decide what its tokens cost."""
 
     decoder: int
-    """Of the language model's layers: what every token is multiplied with."""
+    """Parameters of the language model's layers, which multiply every token."""
     head: int
-    """Of the output head: what a token is multiplied with whose next one is asked for."""
+    """Parameters of the output head, which multiply a token whose next one is computed."""
     embeddings: int
-    """Of the input embeddings, which multiply nothing; 0 where they are the head's."""
+    """Parameters of the input embeddings, which multiply nothing; 0 where they are the head's."""
     tower: int
-    """Of the vision tower without its mergers."""
+    """Parameters of the vision tower without its mergers."""
     projector: int
     layers: int
     width: int
@@ -154,14 +150,14 @@ class Shape:
 
 @dataclass(frozen=True)
 class Trained:
-    """What tuning holds whatever the batch, in bytes."""
+    """What tuning holds whatever the batch."""
 
     parameters: int
-    """Trained ones."""
+    """Trained parameters."""
     adapter: int
-    """Those of them that stand beside the language model's layers and not in the model itself."""
+    """Trained parameters of the adapter."""
     weights: float
-    """Bytes of all weights: 4 a trained one; the others in the model's dtype, or 4.13 bits where they are folded."""
+    """Bytes of all weights: 4 a trained one; the others in the model's dtype, or 4.13 bits each with QLoRA."""
 
     @property
     def gradients(self) -> int:
@@ -185,16 +181,16 @@ def trainable_on_meta(vlm: VisionLanguageModel, config: TuneConfig) -> nn.Module
 
 
 def trained(vlm: VisionLanguageModel, learner: nn.Module, config: TuneConfig) -> Trained:
-    """Of a model that is `ready`."""
+    """Return what tuning of a model made by `trainable_on_meta` holds."""
     parameters = dict(learner.named_parameters())
-    folded = _folded(vlm) if config.method == "qlora" else set()
-    held = (p.numel() * (BITS / 8 if id(p) in folded else p.element_size()) for p in parameters.values())
+    four_bit = _four_bit(vlm) if config.method == "qlora" else set()
+    held = (p.numel() * (BITS / 8 if id(p) in four_bit else p.element_size()) for p in parameters.values())
     adapter = _count(p for name, p in parameters.items() if p.requires_grad and "lora_" in name)
     return Trained(_count(p for p in parameters.values() if p.requires_grad), adapter, sum(held))
 
 
-def _folded(vlm: VisionLanguageModel) -> set[int]:
-    """Ids of the weights that four_bit.py folds."""
+def _four_bit(vlm: VisionLanguageModel) -> set[int]:
+    """Return the ids of the weights that QLoRA holds in 4 bits."""
     linears = (module for module in vlm.model.get_decoder().modules() if type(module) is nn.Linear)
     return {id(module.weight) for module in linears if not module.weight.requires_grad}
 

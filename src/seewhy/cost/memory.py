@@ -1,21 +1,17 @@
-"""The memory of a tuning step, by running it on torch's meta device: every tensor has its size and no content.
+"""The most memory that a stage holds on its device, in bytes.
 
-What autograd keeps for the backward pass depends on the family, the adapter, dropout, checkpointing and the attention
-used; a formula for each would be wrong somewhere. So the language model, output head and loss run as in tuning.py,
-forward and backward, while every storage that comes and goes is counted: sizes alone, in a second or two for a model of
-any size. Of a deep one a few layers are run, twice: what one adds is what each of the others adds. Three things are put
-in place of what only runs on a device:
+    tuning     weights + gradients + optimizer (`Trained`) + what a step adds (`step_peak`) + its images
+    merging    4 bytes for every parameter, adapter included, and the optimizer, which is still there
+    sampling   weights + cache of the images and of the answers + what one pass adds
+
+What autograd keeps depends on family, adapter, dropout, checkpointing and attention, so `step_peak` runs a step as
+tuning.py does, forward and backward, on torch's meta device, and counts every storage that comes and goes. Of a deep
+model it runs a few layers, twice: what one adds is what each of the others adds. Three things stand in for a device:
 
 - fused attention keeps queries, keys, values, its output and a float32 number a query and head (Dao et al.,
   "FlashAttention", 2022), and no scores;
 - in 16 bits, linear layers do what autocast does: inputs and trained float32 weights are cast, each weight once a step;
-- the image's embeddings come ready made. What the projector keeps of them is added by a formula (memory.py).
-
-The most memory that a stage holds on its device, in bytes.
-
-tuning     weights + gradients + optimizer (shape.Trained) + what a step adds (simulate.step_peak) + its images
-merging    4 bytes for every parameter, adapter included, and the optimizer, which is still there
-sampling   weights + cache of the images and of the answers + what one pass adds
+- image embeddings are given, and `images_bytes` adds what the projector keeps of them.
 """
 
 import math
@@ -43,10 +39,7 @@ from seewhy.vlm.sampling import BLOCK
 
 @dataclass(frozen=True)
 class Batch:
-    """What stands on the device at once: `rows` sequences of a prefix (with the image in it) and branches behind it.
-
-    A sequence of its own for each pair is one with one branch. `answer` tokens of a branch are labelled.
-    """
+    """A micro-batch: `rows` sequences of a prefix (with the image) and branches, each of `question + answer` tokens."""
 
     rows: int
     prefix: int
@@ -64,7 +57,7 @@ class Batch:
 
     @property
     def columns(self) -> int:
-        """Columns that the output head is asked for: where rows of uneven lengths meet, all behind the prefix."""
+        """Columns that the output head computes: with several rows of uneven lengths, all behind the prefix."""
         return self.branches * (self.answer + (self.question if self.rows > 1 else 0))
 
 
@@ -77,8 +70,10 @@ def step_peak(
     layers: int,
     checkpointing: bool = False,
 ) -> int:
-    """Bytes above weights, gradients and optimizer state at the worst moment of a step of `learner`, which is `vlm`'s
-    model `ready` to be tuned (shape.py), on the meta device. In truth the language model has so many `layers`."""
+    """Return the bytes above weights, gradients and optimizer state at the worst moment of a step.
+
+    `learner` is `vlm`'s model from `trainable_on_meta`; `layers` is how many layers the full language model has.
+    """
     learner.train()
     for parameter in learner.parameters():
         parameter.grad = torch.empty_like(parameter) if parameter.requires_grad else None
@@ -94,8 +89,7 @@ def step_peak(
 
 
 def shallow(vlm: VisionLanguageModel) -> int:
-    """Takes away, in place, the layers of a deep language model beyond four times those that come again. Returns how
-    many it had."""
+    """Drop, in place, the layers of a deep language model beyond four periods; return how many there were."""
     decoder: Any = vlm.model.get_decoder()
     layers = decoder.layers
     decoder.layers = layers[: 4 * _period(vlm)]
@@ -103,7 +97,7 @@ def shallow(vlm: VisionLanguageModel) -> int:
 
 
 def _period(vlm: VisionLanguageModel) -> int:
-    """After how many layers their kinds come again in the same order."""
+    """Return after how many layers their kinds repeat."""
     kinds = getattr(vlm.model.config.get_text_config(), "layer_types", None) or [""]
     return next(n for n in range(1, len(kinds) + 1) if all(kinds[i] == kinds[i % n] for i in range(len(kinds))))
 
@@ -119,13 +113,13 @@ def _peak(vlm: VisionLanguageModel, batch: Batch, dtype: torch.dtype, *, checkpo
 
 
 def _step(vlm: VisionLanguageModel, batch: Batch, dtype: torch.dtype) -> None:
-    """As loss.answer_loss and its backward pass; no tensor is held that is not held there."""
+    """Run `loss.answer_loss` and its backward pass, holding no tensor that is not held there."""
     wanted_N = torch.zeros(batch.labelled, dtype=torch.long, device="meta")
     cross_entropy(_logits(vlm, batch, dtype, wanted_N), wanted_N, reduction="sum").backward()
 
 
 def _logits(vlm: VisionLanguageModel, batch: Batch, dtype: torch.dtype, wanted_N: torch.Tensor) -> torch.Tensor:
-    """Of the labelled tokens, (N, V) in float32."""
+    """Return the logits of the labelled tokens, (N, V) in float32."""
     text = vlm.model.config.get_text_config()
     head: Any = vlm.model.get_output_embeddings()
     logits_BKV = head(_hidden(vlm, batch, dtype)[:, : batch.columns])
@@ -133,7 +127,7 @@ def _logits(vlm: VisionLanguageModel, batch: Batch, dtype: torch.dtype, wanted_N
 
 
 def _hidden(vlm: VisionLanguageModel, batch: Batch, dtype: torch.dtype) -> torch.Tensor:
-    """Last hidden states, (B, T, E). The embeddings are the sum of text's and images', so they are no leaf."""
+    """Return the last hidden states, (B, T, E). Embeddings are computed from text and images, so they are no leaf."""
     shape, width = (batch.rows, batch.row_tokens), vlm.model.config.get_text_config().hidden_size
     leaf_BTE = torch.empty(*shape, width, dtype=dtype, device="meta").requires_grad_()
     decoder: Any = vlm.model.get_decoder()
@@ -146,7 +140,7 @@ def _hidden(vlm: VisionLanguageModel, batch: Batch, dtype: torch.dtype) -> torch
 
 
 def _mask(vlm: VisionLanguageModel, batch: Batch, dtype: torch.dtype) -> Any:
-    """As `prefix.attend` hands it over: segments, or a dense mask for each kind of attention."""
+    """Return the mask as `prefix.attend` makes it: segments, or a dense mask for each kind of attention."""
     kinds = attention_kinds(vlm.model)
     if batch.branches > 1 and kinds == {"full_attention"} and prefix.takes_segments(vlm.model):
         lengths = [batch.prefix, *[batch.question + batch.answer] * batch.branches]
@@ -164,7 +158,7 @@ def _positions(vlm: VisionLanguageModel, shape: tuple[int, int]) -> torch.Tensor
 
 
 class _Counter(TorchDispatchMode):
-    """Bytes of the storages that operations have made and that are still held, and the most that there were."""
+    """Counts the bytes of storages that operations made and that are still held, and their peak."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -193,7 +187,7 @@ def _tensors(values: Any) -> list[torch.Tensor]:
 
 
 class _OnDevice(TorchFunctionMode):
-    """Fused attention, and autocast of linear layers where the model has 16 bits."""
+    """Stands in for fused attention, and for autocast of linear layers in 16 bits."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()
@@ -220,7 +214,7 @@ class _OnDevice(TorchFunctionMode):
 
 
 class _FusedAttention(torch.autograd.Function):
-    """Takes and gives tensors of the right sizes. Queries and keys may be of different lengths, groups of heads few."""
+    """Attention that keeps and returns tensors of the sizes of fused attention."""
 
     @staticmethod
     def forward(context: Any, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
@@ -235,14 +229,14 @@ class _FusedAttention(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class TuningMemory:
-    """Bytes; `step` is what the worst moment of a step adds to what is always there."""
+    """The memory of tuning, in bytes. `step` is what the worst moment of a step adds to the rest."""
 
     weights: float
     gradients: float
     optimizer: float
     step: float
     merge: float
-    """All that merging holds: on the device, or with QLoRA in the machine's memory."""
+    """What merging holds, on the device, or with QLoRA in the machine's memory."""
     merges_on_host: bool
 
     @property
@@ -254,7 +248,7 @@ class TuningMemory:
 def batch_of(
     config: RunConfig, prefix: int, question: float, answer: float, images: int, pairs: int, *, shared: bool
 ) -> Batch:
-    """The fullest micro-batch of tuning on so many images with so many questions each."""
+    """Return the fullest micro-batch of tuning on so many images with so many questions each."""
     size = (math.ceil(question), math.ceil(answer))
     if not shared:
         return Batch(min(config.tune.micro_batch_size, config.tune.batch_size), prefix, 1, *size)
@@ -265,7 +259,7 @@ def batch_of(
 def tuning(
     vlm: VisionLanguageModel, held: Trained, shape: Shape, config: RunConfig, lengths: Lengths, stage: StageTokens
 ) -> TuningMemory:
-    """Of a tuning stage with every answer as long as it may be; `vlm` (on the meta device) is used up."""
+    """Return the memory of a tuning stage with answers of the largest length. `vlm`, on meta, is used up."""
     shared = shares_image(config, vlm, "tune")
     dtype = vlm.model.dtype
     replayed = config.tune.replay_ratio if config.tune.replay else 0.0
@@ -289,10 +283,12 @@ def tuning(
 
 
 def images_bytes(shape: Shape, config: RunConfig, lengths: Lengths, batch: Batch, dtype: torch.dtype) -> float:
-    """Of a batch's images: pixels (3 x 14 x 14 numbers a patch), and what the projector keeps for its backward pass
-    (about four numbers of the language model's width a token). A trained tower keeps about 34 numbers of its width a
-    patch and layer; with 12 width^2 parameters a layer, its width times layers is sqrt(parameters * layers / 12), for
-    24 layers."""
+    """Return the bytes of a batch's images: pixels (3 x 14 x 14 numbers a patch) and what is kept for backward.
+
+    The projector keeps about four numbers of the language model's width a token. A trained tower keeps about 34 numbers
+    of its width a patch and layer; with 12 width^2 parameters a layer, its width times layers is
+    sqrt(parameters * layers / 12), for 24 layers.
+    """
     pixels = 3 * 14 * 14 * lengths.patches
     kept = 4 * shape.width * lengths.prefix if config.tune.projector == "full" else shape.width * lengths.prefix
     tower = 34 * math.sqrt(shape.tower * 24 / 12) * lengths.patches if config.tune.vision_tower != "frozen" else 0
@@ -300,7 +296,7 @@ def images_bytes(shape: Shape, config: RunConfig, lengths: Lengths, batch: Batch
 
 
 def sampling(vlm: VisionLanguageModel, shape: Shape, config: RunConfig, lengths: Lengths, stage: StageTokens) -> float:
-    """Weights, the cache of I images and B answers, and the larger of what reading and writing add.
+    """Return the memory of sampling: weights, cache of I images and B answers, and the larger of reading and writing.
 
     cache     2 * layers * key heads * size numbers a token: I (P) + B (q + longest answer, grown in blocks of 64)
     reading   a layer's passing tensors: 4 of the language model's width and 3 of its inner width a token
@@ -324,5 +320,5 @@ def sampling(vlm: VisionLanguageModel, shape: Shape, config: RunConfig, lengths:
 
 
 def with_tuning(config: RunConfig, **settings: object) -> RunConfig:
-    """The configuration with other settings of tuning."""
+    """Return the configuration with other settings of tuning."""
     return replace(config, tune=replace(config.tune, **settings))  # pyright: ignore[reportArgumentType]

@@ -1,18 +1,12 @@
-"""What a run will look at and ask: counted from the data set's lists and the headers of its images, no pixel read.
-
-Sizes are those at which images are read: upright, and a longer side of at most `images.LONGEST_SIDE`.
-
-Mean lengths in tokens of images, questions and fixed answers, by the model's own processor and chat template.
-
-Tokens of every stage.
+"""The tokens of every stage, counted from the data set's lists, the headers of its images and the model's processor.
 
     prefix P      tokens up to the last that all prompts about an image have in common: the image, what stands before it
-    question q_k  tokens of a prompt of kind k behind the prefix, on average over its wordings (lengths.py)
+    question q_k  tokens of a prompt of kind k behind the prefix, on average over its wordings
     answer a      tokens of an answer with its end: `Assumed.length` of the longest that the settings allow
 
 Sampling computes `prefixes * P + prompts * q` tokens and writes `answers * a`; tuning computes `prefixes * P + pairs *
-(q + a)` an epoch. Shared, an image has one prefix for all its prompts that stand in one batch (in tuning `Together`);
-else one for each. Answers of synthesis are asked for up to `tries` times: a share `Assumed.again` of them after each.
+(q + a)` an epoch. Shared, an image has one prefix for all its prompts in one batch (in tuning `Together`); else one for
+each. Answers of synthesis are asked for up to `tries` times, a share `Assumed.again` of them after each.
 """
 
 import math
@@ -44,12 +38,12 @@ from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import common_prefix, why_not_shared
 
 COUNTED = 1_000
-"""Images, evenly spread over the list, whose sizes stand for those of all in what a run costs."""
+"""Images, evenly spread over the list, whose sizes stand for all."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """How many images of what sizes, the wordings of the questions, and the concepts of each class."""
+    """A run's data: numbers and sizes of images, wordings of questions, concepts of each class."""
 
     images: Mapping[str, int]
     """Split -> number of images."""
@@ -61,7 +55,7 @@ class Workload:
 
     @classmethod
     def read(cls, config: RunConfig) -> "Workload":
-        """Raises SeeWhyError where the data is not there or a header cannot be read."""
+        """Read a run's data. Raises SeeWhyError where it is missing or a header cannot be read."""
         with TemporaryDirectory() as scratch:
             data = with_guide(config.data, Path(scratch) / "fieldguide")
             reading = read_data(data)
@@ -76,7 +70,7 @@ class Workload:
 
 
 def size_of(path: Path) -> Size:
-    """Width and height at which an image is read, from its header."""
+    """Return the width and height at which an image is read, from its header."""
     try:
         return image_size(path)
     except SeeWhyError as error:
@@ -86,7 +80,7 @@ def size_of(path: Path) -> Size:
 
 
 def spread(sizes: Mapping[Size, int], most: int) -> list[tuple[Size, float]]:
-    """At most `most` sizes that stand for all, from narrow to wide and small to large, with the share of each."""
+    """Return at most `most` sizes that stand for all, from narrow to wide and small to large, with their shares."""
     total = sum(sizes.values())
     ordered = sorted(sizes, key=lambda size: (size[0] / size[1], size[0] * size[1]))
     if len(ordered) <= most:
@@ -96,38 +90,38 @@ def spread(sizes: Mapping[Size, int], most: int) -> list[tuple[Size, float]]:
 
 
 SIZES = 24
-"""Sizes of images that are put through the processor at most."""
+"""Most image sizes that are put through the processor."""
 CLASSES = 24
-"""Classes whose instructions and fixed answers are tokenised at most."""
+"""Most classes whose instructions and fixed answers are tokenised."""
 SEEN = 0.57
-"""Share of a label's concepts that rule "unlisted" is taken to select: that of the field guide's training images, which
-show 70 % of what is listed. Elsewhere it depends on how much can be seen, and that is not known before."""
+"""Share of a label's concepts that rule "unlisted" is assumed to select: that of the field guide's training images,
+which show 70 % of what is listed. Elsewhere it depends on how much can be seen."""
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """Mean tokens, but for `longest_prefix`."""
+    """Mean numbers of tokens, but for `longest_prefix`."""
 
     prefix: float
     """Up to the last token that all prompts about an image have in common."""
     longest_prefix: int
     patches: float
-    """What the vision tower reads an image."""
+    """Patches an image that the vision tower reads."""
     instruction: float
-    """Behind the prefix, what all instructions of synthesis about an image have in common: label and concepts."""
+    """What all instructions of synthesis about an image have in common behind the prefix: label and concepts."""
     question: Mapping[str, float]
     """Tokens by kind behind the prefix, and in synthesis behind `instruction`. "reasons" are explain and cot evenly,
     "synthesis" in the ratio of `explain_share`."""
     label_sentence: float
-    """With its end, as all answers."""
+    """The answer of label sentences, with its end as all answers."""
     label_and_list: float
-    """What the L+GE control answers."""
+    """The answer of the L+GE control."""
 
     @classmethod
     def of(
         cls, vlm: VisionLanguageModel, work: Workload, selection: SelectConfig, explain_share: float = 0.5
     ) -> "Lengths":
-        """`explain_share`: of the questions of synthesis that ask for reasons."""
+        """Tokenise a sample of the data. `explain_share` is that of the questions of synthesis that ask for reasons."""
         sized = spread(work.sizes, SIZES)
         first = Image.new("RGB", max(sized, key=lambda pair: pair[1])[0])
         asked = work.questions
@@ -162,20 +156,19 @@ def _ids(vlm: VisionLanguageModel, texts: Sequence[str], image: Image.Image) -> 
 
 
 def selected_share(selection: SelectConfig) -> float:
-    """The share of a label's concepts that a rule can be taken to select. Of rule "image" that of a normal distribution
-    above its threshold."""
+    """Return the share of a label's concepts that a rule is assumed to select; for "image" of normal scores."""
     return SEEN if selection.rule == "unlisted" else NormalDist().cdf(-selection.threshold_std)
 
 
 def _instructions(work: Workload, label: str, reasons: Sequence[str], selection: SelectConfig) -> list[str]:
-    """Of synthesis about one image of a class, for a few questions."""
+    """Return instructions of synthesis about one image of a class, for a few questions."""
     concepts = work.bank[label]
     named = concepts[: max(selection.minimum, round(selected_share(selection) * len(concepts)))]
     return [synthesis_prompt(label, named, question, work.questions.noun) for question in reasons[::8]]
 
 
 def _patches(vlm: VisionLanguageModel, numbers: int) -> float:
-    """Patches among so many numbers of `pixel_values`: three colours of a square, in Qwen twice over (frames)."""
+    """Return the patches in so many numbers of `pixel_values`: three colours of a square, in Qwen of two frames."""
     vision = vlm.model.config.vision_config
     size = vision.patch_size if isinstance(vision.patch_size, int) else vision.patch_size[0]
     return numbers / (3 * size * size * getattr(vision, "temporal_patch_size", 1))
@@ -188,7 +181,7 @@ def _mean(values: Iterable[float]) -> float:
 
 @dataclass(frozen=True)
 class Assumed:
-    """What no configuration says."""
+    """Assumptions that no configuration states."""
 
     length: float = 0.6
     """Mean length of a text, as a share of its max_new_tokens."""
@@ -200,16 +193,16 @@ class Assumed:
 
 @dataclass(frozen=True)
 class StageTokens:
-    """What one stage computes. `kind`: sampling, tuning, or reading answers to find how likely they are (scoring)."""
+    """What one stage computes. `kind` is sampling, tuning, or scoring (the likelihood of given answers)."""
 
     key: StageKey
     kind: Literal["sample", "tune", "score"]
     images: int
-    """Different ones."""
+    """Number of different images."""
     prefixes: float
-    """Times that an image is computed."""
+    """How often an image is computed."""
     prompts: int
-    """Questions that are computed; in tuning pairs, in all epochs."""
+    """Questions that are computed; in tuning, pairs of all epochs."""
     answers: int
     """Texts that are written; in tuning and scoring those that are read."""
     prefix: float
@@ -220,31 +213,31 @@ class StageTokens:
 
     @property
     def read(self) -> float:
-        """Tokens computed many at a time."""
+        """Tokens that are computed in parallel."""
         own = self.question + (0 if self.kind == "sample" else self.answer)
         return self.prefixes * self.prefix + self.prompts * own
 
     @property
     def written(self) -> float:
-        """Tokens computed one after the other."""
+        """Tokens that are computed one after the other."""
         return self.answers * self.answer if self.kind == "sample" else 0.0
 
     @property
     def read_separately(self) -> float:
-        """As `read`, had every prompt its image computed for itself."""
+        """`read` without sharing: every prompt computes its image."""
         return self.read + (self.prompts - self.prefixes) * self.prefix
 
 
 SIMULATED = 1_000
-"""Images whose steps are drawn at most, to see how many fit together."""
+"""Most images whose steps are drawn to count how many fit together."""
 
 
 @dataclass(frozen=True)
 class Together:
-    """How the pairs of an image stand together in tuning, where its image is shared."""
+    """How pairs about an image are grouped in tuning, where the image is shared."""
 
     prefixes: float
-    """Times that an image is computed in an epoch, on average."""
+    """How often an image is computed in an epoch, on average."""
     rows: int
     """Images in the fullest micro-batch."""
     branches: int
@@ -252,7 +245,7 @@ class Together:
 
     @classmethod
     def of(cls, config: RunConfig, images: int, pairs: int) -> "Together":
-        """Of so many images with so many pairs each, as `vlm/data.py` puts them together."""
+        """Group so many images with so many pairs each as `vlm/data.py` does."""
         tune = config.tune
         replayed = round(tune.replay_ratio * pairs) if tune.replay else 0
         micro = min(tune.micro_batch_size, tune.batch_size)

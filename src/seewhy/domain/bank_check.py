@@ -64,17 +64,17 @@ def check_bank(
     names = {label: (label, *aliases.get(label, ())) for label in bank}
     known = NameIndex(names)
     found = [Finding("problem", "a run refuses it", "", (), problem) for problem in problems]
-    found += shared_by_all(bank)
+    found += shared_findings(bank)
     for label, concepts in bank.items():
         found += [
-            *of_class(label, concepts, noun),
-            *names_inside(label, concepts, names[label], known),
-            *pairs(label, concepts),
+            *concept_findings(label, concepts, noun),
+            *name_findings(label, concepts, names[label], known),
+            *pair_findings(label, concepts),
         ]
     return ordered(found)
 
 
-def of_class(label: str, concepts: Sequence[str], noun: str) -> Iterator[Finding]:
+def concept_findings(label: str, concepts: Sequence[str], noun: str) -> Iterator[Finding]:
     """Return what concerns single concepts, and how many there are."""
     if len(concepts) < FEWEST:
         what = f"{len(concepts)} concept{'s' * (len(concepts) != 1)}; selection keeps {FEWEST}, so add some"
@@ -93,7 +93,7 @@ def of_class(label: str, concepts: Sequence[str], noun: str) -> Iterator[Finding
             yield Finding("note", "too generic", label, (concept,), f"says nothing that another {noun} has not")
 
 
-def names_inside(label: str, concepts: Sequence[str], own: Sequence[str], known: NameIndex) -> Iterator[Finding]:
+def name_findings(label: str, concepts: Sequence[str], own: Sequence[str], known: NameIndex) -> Iterator[Finding]:
     """Return concepts with a class's name in them: a description that shows the feature will seldom say it so.
 
     `own` are the names of the class, `known` those of all.
@@ -107,7 +107,7 @@ def names_inside(label: str, concepts: Sequence[str], own: Sequence[str], known:
             yield Finding("note", "label inside", label, (concept,), f"holds '{name}', a word of its class's name")
 
 
-def pairs(label: str, concepts: Sequence[str]) -> Iterator[Finding]:
+def pair_findings(label: str, concepts: Sequence[str]) -> Iterator[Finding]:
     """Return duplicates, near-duplicates, and pairs that contradict each other, within a class."""
     for one, other in combinations(concepts, 2):
         if phrase_key(one) == phrase_key(other):
@@ -120,7 +120,7 @@ def pairs(label: str, concepts: Sequence[str]) -> Iterator[Finding]:
             yield Finding("note", "near-duplicate", label, (one, other), what)
 
 
-def shared_by_all(bank: Mapping[str, Sequence[str]]) -> list[Finding]:
+def shared_findings(bank: Mapping[str, Sequence[str]]) -> list[Finding]:
     """Return concepts that every class has: they are nobody's negatives and tell nothing apart."""
     if len(bank) < 2:
         return []

@@ -27,8 +27,8 @@ from PIL import Image
 
 from seewhy.config import DataConfig
 from seewhy.domain.concepts import ConceptBank, fit_concepts, unused_classes
-from seewhy.domain.domain import class_problems, example_ids, map_images, read_bank, with_aliases
-from seewhy.domain.images import Inspected, inspect_image
+from seewhy.domain.domain import class_problems, example_ids, inspect_images, read_bank, with_aliases
+from seewhy.domain.images import Inspected
 from seewhy.domain.loaders import SPLITS, Dataset, Row
 from seewhy.domain.loaders.layouts import read_data
 from seewhy.domain.loaders.truth import load_truth
@@ -176,17 +176,19 @@ def check_data(
     `evaluated` is the split that is measured on. `refused_sizes` says which image sizes the model's processor refuses,
     and why; it may raise SeeWhyError where the model is not at hand. Without it, sizes are not looked at.
     """
-    reading = read_data(data, cache)
-    rows = reading.rows
-    findings = [Finding("warning", "layout", note) for note in reading.notes]
-    if reading.problems:
-        findings.append(Finding("error", "layout", "the data set as it lies on disk", tuple(reading.problems)))
-    looks, broken = _look(reading)
+    dataset = read_data(data, cache)
+    rows = dataset.rows
+    findings = [Finding("warning", "layout", note) for note in dataset.notes]
+    if dataset.problems:
+        findings.append(Finding("error", "layout", "the data set as it lies on disk", tuple(dataset.problems)))
+    seen = list(inspect_images(dataset, _look))
+    looks = [None if isinstance(look, str) else look for look in seen]
+    broken = [f"{row.where}{look}" for row, look in zip(rows, seen, strict=True) if isinstance(look, str)]
     if broken:
         findings.append(Finding("error", "broken files", "files that are no whole image", tuple(broken)))
-    found, bank = _text_findings(data, reading)
+    found, bank = _text_findings(data, dataset)
     findings += found
-    findings += copy_findings(rows, looks, published=reading.is_published)
+    findings += copy_findings(rows, looks, published=dataset.is_published)
     findings += group_findings(rows)
     findings += mode_findings(rows, looks)
     if refused_sizes is not None:
@@ -197,31 +199,20 @@ def check_data(
     for row in rows:
         counts[row.label][row.split] += 1
     findings.sort(key=lambda finding: ("error", "warning", "note").index(finding.level))
-    return DataCheck(reading.name or Path(data.source).stem, dict(sorted(counts.items())), tuple(findings))
+    return DataCheck(dataset.name or Path(data.source).stem, dict(sorted(counts.items())), tuple(findings))
 
 
-def _look(reading: Dataset) -> tuple[list[Look | None], list[str]]:
-    """Return each row's image (None if it is broken), and what is wrong with the broken ones."""
-
-    def look(path: Path) -> Look | str:
-        try:
-            found: Inspected = inspect_image(path)
-        except SeeWhyError as error:
-            return str(error).removeprefix(str(path))
-        phash, thumbnail_SS = signature(found.image)
-        side = min(found.width, found.height)
-        return Look(found.sha256, found.mode, found.is_transparent, side, found.image.size, phash, thumbnail_SS)
-
-    seen = list(map_images(look, [reading.root / row.image for row in reading.rows]))
-    broken = [f"{row.where}{what}" for row, what in zip(reading.rows, seen, strict=True) if isinstance(what, str)]
-    return [None if isinstance(what, str) else what for what in seen], broken
+def _look(image: Inspected) -> Look:
+    phash, thumbnail_SS = signature(image.image)
+    side = min(image.width, image.height)
+    return Look(image.sha256, image.mode, image.is_transparent, side, image.image.size, phash, thumbnail_SS)
 
 
-def _text_findings(data: DataConfig, reading: Dataset) -> tuple[list[Finding], ConceptBank]:
+def _text_findings(data: DataConfig, dataset: Dataset) -> tuple[list[Finding], ConceptBank]:
     """Noun and questions, the truth file, and the concept bank against the classes; and that bank."""
     findings: list[Finding] = []
-    labels = sorted({row.label for row in reading.rows})
-    examples, root, phrases = _examples(reading.rows), reading.root, _phrases(data, reading)
+    labels = sorted({row.label for row in dataset.rows})
+    examples, root, phrases = _examples(dataset.rows), dataset.root, _phrases(data, dataset)
     for kind, read in (
         ("questions", lambda: Questions.for_noun(data.noun, data.questions)),
         ("truth", lambda: load_truth(Path(data.truth), examples, root, phrases) if data.truth else None),
@@ -232,17 +223,17 @@ def _text_findings(data: DataConfig, reading: Dataset) -> tuple[list[Finding], C
             findings.append(Finding("error", kind, str(error)))
     if data.truth and not any(finding.kind == "truth" for finding in findings):
         findings += [Finding("note", "truth", note) for note in left_out_notes(data.truth, root, examples)]
-    if not reading.is_published:
+    if not dataset.is_published:
         findings += [Finding("note", "spoken labels", note) for note in spoken_notes(labels)]
     bank = ConceptBank({})
     path = Path(data.concepts) if data.concepts is not None else None
-    if (path and not path.exists()) or (path is None and reading.bank is None):
+    if (path and not path.exists()) or (path is None and dataset.bank is None):
         where = f" at {path}" if path else "; set data.concepts"
         message = f"there is no concept bank yet{where} (`seewhy concepts draft` writes one)"
         findings.append(Finding("warning", "concepts", message))
     else:
         try:
-            written, problems = read_bank(data, reading)
+            written, problems = read_bank(data, dataset)
             bank, misfits = fit_concepts(written, labels)
             if unused := unused_classes(written, labels):
                 message = "the bank has concepts of classes without images, which are passed over"
@@ -252,13 +243,13 @@ def _text_findings(data: DataConfig, reading: Dataset) -> tuple[list[Finding], C
         if problems or misfits:
             findings.append(Finding("error", "concepts", "the concept bank", (*problems, *misfits)))
     known = ConceptBank({label: bank.get(label, ()) for label in labels}, bank.aliases)
-    return findings, with_aliases(known, reading.aliases)
+    return findings, with_aliases(known, dataset.aliases)
 
 
-def _phrases(data: DataConfig, reading: Dataset) -> tuple[str, ...] | None:
+def _phrases(data: DataConfig, dataset: Dataset) -> tuple[str, ...] | None:
     """Return the phrases of the concept bank; None if it cannot be read, which is said elsewhere."""
     try:
-        return read_bank(data, reading)[0].all_concepts
+        return read_bank(data, dataset)[0].all_concepts
     except SeeWhyError:
         return None
 

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from seewhy.config import DataConfig
 from seewhy.domain.concepts import ConceptBank, fit_concepts, label_problems, read_concepts, unused_classes
-from seewhy.domain.images import inspect_image
+from seewhy.domain.images import Inspected, inspect_image
 from seewhy.domain.labels import LabelMatcher, name_problems, sentence_problems
 from seewhy.domain.loaders import Dataset, Row
 from seewhy.domain.loaders.layouts import read_data
@@ -98,43 +98,48 @@ def load_domain(data: DataConfig, cache: Path | None = None, *, to_train: bool =
 
     `cache` takes the images of a Hugging Face data set; by default a folder in the user's cache. Where nothing is to be
     trained on the data (`to_train`), a class needs no train image.
+
+    Example:
+        >>> domain = seewhy.load_domain(seewhy.load_config("birds.yaml").data)
+        >>> domain.labels
+        ('Crow', 'Fish Crow', 'Red-crested Finch')
     """
     questions = Questions.for_noun(data.noun, data.questions)
-    reading = read_data(data, cache)
-    bank, bank_problems = read_bank(data, reading)
-    if not reading.rows:
-        raise_problems(data.source, [*reading.problems, "there is no image that can be used; add some."])
-    labels = sorted({row.label for row in reading.rows})
+    dataset = read_data(data, cache)
+    bank, bank_problems = read_bank(data, dataset)
+    if not dataset.rows:
+        raise_problems(data.source, [*dataset.problems, "there is no image that can be used; add some."])
+    labels = sorted({row.label for row in dataset.rows})
     written, (bank, fit_problems) = bank, fit_concepts(bank, labels)
-    bank = with_aliases(bank, reading.aliases)
-    images = list(inspect_images(reading))
+    bank = with_aliases(bank, dataset.aliases)
+    images = list(inspect_images(dataset, ImageRecord.of))
     problems = [
-        f"{row.where}{image}" for row, image in zip(reading.rows, images, strict=True) if isinstance(image, str)
+        f"{row.where}{image}" for row, image in zip(dataset.rows, images, strict=True) if isinstance(image, str)
     ]
-    problems = reading.problems + problems + class_problems(reading.rows, bank, to_train=to_train)
-    copies = find_duplicates(reading.rows, ["" if isinstance(image, str) else image.sha256 for image in images])
-    problems += [] if reading.is_published else [f"{copy}; remove one." for copy in copies]
+    problems = dataset.problems + problems + class_problems(dataset.rows, bank, to_train=to_train)
+    copies = find_duplicates(dataset.rows, ["" if isinstance(image, str) else image.sha256 for image in images])
+    problems += [] if dataset.is_published else [f"{copy}; remove one." for copy in copies]
     raise_problems(data.source, problems + bank_problems + fit_problems)
     whole = {
         example_id: (Example(example_id, row.image, image.sha256, row.label, row.split), image)
-        for row, example_id, image in zip(reading.rows, example_ids(reading.rows), images, strict=True)
+        for row, example_id, image in zip(dataset.rows, example_ids(dataset.rows), images, strict=True)
         if not isinstance(image, str)
     }
     examples = tuple(example for example, _ in whole.values())
-    truth = _read_truth(data, reading, bank, written, examples)
+    truth = _read_truth(data, dataset, bank, written, examples)
     for note in [
-        *reading.notes,
+        *dataset.notes,
         *copies_notes(copies),
         *unused_notes(unused_classes(written, labels)),
         *deep_notes([image.mode for _, image in whole.values()]),
-        *([] if reading.is_published else spoken_notes(labels)),
-        *left_out_notes(data.truth, reading.root, examples),
+        *([] if dataset.is_published else spoken_notes(labels)),
+        *left_out_notes(data.truth, dataset.root, examples),
     ]:
         say(f"Note: {note}")
-    root = reading.root
-    name = reading.name or (root.name if Path(data.source).expanduser().is_dir() else Path(data.source).stem)
+    root = dataset.root
+    name = dataset.name or (root.name if Path(data.source).expanduser().is_dir() else Path(data.source).stem)
     sizes = {example_id: image.size for example_id, (_, image) in whole.items()}
-    groups = {i: row.group for i, row in zip(example_ids(reading.rows), reading.rows, strict=True) if row.group}
+    groups = {i: row.group for i, row in zip(example_ids(dataset.rows), dataset.rows, strict=True) if row.group}
     return Domain(name, root, examples, bank, questions, truth, sizes, groups)
 
 
@@ -143,17 +148,17 @@ def list_examples(data: DataConfig, cache: Path | None = None) -> tuple[Path, di
 
     For those who look at a run whose data `load_domain` has admitted. Raises SeeWhyError if there is no such data.
     """
-    reading = read_data(data, cache)
-    return reading.root, dict(zip(example_ids(reading.rows), reading.rows, strict=True))
+    dataset = read_data(data, cache)
+    return dataset.root, dict(zip(example_ids(dataset.rows), dataset.rows, strict=True))
 
 
-def read_bank(data: DataConfig, reading: Dataset) -> tuple[ConceptBank, list[str]]:
+def read_bank(data: DataConfig, dataset: Dataset) -> tuple[ConceptBank, list[str]]:
     """Return the user's concept bank, or the data set's own, and what is wrong in it."""
     if data.concepts is not None:
         return read_concepts(Path(data.concepts))
-    if reading.bank is None:
+    if dataset.bank is None:
         raise SeeWhyError("A data set of your own needs a concept bank; set data.concepts to a YAML or JSON file.")
-    return reading.bank, []
+    return dataset.bank, []
 
 
 def with_aliases(bank: ConceptBank, further: Mapping[str, Sequence[str]]) -> ConceptBank:
@@ -169,24 +174,24 @@ def with_aliases(bank: ConceptBank, further: Mapping[str, Sequence[str]]) -> Con
 
 
 def _read_truth(
-    data: DataConfig, reading: Dataset, bank: ConceptBank, written: ConceptBank, examples: Sequence[Example]
+    data: DataConfig, dataset: Dataset, bank: ConceptBank, written: ConceptBank, examples: Sequence[Example]
 ) -> Mapping[str, Truth] | None:
     """Return what the user says is true, or the data set does, if it speaks of the bank's concepts.
 
     `written` is the bank with the classes of which there is no image: a user may have marked their phrases too.
     """
     if data.truth:
-        return load_truth(Path(data.truth), examples, reading.root, written.all_concepts)
-    if reading.truth is None:
+        return load_truth(Path(data.truth), examples, dataset.root, written.all_concepts)
+    if dataset.truth is None:
         return None
-    strange = set(bank.all_concepts) - reading.vocabulary
+    strange = set(bank.all_concepts) - dataset.vocabulary
     if strange:
         say(
-            f"Note: {reading.name}: its annotations know nothing of '{min(strange)}' and {len(strange) - 1} more of "
+            f"Note: {dataset.name}: its annotations know nothing of '{min(strange)}' and {len(strange) - 1} more of "
             "the concepts, so stated reasons cannot be checked against them."
         )
         return None
-    return reading.truth(examples)
+    return dataset.truth(examples)
 
 
 def example_ids(rows: Sequence[Row]) -> list[str]:
@@ -205,18 +210,21 @@ class ImageRecord:
     size: tuple[int, int]
     """Width and height as `load_image` gives it."""
 
+    @classmethod
+    def of(cls, image: Inspected) -> "ImageRecord":
+        return cls(image.sha256, image.mode, image.image.size)
 
-def inspect_images(reading: Dataset) -> Iterator[ImageRecord | str]:
-    """Return what is seen of each row's image, in order, or what is wrong with it."""
 
-    def look(path: Path) -> ImageRecord | str:
+def inspect_images(dataset: Dataset, record: Callable[[Inspected], T]) -> Iterator[T | str]:
+    """Yield the record of each row's image, in order, or what is wrong with it."""
+
+    def inspect(path: Path) -> T | str:
         try:
-            found = inspect_image(path)
+            return record(inspect_image(path))
         except SeeWhyError as error:
             return str(error).removeprefix(str(path))
-        return ImageRecord(found.sha256, found.mode, found.image.size)
 
-    return map_images(look, [reading.root / row.image for row in reading.rows])
+    return map_images(inspect, [dataset.root / row.image for row in dataset.rows])
 
 
 def map_images(look: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[T]:
@@ -299,15 +307,15 @@ class Vocabulary:
             aliases = {str(label): tuple(map(str, names)) for label, names in found["aliases"].items()}
             return cls(tuple(map(str, found["labels"])), ConceptBank(concepts, aliases))
         except FileNotFoundError:
-            reading = read_data(data)
+            dataset = read_data(data)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise SeeWhyError(
                 f"{path} cannot be read ({error}), so the labels of {run} are not known. Delete it and start the run "
                 "again: that writes it anew and computes nothing twice."
             ) from error
-        labels = sorted({row.label for row in reading.rows})
-        bank, _ = fit_concepts(read_bank(data, reading)[0], labels)
-        return cls(tuple(labels), with_aliases(bank, reading.aliases))
+        labels = sorted({row.label for row in dataset.rows})
+        bank, _ = fit_concepts(read_bank(data, dataset)[0], labels)
+        return cls(tuple(labels), with_aliases(bank, dataset.aliases))
 
     def record(self) -> Mapping[str, Any]:
         """Return the content of the file."""

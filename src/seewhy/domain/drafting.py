@@ -109,7 +109,7 @@ def requests(labels: Sequence[str], noun: str, per_class: int) -> list[Request]:
     return [Request(label, (told, user(asked + label)), _SHAPE, _TOKENS_A_CONCEPT * per_class) for label in labels]
 
 
-def again(request: Request, phrases: Sequence[Phrase]) -> Request:
+def follow_up(request: Request, phrases: Sequence[Phrase]) -> Request:
     """Return the question to a class that has too few concepts yet: what was said and why it was of no use."""
     lines = [f"- {phrase.said!r}: {phrase.reason or 'used'}" for phrase in phrases]
     more = user("Of these, too few can be used. List others that keep the rules:\n" + "\n".join(lines))
@@ -122,17 +122,17 @@ def draft(labels: Sequence[str], noun: str, per_class: int, ask: Ask) -> Draft:
     first = requests(labels, noun, per_class)
     replies = ask(first, "drafting concepts")
     phrases = {
-        label: judged(reply, label, labels, noun) for label, reply in replies.items() if isinstance(reply, Reply)
+        label: read_phrases(reply, label, labels, noun) for label, reply in replies.items() if isinstance(reply, Reply)
     }
     scarce = [r for r in first if r.id in phrases and sum(p.kept for p in phrases[r.id]) < FEWEST]
     more: Mapping[str, Reply | Missing] = {}
     if scarce:
         more = ask(
-            [again(request, phrases[request.id]) for request in scarce], "asking again where too few can be used"
+            [follow_up(request, phrases[request.id]) for request in scarce], "asking again where too few can be used"
         )
         for label, reply in more.items():
             if isinstance(reply, Reply):
-                phrases[label] += judged(
+                phrases[label] += read_phrases(
                     reply, label, labels, noun, known=[p.concept for p in phrases[label] if p.kept]
                 )
     phrases = drop_shared(phrases)
@@ -142,7 +142,9 @@ def draft(labels: Sequence[str], noun: str, per_class: int, ask: Ask) -> Draft:
     return Draft(tuple(phrase for label in labels for phrase in phrases.get(label, ())), missing, usage)
 
 
-def judged(reply: Reply, label: str, labels: Sequence[str], noun: str, known: Sequence[str] = ()) -> tuple[Phrase, ...]:
+def read_phrases(
+    reply: Reply, label: str, labels: Sequence[str], noun: str, known: Sequence[str] = ()
+) -> tuple[Phrase, ...]:
     """Return the phrases of an answer about a class, kept or dropped; `known` are concepts that it has already."""
     found = clean_phrases(reply.value["concepts"], label, labels, noun, known)
     return tuple(
@@ -158,14 +160,14 @@ def clean_phrases(
     found = []
     for said in phrases:
         concept = tidy_phrase(strip_name(tidy_phrase(said), [label]))
-        reason = fault(concept, label, labels, noun)
+        reason = rejection_reason(concept, label, labels, noun)
         if not reason and (twin := seen.setdefault(phrase_key(concept), concept)) is not concept:
             reason = f"said twice: as {twin!r}"
         found.append((said, concept, reason))
     return found
 
 
-def fault(concept: str, label: str, labels: Sequence[str], noun: str) -> str:
+def rejection_reason(concept: str, label: str, labels: Sequence[str], noun: str) -> str:
     """Return why a tidied phrase is no concept of a class, as 'kind: detail'; empty if it is one."""
     if problem := unusable_reason(concept):
         return problem

@@ -202,7 +202,7 @@ def spellings(name: str, label: str | None) -> Iterator[Form]:
         yield Form(label, form, stops)
 
 
-def said_otherwise(name: str) -> Iterator[tuple[Words, Words, bool]]:
+def name_halves(name: str) -> Iterator[tuple[Words, Words, bool]]:
     """Yield (head, tail, whether the tail is a state) for each way to split a name that other words may join."""
     key = name_key(name)
     for at in range(1, len(key) - 1):
@@ -221,7 +221,7 @@ def said_otherwise(name: str) -> Iterator[tuple[Words, Words, bool]]:
         yield key[:-1], key[-1:], True
 
 
-def shared(names: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Words, Words, bool]]:
+def shared_halves(names: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Words, Words, bool]]:
     """Return (label, head, tail, whether the tail is a state) of names whose halves other labels have too.
 
     A thing that may be healthy may also show a disease ("potato healthy", "potato early blight": "the potato plant
@@ -251,7 +251,7 @@ def _in_roman(key: Words) -> Words | None:
     return (*key[:-1], NUMBERS[_ROMAN.index(key[-1])]) if key[-1] in _ROMAN[1:] else None
 
 
-def turned(name: str) -> Words | None:
+def reordered(name: str) -> Words | None:
     """Return "healthy tomato" for a class called "tomato healthy", "apple scab" for "Apple___Apple_scab", else None."""
     key = name_key(name)
     if len(key) > 2 and key[0] == key[1] and "__" in name:
@@ -259,7 +259,7 @@ def turned(name: str) -> Words | None:
     return (key[-1], *key[:-1]) if len(key) > 1 and key[-1] in STATES and key[0] not in STATES else None
 
 
-def counts_alone(words: Sequence[str], tokens: Tokens, at: int) -> bool:
+def is_standalone_name(words: Sequence[str], tokens: Tokens, at: int) -> bool:
     """Return whether a lone letter or number is a name there, and no article, pronoun or quantity."""
     word = words[at]
     before = words[at - 1] if at and not tokens.marks[at].strip(":(") else ""
@@ -292,7 +292,7 @@ def _stands(form: Form, words: Sequence[str], tokens: Tokens, start: int, end: i
             if tokens.marks[at] and not (tokens.marks[at] == "(" and words[at].isdigit()):  # "Coupe (2012)"
                 return False
     if form.words == tuple(words[start:end]):
-        return not form.alone or counts_alone(words, tokens, start)
+        return not form.alone or is_standalone_name(words, tokens, start)
     borders, at = {0: ""}, 0
     for word in form.words:
         at += len(word)

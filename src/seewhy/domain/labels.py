@@ -28,7 +28,7 @@ from dataclasses import dataclass
 
 from seewhy.domain.assertion import Assertions, Status
 from seewhy.domain.generics import is_generic
-from seewhy.domain.label_forms import Form, Forms, Frames, is_measure, said_otherwise, shared, spellings, turned
+from seewhy.domain.label_forms import Form, Forms, Frames, is_measure, name_halves, reordered, shared_halves, spellings
 from seewhy.domain.problems import raise_problems, shorten
 from seewhy.domain.questions import label_sentence
 from seewhy.domain.text import (
@@ -80,6 +80,11 @@ class LabelMatcher:
     `aliases` are further names of a label. `concepts` (label -> phrases) tells a label from the same word used to
     describe: with the concept "orange rind" in the bank, neither "an orange rind" nor "its rind is orange" names the
     label "Orange". Raises `SeeWhyError` where two labels or aliases are the same name.
+
+    Example:
+        >>> matcher = seewhy.LabelMatcher(["Crow", "Raven"], {"Raven": ["Corvus corax"]})
+        >>> matcher.is_correct("This is Corvus corax, not a crow.", "Raven")
+        True
     """
 
     def __init__(
@@ -248,12 +253,12 @@ class LabelMatcher:
         """Add labels as a predicate and in two halves: "the leaf is healthy", "the leaf shows late blight"."""
         heads = set()
         for name, label in names:
-            for head, tail, state in said_otherwise(name):
+            for head, tail, state in name_halves(name):
                 self._frames.add(label, head, tail, state=state)
                 heads.add(head)
-            if words := turned(name):
+            if words := reordered(name):
                 self._forms.add(Form(label, words))
-        for label, head, tail, state in shared(names):
+        for label, head, tail, state in shared_halves(names):
             self._frames.add(label, head, tail, state=state)
         for name, label in names:
             key = name_key(name)

@@ -101,26 +101,28 @@ def retry_delay(headers: Mapping[str, str], now: float) -> float | None:
 
 @dataclass(frozen=True)
 class Service:
-    """A model, where it is served, and how hard it may be asked."""
+    """A language model, where it is served, and how often it may be asked."""
 
     model: str
+    """Name of the model, as its server calls it."""
     base_url: str | None = None
-    """Up to and with /v1. None is the environment's OPENAI_BASE_URL, or OpenAI."""
+    """Address of the server, up to and with /v1 (default: the environment's OPENAI_BASE_URL, or OpenAI)."""
     key_variable: str = "OPENAI_API_KEY"
     """The environment variable that holds the key."""
     concurrency: int = 4
-    """Requests under way at a time."""
+    """Number of requests sent at the same time."""
     per_minute: float | None = None
-    """Requests begun a minute, at most."""
+    """Maximum number of requests a minute."""
     timeout: float = 120.0
-    """Seconds for one answer."""
+    """Seconds to wait for one answer."""
     attempts: int = 6
-    """Times that a request is sent to a server that is down, slow or busy."""
+    """How often a request is sent to a server that is down, slow or busy."""
     backoff: float = 1.0
     """Seconds before the second attempt where the server asks for no pause; doubled each time, up to a minute."""
     temperature: float = 0.0
+    """Sampling temperature; 0 takes the most likely token."""
     max_tokens: int = 4096
-    """Longest answer, thoughts included."""
+    """Maximum length of an answer in tokens, including a reasoning model's thoughts."""
 
     def __post_init__(self) -> None:
         if not self.model.strip():

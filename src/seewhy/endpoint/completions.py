@@ -9,6 +9,7 @@ This module needs the packages openai and pydantic (`client.import_openai` names
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any, Literal
 
@@ -33,6 +34,7 @@ _SHOWN = 300
 """Characters of a server's message that errors repeat."""
 
 
+@dataclass(eq=False)
 class RequestFailed(Exception):
     """A request without a chat completion: an error status, no reply in time, no connection, or a malformed body.
 
@@ -40,13 +42,13 @@ class RequestFailed(Exception):
     half-way.
     """
 
-    def __init__(
-        self, kind: Literal["status", "timeout", "connection", "malformed", "cut"], said: str, *, status: int = 0,
-        in_body: bool = False, code: Any = None, param: Any = None, headers: Mapping[str, str] | None = None,
-    ) -> None:  # fmt: skip
-        super().__init__(said)
-        self.kind, self.said, self.status, self.in_body = kind, said, status, in_body
-        self.code, self.param, self.headers = code, param, headers or {}
+    kind: Literal["status", "timeout", "connection", "malformed", "cut"]
+    said: str
+    status: int = 0
+    in_body: bool = False
+    code: Any = None
+    param: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_transient(self) -> bool:

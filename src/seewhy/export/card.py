@@ -19,9 +19,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from seewhy.export.dataset import Taught, holds_placeholder
 from seewhy.export.model import AdapterCheck, ExportedRound
 from seewhy.method.synthesise import fallback_share
-from seewhy.report.collapse import of_run
+from seewhy.report.doubts import of_run
 from seewhy.report.figures import COLUMNS, title
 from seewhy.report.table import percent, rows, selection_cells
+from seewhy.results import Figures
 from seewhy.results_json import encode
 
 _SPECIAL = re.compile(r"[\\`*_{}\[\]<>|~$&]|^[#+=-]|(?<=^\d)[.)](?=\s)")
@@ -146,11 +147,10 @@ def shareable_settings(run: ExportedRound) -> dict[str, Any]:
 def _values(run: ExportedRound) -> dict[str, Any]:
     """What the cards have in common."""
     domain, audited = run.domain, {r.round: r for r in run.audit.rounds}
-    metrics = encode(run.metrics)
-    columns, body = rows(metrics)
+    columns, body = rows(run.metrics)
     images = Counter(e.split for e in domain.examples)
     trained = Counter(e.label for e in domain.examples if e.split == "train")
-    of_round = {r["round"]: r for r in metrics["rounds"]}
+    of_round = {figures.round: figures for figures in run.metrics.rounds if figures.round is not None}
     return {
         "name": name_of(run), "base": base_of(run), "hub_base": public_base(run), "round": run.round,
         "shipped_base": run.config.model.name_or_path == "fieldguide",
@@ -159,9 +159,9 @@ def _values(run: ExportedRound) -> dict[str, Any]:
         "dataset": domain.name, "fingerprint": domain.fingerprint, "images": dict(images), "labels": domain.labels,
         "classes": [(label, trained[label], domain.concepts[label]) for label in domain.labels[:MOST_CLASSES]],
         "more_classes": len(domain.labels[MOST_CLASSES:]), "concepts": len(domain.concepts.all_concepts),
-        "columns": columns, "rows": body, "split": metrics["base"]["split"], "n": metrics["base"]["n"],
-        "warnings": [(c.head, f"{c.why} {c.remedy}") for c in of_run(run.path, metrics, run.round)],
-        "selection": selection_cells(metrics), "figures": encode(run.figures),
+        "columns": columns, "rows": body, "split": run.metrics.base.split, "n": run.metrics.base.n,
+        "warnings": [(c.head, f"{c.why} {c.remedy}") for c in of_run(run.path, run.metrics, run.round)],
+        "selection": selection_cells(run.metrics), "figures": encode(run.figures),
         "taught": [_trained(of_round[r]) for r in sorted(of_round) if r <= run.round],
         "starving": list(audited[run.round].starving) if run.round in audited else [],
         "replay": PurePath(run.config.tune.replay).name if run.config.tune.replay else None,
@@ -170,8 +170,8 @@ def _values(run: ExportedRound) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _trained(figures: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: figures.get(key) for key in ("round", "training_answers", "fallback_share")}
+def _trained(figures: Figures) -> dict[str, Any]:
+    return {key: getattr(figures, key) for key in ("round", "training_answers", "fallback_share")}
 
 
 def _round_values(run: ExportedRound, round: int, rows: Sequence[Taught]) -> dict[str, Any]:

@@ -1,17 +1,13 @@
-"""General ability: what a model could do before it was tuned, and can still do after.
-
-On drawings (fieldguide/quiz.py) an answer is held to what is to be seen; on benchmarks the scores are lmms-eval's own.
-
-lmms-eval (https://github.com/EvolvingLMMs-Lab/lmms-eval) on a run's models, in whatever environment it lives in.
-
-Its requirements clash with most other packages', so it is called as a program and never imported. Results are kept
-below RUN/general/, by the weights of the model, and what is there is not computed again.
-
-`seewhy general RUN`: what a run's models could do before, and can still do. Written to RUN/general.json.
+"""`seewhy general RUN`: what a run's models could do before tuning, and can still do.
 
 With the shipped base: the questions that it was taught, about drawings of birds and of produce (fieldguide/quiz.py),
-put to the base and to the model of every round; differences to the base are paired by drawing. With any other model:
-benchmarks, by lmms-eval, on the base and on the last model.
+put to the base and to the model of every round; an answer is compared with what is drawn, and differences to the base
+are paired by drawing. With any other model: benchmarks by lmms-eval (https://github.com/EvolvingLMMs-Lab/lmms-eval), on
+the base and on the best model, with lmms-eval's own scores.
+
+lmms-eval's requirements clash with most other packages', so it is called as a program, from whatever environment it is
+installed in, and never imported. Its results are kept in RUN/general/ by the digest of the model's weights, and are not
+computed again.
 """
 
 import json
@@ -21,6 +17,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -28,20 +25,114 @@ from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.quiz import ATTRIBUTES, Kind, Sheet, Subject, sheets
 from seewhy.fieldguide.world import Attribute
 from seewhy.proof.comparison import Tally, differences, shares
-from seewhy.proof.faithfulness import measured_before
 from seewhy.proof.stated import StatedConcepts
+from seewhy.results import Ability, Benchmarks, BenchmarkScores, Difference, Drawings, ModelAbility, find_usable, write
 from seewhy.run.finished import FinishedRun
 from seewhy.run.models import LoadedModel
 from seewhy.run.progress import say
 from seewhy.run.stages import BASE, ModelKey
-from seewhy.run.storage import write_atomically
 
 Z = 1.96
-"""Standard errors on either side of a score in a 95 % interval."""
+"""Standard errors on either side of a score in its 95 % interval."""
 
 _FIGURES: Mapping[Kind, str] = {
     "open": "attribute_accuracy", "yes": "yes_no_accuracy", "no": "yes_no_accuracy", "hidden": "hidden_admitted",
 }  # fmt: skip
+
+
+SUFFIXES: dict[Subject, str] = {"bird": "", "produce": "_produce"}
+
+
+def general(
+    run: str, *, split: str | None = None, images: int = 96, arms: Sequence[str] | None = None, seed: int = 0
+) -> Ability:
+    """Ask the base, the model of each round, and the best model of each other of the `arms` about drawings.
+
+    `images` drawings of birds and as many of produce; `split` is by default the one that the run is measured on. The
+    result is also written to RUN/general.json; a model that was asked the same before is not asked again. Raises
+    SeeWhyError for a folder without a run or a model, and for a run of another base.
+    """
+    if images < 1:
+        raise SeeWhyError(f"--images is {images}, but at least 1 drawing of each kind is needed.")
+    opened = FinishedRun.open(run, trust_remote_code=False)
+    config, last = opened.config, opened.arm_models(arms)
+    if config.model.name_or_path != "fieldguide":
+        raise SeeWhyError(
+            f"{run} was not made from the base that is shipped, which was taught the questions about drawings."
+            f" Name benchmarks: seewhy general {run} --tasks mmmu_val,mmstar"
+        )
+    models = list(dict.fromkeys([BASE, *(model for model in opened.models if model.is_methods), *last.values()]))
+    split = split or config.evaluate.split
+    settings: Any = {"resamples": config.evaluate.bootstrap, "seed": seed}
+    wanted = Drawings(split, images, seed, config.evaluate.bootstrap, {})
+    before = find_usable(Path(run) / Ability.FILE, Ability)
+    drawings = before.drawings if before else None
+    done = dict(drawings.models) if drawings and replace(drawings, models={}) == wanted else {}
+    quiz: dict[Subject, list[Sheet]] = {subject: sheets(subject, split, images, seed) for subject in SUFFIXES}
+    for model in models:
+        name, weights = str(model), opened.weights(model)
+        if name in done and done[name].weights == weights:
+            say(f"{name}: asked before")
+            continue
+        counts = _ask(LoadedModel(opened.load(model), config), quiz, name).counts
+        minus_base = None
+        if model != BASE:
+            of_base = done[str(BASE)].counts
+            minus_base = differences(of_base, [counts], [of_base], **settings)
+        done[name] = ModelAbility(shares(counts, **settings), counts, weights, model.arm, minus_base)
+        _write(run, drawings=replace(wanted, models=done))
+    return _write(run, drawings=replace(wanted, models={str(model): done[str(model)] for model in models}))
+
+
+def benchmarks(
+    run: str, tasks: Sequence[str], *, command: str | None = None, kind: str | None = None,
+    arms: Sequence[str] | None = None,
+) -> Ability:  # fmt: skip
+    """Run lmms-eval's `tasks` on the base and on the best model of each of the `arms`.
+
+    `command` starts lmms-eval, `kind` is its name for what loads the model. The result is also written to
+    RUN/general.json. Raises SeeWhyError where lmms-eval is not installed, does not know a task, or fails.
+    """
+    if not tasks:
+        raise SeeWhyError(
+            "--tasks names no task; name some: --tasks mmmu_val,mmstar,mmbench_en_dev,mme,seedbench_2_plus"
+        )
+    starts = find_command(command)
+    opened = FinishedRun.open(run, trust_remote_code=False)
+    models = [BASE, *opened.arm_models(arms).values()]
+    kind = kind or model_kind(opened.models[models[-1]], None)
+    found = {model: scores(opened, model, tasks, starts, kind) for model in models}
+    scored = {
+        str(model): BenchmarkScores(
+            {key: score for key, (score, _) in of.items()},
+            None if model == BASE else score_changes(found[BASE], of),
+        )
+        for model, of in found.items()
+    }
+    return _write(run, lmms_eval=Benchmarks(scored, tuple(tasks)))
+
+
+def _ask(asked: LoadedModel, quiz: Mapping[Subject, Sequence[Sheet]], name: str) -> Tally:
+    every = [sheet for of_kind in quiz.values() for sheet in of_kind]
+    pictures = {sheet.name: sheet.image.copy for sheet in every}
+    questions = {sheet.name: [question.text for question in sheet.questions] for sheet in every}
+    answers = asked.answers(pictures, questions, f"{name}, questions about drawings")
+    tally = Tally(max(map(len, quiz.values())))
+    for subject, of_kind in quiz.items():
+        attributes = ATTRIBUTES[subject]
+        stated = StatedConcepts([p for a in attributes for phrases in a.values.values() for p in phrases])
+        for place, sheet in enumerate(of_kind):
+            count_sheet(tally, place, sheet, answers[sheet.name], attributes, stated, SUFFIXES[subject])
+    return tally
+
+
+def _write(run: str, **part: Any) -> Ability:
+    """Write one half of general.json beside the other that the file holds, and return both."""
+    file = Path(run) / Ability.FILE
+    before = find_usable(file, Ability)
+    found = replace(before, **part) if before else Ability(**part)
+    write(file, found)
+    return found
 
 
 def count_sheet(
@@ -50,9 +141,9 @@ def count_sheet(
 ) -> None:  # fmt: skip
     """Count the answers to one drawing's questions at its place in a tally; `suffix` ends the figures' names.
 
-    attribute_accuracy: of visible attributes, named with their own value and no other. yes_no_accuracy.
-    hidden_admitted: of attributes that are out of sight, said to be so. described_precision: of the features in a
-    description, those that are visible and right; described_recall: of the visible attributes, those it has right.
+    attribute_accuracy: visible attributes named with their own value and no other. yes_no_accuracy: yes or no, rightly.
+    hidden_admitted: attributes out of sight that are said to be so. described_precision: features in a description that
+    are visible and right. described_recall: visible attributes that the description has right.
     """
     phrases = {a.name: a.values[sheet.look[a.name]] for a in attributes}
     every = {a.name: [p for values in a.values.values() for p in values] for a in attributes}
@@ -71,7 +162,7 @@ def count_sheet(
 def is_right(
     kind: Kind, answer: str, said: Collection[str], own: Collection[str], every: Collection[str]
 ) -> bool:  # fmt: skip
-    """Whether an answer about one attribute is right. `own` are the phrases of its value, `every` those of any."""
+    """Return whether an answer about one attribute is right; `own` are its value's phrases, `every` those of any."""
     words = answer.lower()
     if kind == "open":
         values = set(said) & set(every)
@@ -85,9 +176,9 @@ def described(
     said: Collection[str], own: Mapping[str, Collection[str]], every: Mapping[str, Collection[str]],
     visible: Collection[str],
 ) -> tuple[int, int]:  # fmt: skip
-    """Of what is said in a description: (attributes that are visible and had right, features said).
+    """Count a description's features: (visible attributes that it has right, all features).
 
-    Synonyms of one attribute's value count once; two values of one attribute are two features, of which one is wrong.
+    Synonyms of one attribute's value count once; two values of one attribute are two features, one of them wrong.
     """
     right = sum(name in visible and not set(own[name]).isdisjoint(said) for name in own)
     wrong = sum(
@@ -101,10 +192,10 @@ Scores = dict[str, tuple[float, float | None]]
 
 
 def read_lmms_results(folder: Path, tasks: Sequence[str]) -> Scores | None:
-    """The scores of the newest results below a folder that lmms-eval left for all of `tasks`; None without any.
+    """Read lmms-eval's newest results in a folder for all of `tasks`; None where there are none.
 
     Its layout: MODEL/DATE_results.json with {"results": {task: {"metric,filter": score,
-    "metric_stderr,filter": error}}}; "N/A" and [] stand for what could not be had.
+    "metric_stderr,filter": error}}}; "N/A" and [] stand for missing values.
     """
     for path in sorted(folder.glob("**/*results.json"), key=lambda path: (path.name, path.stat().st_mtime))[::-1]:
         try:
@@ -131,20 +222,20 @@ def _is_number(value: Any) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def score_changes(before: Scores, after: Scores) -> dict[str, list[float]]:
-    """'task/metric' -> [after less before], and where both have a standard error [difference, low, high].
+def score_changes(before: Scores, after: Scores) -> dict[str, Difference]:
+    """Return 'task/metric' -> after minus before, with an interval where both have a standard error.
 
-    The two are taken for independent, which the same questions are not: the interval is, if anything, too wide.
+    The two are taken as independent, although they are about the same questions: the interval is rather too wide.
     """
     changes = {}
     for key in before.keys() & after.keys():
         (old, old_error), (new, new_error) = before[key], after[key]
         apart = new - old
         if old_error is None or new_error is None:
-            changes[key] = [apart]
+            changes[key] = Difference(apart)
         else:
             reach = Z * math.hypot(old_error, new_error)
-            changes[key] = [apart, apart - reach, apart + reach]
+            changes[key] = Difference(apart, apart - reach, apart + reach)
     return dict(sorted(changes.items()))
 
 
@@ -166,7 +257,7 @@ INSTALL = (
 
 
 def find_command(given: str | None) -> list[str]:
-    """What starts lmms-eval: `given`, or `lmms_eval` on the PATH. Raises SeeWhyError where there is no such program."""
+    """Return what starts lmms-eval: `given`, or `lmms_eval` on the PATH. Raises SeeWhyError where there is none."""
     for program in (given,) if given else ("lmms_eval", "lmms-eval"):
         command = shlex.split(program)
         if command and shutil.which(command[0]):
@@ -177,7 +268,7 @@ def find_command(given: str | None) -> list[str]:
 
 
 def model_kind(path: Path, given: str | None) -> str:
-    """lmms-eval's name for what loads a model. Raises SeeWhyError where it is not known and not given."""
+    """Return lmms-eval's name for what loads a model. Raises SeeWhyError where it is neither known nor given."""
     if given:
         return given
     try:
@@ -193,9 +284,9 @@ def model_kind(path: Path, given: str | None) -> str:
 
 
 def command_line(command: Sequence[str], path: Path, kind: str, tasks: Sequence[str], output: Path) -> list[str]:
-    """The whole call. Raises SeeWhyError for a path that its options cannot hold."""
+    """Return the whole command line. Raises SeeWhyError for a path that lmms-eval's options cannot hold."""
     if "," in str(path) or "=" in str(path):
-        raise SeeWhyError(f"lmms-eval cannot be told of {path}: rename the folder, without ',' and '='.")
+        raise SeeWhyError(f"lmms-eval cannot load {path}: rename the folder, without ',' and '='.")
     return [
         *command, "--model", kind, "--model_args", f"pretrained={path}", "--tasks", ",".join(tasks),
         "--batch_size", "1", "--output_path", str(output),
@@ -220,108 +311,3 @@ def scores(run: FinishedRun, model: ModelKey, tasks: Sequence[str], command: Seq
         how = f"ended with code {ended}" if ended else "left no results for these tasks"
         raise SeeWhyError(f"lmms-eval {how}; its messages are above. The call was: {shlex.join(line)}")
     return found
-
-
-FILE = "general.json"
-SUFFIXES: dict[Subject, str] = {"bird": "", "produce": "_produce"}
-
-
-def general(
-    run: str, *, split: str | None = None, images: int = 96, arms: Sequence[str] | None = None, seed: int = 0
-) -> dict[str, Any]:
-    """Ask the base, the model of each round, and the last model of each other of the `arms` about drawings.
-
-    `images` drawings of birds and as many of produce; `split` is by default the one that the run is measured on.
-    Returns what the file then holds. A model that was asked the same before is not asked again. Raises SeeWhyError for
-    a folder without a run or a model, and for a run of another base.
-    """
-    if images < 1:
-        raise SeeWhyError(f"--images is {images}, but at least 1 drawing of each kind is needed.")
-    opened = FinishedRun.open(run, trust_remote_code=False)
-    config, last = opened.config, opened.arm_models(arms)
-    if config.model.name_or_path != "fieldguide":
-        raise SeeWhyError(
-            f"{run} was not made from the base that is shipped, which was taught the questions about drawings."
-            f" Name benchmarks: seewhy general {run} --tasks mmmu_val,mmstar"
-        )
-    models = list(dict.fromkeys([BASE, *(model for model in opened.models if model.is_methods), *last.values()]))
-    split = split or config.evaluate.split
-    settings = {"split": split, "images": images, "seed": seed, "resamples": config.evaluate.bootstrap}
-    file = Path(run) / FILE
-    done = measured_before(file, settings)
-    quiz: dict[Subject, list[Sheet]] = {subject: sheets(subject, split, images, seed) for subject in SUFFIXES}
-    for model in models:
-        name, weights = str(model), opened.weights(model)
-        if done.get(name, {}).get("weights") == weights:
-            say(f"{name}: asked before")
-            continue
-        counts = _ask(LoadedModel(opened.load(model), config), quiz, name).counts
-        measured = {"resamples": config.evaluate.bootstrap, "seed": seed}
-        done[name] = {
-            "arm": model.arm, "weights": weights, "figures": shares(counts, **measured), "counts": counts,
-        }  # fmt: skip
-        if model != BASE:
-            before = done[str(BASE)]["counts"]
-            done[name]["minus_base"] = differences(list(before), [counts], [before], **measured)
-        _write(file, {**settings, "models": done})
-    found = {**settings, "models": {str(model): done[str(model)] for model in models}}
-    _write(file, found)
-    return _read(file)
-
-
-def benchmarks(
-    run: str, tasks: Sequence[str], *, command: str | None = None, kind: str | None = None,
-    arms: Sequence[str] | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """lmms-eval's `tasks` on the base and on the last model of each of the `arms`; returns what the file then holds.
-
-    `command` starts lmms-eval, `kind` is its name for what loads the model. Raises SeeWhyError where it is not
-    installed, does not know a task, or fails.
-    """
-    if not tasks:
-        raise SeeWhyError(
-            "--tasks names no task; name some: --tasks mmmu_val,mmstar,mmbench_en_dev,mme,seedbench_2_plus"
-        )
-    starts = find_command(command)
-    opened = FinishedRun.open(run, trust_remote_code=False)
-    models = [BASE, *opened.arm_models(arms).values()]
-    kind = kind or model_kind(opened.models[models[-1]], None)
-    found = {model: scores(opened, model, tasks, starts, kind) for model in models}
-    before = found[BASE]
-    scored = {
-        str(model): {
-            "scores": {key: score for key, (score, _) in of.items()},
-            **({"minus_base": score_changes(before, of)} if model != BASE else {}),
-        }
-        for model, of in found.items()
-    }
-    file = Path(run) / FILE
-    _write(file, {"lmms_eval": {"tasks": list(tasks), "models": scored}})
-    return _read(file)
-
-
-def _ask(asked: LoadedModel, quiz: dict[Subject, list[Sheet]], name: str) -> Tally:
-    every = [sheet for of_kind in quiz.values() for sheet in of_kind]
-    pictures = {sheet.name: sheet.image.copy for sheet in every}
-    questions = {sheet.name: [question.text for question in sheet.questions] for sheet in every}
-    answers = asked.answers(pictures, questions, f"{name}, questions about drawings")
-    tally = Tally(max(map(len, quiz.values())))
-    for subject, of_kind in quiz.items():
-        attributes = ATTRIBUTES[subject]
-        stated = StatedConcepts([p for a in attributes for phrases in a.values.values() for p in phrases])
-        for place, sheet in enumerate(of_kind):
-            count_sheet(tally, place, sheet, answers[sheet.name], attributes, stated, SUFFIXES[subject])
-    return tally
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _write(file: Path, found: dict[str, Any]) -> None:
-    """Put results beside those of the other kind that the file holds."""
-    write_atomically(file, json.dumps({**_read(file), **found}, ensure_ascii=False).encode())

@@ -1,8 +1,8 @@
 """What became training data: figures of each round and class, from the records of a run alone.
 
-The paper reports none of this. It is what to look at when a run learns too little, or one sentence by heart: which
-classes are taught nothing but their name, what was rejected and why, how alike the answers are, and which concepts the
-selection takes always or never.
+The paper reports none of this. Read it when a run learns too little, or one sentence by heart: it shows which classes
+are taught nothing but their name, what was rejected and why, how alike the answers are, and which concepts are selected
+always or never.
 
 Shares are between 0 and 1, and None where there was nothing to count. Scores are those of rejection sampling, in nats.
 Answers to simple questions, label sentences among them, are alike by design: repetition is counted over the others.
@@ -11,18 +11,18 @@ Answers to simple questions, label sentences among them, are alike by design: re
     found.rounds[1].whole.accepted_share
 """
 
-import json
 import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from seewhy.domain.text import tokenise
 from seewhy.errors import SeeWhyError
 from seewhy.records import Answer, Candidate, Selection
+from seewhy.results import ResultsFile
 from seewhy.run.finished import FinishedRun
 from seewhy.run.stages import OURS, StageKey
 
@@ -31,7 +31,7 @@ STARVING = 0.5
 _ALIKE, _OF = 4, 5
 """Two answers are near-duplicates from a Jaccard similarity of their word 5-grams of 4/5 on."""
 GRAM = 5
-"""Words in a gram. A shorter answer is one gram."""
+"""Words in an n-gram. A shorter answer is one n-gram."""
 PHRASE = 3
 """The fewest words, said twice in one answer, that count as a repeated phrase."""
 FEWEST_IMAGES = 3
@@ -43,7 +43,7 @@ R = TypeVar("R", Answer, Candidate, Selection)
 
 @dataclass(frozen=True)
 class Teaching:
-    """What one class, or all of them together, was taught in one round."""
+    """The training data of one class, or of all together, in one round."""
 
     label: str
     """Empty for all classes together."""
@@ -51,29 +51,29 @@ class Teaching:
     answers: int
     """Answers that the model is tuned on."""
     fallback_share: float | None
-    """Share of the answers that are plain label sentences, because no other could be had."""
+    """Share of the answers that are plain label sentences, because no other was usable."""
     queries: int
-    """Queries that were put to the tuned model; 0 in round 1, which samples no candidates."""
+    """Queries to the tuned model; 0 in round 1, which samples no candidates."""
     accepted_share: float | None
     """Share of the queries with a kept candidate."""
     candidates: int
     kept_share: float | None
-    """Share of the candidates kept. At most one a query is."""
+    """Share of the candidates kept, at most one per query."""
     rejections: Mapping[str, int]
     """Why candidates (round 1: answers) were rejected, and how many; the most frequent reason first."""
     margin: float | None
-    """Median over queries of the winner's score less the best of the others that named the label, in nats."""
+    """Median over queries of the winner's score minus the best of the others that named the label, in nats."""
     reasoned: int
-    """Answers to explain and cot questions: those that the following figures are of."""
+    """Answers to explain and cot questions, which the following figures count."""
     near_duplicate_share: float | None
     """Share with another answer of the same class that is equal or nearly so (`near_duplicates`)."""
     repeating_share: float | None
     """Share that says a phrase of `PHRASE` words or more twice."""
     longest_repeat: str
-    """The longest phrase that one answer says twice, in folded words; empty where there is none."""
+    """The longest phrase that one answer says twice, in normalised words; empty where there is none."""
     longest_repeat_words: int
     commonest_repeat: str
-    """The phrase that is the longest one said twice in most answers, and in how many."""
+    """The number of answers of which it is the longest phrase said twice."""
     commonest_repeat_answers: int
 
 
@@ -98,8 +98,14 @@ class ConceptUse:
 
 
 @dataclass(frozen=True)
-class Audit:
-    """Rounds in order. `never` and `always` are the concepts selected for none and for all of a class's images."""
+class Audit(ResultsFile):
+    """audit.json: rounds in order, and the concepts selected for none (`never`) and all of a class's images (`always`).
+
+    Concepts scored on fewer than `FEWEST_IMAGES` images of a class are in neither.
+    """
+
+    FILE: ClassVar[str] = "audit.json"
+    REMEDY: ClassVar[str] = "remove it and give `seewhy audit {run}` to make it anew"
 
     rounds: tuple[RoundAudit, ...]
     never: tuple[ConceptUse, ...]
@@ -132,9 +138,9 @@ def audit_run(
     selections: Sequence[Selection],
     labels: Mapping[str, str],
 ) -> Audit:
-    """The audit of a run. `answers` and `candidates` are round -> records, `labels` example id -> label.
+    """Return the audit of a run. `answers` and `candidates` are round -> records, `labels` example id -> label.
 
-    A round in work may have candidates and no answers yet. Raises SeeWhyError for an example without a label.
+    An unfinished round may have candidates and no answers yet. Raises SeeWhyError for an example without a label.
     """
     rounds = sorted(r for r in answers.keys() | candidates.keys() if answers.get(r) or candidates.get(r))
     use = concept_use(selections, labels)
@@ -163,15 +169,10 @@ def list_use(audit: Audit) -> list[ListUse]:
     return sorted(found, key=lambda use: -len(use.never) - len(use.always))
 
 
-def audit_json(audit: Audit) -> str:
-    """Return the audit as JSON text, every field under its own name."""
-    return json.dumps(asdict(audit), indent=2, ensure_ascii=False, allow_nan=False)
-
-
 def audit_round(
     round: int, answers: Sequence[Answer], candidates: Sequence[Candidate], labels: Mapping[str, str]
 ) -> RoundAudit:
-    """One round's figures, all classes together and each on its own."""
+    """Return one round's figures, of all classes together and of each."""
     answers_of, candidates_of = _by_label(answers, labels), _by_label(candidates, labels)
     counts = [
         _Counts(label, answers_of.get(label, ()), candidates_of.get(label, ()))
@@ -184,10 +185,10 @@ def audit_round(
 
 
 def concept_use(selections: Sequence[Selection], labels: Mapping[str, str]) -> list[ConceptUse]:
-    """Each concept of each class, in the bank's order within a class. Images without descriptions are not counted.
+    """Return the use of each concept of each class, in the bank's order within a class.
 
-    Such an image has neither a score nor anything selected. A concept that every class lists has no standardised score
-    either, but it is selected or not, by the paper's rule, and counted.
+    Images without descriptions are not counted: they have neither a score nor anything selected. A concept that every
+    class lists has no standardised score either, but the paper's rule selects it or not, so it is counted.
     """
     described = {s.example_id for s in selections if s.selected or not math.isnan(s.score)}
     images, selected = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
@@ -200,10 +201,10 @@ def concept_use(selections: Sequence[Selection], labels: Mapping[str, str]) -> l
 
 
 def near_duplicates(texts: Sequence[Words]) -> list[bool]:
-    """Whether each text, `folded`, has another that is equal to it, or nearly so.
+    """Return whether each text, `folded`, has another that is equal to it, or nearly so.
 
     Nearly: the Jaccard similarity of their sets of word 5-grams is 0.8 or more. Exact, by prefix filtering (Bayardo
-    et al., "Scaling Up All Pairs Similarity Search", 2007): two sets as alike as that share one of their rarest grams.
+    et al., "Scaling Up All Pairs Similarity Search", 2007): two such sets share one of their rarest n-grams.
     """
     copies = Counter(texts)
     found = [count > 1 for count in copies.values()]
@@ -228,9 +229,9 @@ def near_duplicates(texts: Sequence[Words]) -> list[bool]:
 
 
 def longest_repeat(words: Words) -> Words:
-    """The longest phrase said twice, its two places apart, of `PHRASE` words or more; the earliest of equals, or ()."""
+    """Return the longest phrase of `PHRASE` words or more in two separate places; the earliest of equals, or ()."""
     best, low, high = (), PHRASE, len(words) // 2
-    while low <= high:  # what is said twice has parts that are said twice, so the length can be bisected
+    while low <= high:  # parts of a repeated phrase are repeated too, so its length can be bisected
         middle = low if not best else (low + high + 1) // 2
         if found := _said_twice(words, middle):
             best, low = found, middle + 1
@@ -242,7 +243,7 @@ def longest_repeat(words: Words) -> Words:
 
 
 def folded(text: str) -> Words:
-    """The words of a text without case and punctuation, every number as "0"."""
+    """Return the words of a text without case and punctuation, every number as "0"."""
     return tuple("0" if word.isdecimal() else word for word in tokenise(text).words)
 
 
@@ -259,12 +260,12 @@ _KINDS = (
 
 
 def kind_of_rejection(reason: str) -> str:
-    """A reason of rejection without the names, scores and samples in it; one that is not known stays as it is."""
+    """Return a reason of rejection without the names, scores and samples in it; an unknown one unchanged."""
     return next((kind for pattern, kind in _KINDS if pattern.fullmatch(reason)), reason)
 
 
 class _Counts:
-    """What is counted in one class; counts of several classes add up."""
+    """The counts of one class; those of several classes add up."""
 
     def __init__(self, label: str, answers: Sequence[Answer], candidates: Sequence[Candidate]) -> None:
         self.label = label
@@ -318,7 +319,7 @@ def _teaching(label: str, counts: Sequence[_Counts]) -> Teaching:
 
 
 def _margin(group: Sequence[Candidate]) -> float | None:
-    """The winner's score less the runner-up's, where one query has both. Who never ran (wrong name) is no runner-up."""
+    """Return the winner's score minus the runner-up's, where a query has both; a wrong name is no runner-up."""
     kept = [c.score for c in group if c.kept]
     others = [c.score for c in group if not c.kept and c.reason.startswith("score ")]
     return max(kept) - max(others) if kept and others else None
@@ -341,7 +342,7 @@ def _grams(words: Words) -> Iterable[Words]:
 
 
 def _said_twice(words: Words, length: int) -> Words:
-    """The first phrase of this length that stands in two places that do not overlap, or ()."""
+    """Return the first phrase of this length in two places that do not overlap, or ()."""
     seen: dict[Words, int] = {}
     for start in range(len(words) - length + 1):
         phrase = words[start : start + length]

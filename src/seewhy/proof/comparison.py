@@ -1,35 +1,44 @@
-"""How far two models are apart on the same units (images, or clusters of them), and how surely: units are paired.
+"""How far two models are apart, and means over seeds, with intervals over images and seeds.
 
-A figure is a ratio of sums, R = H / D. What one unit adds to the difference of two models is
+Two models answer about the same units (images, or clusters of them), so units are compared in pairs. A figure is a
+ratio of sums, R = H / D. One unit adds to the difference of two models
 
     c = (h1 - R d1) / D1 - (h2 - R d2) / D2      (R: the ratio of both models together)
 
-which sums to R1 - R2, and is nothing where both models did the same. Of a figure with one answer an image it is +1/N
-where only the first is right, and -1/N where only the second is.
+These sum to R1 - R2, and are 0 where both models did the same. For a figure with one answer per image, c is +1/N where
+only the first is right, and -1/N where only the second is.
 
-1. Many units differ: Student's t of the linearised difference; or, in compare.py, the bootstrap of the pairs.
-2. Few do: four flips in one direction, of 600, say little, as four coins fall alike in one of eight throws, whatever
-   600 is. The direction has the exact interval of the sign test (McNemar's, for answers that are right or wrong), and
-   how many units differ has Clopper and Pearson's. So the interval excludes 0 just where the exact test does.
+1. Many units differ: the bootstrap of the pairs, or Student's t of the linearised difference.
+2. Few do: four flips in one direction say little, whether of 60 units or of 600, as four coins fall alike in one of
+   eight throws. The direction has the exact interval of the sign test (McNemar's, for answers that are right or
+   wrong), and the number of differing units has Clopper and Pearson's. So the interval excludes 0 just where the exact
+   test does.
 
-Means over seeds, and how much better one arm is than another, with intervals that hold seeds *and* images.
-
-A figure of a few seeds errs in two ways: other images would have given another one, and so would other seeds, which is
-as great a part of it. The reach of the interval is the root of two squares: of Student's t over the seeds' figures, and
-of the interval over images with the seeds as they are (paired.py, where two arms are compared on the same images, so
-that what makes an image hard falls out). Of one seed it holds images alone. `python -m bench.coverage` shows how often
-this and other intervals hold the truth, at three and five seeds.
-
-Counts by image, from which shares and their intervals follow: figure -> (hits, of), each with a number an image.
+A mean over a few seeds errs in two ways: other images would have given another figure, and so would other seeds. The
+reach of its interval is the root of two squares: Student's t over the seeds' figures, and the interval over images with
+the seeds as they are. For one seed it is over images alone. `python -m bench.coverage` measures how often this and
+other intervals hold the true value.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
-from seewhy.proof.statistics import FEW, FLUENCY, clopper_pearson, estimate, in_units, interval, summed
+from seewhy.proof.statistics import (
+    FEW,
+    FLUENCY,
+    Bounds,
+    clopper_pearson,
+    estimate,
+    in_units,
+    interval,
+    standard_error,
+    summed,
+    t_reach,
+)
+from seewhy.results import Counts, Difference, Figure
 
 Array = np.ndarray
 
@@ -40,123 +49,114 @@ class Apart:
 
     value: float
     added_U: Array
-    """What each unit adds to it, as against two models that are alike; nothing where both did the same."""
+    """What each unit adds to it, compared with two models that are alike; 0 where both did the same."""
     residuals_U: Array
     """What each unit adds to its error: these sum to 0."""
     share: bool
-    """Whether the figure is one, so that few units have an exact interval."""
+    """Whether the figure is a share, so that few units have an exact interval."""
 
     @property
     def few(self) -> bool:
-        """Whether too few units differ, or there are too few, for their resampling to be trusted."""
+        """Whether too few units differ, or there are too few, for a bootstrap."""
         return len(self.added_U) < FEW or (self.share and effective(self.added_U) < FEW)
 
-    def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """The interval over units, at any level, with the seeds as they are."""
+    def interval(self, level: float = 0.95) -> Bounds:
+        """Return the interval over units, with the seeds as they are."""
         if self.share and self.few:
             return self._exact(level)
-        units = len(self.residuals_U)
-        error = np.sqrt(np.square(self.residuals_U).sum() * units / (units - 1))
-        reach = float(stats.t.ppf((1 + level) / 2, units - 1) * error)
+        reach = t_reach(self.residuals_U, level)
         return self.value - reach, self.value + reach
 
     def p_below(self) -> float:
-        """The one-sided p-value of the first model being the worse one: the level at which the interval leaves 0."""
+        """Return the one-sided p-value of the first model being worse: the level at which the interval excludes 0."""
         if self.share and self.few:
             differing = effective(self.added_U)
-            size = float(np.abs(self.added_U).sum())
-            better = float(self.added_U[self.added_U > 0].sum()) / size * differing if size else 0.0
+            better = self._upwards() * differing
             return float(stats.beta.sf(0.5, better + 1, differing - better)) if differing - better > 1e-9 else 1.0
         units = len(self.residuals_U)
-        error = np.sqrt(np.square(self.residuals_U).sum() * units / (units - 1)) if units > 1 else np.inf
+        error = standard_error(self.residuals_U) if units > 1 else np.inf
         return float(stats.t.cdf(self.value / error, units - 1)) if error else float(self.value >= 0)
 
-    def _exact(self, level: float) -> tuple[float, float]:
+    def _exact(self, level: float) -> Bounds:
         units, differing = len(self.added_U), effective(self.added_U)
         fewest, most = clopper_pearson(differing, units, level)
         if not differing:
             return -most, most
         size = float(np.abs(self.added_U).sum())
-        upwards = float(self.added_U[self.added_U > 0].sum()) / size
-        least, greatest = (2 * share - 1 for share in clopper_pearson(upwards * differing, differing, level))
+        better = self._upwards() * differing
+        least, greatest = (2 * share - 1 for share in clopper_pearson(better, differing, level))
         smaller, larger = (size * share * units / differing for share in (fewest, most))
         return least * (larger if least < 0 else smaller), greatest * (larger if greatest > 0 else smaller)
 
+    def _upwards(self) -> float:
+        """Return the share of all that differs in which the first model is better."""
+        size = float(np.abs(self.added_U).sum())
+        return float(self.added_U[self.added_U > 0].sum()) / size if size else 0.0
+
 
 def effective(added_U: Array) -> float:
-    """The number of units that differ, as many equal ones as tell as much (Kish)."""
+    """Return the effective number of units that differ: that of equal units with the same information (Kish)."""
     squares = float(np.square(added_U).sum())
     return float(np.abs(added_U).sum() ** 2 / squares) if squares else 0.0
 
 
 def apart(name: str, ours: Sequence[Array], other: Sequence[Array]) -> Apart:
-    """`ours` less `other` in a figure, each a (2, U) array of hits and of what they are of, one a seed."""
+    """Return `ours` minus `other` in a figure; each is one (2, U) array of hits and totals per seed."""
     every = [_added(name, *pair) for pair in zip(ours, other, strict=True)]
     value, added_U, residuals_U = (np.mean(parts, axis=0) for parts in zip(*every, strict=True))
     return Apart(float(value), added_U, residuals_U, share=name != FLUENCY)
 
 
-def alone(name: str, seeds: Sequence[Array]) -> tuple[float, Array]:
-    """A figure's mean over seeds, and what each unit adds to its error; each seed a (2, U) array."""
-    ratios = [hits.sum() / of.sum() for hits, of in seeds]
-    residuals = [_slope(name, r) * (hits - r * of) / of.sum() for r, (hits, of) in zip(ratios, seeds, strict=True)]
-    return float(np.mean(in_units(name, ratios))), np.mean(residuals, axis=0)
+def alone(name: str, hits_U: Array, of_U: Array) -> tuple[float, Array]:
+    """Return a figure's value, and what each unit adds to its error."""
+    ratio = hits_U.sum() / of_U.sum()
+    value = float(in_units(name, ratio))
+    slope = value if name == FLUENCY else 1.0  # how fast the figure moves with its ratio
+    return value, slope * (hits_U - ratio * of_U) / of_U.sum()
 
 
 def _added(name: str, ours_2U: Array, other_2U: Array) -> tuple[float, Array, Array]:
     (hits, of), (other_hits, other_of) = ours_2U, other_2U
     together = (hits.sum() + other_hits.sum()) / (of.sum() + other_of.sum())
     added_U = (hits - together * of) / of.sum() - (other_hits - together * other_of) / other_of.sum()
-    value, residuals_U = alone(name, [ours_2U])
-    other_value, other_residuals_U = alone(name, [other_2U])
+    value, residuals_U = alone(name, hits, of)
+    other_value, other_residuals_U = alone(name, other_hits, other_of)
     return value - other_value, added_U, residuals_U - other_residuals_U
 
 
-def _slope(name: str, ratio: float) -> float:
-    """How fast the figure moves with its ratio: a perplexity is the exponential of one."""
-    return float(np.exp(ratio)) if name == FLUENCY else 1.0
-
-
-Counts = Mapping[str, tuple[Sequence[float], Sequence[float]]]
-"""Figure -> (hits, of), each with a number an image, or a cluster of images, of one seed (evaluate.count)."""
-Bounds = tuple[float, float]
-
-
 def by_cluster(counts: Counts, clusters: Sequence[Hashable] | None) -> Counts:
-    """Counts summed over the images of a cluster; as they are where there are no clusters."""
+    """Return counts summed over the images of each cluster; unchanged where there are no clusters."""
     if clusters is None:
         return counts
     return {
-        name: (summed(hits, clusters).tolist(), summed(of, clusters).tolist()) for name, (hits, of) in counts.items()
+        name: (tuple(summed(hits, clusters).tolist()), tuple(summed(of, clusters).tolist()))
+        for name, (hits, of) in counts.items()
     }
 
 
-def arm_figures(seeds: Sequence[Counts], *, resamples: int = 2000, seed: int = 0) -> dict[str, float | list[float]]:
-    """The means over seeds as comparison.json has them; what was counted nowhere is left out.
+def arm_figures(seeds: Sequence[Counts], *, resamples: int = 2000, seed: int = 0) -> dict[str, Figure]:
+    """Return an arm's figures as means over seeds, with the value of each seed; what was counted nowhere is left out.
 
-    <figure>, <figure>_seeds (each one's value), <figure>_interval (mean_estimate) and <figure>_n (what was counted, of
-    all seeds together).
+    `n` is what was counted in all seeds together.
     """
-    figures: dict[str, float | list[float]] = {}
+    figures = {}
     for name in seeds[0]:
         there = [counts for counts in seeds if sum(counts[name][1])]
         if not there:
             continue
-        values = in_units(name, [sum(counts[name][0]) / sum(counts[name][1]) for counts in there])
-        figures |= {name: float(np.mean(values)), f"{name}_seeds": values}
-        found = mean_estimate(name, there, resamples=resamples, seed=seed)
-        if found and found[1]:
-            figures[f"{name}_interval"] = list(found[1])
-        figures[f"{name}_n"] = round(sum(sum(counts[name][1]) for counts in there))
+        values = [float(in_units(name, sum(counts[name][0]) / sum(counts[name][1]))) for counts in there]
+        mean = mean_estimate(name, there, resamples=resamples, seed=seed)
+        counted = round(sum(sum(counts[name][1]) for counts in there))
+        figures[name] = Figure(float(np.mean(values)), mean[1] if mean else None, n=counted, seeds=tuple(values))
     return figures
 
 
 def mean_estimate(
     name: str, seeds: Sequence[Counts], *, resamples: int, seed: int
 ) -> tuple[float, Bounds | None] | None:
-    """A figure's mean over seeds, and its 95 % interval over seeds and images.
+    """Return a figure's mean over seeds, and its 95 % interval over seeds and images.
 
-    None where a seed did not count it; without an interval where there are too few images for one.
+    None where a seed did not count it; the interval is None where there are too few images for one.
     """
     if not seeds or any(name not in counts or not sum(counts[name][1]) for counts in seeds):
         return None
@@ -183,29 +183,41 @@ class Contrast:
     """The difference of each seed."""
 
     def interval(self, level: float = 0.95) -> Bounds:
-        """The interval over seeds and images."""
+        """Return the interval over seeds and images."""
         return with_seeds(self.value, self.over_images(level), self.seeds, level)
 
 
 def difference(
     name: str, ours: Sequence[Counts], other: Sequence[Counts], *, resamples: int, seed: int
-) -> tuple[float, float, float] | None:
-    """`ours` minus `other` in a figure, mean over seeds, with its 95 % interval over seeds and images.
+) -> Difference | None:
+    """Return `ours` minus `other` in a figure, mean over seeds, with its 95 % interval over seeds and images.
 
-    None where either counted nothing, and for the perplexity of one image, of which nothing is known. Both have the
-    same images in the same order, and the same seeds.
+    None where either counted nothing, and for the perplexity of one image, which has no interval. Both have the same
+    images in the same order, and the same seeds.
     """
     found = contrast(name, ours, other, resamples=resamples, seed=seed)
     if found is None:
         return None
     low, high = found.interval()
-    return found.value, *((low, high) if name == FLUENCY else (max(-1.0, low), min(1.0, high)))
+    return Difference(found.value, *((low, high) if name == FLUENCY else (max(-1.0, low), min(1.0, high))))
+
+
+def differences(
+    names: Iterable[str], ours: Sequence[Counts], other: Sequence[Counts], *, resamples: int, seed: int
+) -> dict[str, Difference]:
+    """Return the `difference` in each of the figures that both have."""
+    shared = [name for name in names if all(name in counts for counts in (*ours, *other))]
+    found = {name: difference(name, ours, other, resamples=resamples, seed=seed) for name in shared}
+    return {name: value for name, value in found.items() if value}
 
 
 def contrast(
     name: str, ours: Sequence[Counts], other: Sequence[Counts], *, resamples: int, seed: int
 ) -> Contrast | None:
-    """As `difference`, with an interval at any level: beyond 95 %, that of resampled images widens as a normal one."""
+    """Return the `difference` with an interval at any level: a bootstrapped one widens as the normal one does.
+
+    Raises ValueError where the numbers of images differ.
+    """
     ours_S2N, other_S2N = (np.array([counts[name] for counts in arm], float) for arm in (ours, other))
     images, others = ours_S2N.shape[2], other_S2N.shape[2]
     if images != others:
@@ -224,7 +236,7 @@ def contrast(
 
 
 def widened(value: float, bounds: Bounds) -> Callable[[float], Bounds]:
-    """An interval at any level, of which the 95 % bounds are known, that widens as the normal distribution does."""
+    """Return an interval at any level from its 95 % bounds, widening as the normal distribution's does."""
 
     def at(level: float) -> Bounds:
         factor = float(stats.norm.ppf((1 + level) / 2) / stats.norm.ppf(0.975))
@@ -234,27 +246,29 @@ def widened(value: float, bounds: Bounds) -> Callable[[float], Bounds]:
 
 
 def with_seeds(value: float, over_images: Bounds, seeds: Sequence[float] | np.ndarray, level: float = 0.95) -> Bounds:
-    """Widen an interval over images about a mean over seeds by what the seeds differ."""
+    """Widen an interval over images about a mean over seeds by the variation between seeds."""
     if len(seeds) < 2:
         return over_images
     reach = float(stats.t.ppf((1 + level) / 2, len(seeds) - 1) * np.std(seeds, ddof=1) / np.sqrt(len(seeds)))
-    return value - float(np.hypot(reach, value - over_images[0])), value + float(
-        np.hypot(reach, over_images[1] - value)
-    )
+    low, high = over_images
+    return value - float(np.hypot(reach, value - low)), value + float(np.hypot(reach, high - value))
 
 
-def _figures(name: str, counts_S2N: np.ndarray) -> np.ndarray:
-    """The figure of each seed."""
+def _figures(name: str, counts_S2N: Array) -> Array:
+    """Return the figure of each seed."""
     hits_S, of_S = counts_S2N.sum(-1).T
-    return np.asarray(in_units(name, hits_S / of_S))
+    return in_units(name, hits_S / of_S)
 
 
-def _resampled(name: str, ours_S2N: np.ndarray, other_S2N: np.ndarray, resamples: int, seed: int) -> Bounds:
-    """The 2.5th and 97.5th percentile of the mean difference over images drawn in pairs, the same for all seeds."""
+def _resampled(name: str, ours_S2N: Array, other_S2N: Array, resamples: int, seed: int) -> Bounds:
+    """Return the 2.5th and 97.5th percentile of the mean difference over images drawn in pairs, the same for all seeds.
+
+    By hand, as draws in which a seed counted nothing are left out, which scipy's bootstrap cannot do.
+    """
     rng = np.random.default_rng(seed)
     images = ours_S2N.shape[2]
     drawn = (rng.integers(images, size=images) for _ in range(resamples))
-    with np.errstate(invalid="ignore", divide="ignore"):  # a draw in which a seed counted nothing is no draw
+    with np.errstate(invalid="ignore", divide="ignore"):
         values = [
             float((_figures(name, ours_S2N[..., rows]) - _figures(name, other_S2N[..., rows])).mean()) for rows in drawn
         ]
@@ -263,40 +277,28 @@ def _resampled(name: str, ours_S2N: np.ndarray, other_S2N: np.ndarray, resamples
 
 
 class Tally:
-    """Adds up hits and what they are hits of. Images keep their places, so that tallies of two models are paired."""
+    """Adds up hits and totals by figure and image. Images keep their places, so that two models' tallies are paired."""
 
     def __init__(self, images: int) -> None:
         self.images = images
         self._counts: dict[str, tuple[list[float], list[float]]] = {}
 
     def add(self, figure: str, image: int, hits: float, of: float = 1) -> None:
-        """`hits` of `of` more in one figure at the image in this place."""
+        """Add `hits` of `of` to a figure at the image in this place."""
         counted = self._counts.setdefault(figure, ([0.0] * self.images, [0.0] * self.images))
         counted[0][image] += hits
         counted[1][image] += of
 
     @property
-    def counts(self) -> dict[str, tuple[list[float], list[float]]]:
-        """Figure -> (hits, of); what was counted nowhere is left out."""
-        return {name: counted for name, counted in self._counts.items() if any(counted[1])}
+    def counts(self) -> Counts:
+        """The figures of which something was counted."""
+        return {name: (tuple(hits), tuple(of)) for name, (hits, of) in self._counts.items() if any(of)}
 
 
-def shares(counts: Counts, *, resamples: int, seed: int) -> dict[str, float | list[float]]:
-    """{figure: share, figure_interval: [low, high]} of every figure, intervals over images."""
-    found: dict[str, float | list[float]] = {}
-    for name, (hits, of) in counts.items():
-        found |= estimate(name, hits, of, resamples=resamples, seed=seed)
-    return found
-
-
-def differences(
-    figures: Sequence[str], ours: Sequence[Counts], other: Sequence[Counts], *, resamples: int, seed: int
-) -> dict[str, list[float]]:
-    """figure -> [difference, low, high] of `ours` less `other` where both have it, paired by image, mean over seeds."""
-    found = {}
-    for name in figures:
-        if all(name in counts for counts in (*ours, *other)):
-            value = difference(name, ours, other, resamples=resamples, seed=seed)
-            if value:
-                found[name] = list(value)
-    return found
+def shares(
+    counts: Counts, *, resamples: int, seed: int, clusters: Sequence[Hashable] | None = None
+) -> dict[str, Figure]:
+    """Return the figures of which something was counted, with intervals over images or their clusters."""
+    settings = {"resamples": resamples, "seed": seed, "clusters": clusters}
+    found = {name: estimate(name, hits, of, **settings) for name, (hits, of) in counts.items()}
+    return {name: figure for name, figure in found.items() if figure}

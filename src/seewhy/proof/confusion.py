@@ -1,40 +1,34 @@
-"""The images that the report shows, with what each model answered: plain values, as they stand in gallery.json.
-
-Which classes are taken for which, and what in the expert's lists would have told them apart.
+"""Which classes are taken for which, and the images that the report shows, with what each model answered.
 
 A wrong answer names no label, several, or one other: only the last kind makes a pair. What separates a pair are the
-concepts that stand in one class's list and not in the other's; where there is none, no list could have helped.
+concepts in one class's list and not in the other's; where there are none, no list could have helped.
 
-    confusion(domain, predictions, domain.matcher, StatedConcepts.of(domain))["pairs"][0]
+    confusion(domain, "round 2", predictions, StatedConcepts.of(domain)).pairs[0]
 """
 
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from seewhy.domain.domain import Domain
-from seewhy.domain.labels import LabelMatcher
 from seewhy.domain.text import canonical_words
 from seewhy.errors import SeeWhyError
 from seewhy.proof.figures import verdict
 from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Example, Prediction, Truth
+from seewhy.results import Card, CardAnswer, ConfusedPair, Confusion, Gallery, NeverNamed, StatedConcept
+
+MOST = 50
+"""Pairs that are written down; the rest are counted."""
 
 
 def gallery(
-    domain: Domain,
-    predictions: Mapping[str, Sequence[Prediction]],
-    matcher: LabelMatcher,
-    stated: StatedConcepts,
-    count: int = 24,
-) -> list[dict[str, Any]]:
-    """`count` images spread over the classes, each with the answer of each model ('base', 'round 1', ...).
+    domain: Domain, predictions: Mapping[str, Sequence[Prediction]], stated: StatedConcepts, count: int = 24
+) -> Gallery:
+    """Return `count` images spread over the classes, each with the answer of each model ('base', 'round 1', ...).
 
-    [{id, image (absolute path), label, question, answers: [{model, text, correct, stated: [{concept, verdict}]}]}]; a
-    true concept whose place is known has its `box`, (left, top, right, bottom) in pixels. Images of which it is known
-    what they show come before others. Beyond that, which images follows from their ids alone, so two runs on one domain
-    show the same. Raises SeeWhyError where a model has not answered about one of them.
+    Images with known truth come before others. Which images are shown follows from their ids alone, so that two runs on
+    one domain show the same. Raises SeeWhyError where a model has not answered about one of them.
     """
     answers = {model: {p.example_id: p for p in given} for model, given in predictions.items()}
     answered = {name for given in answers.values() for name in given}
@@ -46,36 +40,28 @@ def gallery(
     for model, given in answers.items():
         if missing := [e.id for e in shown if e.id not in given]:
             raise SeeWhyError(f"{model} has no answer about {missing[0]!r}; evaluate every model on the same split.")
-    last = list(answers)[-1] if answers else ""
 
-    def answer(model: str, example: Example) -> dict[str, Any]:
+    def answer(model: str, example: Example) -> CardAnswer:
         text = answers[model][example.id].text
-        concepts = [judged(c, truth.get(example.id)) for c in stated(text)]
-        return {"model": model, "text": text, "correct": matcher.is_correct(text, example.label), "stated": concepts}
+        concepts = tuple(judged(concept, truth.get(example.id)) for concept in stated(text))
+        return CardAnswer(model, text, domain.matcher.is_correct(text, example.label), concepts)
 
-    return [
-        {
-            "id": example.id,
-            "image": domain.path(example),
-            "label": example.label,
-            "question": answers[last][example.id].query,
-            "answers": [answer(model, example) for model in answers],
-        }
-        for example in shown
-    ]
+    last = list(answers)[-1] if answers else ""
+    return Gallery(tuple(
+        Card(e.id, domain.path(e), e.label, answers[last][e.id].query, tuple(answer(model, e) for model in answers))
+        for e in shown
+    ))  # fmt: skip
 
 
-def judged(concept: str, truth: Truth | None) -> dict[str, Any]:
-    """A stated concept with its verdict and, where it can be seen and its place is known, its box."""
+def judged(concept: str, truth: Truth | None) -> StatedConcept:
+    """Return a stated concept with its verdict and, where it is seen and the place is known, its box."""
     boxes = truth.boxes if truth else {}
-    box = next(
-        (list(box) for phrase, box in boxes.items() if canonical_words(phrase) == canonical_words(concept)), None
-    )
-    return {"concept": concept, "verdict": verdict(concept, truth)} | ({"box": box} if box else {})
+    box = next((box for phrase, box in boxes.items() if canonical_words(phrase) == canonical_words(concept)), None)
+    return StatedConcept(concept, verdict(concept, truth), box)
 
 
 def spread(examples: Sequence[Example], count: int) -> list[Example]:
-    """`count` examples, evenly over the labels; which of a label follows from the hash of the ids."""
+    """Return `count` examples, evenly over the labels; which of a label follows from the hash of the ids."""
     by_label: dict[str, list[Example]] = defaultdict(list)
     for example in by_hash(examples):
         by_label[example.label].append(example)
@@ -88,36 +74,21 @@ def spread(examples: Sequence[Example], count: int) -> list[Example]:
 
 
 def by_hash(examples: Sequence[Example]) -> list[Example]:
-    """In an order that follows from the ids and from nothing that was measured."""
+    """Return the examples in an order that follows from their ids alone."""
     return sorted(examples, key=lambda e: hashlib.sha256(e.id.encode()).digest())
 
 
-MOST = 50
-"""Pairs that are written down; the rest are counted."""
-
-
 def confusion(
-    domain: Domain,
-    predictions: Sequence[Prediction],
-    matcher: LabelMatcher,
-    stated: StatedConcepts,
-    most: int = MOST,
-) -> dict[str, Any]:
-    """One model's wrong answers, as they stand in confusion.json.
-
-    answers, wrong, names_none, names_several, names_other (answers each); never_named, the labels that no answer names,
-    whichever image it is about: [{label, of (answers about the label)}]; own_reasons, how many of the last state a
-    concept that stands in the list of the image's label and not of the one they name; pairs_in_all; and `pairs`, the
-    commonest first: [{label, named, count, of (answers about the label), only_label, only_named (concepts), shared (how
-    many both lists have), and of one of the images: id, image (absolute path), text, stated: [{concept, verdict}]}].
-    """
+    domain: Domain, model: str, predictions: Sequence[Prediction], stated: StatedConcepts, most: int = MOST
+) -> Confusion:
+    """Return one model's wrong answers by the labels that they name, the `most` frequent pairs with an example each."""
     examples, truth = {e.id: e for e in domain.examples}, domain.truth or {}
-    told = Counter(examples[p.example_id].label for p in predictions)
+    about = Counter(examples[p.example_id].label for p in predictions)
     kinds: Counter[str] = Counter()
     ever: set[str] = set()
     pairs: defaultdict[tuple[str, str], list[Prediction]] = defaultdict(list)
     for prediction in predictions:
-        label, named = examples[prediction.example_id].label, matcher.names(prediction.text)
+        label, named = examples[prediction.example_id].label, domain.matcher.names(prediction.text)
         ever |= named
         if named == {label}:
             continue
@@ -128,45 +99,36 @@ def confusion(
     lists = domain.concepts
     apart = {(label, named): separating(lists.get(label, ()), lists.get(named, ())) for label, named in pairs}
 
-    def own_reason(text: str, pair: tuple[str, str]) -> bool:
-        own = set(map(canonical_words, apart[pair]["only_label"]))
+    def gives_own_reason(text: str, pair: tuple[str, str]) -> bool:
+        own = set(map(canonical_words, apart[pair][0]))
         return not own.isdisjoint(map(canonical_words, stated(text)))
 
-    def shown(pair: tuple[str, str]) -> dict[str, Any]:
+    def described(pair: tuple[str, str]) -> ConfusedPair:
         answered = {p.example_id: p.text for p in reversed(pairs[pair])}
         example = by_hash([examples[i] for i in answered])[0]
-        concepts = [judged(concept, truth.get(example.id)) for concept in stated(answered[example.id])]
-        return {
-            "label": pair[0],
-            "named": pair[1],
-            "count": len(pairs[pair]),
-            "of": told[pair[0]],
-            **apart[pair],
-            "id": example.id,
-            "image": domain.path(example),
-            "text": answered[example.id],
-            "stated": concepts,
-        }
+        text = answered[example.id]
+        concepts = tuple(judged(concept, truth.get(example.id)) for concept in stated(text))
+        counts = len(pairs[pair]), about[pair[0]]
+        return ConfusedPair(*pair, *counts, *apart[pair], example.id, domain.path(example), text, concepts)
 
     commonest = sorted(pairs, key=lambda pair: (-len(pairs[pair]), pair))
-    return {
-        "answers": len(predictions),
-        "wrong": kinds.total(),
-        "names_none": kinds["none"],
-        "names_several": kinds["several"],
-        "names_other": kinds["other"],
-        "never_named": [{"label": label, "of": told[label]} for label in sorted(told.keys() - ever)],
-        "own_reasons": sum(own_reason(p.text, pair) for pair, given in pairs.items() for p in given),
-        "pairs_in_all": len(commonest),
-        "pairs": [shown(pair) for pair in commonest[:most]],
-    }
+    return Confusion(
+        model=model,
+        answers=len(predictions),
+        wrong=kinds.total(),
+        names_none=kinds["none"],
+        names_several=kinds["several"],
+        names_other=kinds["other"],
+        own_reasons=sum(gives_own_reason(p.text, pair) for pair, given in pairs.items() for p in given),
+        pairs_in_all=len(commonest),
+        pairs=tuple(described(pair) for pair in commonest[:most]),
+        never_named=tuple(NeverNamed(label, about[label]) for label in sorted(about.keys() - ever)),
+    )
 
 
-def separating(label: Sequence[str], named: Sequence[str]) -> dict[str, Any]:
-    """What stands in one list alone, in its order, and how many concepts stand in both, whatever their spelling."""
+def separating(label: Sequence[str], named: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+    """Return the concepts in the first list alone, in the second alone, and how many are in both, in any spelling."""
     first, second = ({canonical_words(c): c for c in concepts} for concepts in (label, named))
-    return {
-        "only_label": [concept for words, concept in first.items() if words not in second],
-        "only_named": [concept for words, concept in second.items() if words not in first],
-        "shared": len(first.keys() & second.keys()),
-    }
+    only_first = tuple(concept for words, concept in first.items() if words not in second)
+    only_second = tuple(concept for words, concept in second.items() if words not in first)
+    return only_first, only_second, len(first.keys() & second.keys())

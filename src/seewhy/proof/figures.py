@@ -1,90 +1,193 @@
-"""Accuracy (docs/method.md, step 8): does the answer name the label?
+"""The figures of a model's answers on one split, and of the concept selection.
 
-Deviation: the research code asks whether the label is a substring of the answer, so that "Fish Crow" counts as a
-"Crow". Here an answer is right when it names that label and no other, at word boundaries, the longest label winning.
-The reference's rule is kept as a second figure, never the default.
+Each figure is counted by image and then divided (proof/statistics.py).
 
-CS, cognition score, without a judge: are the reasons that an answer gives those that an expert sees in the image?
-
-The paper has GPT-4o judge, from 0 to 1, whether an explanation agrees with the expert concepts. Here CS is the share
-of an answer's stated concepts (EE's, `explanation.StatedConcepts`) that the concepts selected for its image entail.
-
-1. The selected concepts are those of the image's true label. A reason that is true of the image and that the expert
-   does not list for its class counts as little as a false one: CS asks for the expert's reasons, `stated_true` for
-   true ones.
-2. An answer that states nothing has a CS of 0, as it has no cognition to score.
-3. The name in the answer is not looked at. Accuracy counts it, and the paper's judge does not take it off either: its
-   untuned model names 3 of 100 birds and has a CS of 0.67. Reasons of another class cost an answer its CS themselves.
-4. Entailment is of words, decided for precision; what needs knowledge of the world ("scarlet" is red) is not seen, so
-   that CS is a lower bound. A phrase entails what remains of it, in its order,
-   - when modifiers are left out from the front: "bright red crown", "red crown"; of those joined by a comma or 'and'
-     each by itself: "short, conical bill", "short bill"; but "dark red crown" does not entail "dark crown";
-   - when parts are left out from the end, each from its preposition on: "white belly with spots", "white belly".
-   Where something is denied ("no eye ring", "skin without dark spots") or lies between two ("green to yellow skin",
-   "red or brown crown"), that part entails itself alone.
-
-Are the stated concepts true of *this* image, and were the right ones selected?
-
-The paper has annotators judge the selected concepts, and nobody the stated ones. Here both are counted
-against `Truth`, where it is known.
-
-The figures of one model on one split, and of the concept selection, as they stand in metrics.json.
-
-Each figure is a share between 0 and 1 (`fs`: a perplexity). Beside it stand its 95 % interval, where enough was
-counted, and what was counted: `accuracy`, `accuracy_interval`, `accuracy_n`; `stated_true_images` says of how many
-images the `stated_true_n` concepts are (proof/statistics.py). Figures that need the truth of the images are there only
-where it is known.
+- `accuracy`: the answer names its label and no other, at word boundaries, the longest label winning. The research code
+  asks whether the label is a substring of the answer, so that "Fish Crow" counts as a "Crow"; that is
+  `accuracy_lenient`.
+- `ee`: the answer states at least one concept of the bank (proof/stated.py); `any_reason`: it says anything besides a
+  name.
+- `cs`, the cognition score without a judge: the share of an answer's stated concepts that the concepts selected for its
+  image entail. The paper has GPT-4o judge, from 0 to 1, whether an explanation agrees with the expert concepts.
+  1. The selected concepts are those of the image's true label. A reason that is true of the image and that the expert
+     does not list for its class counts as little as a false one; `stated_true` counts true ones.
+  2. An answer that states nothing has a CS of 0.
+  3. The name in the answer is ignored: accuracy counts it, and the paper's judge ignores it too (its untuned model
+     names 3 of 100 birds and has a CS of 0.67).
+  4. Entailment is decided by words, for precision: "scarlet" does not entail "red", so CS is a lower bound. A phrase
+     entails what remains of it, in its order,
+     - when modifiers are left out from the front: "bright red crown" entails "red crown"; of those joined by a comma or
+       'and' each by itself: "short, conical bill" entails "short bill"; "dark red crown" does not entail "dark crown";
+     - when parts are left out from the end, each from its preposition on: "white belly with spots", "white belly".
+     A part that denies something ("no eye ring"), or lies between two ("green to yellow skin"), entails only itself.
+- `fs`: the perplexity of the answers under the untuned base.
+- `stated_true`, `stated_hidden`, `stated_wrong` and `stated_false` (hidden or wrong): shares of the stated concepts of
+  which the truth is known; `stated_unverified`: the share of all stated concepts of which it is not.
+- `selection_precision`, `selection_recall`, `selection_precision_whole_list`: the selected concepts against the truth.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any, Literal
 
 from seewhy.domain.domain import Domain
-from seewhy.domain.labels import LabelMatcher, lenient_match
+from seewhy.domain.labels import lenient_match
 from seewhy.domain.text import ARTICLES, CUTS, DENIALS, NEGATORS, canonical, canonical_words
 from seewhy.errors import SeeWhyError
-from seewhy.proof.comparison import Counts, by_cluster
-from seewhy.proof.stated import AnyReason, StatedConcepts, explains
-from seewhy.proof.statistics import FLUENCY, estimate, in_figures, nats_and_tokens
+from seewhy.proof.comparison import by_cluster, shares
+from seewhy.proof.stated import AnyReason, StatedConcepts
+from seewhy.proof.statistics import FLUENCY
 from seewhy.records import Example, Likelihood, Prediction, Selection, Truth
-
-
-def correct(texts: Sequence[str], labels: Sequence[str], matcher: LabelMatcher) -> list[bool]:
-    """Whether each text names its label and no other."""
-    return [matcher.is_correct(text, label) for text, label in zip(texts, labels, strict=True)]
-
-
-def leniently_correct(texts: Sequence[str], labels: Sequence[str]) -> list[bool]:
-    """Whether each text holds its label by the reference's substring rule."""
-    return [lenient_match(text, label) for text, label in zip(texts, labels, strict=True)]
-
+from seewhy.results import Counts, Figure, Figures, Verdict
 
 Words = tuple[str, ...]
 
 _JOINTS = frozenset([",", "and"])
 _INDIVISIBLE = DENIALS | {"to", "or", "nor"}
-"""Words of a part that says less, or something else, when any of it is left out."""
+"""Words of a part that means something else when a word of it is left out."""
 
 
-def consistency(text: str, selected: Iterable[str], stated: Callable[[str], Sequence[str]]) -> float:
-    """CS of one answer: the share of the concepts that `text` states which the image's selected concepts entail.
+@dataclass(frozen=True)
+class Evidence:
+    """What CS and FS need beside the answers; None leaves the figure out."""
 
-    `stated` finds the concepts that a text states. 0 where it states none.
+    selected: Mapping[str, Sequence[str]] | None = None
+    """Example id -> the concepts selected for its image."""
+    likelihoods: Sequence[Likelihood] | None = None
+    """One per answer, in the same order, under the untuned base."""
+
+
+def measure(
+    domain: Domain,
+    predictions: Sequence[Prediction],
+    stated: StatedConcepts,
+    evidence: Evidence = Evidence(),
+    *,
+    resamples: int,
+    seed: int,
+) -> Figures:
+    """Return the figures of one model's answers on one split.
+
+    Intervals are over images, or over the lesions, patients or leaves that they show, where the domain names them.
+    Raises SeeWhyError where there is nothing to measure, or an answer is about an image that the domain does not have.
     """
-    concepts, selected = stated(text), tuple(selected)
-    return sum(entailed(concept, selected) for concept in concepts) / len(concepts) if concepts else 0.0
+    counted = count(domain, predictions, stated, evidence)
+    clusters = domain.clusters(dict.fromkeys(p.example_id for p in predictions))
+    concepts_N, answers_N = counted.pop("stated_per_answer")
+    figures = shares(counted, resamples=resamples, seed=seed, clusters=clusters)
+    true = figures.get("stated_true")
+    return Figures(
+        figures | {"stated_per_answer": Figure(sum(concepts_N) / sum(answers_N))},
+        split=_examples(domain, [predictions[0].example_id])[0].split,
+        n=len(answers_N),
+        answers=len(predictions),
+        stated_verified=((true and true.n) or 0) if "stated_true" in counted else None,
+    )
 
 
-def entailed(concept: str, selected: Iterable[str]) -> bool:
-    """Whether any of the selected concepts entails `concept`."""
-    return any(entails(premise, concept) for premise in selected)
+def count(
+    domain: Domain, predictions: Sequence[Prediction], stated: StatedConcepts, evidence: Evidence = Evidence()
+) -> dict[str, tuple[list[float], list[float]]]:
+    """Return the counts of the figures: name -> (hits, totals), each with one number per image.
+
+    Images are in the order of their first answer. An image without selected concepts, as it could not be described, is
+    no part of `cs`. Raises SeeWhyError as `measure`.
+    """
+    examples = _examples(domain, [p.example_id for p in predictions])
+    texts = [p.text for p in predictions]
+    answered = list(zip(texts, examples, strict=True))
+    concepts = [stated(text) for text in texts]
+    says_more = AnyReason.of(domain)
+    images = {e.id: row for row, e in enumerate(dict.fromkeys(examples))}
+    rows = [images[e.id] for e in examples]
+
+    def per_image(values: Iterable[float]) -> list[float]:
+        sums = [0.0] * len(images)
+        for row, value in zip(rows, values, strict=True):
+            sums[row] += value
+        return sums
+
+    answers_N = per_image([1] * len(texts))
+    stated_N = per_image(map(len, concepts))
+    counted = {
+        "accuracy": (per_image(domain.matcher.is_correct(text, e.label) for text, e in answered), answers_N),
+        "accuracy_lenient": (per_image(lenient_match(text, e.label) for text, e in answered), answers_N),
+        "ee": (per_image(map(bool, concepts)), answers_N),
+        "any_reason": (per_image(bool(c) or says_more(t) for t, c in zip(texts, concepts, strict=True)), answers_N),
+        "stated_per_answer": (stated_N, answers_N),
+    }
+    if evidence.selected is not None:
+        selected = [evidence.selected.get(e.id, ()) for e in examples]
+        scores = [consistency(c, of) if of else 0.0 for c, of in zip(concepts, selected, strict=True)]
+        counted["cs"] = (per_image(scores), per_image(map(bool, selected)))
+    if (likelihoods := evidence.likelihoods) is not None:
+        if [p.example_id for p in predictions] != [likely.example_id for likely in likelihoods]:
+            raise ValueError("the likelihoods are not those of these answers")
+        counted[FLUENCY] = (per_image(of.nll for of in likelihoods), per_image(float(of.tokens) for of in likelihoods))
+    if domain.truth is not None:
+        truths = [domain.truth.get(e.id) for e in examples]
+        verdicts = [[verdict(concept, t) for concept in c] for c, t in zip(concepts, truths, strict=True)]
+        true, hidden, wrong = (per_image(v.count(kind) for v in verdicts) for kind in ("true", "hidden", "false"))
+        verified = [sum(of) for of in zip(true, hidden, wrong, strict=True)]
+        counted |= {
+            "stated_unverified": ([s - v for s, v in zip(stated_N, verified, strict=True)], stated_N),
+            "stated_true": (true, verified),
+            "stated_false": ([h + w for h, w in zip(hidden, wrong, strict=True)], verified),
+            "stated_hidden": (hidden, verified),
+            "stated_wrong": (wrong, verified),
+        }
+    return counted
+
+
+def count_units(
+    domain: Domain, predictions: Sequence[Prediction], stated: StatedConcepts, evidence: Evidence = Evidence()
+) -> Counts:
+    """Return the counts as `count`, with one number per lesion, patient or leaf where the domain names them."""
+    clusters = domain.clusters(dict.fromkeys(p.example_id for p in predictions))
+    return by_cluster(count(domain, predictions, stated, evidence), clusters)
+
+
+def measure_selection(
+    domain: Domain, selections: Sequence[Selection], *, resamples: int, seed: int
+) -> dict[str, Figure]:
+    """Return the figures of the concept selection, over all images that have selections.
+
+    selected_per_image, listed_per_image; and with truth selection_precision (share of the selected concepts that are
+    visible), selection_recall (share of the visible listed concepts that are selected) and
+    selection_precision_whole_list (the precision of a class's whole list). Raises SeeWhyError as `measure`.
+    """
+    by_image: Mapping[str, list[Selection]] = defaultdict(list)
+    for selection in selections:
+        by_image[selection.example_id].append(selection)
+    _examples(domain, list(by_image), one_split=False)
+    figures = {
+        "selected_per_image": Figure(sum(s.selected for s in selections) / len(by_image)),
+        "listed_per_image": Figure(len(selections) / len(by_image)),
+    }
+    if domain.truth is None:
+        return figures
+    known = [i for i in by_image if i in domain.truth]
+    counts = [count_selected(by_image[i], domain.truth[i]) for i in known]
+    both, selected, visible, listed = zip(*counts, strict=True) if counts else ((), (), (), ())
+    counted = {
+        "selection_precision": (both, selected),
+        "selection_recall": (both, visible),
+        "selection_precision_whole_list": (visible, listed),
+    }
+    return figures | shares(counted, resamples=resamples, seed=seed, clusters=domain.clusters(known))
+
+
+def consistency(concepts: Sequence[str], selected: Iterable[str]) -> float:
+    """Return the CS of an answer that states `concepts`: the share that the selected concepts entail, 0 for none."""
+    selected = tuple(selected)
+    entailed = sum(any(entails(premise, concept) for premise in selected) for concept in concepts)
+    return entailed / len(concepts) if concepts else 0.0
 
 
 @lru_cache(maxsize=100_000)
 def entails(premise: str, conclusion: str) -> bool:
-    """Whether whatever has the concept `premise` has the concept `conclusion` too, by their words."""
+    """Return whether what has the concept `premise` has the concept `conclusion` too, decided by their words."""
     whole, kept = _parts(premise), _parts(conclusion)
     if not kept or len(kept) > len(whole):
         return False
@@ -98,7 +201,7 @@ def entails(premise: str, conclusion: str) -> bool:
 
 @cache
 def _parts(phrase: str) -> list[Words]:
-    """Folded words and joints of a phrase, cut before its prepositions and before what it denies."""
+    """Return the normalised words of a phrase, cut before its prepositions and before what it denies."""
     parts: list[list[str]] = [[]]
     for word in canonical(phrase).split():
         if word in ARTICLES or word in (".", ":"):
@@ -111,7 +214,7 @@ def _parts(phrase: str) -> list[Words]:
 
 
 def _remains(kept: Words, whole: Words) -> bool:
-    """Whether `kept` is what remains of a part when modifiers are left out."""
+    """Return whether `kept` remains of a part when modifiers are left out."""
     if _plain(kept) == _plain(whole):
         return True
     prepositions = [CUTS.intersection(part[:1]) for part in (kept, whole)]
@@ -128,7 +231,7 @@ def _remains(kept: Words, whole: Words) -> bool:
 
 
 def _ends(words: Words, conjuncts: Sequence[Words], least: int = 0) -> bool:
-    """Whether `words` are ends of the conjuncts, in their order, `least` words of the last one."""
+    """Return whether `words` are the ends of the conjuncts, in order, with at least `least` words of the last."""
     if not conjuncts:
         return not words
     *before, last = conjuncts
@@ -142,13 +245,10 @@ def _plain(part: Words) -> Words:
     return tuple(word for word in part if word not in _JOINTS)
 
 
-Verdict = Literal["true", "hidden", "false", "unverified"]
-
-
 def verdict(concept: str, truth: Truth | None) -> Verdict:
-    """true: visible. hidden: true of the subject, but not to be seen. false: neither. unverified: nobody knows.
+    """Return whether a stated concept is true (visible), hidden (true, but out of sight), false, or not known.
 
-    What stands in no list of an image is false only where all that is true of it is listed (`Truth.complete`).
+    A concept in no list of an image is false only where all that is true of it is listed (`Truth.complete`).
     """
     if truth is None:
         return "unverified"
@@ -160,154 +260,18 @@ def verdict(concept: str, truth: Truth | None) -> Verdict:
     return "false" if truth.complete or words in map(canonical_words, truth.absent) else "unverified"
 
 
-def count_verdicts(concepts: Iterable[str], truth: Truth) -> tuple[int, int, int]:
-    """How many of the concepts stated of one image are (true, hidden, false); the unverified ones are in neither."""
-    verdicts = [verdict(concept, truth) for concept in concepts]
-    return verdicts.count("true"), verdicts.count("hidden"), verdicts.count("false")
-
-
 def count_selected(selections: Sequence[Selection], truth: Truth) -> tuple[int, int, int, int]:
-    """Of one image's label's concepts, how many are (selected and visible, selected, visible, listed).
+    """Return how many concepts of one image's list are (selected and visible, selected, visible, listed).
 
-    Concepts of which it is not known whether they can be seen are in none of these.
+    Concepts of which it is not known whether they can be seen are left out.
     """
     known = [(s, found == "true") for s in selections if (found := verdict(s.concept, truth)) != "unverified"]
     both = sum(visible and s.selected for s, visible in known)
     return both, sum(s.selected for s, _ in known), sum(visible for _, visible in known), len(known)
 
 
-def measure(
-    domain: Domain,
-    predictions: Sequence[Prediction],
-    matcher: LabelMatcher,
-    stated: StatedConcepts,
-    *,
-    selected: Mapping[str, Sequence[str]] | None = None,
-    likelihoods: Sequence[Likelihood] | None = None,
-    resamples: int,
-    seed: int,
-) -> dict[str, Any]:
-    """One model's answers on one split.
-
-    split, n (images), answers; accuracy, accuracy_lenient, ee, any_reason; stated_per_answer; with `selected` (example
-    id -> the concepts that its image shows) cs; with `likelihoods` (of each answer, under the untuned base) fs; and
-    with truth stated_true, stated_false, the latter split in stated_hidden (true, but not to be seen) and stated_wrong:
-    shares of the stated concepts of which it is known, not means of shares; stated_verified says how many these are,
-    and stated_unverified what share of all stated concepts is not among them. Intervals are over images, or over the
-    lesions, patients or leaves that they show, where the domain knows them. Raises SeeWhyError where there is nothing
-    to measure, or an answer is about an image that the domain does not have.
-    """
-    counted = count(domain, predictions, matcher, stated, selected=selected, likelihoods=likelihoods)
-    first = _examples(domain, [predictions[0].example_id])[0]
-    clusters = domain.clusters(dict.fromkeys(p.example_id for p in predictions))
-    hits_N, of_N = counted["stated_per_answer"]
-    metrics: dict[str, Any] = {"split": first.split, "n": len(hits_N), "answers": len(predictions)}
-    metrics |= {"stated_per_answer": sum(hits_N) / sum(of_N)}
-    if "stated_true" in counted:
-        metrics |= {"stated_verified": int(sum(counted["stated_true"][1]))}
-    for name, (hits_N, of_N) in counted.items():
-        if name != "stated_per_answer":
-            found = estimate(name, hits_N, of_N, resamples=resamples, seed=seed, clusters=clusters)
-            metrics |= in_figures(name, found)
-    return metrics
-
-
-def count(
-    domain: Domain,
-    predictions: Sequence[Prediction],
-    matcher: LabelMatcher,
-    stated: StatedConcepts,
-    *,
-    selected: Mapping[str, Sequence[str]] | None = None,
-    likelihoods: Sequence[Likelihood] | None = None,
-) -> dict[str, tuple[list[float], list[float]]]:
-    """The figures of `measure` before they are shares: name -> (hits, of), each with a number an image.
-
-    Images are in the order of their first answer. An image for which nothing was selected, as it could not be
-    described, is no part of cs. Raises SeeWhyError as `measure`.
-    """
-    examples = _examples(domain, [p.example_id for p in predictions])
-    texts, labels = [p.text for p in predictions], [e.label for e in examples]
-    concepts = [stated(text) for text in texts]
-    says_more = AnyReason.of(domain)
-    images = {e.id: row for row, e in enumerate(dict.fromkeys(examples))}
-    rows = [images[e.id] for e in examples]
-
-    def per_image(values: Iterable[float]) -> list[float]:
-        sums = [0.0] * len(images)
-        for row, value in zip(rows, values, strict=True):
-            sums[row] += value
-        return sums
-
-    answers = per_image([1] * len(texts))
-    counted = {
-        "accuracy": (per_image(correct(texts, labels, matcher)), answers),
-        "accuracy_lenient": (per_image(leniently_correct(texts, labels)), answers),
-        "ee": (per_image(explains(text, stated) for text in texts), answers),
-        "any_reason": (per_image(explains(text, stated) or says_more(text) for text in texts), answers),
-        "stated_per_answer": (per_image(map(len, concepts)), answers),
-    }
-    if selected is not None:
-        shown = [selected.get(e.id, ()) for e in examples]
-        scores = [consistency(text, of, stated) if of else 0.0 for text, of in zip(texts, shown, strict=True)]
-        counted["cs"] = (per_image(scores), per_image(map(bool, shown)))
-    if likelihoods is not None:
-        nats, tokens = nats_and_tokens(predictions, likelihoods)
-        counted[FLUENCY] = (per_image(nats), per_image(tokens))
-    if domain.truth is not None:
-        truths = [domain.truth.get(e.id) for e in examples]
-        verdicts = [count_verdicts(c, t) if t else (0, 0, 0) for c, t in zip(concepts, truths, strict=True)]
-        verified = per_image(map(sum, verdicts))
-        stated_N = counted["stated_per_answer"][0]
-        counted |= {
-            "stated_unverified": ([s - v for s, v in zip(stated_N, verified, strict=True)], stated_N),
-            "stated_true": (per_image(true for true, _, _ in verdicts), verified),
-            "stated_false": (per_image(hidden + wrong for _, hidden, wrong in verdicts), verified),
-            "stated_hidden": (per_image(hidden for _, hidden, _ in verdicts), verified),
-            "stated_wrong": (per_image(wrong for _, _, wrong in verdicts), verified),
-        }
-    return counted
-
-
-def count_units(domain: Domain, predictions: Sequence[Prediction], stated: StatedConcepts, **beside: Any) -> Counts:
-    """As `count`, with a number a lesion, patient or leaf in place of one an image, where the domain knows them."""
-    counts = count(domain, predictions, domain.matcher, stated, **beside)
-    return by_cluster(counts, domain.clusters(dict.fromkeys(p.example_id for p in predictions)))
-
-
-def measure_selection(
-    domain: Domain, selections: Sequence[Selection], *, resamples: int, seed: int
-) -> dict[str, float | list[float]]:
-    """The concept selection, over all images that have selections.
-
-    selected_per_image, listed_per_image; and with truth selection_precision (share of the selected concepts that are
-    visible), selection_recall (share of the visible listed concepts that are selected) and
-    selection_precision_whole_list (the precision of keeping a class's whole list). Raises SeeWhyError as `measure`.
-    """
-    by_image: Mapping[str, list[Selection]] = defaultdict(list)
-    for selection in selections:
-        by_image[selection.example_id].append(selection)
-    _examples(domain, list(by_image), one_split=False)
-    metrics: dict[str, float | list[float]] = {
-        "selected_per_image": sum(s.selected for s in selections) / len(by_image),
-        "listed_per_image": len(selections) / len(by_image),
-    }
-    if domain.truth is None:
-        return metrics
-    judged = [i for i in by_image if i in domain.truth]
-    counts = [count_selected(by_image[i], domain.truth[i]) for i in judged]
-    both, selected, visible, listed = zip(*counts, strict=True) if counts else ((), (), (), ())
-    for name, hits, of in (
-        ("selection_precision", both, selected),
-        ("selection_recall", both, visible),
-        ("selection_precision_whole_list", visible, listed),
-    ):
-        metrics |= estimate(name, hits, of, resamples=resamples, seed=seed, clusters=domain.clusters(judged))
-    return metrics
-
-
 def _examples(domain: Domain, ids: Sequence[str], *, one_split: bool = True) -> list[Example]:
-    """The examples of `ids`, which are to be of one split."""
+    """Return the examples of `ids`. Raises SeeWhyError where there are none, or several splits."""
     if not ids:
         raise SeeWhyError(
             f"There is nothing to measure on {domain.name}: the split has no images. Set evaluate.split to one that has"

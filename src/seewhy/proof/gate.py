@@ -1,108 +1,61 @@
 """The round gate: which round is the best so far, and whether a round was so much worse that the run should stop.
 
-After each round its model is held against the best so far on the validation images, the same for both (paired.py), in
-accuracy and, where it was measured, in judge-free CS. A run stops at the first round that is worse, and its best round
-is what it hands out. Neither figure needs the truth of an image.
+After each round its model is compared with the best so far on the validation images, paired by image
+(proof/comparison.py), in accuracy and, where it was measured, in judge-free CS. A run stops at the first round that is
+worse, and its best round is the one to use. Neither figure needs the truth of an image.
 
-A run looks several times, at two figures, and the round that it looks back at is the luckiest of those before: with a
+A run looks several times, at two figures, and the round that it compares with is the luckiest of those before: with a
 95 % interval for each look, a fifth of all runs of four equal rounds would stop. So a round is worse where the
-one-sided paired test says so at 5 % divided by the number of pairs of rounds and of figures: of runs with equal rounds
-at most 5 % stop (`python -m bench.gate` shows how many do, and how many with a real loss).
+one-sided paired test says so at 5 % divided by the number of pairs of rounds and of figures: at most 5 % of runs with
+equal rounds stop (`python -m bench.gate` measures how many do, and how many with a real loss).
 """
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from seewhy.proof.comparison import Counts, apart, difference
+from seewhy.proof.comparison import apart, differences
+from seewhy.results import Counts, Gate, GateRound, find
+from seewhy.results_json import encode
 
 FIGURES = ("accuracy", "cs")
 ALPHA = 0.05
 """The share of runs with equal rounds that may be stopped."""
-FILE = "gate.json"
-"""In the run folder: what `Gate.record` gives."""
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """One round beside the best of those before it."""
-
-    round: int
-    accuracy: float
-    against: int | None
-    """The round that was best until then; None for the first."""
-    differences: dict[str, tuple[float, float, float]] = field(default_factory=dict)
-    """Figure -> this round minus the best, with the 95 % interval."""
-    p: dict[str, float] = field(default_factory=dict)
-    """Figure -> the one-sided p-value of this round being worse."""
-    worse_in: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Gate:
-    """What the gate says after some rounds."""
-
-    judgements: tuple[Judgement, ...]
-    best: int
-    """The round to hand out, from 1."""
-    level: float = ALPHA
-    """The p-value from which on a round is worse."""
-
-    @property
-    def stop(self) -> bool:
-        return bool(self.judgements[-1].worse_in)
-
-    def record(self) -> dict[str, Any]:
-        """best: the round to hand out; stopped_after: the round after which the run ended early, or None; level;
-        rounds."""
-        stopped = self.judgements[-1].round if self.stop else None
-        rounds = [asdict(one) for one in self.judgements]
-        return {"best": self.best, "stopped_after": stopped, "level": self.level, "rounds": rounds}
-
-
-def read(run: Path) -> dict[str, Any]:
-    """The record of a run, {} where it has none."""
-    try:
-        return json.loads((run / FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
 
 
 def judge_rounds(rounds: Sequence[Counts], *, resamples: int, seed: int, planned: int | None = None) -> Gate:
-    """`rounds` holds the counts of round 1, 2, ... on the same validation images (evaluate.count).
+    """Return what the gate says after `rounds`, the counts of round 1, 2, ... on the same validation images.
 
     `planned` is how many rounds the run is to have, and so how often it may look; by default as many as there are.
     """
-    best, judgements = 1, []
     level = level_of(max(planned or 0, len(rounds)))
-    for number, counts in enumerate(rounds, 1):
-        accuracy = _share(counts, "accuracy")
-        if number == 1:
-            judgements.append(Judgement(1, accuracy, None))
-            continue
-        before = rounds[best - 1]
-        shared = [name for name in FIGURES if name in counts and name in before]
-        compared = {n: difference(n, [counts], [before], resamples=resamples, seed=seed) for n in shared}
-        found = {name: values for name, values in compared.items() if values}
-        p = {name: p_worse(name, counts, before) for name in found}
-        worse = tuple(name for name in found if p[name] <= level)
-        judgements.append(Judgement(number, accuracy, best, found, p, worse))
+    best, judged = 1, [GateRound(1, _share(rounds[0], "accuracy"), None, {}, {}, ())]
+    for number, counts in enumerate(rounds[1:], 2):
+        accuracy, before = _share(counts, "accuracy"), rounds[best - 1]
+        compared = differences(FIGURES, [counts], [before], resamples=resamples, seed=seed)
+        p = {name: p_worse(name, counts, before) for name in compared}
+        worse = tuple(name for name in compared if p[name] <= level)
+        judged.append(GateRound(number, accuracy, best, compared, p, worse))
         if not worse and accuracy >= _share(before, "accuracy"):
             best = number
-    return Gate(tuple(judgements), best, level)
+    return Gate(best, judged[-1].round if judged[-1].worse_in else None, level, tuple(judged))
+
+
+def read(run: Path) -> dict[str, Any]:
+    """Return the plain values of a run's gate.json, {} where it has none."""
+    found = find(run / Gate.FILE, Gate)
+    return encode(found) if found else {}
 
 
 def level_of(rounds: int) -> float:
-    """The level of a single test in a run of so many rounds: any two of them may be compared, in each figure."""
+    """Return the level of a single test in a run of so many rounds: any two may be compared, in each figure."""
     return ALPHA / (len(FIGURES) * max(1, rounds * (rounds - 1) // 2))
 
 
 def p_worse(name: str, counts: Counts, before: Counts) -> float:
-    """The one-sided p-value of `counts` being worse than `before` in a figure, paired by image."""
+    """Return the one-sided p-value of `counts` being worse than `before` in a figure, paired by image."""
     return apart(name, [np.array(counts[name], float)], [np.array(before[name], float)]).p_below()
 
 

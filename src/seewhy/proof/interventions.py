@@ -1,25 +1,24 @@
-"""Do the reasons point at what they speak of? The pointing game (Zhang et al., "Top-down neural attention", 2016).
+"""The tests of faithfulness: how an image is changed, and what is counted of the answers before and after.
 
-A reason hits when the patch of its greatest heat has its centre in the true box of the part it names. A box narrower
-than a patch counts as one patch wide, about its middle: its patch can be hit, and no other. Chance is the share of the
-patches that would have hit, which is the box's share of the area.
+*Interventions.* Another class's image in place of an image (swap), the same drawing with one attribute changed, the
+part that a reason refers to covered. A reason that stays although its evidence is gone was never read off the image. A
+reason whose evidence turned into something else
 
-Where a concept's words stand in an answer (`mention`) is decided here too, since it is their heat that is looked at.
+- *changes* when the answer no longer states it;
+- *follows* when it changes and the answer states what is visible now.
 
-Does what is said depend on what is seen? Answers before and after the evidence changed, counted.
+An answer need not mention every part, so a reason may change and not follow: the answer is then *silent* on the part,
+or *misreads* it as something third. The control (something else is changed) measures how often a reason goes anyway.
 
-Three ways to change it: another class's image in its place (swap), the same drawing with one attribute changed, the
-part that a reason speaks of covered. A reason that stays although its evidence is gone was never read off the image.
+*The pointing game* (Zhang et al., "Top-down neural attention", 2016). A reason hits when the patch of its greatest
+attribution has its centre in the true box of the part that it names. A box narrower than a patch counts as one patch
+wide, about its middle: its patch can be hit, and no other. Chance is the share of the patches that would have hit.
 
-What is counted of a reason whose evidence turned into something else:
-- it *changes* when the answer no longer states it;
-- it *follows* when it changes and the answer states what is to be seen now.
-An answer need not speak of every part, so a reason may change and not follow: the answer is then *silent* on the part,
-or *misreads* it as something third. The control (something else is changed) says how often a reason goes for nothing.
+Legend: R rows and K columns of patches.
 """
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Literal
@@ -28,17 +27,15 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from seewhy.domain.text import NEGATORS, canonical_words
-from seewhy.proof.statistics import estimate
-
-Box = tuple[float, float, float, float]
-"""(left, top, right, bottom) in pixels."""
+from seewhy.proof.comparison import Tally, shares
+from seewhy.results import Box, Figure
 
 _WORD = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True)
 class Pointed:
-    """One reason of one image: whether its heat hits, whether the middle of the image does, and the chance to."""
+    """One reason of one image: whether its heat hits the true box, whether the image's middle does, and the chance."""
 
     image: str
     hit: bool
@@ -47,7 +44,7 @@ class Pointed:
 
 
 def pointed(image: str, heat_RK: np.ndarray, box: Box, region: Box, size: tuple[int, int]) -> Pointed:
-    """Judge one heat. `region` is the part of the image, `size` (width, height), that the patches cover."""
+    """Judge one attribution map. `region` is the part of the image, `size` (width, height), that the patches cover."""
     hits_RK = hitting(box, region, (heat_RK.shape[0], heat_RK.shape[1]))
     left, top, right, bottom = box
     centre = left <= size[0] / 2 <= right and top <= size[1] / 2 <= bottom
@@ -55,13 +52,13 @@ def pointed(image: str, heat_RK: np.ndarray, box: Box, region: Box, size: tuple[
 
 
 def peak(heat_RK: np.ndarray) -> tuple[int, int]:
-    """Row and column of the greatest heat; of equals the first."""
+    """Return row and column of the greatest heat; of equals the first."""
     row, column = np.unravel_index(int(np.argmax(heat_RK)), heat_RK.shape)
     return int(row), int(column)
 
 
 def hitting(box: Box, region: Box, shape: tuple[int, int]) -> np.ndarray:
-    """Which patches hit a box, (R, K)."""
+    """Return which patches hit a box, (R, K)."""
     left, top, right, bottom = region
     rows_R = _inside(box[1], box[3], top, (bottom - top) / shape[0], shape[0])
     columns_K = _inside(box[0], box[2], left, (right - left) / shape[1], shape[1])
@@ -74,32 +71,27 @@ def _inside(first: float, last: float, start: float, side: float, count: int) ->
     return (centres >= middle - reach) & (centres < middle + reach)
 
 
-def pointing(judged: Sequence[Pointed], *, resamples: int, seed: int) -> dict[str, float | list[float]]:
-    """pointing, pointing_chance and pointing_centre, shares of all reasons, with intervals over images; and how many
-    reasons of how many images were judged."""
+def pointing(judged: Sequence[Pointed], *, resamples: int, seed: int) -> dict[str, Figure]:
+    """Return pointing, pointing_chance and pointing_centre, shares of all reasons, with intervals over images."""
     images = {name: row for row, name in enumerate(dict.fromkeys(p.image for p in judged))}
+    tally = Tally(len(images))
+    for one in judged:
+        count_pointed(tally, images[one.image], one)
+    return shares(tally.counts, resamples=resamples, seed=seed)
 
-    def share(name: str, values: Iterable[float]) -> dict[str, float | list[float]]:
-        hits, ones = np.zeros(len(images)), np.zeros(len(images))
-        for p, value in zip(judged, values, strict=True):
-            hits[images[p.image]] += value
-            ones[images[p.image]] += 1
-        return estimate(name, hits.tolist(), ones.tolist(), resamples=resamples, seed=seed)
 
-    return {
-        "reasons": len(judged),
-        "images": len(images),
-        **share("pointing", [p.hit for p in judged]),
-        **share("pointing_chance", [p.chance for p in judged]),
-        **share("pointing_centre", [p.centre for p in judged]),
-    }
+def count_pointed(tally: Tally, place: int, judged: Pointed) -> None:
+    """Count one reason at its image's place in a tally."""
+    tally.add("pointing", place, judged.hit)
+    tally.add("pointing_chance", place, judged.chance)
+    tally.add("pointing_centre", place, judged.centre)
 
 
 def mention(concept: str, text: str) -> tuple[tuple[int, int], ...]:
-    """Where the words of a concept stand in a text that states it: (first character, one after the last) of each.
+    """Return where the words of a concept stand in a text that states it: (start, end) of each word.
 
-    The shortest stretch that holds them all, the first of equals: later mentions may be copied from it. Words that
-    stand in another form are left out; empty where not one is found.
+    The shortest stretch that holds them all, the first of equals: later mentions may be copied from it. Words in
+    another form are left out; empty where none is found.
     """
     words = [(m.start(), m.end(), _folded(m[0])) for m in _WORD.finditer(text)]
     wanted = {_folded(word) for word in canonical_words(concept)} & {word for *_, word in words}
@@ -129,10 +121,10 @@ Fate = Literal["follows", "survives", "misread", "silent"]
 
 
 def fate(stated: Collection[str], old: str, new: str, values: Collection[str] = ()) -> Fate:
-    """What became of a reason whose evidence turned from `old` to `new`, by what is stated now.
+    """Return what became of a reason whose evidence turned from `old` to `new`, by what is stated now.
 
     survives: the old one is still stated, whatever else is. follows: the new one is. misread: another of `values`, all
-    that one can say of the part. silent: none of them.
+    that can be said about the part. silent: none of them.
     """
     if old in stated:
         return "survives"
@@ -144,10 +136,10 @@ def fate(stated: Collection[str], old: str, new: str, values: Collection[str] = 
 def swap_counts(
     before: Sequence[str], after: Sequence[str], visible: Collection[str] | None
 ) -> tuple[int, int, int, int]:
-    """Of the concepts stated of one image, given those stated of another and what can be seen in that one: (all, no
-    longer stated, without evidence in the other, of these still stated).
+    """Count the concepts stated about an image: (all, no longer stated after, without evidence after, of these stated).
 
-    Without truth (`visible` is None), nothing is known to be without evidence.
+    `after` are those stated about the other image, `visible` what can be seen in it. Without truth (None), nothing is
+    known to be without evidence.
     """
     gone = [c for c in before if c not in after]
     without = [c for c in before if visible is not None and c not in visible]
@@ -155,7 +147,7 @@ def swap_counts(
 
 
 def of_other_classes(labels: Sequence[str]) -> list[int]:
-    """For each image the place of another whose label differs: every label's images go to the next labels' in turn."""
+    """Return for each image the place of one with another label; each label's images go to the next labels' in turn."""
     order = sorted(range(len(labels)), key=lambda i: (labels[i], i))
     partners = [0] * len(labels)
     for place, i in enumerate(order):
@@ -169,7 +161,7 @@ def of_other_classes(labels: Sequence[str]) -> list[int]:
 
 
 def hottest_block(heat_RK: np.ndarray, share: float) -> tuple[slice, slice]:
-    """Rows and columns of the block of patches with most heat; it has about `share` of the image and its proportions.
+    """Return rows and columns of the block with most heat, about `share` of the image, in the image's proportions.
 
     Of equals the first in reading order.
     """
@@ -182,12 +174,12 @@ def hottest_block(heat_RK: np.ndarray, share: float) -> tuple[slice, slice]:
 
 
 def block_size(shape: tuple[int, int], share: float) -> tuple[int, int]:
-    """Rows and columns of a block that has about `share` of a grid's area, at least one patch."""
+    """Return rows and columns of a block with about `share` of a grid's area, at least one patch."""
     return max(1, round(shape[0] * share**0.5)), max(1, round(shape[1] * share**0.5))
 
 
 def other_block(block: tuple[slice, slice], shape: tuple[int, int], random: Random) -> tuple[slice, slice]:
-    """A block of the same size at random, among those that have the fewest patches in common with `block`."""
+    """Draw a block of the same size, among those that have the fewest patches in common with `block`."""
     high, wide = (part.stop - part.start for part in block)
     places = [(row, column) for row in range(shape[0] - high + 1) for column in range(shape[1] - wide + 1)]
 
@@ -204,7 +196,7 @@ def other_block(block: tuple[slice, slice], shape: tuple[int, int], random: Rand
 def block_box(
     block: tuple[slice, slice], shape: tuple[int, int], region: tuple[float, float, float, float]
 ) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom), in whole pixels, of a block of the patches that cover `region`."""
+    """Return (left, top, right, bottom), in whole pixels, of a block of the patches that cover `region`."""
     left, top, right, bottom = region
     high, wide = (bottom - top) / shape[0], (right - left) / shape[1]
     rows, columns = block
@@ -215,7 +207,7 @@ def block_box(
 
 
 def covered(image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
-    """The image with its own mean colour all over a box: nothing is to be seen there, and nothing new is added."""
+    """Return the image with a box filled with the image's mean colour, which adds nothing new to see."""
     red, green, blue = np.asarray(image).reshape(-1, 3).mean(0).round().astype(int).tolist()
     left, top, right, bottom = box
     hidden = image.copy()

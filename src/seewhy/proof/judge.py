@@ -1,46 +1,49 @@
-"""What the LLM judge is told, and the form of its verdict. The paper's prompts are not public; these are our own.
+"""`seewhy judge`: EE and CS by a language model as judge, and how far it agrees with the judge-free figures.
 
-The judge is not told the label: it would count accuracy a second time. It sees no image: it judges the text against the
-expert's list, as the judge-free CS does (`consistency`).
-
-EE and CS by a language model as judge (docs/method.md, step 8), and how far it agrees with the judge-free figures.
-
-The paper asks GPT-4o. Here any model behind an OpenAI-compatible endpoint is asked, with our own prompts
-(`judge_prompts`), one question an answer.
+The paper asks GPT-4o, with prompts that are not public. Here any model behind an OpenAI-compatible endpoint is asked,
+with our own prompts, one question per answer. The judge is not given the label, which would count accuracy a second
+time, nor the image: it compares the text with the expert's list, as the judge-free CS does.
 
 1. EE is 1 where the judge sees a valid explanation. CS is its score from 0 to 1; an answer without an explanation has a
    CS of 0, as in the judge-free CS. `cs_explained` is over the answers with an explanation alone.
 2. An answer without a verdict is missing: it is in no figure, and counted by its reason.
-3. Agreement is over the answers that both judged: of EE the raw share and Cohen's kappa, of CS Spearman's rank
-   correlation. None where it is not defined, as when one of them says the same of all.
+3. Agreement is over the answers that both judged: for EE the raw share and Cohen's kappa, for CS Spearman's rank
+   correlation. None where it is not defined, as when one of them says the same about all.
 
-`seewhy judge`: the answers of a run before a language model as judge; what it says goes to RUN/judge.json.
-
-Its answers are kept in RUN/judge/: the same question is paid for once, whatever becomes of the run.
+Replies are kept in RUN/judge/: the same question is paid for once, whatever becomes of the run.
 """
 
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+
+from scipy.stats import spearmanr
 
 from seewhy.domain.concepts import ConceptBank
 from seewhy.endpoint import Endpoint, Missing, Prices, Reply, Request, Usage, fields_of, system, user
 from seewhy.errors import SeeWhyError
+from seewhy.proof.comparison import shares
 from seewhy.proof.figures import consistency
-from seewhy.proof.stated import StatedConcepts, explains
-from seewhy.proof.statistics import estimate
+from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Prediction, Selection
+from seewhy.results import (
+    Agreement,
+    ConsistencyAgreement,
+    ExplainsAgreement,
+    Figure,
+    Judge,
+    Judgement,
+    ModelJudgement,
+    write,
+)
 from seewhy.run.finished import FinishedRun
 from seewhy.run.stages import ARMS, BASE, ModelKey, StageKey
-from seewhy.run.storage import write_atomically
 
 PROMPT = "judge-1"
-"""Name of the wording below. Change it with the wording."""
+"""Name of the wording below; change both together."""
 
 SCALE = 10
 """The best score; CS is the score divided by it."""
@@ -72,23 +75,12 @@ VERDICT = fields_of(
     score=range(SCALE + 1),
 )
 EXPECTED_TOKENS = 80
-"""Length of a verdict, about."""
-
-
-def instructions(noun: str) -> str:
-    """The system message about images of a `noun`."""
-    return SYSTEM.replace("{noun}", noun)
-
-
-EE = Callable[[Prediction], bool]
-"""The judge-free EE of one answer."""
-CS = Callable[[Prediction], float | None]
-"""The judge-free CS of one answer; None where it has none."""
+"""Approximate length of a verdict."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a judge says of one answer. `cs` is between 0 and 1."""
+    """What a judge says about one answer. `cs` is between 0 and 1."""
 
     ee: bool
     cs: float
@@ -100,11 +92,24 @@ class Verdict:
         return cls(explains, reply.value["score"] / SCALE if explains else 0.0, tuple(reply.value["reasons"]))
 
 
+@dataclass(frozen=True)
+class Unjudged:
+    """The judge-free figures of one answer. `cs` is None where no concept was selected for the image."""
+
+    ee: bool
+    cs: float | None
+
+
+def instructions(noun: str) -> str:
+    """Return the system message for images of a `noun`."""
+    return SYSTEM.replace("{noun}", noun)
+
+
 def requests(predictions: Sequence[Prediction], concepts: Mapping[str, Sequence[str]], noun: str) -> list[Request]:
-    """One question an answer, under its example's id. `concepts`: example id -> the expert's list of its label."""
-    told = system(instructions(noun))
+    """Return one question per answer, under its example's id. `concepts`: example id -> the expert's list."""
+    message = system(instructions(noun))
     return [
-        Request(p.example_id, (told, user(_material(p, concepts[p.example_id]))), VERDICT, EXPECTED_TOKENS)
+        Request(p.example_id, (message, user(_material(p, concepts[p.example_id]))), VERDICT, EXPECTED_TOKENS)
         for p in predictions
     ]
 
@@ -115,7 +120,7 @@ def _material(prediction: Prediction, concepts: Sequence[str]) -> str:
 
 
 def sample(ids: Sequence[str], limit: int | None, seed: int) -> list[str]:
-    """At most `limit` of the ids, the same ones each time and for every model, in their order."""
+    """Return at most `limit` of the ids, in their order; the same ones each time and for every model."""
     if limit is None or limit >= len(ids):
         return list(ids)
     drawn = sorted(ids, key=lambda name: hashlib.sha256(f"{seed}\0judge\0{name}".encode()).digest())[:limit]
@@ -123,91 +128,85 @@ def sample(ids: Sequence[str], limit: int | None, seed: int) -> list[str]:
     return [name for name in ids if name in chosen]
 
 
-def figures(
-    predictions: Sequence[Prediction],
-    replies: Mapping[str, Reply | Missing],
-    ee: EE,
-    cs: CS | None,
+Replies = Mapping[str, Reply | Missing]
+"""Example id -> the judge's reply, or why there is none."""
+Pair = tuple[Verdict, Unjudged]
+
+
+def judgement(
+    replies: Replies,
+    unjudged: Mapping[str, Unjudged],
     *,
     resamples: int,
     seed: int,
     prices: Prices | None = None,
     groups: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
-    """The figures of one model. `replies`: example id -> what came back; `groups`: example id -> the lesion, patient or
-    leaf that its image shows, where that is known, over which the intervals then are.
+    consistent: bool = True,
+) -> ModelJudgement:
+    """Return the figures of one model. `unjudged`: example id -> the judge-free figures of the same answers.
 
-    n (judged), missing (reason -> answers); ee, cs and cs_explained with intervals over images; judge_free, ee and cs
-    of the same answers without a judge; agreement; tokens, and cost where there are prices. A figure of which nothing
-    was judged is not there.
+    `groups`, example id -> the lesion, patient or leaf that the image shows, makes intervals be over these.
+    `consistent` says whether the run selected concepts, so that there is a judge-free CS. A figure of which nothing was
+    judged is left out.
     """
-    judged = {p.example_id: Verdict.of(r) for p in predictions if isinstance(r := replies[p.example_id], Reply)}
-    missing = Counter(r.reason for p in predictions if isinstance(r := replies[p.example_id], Missing))
-    used = [r.usage for p in predictions if isinstance(r := replies[p.example_id], Reply)]
-    usage = sum(used, Usage())
-    verdicts = list(judged.values())
-    explained = [float(v.ee) for v in verdicts]
-    scores = [v.cs for v in verdicts]
-    ones = [1.0] * len(verdicts)
+    judged = {name: Verdict.of(reply) for name in unjudged if isinstance(reply := replies[name], Reply)}
+    missing = Counter(reply.reason for name in unjudged if isinstance(reply := replies[name], Missing))
+    usage = sum((reply.usage for name in unjudged if isinstance(reply := replies[name], Reply)), Usage())
+    pairs = [(verdict, unjudged[name]) for name, verdict in judged.items()]
     clusters = [groups.get(name, name) for name in judged] if groups else None
-    settings: Any = {"resamples": resamples, "seed": seed, "clusters": clusters}
-    found: dict[str, Any] = {"n": len(judged), "missing": dict(sorted(missing.items()))}
-    found |= estimate("ee", explained, ones, **settings)
-    found |= estimate("cs", scores, ones, **settings)
-    found |= estimate("cs_explained", scores, explained, **settings)
-    answers = [p for p in predictions if p.example_id in judged]
-    found["judge_free"] = estimate("ee", [float(ee(p)) for p in answers], ones, **settings)
-    if cs is not None:
-        own = [cs(p) for p in answers]
-        there = [float(value is not None) for value in own]
-        found["judge_free"] |= estimate("cs", [value or 0.0 for value in own], there, **settings)
-    found["agreement"] = agreement(answers, judged, ee, cs)
-    found["tokens"] = usage.as_dict()
-    found["cost"] = None if prices is None else prices.cost(usage)
-    return found
+
+    def estimated(counts: Mapping[str, tuple[list[float], list[float]]]) -> dict[str, Figure]:
+        return shares(counts, resamples=resamples, seed=seed, clusters=clusters)
+
+    ones = [1.0] * len(pairs)
+    explained = [float(verdict.ee) for verdict, _ in pairs]
+    scores = [verdict.cs for verdict, _ in pairs]
+    free = {"ee": ([float(own.ee) for _, own in pairs], ones)}
+    if consistent:
+        free["cs"] = ([own.cs or 0.0 for _, own in pairs], [float(own.cs is not None) for _, own in pairs])
+    return ModelJudgement(
+        n=len(judged),
+        missing=dict(sorted(missing.items())),
+        agreement=agreement(pairs, consistent=consistent),
+        figures=estimated({"ee": (explained, ones), "cs": (scores, ones), "cs_explained": (scores, explained)}),
+        judge_free=estimated(free),
+        tokens=usage.as_dict(),
+        cost=None if prices is None else prices.cost(usage),
+    )
 
 
-def agreement(
-    predictions: Sequence[Prediction], judged: Mapping[str, Verdict], ee: EE, cs: CS | None
-) -> dict[str, dict[str, float | int | None]]:
-    """The judge against the judge-free figures, over the answers that have both."""
-    pairs = [(judged[p.example_id].ee, ee(p)) for p in predictions]
-    found: dict[str, dict[str, float | int | None]] = {"ee": {"n": len(pairs), **_ee_agreement(pairs)}}
-    if cs is not None:
-        values = [(judged[p.example_id].cs, value) for p in predictions if (value := cs(p)) is not None]
-        found["cs"] = {"n": len(values), "spearman": spearman([a for a, _ in values], [b for _, b in values])}
-    return found
-
-
-def _ee_agreement(pairs: Sequence[tuple[bool, bool]]) -> dict[str, float | None]:
-    if not pairs:
-        return {"raw": None, "kappa": None}
-    return {"raw": sum(a == b for a, b in pairs) / len(pairs), "kappa": kappa(pairs)}
+def agreement(pairs: Sequence[Pair], *, consistent: bool = True) -> Agreement:
+    """Return how far the judge agrees with the judge-free figures, over the answers that have both."""
+    explains = [(verdict.ee, own.ee) for verdict, own in pairs]
+    raw = sum(a == b for a, b in explains) / len(explains) if explains else None
+    ee = ExplainsAgreement(len(explains), raw, kappa(explains))
+    if not consistent:
+        return Agreement(ee)
+    both = [(verdict.cs, own.cs) for verdict, own in pairs if own.cs is not None]
+    return Agreement(ee, ConsistencyAgreement(len(both), spearman([a for a, _ in both], [b for _, b in both])))
 
 
 def kappa(pairs: Sequence[tuple[bool, bool]]) -> float | None:
-    """Cohen's kappa of two judges; None where chance alone would have them agree throughout."""
-    total = len(pairs)
-    first, second = sum(a for a, _ in pairs) / total, sum(b for _, b in pairs) / total
-    expected = first * second + (1 - first) * (1 - second)
-    observed = sum(a == b for a, b in pairs) / total
-    return None if expected == 1 else (observed - expected) / (1 - expected)
+    """Return Cohen's kappa of two judges; None where chance alone would have them agree throughout."""
+    if not pairs or all(pair == pairs[0] and pair[0] == pair[1] for pair in pairs):
+        return None
+    from sklearn.metrics import cohen_kappa_score  # comes with sentence-transformers; a second to import
+
+    return float(cohen_kappa_score(*zip(*pairs, strict=True)))
 
 
 def spearman(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """Spearman's rank correlation; None for fewer than three values, or where one side is constant."""
+    """Return Spearman's rank correlation; None for fewer than three values, or where one side is constant."""
     if len(first) < 3 or len(set(first)) == 1 or len(set(second)) == 1:
         return None
-    from scipy.stats import spearmanr  # comes with sentence-transformers
-
     return float(spearmanr(first, second).statistic)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class Judging:
-    """A run whose answers are to be judged: what there is to ask, and what the judge-free figures say of it."""
+    """A run whose answers are to be judged: the requests, and the judge-free figures of the same answers."""
 
     def __init__(self, run: str | Path, *, round: str = "last", limit: int | None = None) -> None:
-        """`round`: a number (0 is the base), 'last' (with the base), or 'all'.
+        """Read the answers of `round`: a number (0 is the base), 'last' (with the base), or 'all'.
 
         Raises SeeWhyError where there is no run, or no model of it has answered the evaluation question yet.
         """
@@ -248,71 +247,60 @@ class Judging:
 
     @property
     def requests(self) -> dict[str, list[Request]]:
-        """Model -> its questions."""
+        """Model -> its requests."""
         noun = self.config.data.noun
         return {m: requests(ps, self.concepts, noun) for m, ps in self.predictions.items()}
 
-    def explains(self, prediction: Prediction) -> bool:
-        """EE without a judge."""
-        return explains(prediction.text, self._stated)
-
-    def consistent(self, prediction: Prediction) -> float | None:
-        """CS without a judge; None where nothing was selected for the image, or for none of the split, as in
-        `evaluate.count`."""
-        selected = (self._selected or {}).get(prediction.example_id)
-        return consistency(prediction.text, selected, self._stated) if selected else None
-
-    def ask(self, endpoint: Endpoint, prices: Prices | None) -> dict[str, Any]:
-        """Put every question, and write what comes of it to RUN/judge.json, which is returned."""
-        replies = {m: endpoint.ask(questions, f"judging {m}") for m, questions in self.requests.items()}
-        cs = None if self._selected is None else self.consistent
-        measured = partial(
-            figures, resamples=self.config.evaluate.bootstrap, seed=self.config.seed, prices=prices,
-            groups=self._groups,
-        )  # fmt: skip
-        models = {m: measured(self.predictions[m], replies[m], self.explains, cs) for m in self.models}
-        if not any(figures["n"] for figures in models.values()):
-            reason = next(str(reply) for of in replies.values() for reply in of.values())
-            raise SeeWhyError(f"No answer was judged ({reason}). {self.path / 'judge.json'} is left as it was.")
-        paid = {r.key: r.usage for of in replies.values() for r in of.values() if isinstance(r, Reply)}
-        total = sum(paid.values(), endpoint.wasted)
-        found = {
-            "judge": {
-                "model": endpoint.service.model,
-                "served_by": sorted({r.model for of in replies.values() for r in of.values() if isinstance(r, Reply)}),
-                "base_url": endpoint.service.url,
-                "prompt": PROMPT,
-                "temperature": endpoint.service.temperature,
-            },
-            "split": self.split,
-            "images": len(self.concepts),
-            "of": self.of,
-            "models": models,
-            "agreement": self._overall(replies),
-            "tokens": total.as_dict(),
-            "cost": None if prices is None else prices.cost(total),
-        }
-        text = json.dumps(found, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
-        write_atomically(self.path / "judge.json", text.encode())
+    def unjudged(self, predictions: Sequence[Prediction]) -> dict[str, Unjudged]:
+        """Return example id -> the judge-free figures of an answer."""
+        selected, found = self._selected or {}, {}
+        for p in predictions:
+            concepts, of_image = self._stated(p.text), selected.get(p.example_id)
+            found[p.example_id] = Unjudged(bool(concepts), consistency(concepts, of_image) if of_image else None)
         return found
 
-    def _overall(self, replies: Mapping[str, Mapping[str, Reply | Missing]]) -> dict[str, Any]:
-        """Agreement over the answers of all models together."""
-        everything: list[Prediction] = []
-        judged: dict[str, Verdict] = {}
-        of: dict[str, Prediction] = {}
-        for model, predictions in self.predictions.items():
-            for p in predictions:
-                if isinstance(reply := replies[model][p.example_id], Reply):
-                    name = f"{model}\0{p.example_id}"
-                    judged[name], of[name] = Verdict.of(reply), p
-                    everything.append(Prediction(name, p.query, p.text))
-        cs = None if self._selected is None else lambda p: self.consistent(of[p.example_id])
-        return agreement(everything, judged, lambda p: self.explains(of[p.example_id]), cs)
+    def ask(self, endpoint: Endpoint, prices: Prices | None) -> Judgement:
+        """Send every request, and return the figures, which are also written to RUN/judge.json."""
+        replies = {m: endpoint.ask(questions, f"judging {m}") for m, questions in self.requests.items()}
+        unjudged = {m: self.unjudged(predictions) for m, predictions in self.predictions.items()}
+        consistent = self._selected is not None
+        models = {
+            m: judgement(
+                replies[m], own, resamples=self.config.evaluate.bootstrap, seed=self.config.seed, prices=prices,
+                groups=self._groups, consistent=consistent,
+            )
+            for m, own in unjudged.items()
+        }  # fmt: skip
+        if not any(of.n for of in models.values()):
+            reason = next(str(reply) for of in replies.values() for reply in of.values())
+            raise SeeWhyError(f"No answer was judged ({reason}). {self.path / Judgement.FILE} is left as it was.")
+        given = [reply for of in replies.values() for reply in of.values() if isinstance(reply, Reply)]
+        pairs = [
+            (Verdict.of(reply), unjudged[m][name])
+            for m, of in replies.items()
+            for name, reply in of.items()
+            if isinstance(reply, Reply)
+        ]
+        paid = {reply.key: reply.usage for reply in given}
+        total = sum(paid.values(), endpoint.wasted)
+        service = endpoint.service
+        names = tuple(sorted({reply.model for reply in given}))
+        found = Judgement(
+            judge=Judge(service.model, names, service.url, PROMPT, service.temperature),
+            split=self.split,
+            images=len(self.concepts),
+            of=self.of,
+            models=models,
+            agreement=agreement(pairs, consistent=consistent),
+            tokens=total.as_dict(),
+            cost=None if prices is None else prices.cost(total),
+        )
+        write(self.path / Judgement.FILE, found)
+        return found
 
 
 def wanted(finished: Sequence[ModelKey], round: str) -> list[ModelKey]:
-    """The models of a round, controls included: 'all', a number, or 'last', which takes the base along."""
+    """Return the models of a round, controls included: 'all', a number, or 'last', which includes the base."""
     if round == "all":
         chosen = list(finished)
     elif round == "last":
@@ -326,7 +314,7 @@ def wanted(finished: Sequence[ModelKey], round: str) -> list[ModelKey]:
 
 
 def _lists(ids: set[str], labels: Mapping[str, str], bank: ConceptBank) -> dict[str, tuple[str, ...]]:
-    """Example id -> the expert's list of its label."""
+    """Return example id -> the expert's list of its label. Raises SeeWhyError where there is none."""
     for name in sorted(ids):
         if labels.get(name) not in bank:
             raise SeeWhyError(

@@ -1,6 +1,6 @@
-"""Where the words of a phrase stand in a text: as they are, turned round, or (a long phrase) in parts.
+"""Find where the words of a phrase stand in a text: as they are, turned round, or (a long phrase) in parts.
 
-Whether they are asserted there, `domain.assertion` decides.
+Whether the text asserts them there is decided by `domain.assertion`.
 """
 
 from collections import defaultdict
@@ -17,9 +17,9 @@ Words = tuple[str, ...]
 _LONG = 4
 """Words from which a phrase may be stated in parts."""
 _SLACK = 4
-"""Tokens by which the parts, taken together, may outrun the phrase."""
+"""Tokens by which the parts together may be longer than the phrase."""
 _MOST_ADJECTIVES = 3
-"""Adjectives of a turned phrase that may stand in any order, and conjuncts of a predicate that are looked at."""
+"""Adjectives of a turned phrase that may stand in any order, and conjuncts of a predicate that are read."""
 _COPULAS = frozenset(["is", "are", "was", "were", "look", "appear", "seem", "remain"])
 _FILLERS = frozenset([
     "a", "an", "to", "be", "very", "quite", "rather", "also", "often", "clearly", "distinctly", "mostly", "mainly",
@@ -27,29 +27,29 @@ _FILLERS = frozenset([
     "pale", "light", "dull", "vivid", "plain", "mounted", "set", "placed", "positioned", "located", "still",
     "completely", "entirely", "somewhat", "heavily", "uniformly", "predominantly",
 ])  # fmt: skip
-"""What may stand before the adjectives of a predicate."""
+"""Words that may stand before the adjectives of a predicate."""
 _ENDS = CUTS | {".", ":", "but", "while", "which", "that", "as", "like", "for"}
-"""What ends a predicate."""
+"""Words that end a predicate."""
 _MATERIALS = frozenset(["feather", "plumage", "fur", "hair", "scale", "skin", "colour", "tissue"])
-"""What may end a predicate and says nothing: "a crest of red feathers"."""
+"""Words at the end of a predicate that add nothing: "a crest of red feathers"."""
 _PARTICLES = frozenset(["back", "up", "forward", "backward", "upward", "outward", "inward"])
 _CONTRADICTED = ([",", "it", "is"], [",", "they", "are"])
 _HELD = word_set(
     "mounted hung hanging located placed slung set positioned situated attached fitted found seen visible that which "
     "are is lying just right directly arranged running showing can be"
 )
-"""What may stand before a preposition: "engines mounted under the wings"."""
+"""Words that may stand before a preposition: "engines mounted under the wings"."""
 _ADVERBS = word_set("very quite rather slightly heavily somewhat so more most fairly extremely")
 _NO_ADVERBS = word_set(
     "hardly barely scarcely nearly unlikely supposedly allegedly only partly fly curly scaly wooly woolly early"
 )
-"""Words that end like adverbs and are none, or take back what they stand before."""
+"""Words that end like adverbs and are none, or deny what they stand before."""
 _MATTER = word_set(
     "wooden metal metallic plastic leather glass rice wheat egg cotton woollen woolen silk paper steel iron stone "
     "brick concrete rubber fabric outer inner upper lower left right front rear hind main side small little large big "
     "long thick thin short broad wide narrow slender"
 )
-"""Words that may stand between an adjective and its noun and change nothing: "curved WOODEN runners"."""
+"""Words between an adjective and its noun that change nothing: "curved WOODEN runners"."""
 _HAVE = word_set("have has with show shows carry bear display feature")
 _PLACES = frozenset(["of", "on", "in", "at", "around", "along"])
 _DETERMINERS = ARTICLES | {"this", "that", "these", "each", "both"}
@@ -60,13 +60,13 @@ _PLURAL = frozenset(["are", "were", "look", "appear", "seem", "remain", "have"])
 _BETWEEN = (
     _COPULAS | CUTS | NEGATORS | word_set(". , : and or nor but has have show not it this that which a an the its")
 )
-"""What is no adjective."""
+"""Tokens that are no adjectives."""
 _TURNED_PREPOSITIONS = frozenset(["around", "on", "of", "in", "over", "at", "across", "along", "near", "under"])
 
 
 @dataclass(frozen=True)
 class Mention:
-    """Which tokens of a line are the phrase's words."""
+    """The tokens of a line that are the phrase's words."""
 
     tokens: frozenset[int]
 
@@ -80,9 +80,9 @@ class Mention:
 
 
 class Line:
-    """A canonical text as tokens, with the `Tokens` that it comes from and for each token its word there, or -1.
+    """A normalised text as tokens; `origins` gives the word of `source` that each token comes from, or -1.
 
-    `modifiers` are the words that stand before a noun and are none, `nouns` the last words of phrases.
+    `modifiers` are words that stand before a noun and are none, `nouns` the last words of phrases.
     """
 
     def __init__(
@@ -98,12 +98,12 @@ class Line:
             self._at["no" if token in NEGATORS else token].append(i)
 
     def words_of(self, m: Mention) -> list[int]:
-        """The text's words that a mention consists of."""
+        """Return the places of a mention's words in the text."""
         return sorted({self._origins[i] for i in m.tokens if self._origins[i] >= 0})
 
     @cached_property
     def reading(self) -> Assertions:
-        """What the text says of what it mentions."""
+        """What the text asserts about what it mentions."""
         return Assertions(self.source)
 
     @cached_property
@@ -111,11 +111,11 @@ class Line:
         return [(i, predicate) for i in range(len(self.tokens) - 1) if (predicate := self._predicate(i))]
 
     def mentions(self, words: Words) -> list[Mention]:
-        """Where `words`, the noun last, stand together; denied or not."""
+        """Return where `words`, the noun last, stand together, denied or not."""
         return [Mention(frozenset(t)) for t in (*self._direct(words), *self._turned(words), *self._reversed(words))]
 
     def stated(self, words: Words) -> list[Mention]:
-        """Where `words` stand together and are asserted; or, of a long phrase, each of its parts, close together."""
+        """Return where `words`, or each part of a long phrase, stand close together and are asserted."""
         whole = self._affirmed(words)
         if not whole and len(words) > 1 and words[0] in NEGATORS and not (CUTS | NEGATORS).intersection(words[1:]):
             return [m for m in self.mentions(words[1:]) if self.status(m) is Status.DENIED]  # "the stem is missing"
@@ -135,14 +135,14 @@ class Line:
         return together
 
     def status(self, m: Mention) -> Status:
-        """What the text says of a mention."""
+        """Return whether the text asserts a mention."""
         return self.reading.status_of({self._origins[i] for i in m.tokens if self._origins[i] >= 0})
 
     def _affirmed(self, words: Words) -> list[Mention]:
         return [m for m in self.mentions(words) if self.status(m) is Status.ASSERTED]
 
     def _direct(self, words: Words) -> Iterator[list[int]]:
-        """As they stand, but for commas, 'and' and adjectives between adjectives, and articles after prepositions."""
+        """Yield words in order; commas, 'and', other adjectives, and articles after prepositions may stand between."""
         plain = not (CUTS | NEGATORS).intersection(words)
         for start in self._at.get("no" if words[0] in NEGATORS else words[0], ()):
             found = [start]
@@ -160,7 +160,7 @@ class Line:
         return at < len(self.tokens) and (self.tokens[at] == word or {self.tokens[at], word} <= NEGATORS)
 
     def _skip(self, at: int, words: Words, i: int) -> int:
-        """The token at which word `i` of a phrase is due, the word before it standing right before `at`."""
+        """Return the token where word `i` of a phrase must stand, if the word before it stands right before `at`."""
         before = words[i - 1]
         if before in NEGATORS or before in CUTS or before == "to":
             while (
@@ -186,7 +186,7 @@ class Line:
         return at
 
     def _after_more_adjectives(self, start: int, at: int, noun: str) -> int:
-        """Past one or two more adjectives, or a noun that shares them: 'red and yellow breast', 'red breast and bill'.
+        """Return the token after one or two more adjectives, or a noun that shares them: 'red breast and bill'.
 
         Not in 'is yellow and red crown feathers show'.
         """
@@ -209,7 +209,7 @@ class Line:
         return at
 
     def _reversed(self, words: Words) -> Iterator[list[int]]:
-        """'white ring around the eye' for 'white eye ring'; 'wings swept back' for 'swept wings'; and the like."""
+        """Yield other orders: 'white ring around the eye' for 'white eye ring', 'wings swept back'."""
         if len(words) < 2 or (CUTS | NEGATORS).intersection(words):
             return
         yield from self._colour_of(words)
@@ -232,14 +232,14 @@ class Line:
                     yield [*range(first, at + 1), behind]
 
     def _owner(self, first: int) -> int:
-        """The noun that has what stands from here on, 'the WINGS have white bars'; the end of the text if none has."""
+        """Return the noun that has what stands from here on: 'the WINGS have white bars'; -1 if there is none."""
         at = first - 1
         while at > 0 and (self.tokens[at] in ARTICLES or self.tokens[at] in _FILLERS or self.tokens[at] == "two"):
             at -= 1
         return at - 1 if at > 0 and self.tokens[at] in _HAVE else -1
 
     def _colour_of(self, words: Words) -> Iterator[list[int]]:
-        """'the red of the breast' for 'red breast'."""
+        """Yield 'the red of the breast' for 'red breast'."""
         if words[0].rpartition("-")[2] not in COLOURS:
             return
         for at in self._at.get(words[0], ()):
@@ -251,7 +251,7 @@ class Line:
                 yield [at, *range(due, due + len(words) - 1)]
 
     def _turned(self, words: Words) -> Iterator[list[int]]:
-        """'<noun> is <adjectives>': whole conjuncts of the predicate, in any order of the adjectives."""
+        """Yield '<noun> is <adjectives>': whole conjuncts of the predicate, in any order of the adjectives."""
         if (CUTS | NEGATORS).intersection(words):
             return
         for last, conjuncts in self._predicates:
@@ -281,7 +281,7 @@ class Line:
         return conjunct[kept:]
 
     def _past_insertion(self, at: int) -> int:
-        """Past what stands between a noun and its verb: ', which', ', although dark,', 'of this bird'."""
+        """Return the token after what is inserted between a noun and its verb: ', although dark,', 'of this bird'."""
         if self.tokens[at] != "," and self.tokens[at] not in _PLACES:
             return at
         behind = self.tokens[at + 1 : at + 8]
@@ -298,7 +298,7 @@ class Line:
         return at
 
     def _predicate(self, noun: int) -> list[list[int]]:
-        """What is said of the noun at this token with 'is', 'looks', 'of', a colon or a comma: tokens, by conjunct."""
+        """Return the tokens, by conjunct, that 'is', 'looks', 'of', a colon or a comma relates to the noun."""
         at = noun + 1
         if self.tokens[noun] in _ENDS or self.tokens[noun] in (",", "and"):
             return []
@@ -337,7 +337,7 @@ def _is_adverb(token: str) -> bool:
 
 
 def _parts(words: Words) -> list[Words]:
-    """A phrase cut at its prepositions, and before 'no' and 'without', which stay with what they deny."""
+    """Return a phrase cut at its prepositions, and before 'no' and 'without', which stay with what they deny."""
     parts: list[list[str]] = [[]]
     for word in words:
         if word in CUTS or word in NEGATORS:

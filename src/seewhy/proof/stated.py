@@ -1,33 +1,30 @@
-"""EE, explanation existence: which concepts does an answer state? (docs/method.md, step 8)
-
-Deviations:
-1. The paper asks GPT-4o whether an answer holds a valid explanation. Here an answer explains itself when it states at
-   least one concept of the whole bank, any class's, besides a label's name: no judge, the same figure every time.
-   A true reason in words that no list has is not seen, so EE is a lower bound.
-2. What is stated is decided for precision. A concept counts
-   - when its words stand together and in order ("short, conical bill"; "a short, thick and yellow bill"
-     is a short thick bill and a yellow bill), case, hyphens, plurals and spelling folded;
-   - turned round, as "<noun> is <adjectives>": "its bill is short and conical", "the crown is bright red", "a crest of
-     red feathers", "a white ring around the eye"; with an adjective or a verb shared: "a yellow breast and bill";
-   - if it has four words or more, also when each of its parts (cut at prepositions: "green skin showing",
-     "russet patches") stands so, in any order, close together in one sentence.
-   It does not count
-   - where the text does not assert it (`domain.assertion`): "no eye ring", "the crest is not visible", "it may have a
-     crest", "a male would have a crest", "unlike the male, which has a crest"; "crows have black wings", of another
-     class than the one that the text names;
-   - where its words belong to a longer concept ("dark green skin" is not "green skin") or to a label
-     ("Red-crowned Crane" is not "red crown");
-   - where the noun is only the first half of another of the bank ("black wing bar" is not "black wings").
+"""Which concepts an answer states (EE, explanation existence), and whether it gives any reason at all.
 
     stated = StatedConcepts.of(domain)
     stated("This is a Sorrel Wren: its crown is red.")   # ("red crown",)
 
-Does an answer give any reason at all, in whatever words? The upper bound beside EE, which counts the bank's phrases.
+Deviations of EE from the paper, which asks GPT-4o whether an answer holds a valid explanation:
 
-No judge: an answer gives *any reason* when it says something besides the name. In the sentence that names the class,
-what counts is what follows a word that opens a reason ("because", "with", "has", ":"); in any other sentence, all of
-it. Words that carry no meaning, words of a class's name, the noun of the data set and a name that breaks off ("It has a
-Lee", of a Leek) are nothing said. Whether what is said is a good reason, or true, it does not ask.
+1. Here an answer explains itself when it states at least one concept of the whole bank, any class's, besides a label's
+   name: no judge, the same figure every time. A true reason in words that no list has is missed: EE is a lower bound.
+2. What is stated is decided for precision. A concept counts
+   - when its words stand together and in order ("short, conical bill"; "a short, thick and yellow bill" is a short
+     thick bill and a yellow bill), whatever their case, hyphens, plurals and spelling;
+   - turned round, as "<noun> is <adjectives>": "its bill is short and conical", "a crest of red feathers", "a white
+     ring around the eye"; with an adjective or a verb shared: "a yellow breast and bill";
+   - if it has four words or more, also when each of its parts (cut at prepositions: "green skin showing", "russet
+     patches") stands so, in any order, close together in one sentence.
+   It does not count
+   - where the text does not assert it (`domain.assertion`): "no eye ring", "it may have a crest", "unlike the male,
+     which has a crest"; "crows have black wings", about another class than the one that the text names;
+   - where its words belong to a longer concept ("dark green skin" is not "green skin") or to a label ("Red-crowned
+     Crane" is not "red crown");
+   - where the noun is only the first half of another of the bank ("black wing bar" is not "black wings").
+
+`AnyReason` is the upper bound beside EE. An answer gives *any reason* when it says something besides the name. In the
+sentence that names the class, what counts is what follows a word that opens a reason ("because", "with", "has", ":");
+in any other sentence, all of it. Words without meaning, words of a class's name, the noun of the data set and a name
+that breaks off ("It has a Lee", about a Leek) do not count. Whether the reason is good, or true, is not asked.
 
     gives_any_reason = AnyReason(labels, "vegetable")
     gives_any_reason("This is a Leek: its stalk is long.")    # True
@@ -56,16 +53,22 @@ from seewhy.errors import SeeWhyError
 from seewhy.proof.mentions import Line, Mention, Words
 
 _CLOSED = 6
-"""Letters from which a word of a phrase is also found as two: "eye ring" for "eyering"."""
+"""Letters from which a word of a phrase also matches two words: "eye ring" for "eyering"."""
 
 Index = dict[str, list[tuple[Words, frozenset[str]]]]
 
 
 class StatedConcepts:
-    """Finds the concepts that a text states. Built once for a bank."""
+    """Finds the concepts of a bank that a text states.
+
+    Example:
+        >>> stated = seewhy.StatedConcepts(["red crown", "black wings"], names=["Crow"])
+        >>> stated("Its crown is red, and it has no black wings.")
+        ('red crown',)
+    """
 
     def __init__(self, phrases: Iterable[str], names: Iterable[str] = ()) -> None:
-        """`phrases`: all concepts. `names`: labels and aliases, whose words are nobody's reason.
+        """Take all concepts (`phrases`), and labels and aliases (`names`), whose words are no reason.
 
         Raises SeeWhyError for a phrase without a word.
         """
@@ -91,12 +94,12 @@ class StatedConcepts:
 
     @classmethod
     def of(cls, domain: Domain) -> "StatedConcepts":
-        """For all concepts of all classes of a domain, its labels and their aliases being the names."""
+        """Return one for all concepts of all classes of a domain."""
         aliases = (alias for group in domain.concepts.aliases.values() for alias in group)
         return cls(domain.concepts.all_concepts, (*domain.labels, *aliases))
 
     def __call__(self, text: str) -> tuple[str, ...]:
-        """The concepts that `text` states, in the order in which they stand, each once."""
+        """Return the concepts that `text` states, in the order in which they stand, each once."""
         return self._stated(text)
 
     def _find(self, text: str) -> tuple[str, ...]:
@@ -130,7 +133,7 @@ class StatedConcepts:
         return (words[-1], following) in self._compounds
 
     def _plain(self, word: str) -> str:
-        """'crowned' is 'crown' where the bank has a crown and nothing 'crowned'."""
+        """Return 'crown' for 'crowned' where the bank has a crown and nothing 'crowned'."""
         if not word.endswith("ed") or len(word) < 5 or word in self._vocabulary:
             return word
         stems = (word[:-2], word[:-1], word[:-3], word[:-3] + "y")
@@ -138,7 +141,7 @@ class StatedConcepts:
 
 
 def _general_clauses(line: Line, names: list[Mention]) -> Iterator[range]:
-    """The words of statements on a class in general ("crows have black wings"), unless the text shows that class."""
+    """Yield the words of statements about a class in general ("crows have black wings"), unless it is the one shown."""
     words, marks = line.source.words, line.source.marks
     spans = [(line.words_of(m), tuple(line.tokens[i] for i in sorted(m.tokens))) for m in names]
     general = []
@@ -158,17 +161,12 @@ def _key(phrase: str) -> Words:
 
 
 def _before_cuts(words: Words) -> list[str]:
-    """The words before prepositions: nouns, like the last."""
+    """Return the words before prepositions: nouns, like the last word."""
     return [word for word, following in pairwise(words) if following in CUTS]
 
 
-def explains(text: str, stated: StatedConcepts) -> bool:
-    """EE of one answer: it states at least one concept of the bank."""
-    return bool(stated(text))
-
-
 def _index(phrases: Iterable[Words]) -> Index:
-    """Phrases by their rarest word, each with the words that a text must hold before it is looked at more closely."""
+    """Return phrases by their rarest word, each with the words that a text must hold to state it."""
     phrases = sorted(phrases)
     counts = Counter(word for words in phrases for word in set(words))
     index: Index = defaultdict(list)
@@ -189,7 +187,7 @@ _OPENS = frozenset([
     "given", "has", "have", "having", "identified", "indicated", "its", "marked", "show", "showing", "shows", "since",
     "their", "where", "which", "whose", "with",
 ])  # fmt: skip
-"""Words after which a reason may follow in the sentence that names the class; so may it after a colon or a dash."""
+"""Words after which a reason may follow in the sentence that names the class, as after a colon or a dash."""
 _MARKS = re.compile(r"[:;\u2013\u2014]| - ")
 _EMPTY = _OPENS | frozenset([
     "a", "all", "also", "am", "an", "and", "answer", "any", "appear", "appears", "are", "at", "based", "be", "being",
@@ -200,16 +198,16 @@ _EMPTY = _OPENS | frozenset([
     "species", "sure", "that", "the", "there", "therefore", "they", "think", "this", "those", "these", "to", "type",
     "very", "visible", "visual", "was", "we", "were", "what", "why", "would", "yes", "you",
 ])  # fmt: skip
-"""Words that say nothing of what an image shows."""
+"""Words that say nothing about what an image shows."""
 _CUT = 2
-"""Letters from which on the beginning of a name is taken for a name that breaks off."""
+"""Letters from which the beginning of a name counts as a name that breaks off."""
 
 
 class AnyReason:
-    """Tells whether a text says anything besides a class's name. Built once for a data set."""
+    """Decides whether a text says anything besides a class's name."""
 
     def __init__(self, names: Iterable[str], noun: str) -> None:
-        """`names`: labels and aliases. `noun`: what the images show, as questions call it."""
+        """Take labels and aliases (`names`), and what the images show, as questions call it (`noun`)."""
         self._names: defaultdict[str, set[tuple[str, ...]]] = defaultdict(set)
         for words in filter(None, (tuple(tokenise(name).words) for name in names)):
             self._names[words[0]].add(words)
@@ -218,7 +216,7 @@ class AnyReason:
 
     @classmethod
     def of(cls, domain: Domain) -> "AnyReason":
-        """For a domain's labels, their aliases and its noun."""
+        """Return one for a domain's labels, their aliases and its noun."""
         aliases = (alias for group in domain.concepts.aliases.values() for alias in group)
         return cls((*domain.labels, *aliases), domain.questions.noun)
 
@@ -229,21 +227,21 @@ class AnyReason:
         words = tokenise(sentence).words
         if self._is_naming(words):
             words = self._after_opening(sentence, words)
-        return any(self._tells(word) for word in words)
+        return any(self._has_meaning(word) for word in words)
 
     def _is_naming(self, words: list[str]) -> bool:
         starts = ((place, name) for place, word in enumerate(words) for name in self._names.get(word, ()))
         return any(tuple(words[place : place + len(name)]) == name for place, name in starts)
 
     def _after_opening(self, sentence: str, words: list[str]) -> list[str]:
-        """The words of a naming sentence from the first on that opens a reason."""
+        """Return the words of a naming sentence, from the first that opens a reason."""
         place = next((i for i, word in enumerate(words) if word in _OPENS), len(words))
         if mark := _MARKS.search(sentence):
             after = tokenise(sentence[mark.end() :]).words
             place = min(place, len(words) - len(after))
         return words[place:]
 
-    def _tells(self, word: str) -> bool:
+    def _has_meaning(self, word: str) -> bool:
         if word in _EMPTY or word in self._words or word in self._noun or (len(word) == 1 and word.isascii()):
             return False
         cut_off = len(word) >= _CUT and any(name.startswith(word) for name in self._words)

@@ -1,31 +1,24 @@
-"""Does the model have words for the concept bank? Measured after step 1, on the descriptions alone, without any truth.
+"""Warnings while there is still time to stop a run: a model without words for the bank, a stage that loses most texts.
 
-A phrase is *supported* when every word of it that carries meaning occurs in some description of some image, in any
-order, whatever its ending: "striped crown" by "stripes" in one text and "a red crown" in another. That is the weakest
-test there is: whatever a description states passes, and so do its paraphrases in the same words. What fails cannot be
-selected for what it says, and the model cannot be taught to say it from its own answers (docs/decisions.md).
+A phrase of the bank is *supported* when every word of it that carries meaning occurs in some description of some image,
+in any order and with any ending: "striped crown" by "stripes" in one text and "a red crown" in another. That is the
+weakest test there is: whatever a description states passes. What fails cannot be selected, and the model cannot be
+taught to say it from its own answers (docs/decisions.md). No truth is used.
 
     found = support(bank.all_concepts, [d.text for d in descriptions])
     found.share, found.unsaid    # 0.25, {"crinkled leaf edges": ("crinkled", "edges"), ...}
-
-Says, right after a stage, that most of its texts are lost: while there is still time to stop.
-
-told = mostly_lost("describe", "texts were dropped", 700, 1000, {"empty": 700})
 """
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from seewhy.domain.text import canonical
 from seewhy.proof.audit import kind_of_rejection
 from seewhy.records import Answer, Candidate
+from seewhy.results import Support, find_usable
 
-FILE = "support.json"
 SHOWN = 12
 """Phrases that a message names; the rest are counted."""
 
@@ -41,71 +34,41 @@ _SHORTEST = 3
 """Letters that a word keeps when it loses its ending."""
 
 
-@dataclass(frozen=True)
-class Support:
-    """How many of a bank's phrases are in words that the descriptions use."""
-
-    phrases: int
-    descriptions: int
-    unsaid: Mapping[str, tuple[str, ...]]
-    """Each unsupported phrase -> those of its words that no description has."""
-    minimum: float = 0.0
-    """The share below which the run stops, or was told to go on."""
-
-    @property
-    def share(self) -> float:
-        """The share of the phrases that are supported; 1 for a bank without phrases."""
-        return 1 - len(self.unsaid) / self.phrases if self.phrases else 1.0
-
-    @property
-    def too_low(self) -> bool:
-        return self.share < self.minimum
-
-    def record(self) -> dict[str, Any]:
-        """What support.json holds."""
-        unsaid = {phrase: list(words) for phrase, words in self.unsaid.items()}
-        counts = {"phrases": self.phrases, "supported": self.phrases - len(unsaid), "descriptions": self.descriptions}
-        return {**counts, "share": self.share, "minimum": self.minimum, "unsaid": unsaid}
-
-
 def support(phrases: Iterable[str], texts: Iterable[str], minimum: float = 0.0) -> Support:
-    """Hold each phrase against the words of all texts together."""
+    """Return which phrases are supported by the words of all texts together."""
     said: set[str] = set()
     count = 0
     for text in texts:
         said.update(map(_stem, canonical(text).split()))
         count += 1
     missing = {phrase: _not_said(phrase, said) for phrase in dict.fromkeys(phrases)}
-    return Support(len(missing), count, {phrase: words for phrase, words in missing.items() if words}, minimum)
+    unsaid = {phrase: words for phrase, words in missing.items() if words}
+    share = 1 - len(unsaid) / len(missing) if missing else 1.0
+    return Support(len(missing), len(missing) - len(unsaid), count, share, minimum, unsaid)
 
 
 def read(run: Path) -> Support | None:
-    """What a run found, or None where it has not got that far or the file cannot be read."""
-    try:
-        found = json.loads((run / FILE).read_text(encoding="utf-8"))
-        unsaid = {str(phrase): tuple(map(str, words)) for phrase, words in found["unsaid"].items()}
-        return Support(int(found["phrases"]), int(found["descriptions"]), unsaid, float(found["minimum"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
+    """Return what a run's support.json holds, None where it is missing or damaged."""
+    return find_usable(run / Support.FILE, Support)
 
 
 def verdict(found: Support) -> str:
-    """The line that a run prints after its descriptions."""
+    """Return the line that a run prints after its descriptions."""
     return (
-        f"Concept bank: {found.phrases - len(found.unsaid)} of {found.phrases} phrases ({100 * found.share:.0f} %) are "
+        f"Concept bank: {found.supported} of {found.phrases} phrases ({100 * found.share:.0f} %) are "
         f"in words that the {found.descriptions:,} descriptions use."
     )
 
 
 def too_few(found: Support, *, stops: bool, example: str, shipped_base: bool, folder: Path) -> str:
-    """What is wrong where too few phrases are supported, the likely causes, and what to do about each.
+    """Return what is wrong where too few phrases are supported, the likely causes, and what to do about each.
 
-    `stops` says whether the run ends here, `example` is one description, and `shipped_base` whether the model is the
-    small one that comes with the package.
+    `stops` says whether the run ends here, `example` is one description, and `shipped_base` says whether the model is
+    the small one that comes with the package.
     """
     phrases = [f"  {phrase} (never said: {', '.join(words)})" for phrase, words in list(found.unsaid.items())[:SHOWN]]
     if more := len(found.unsaid) - len(phrases):
-        phrases.append(f"  and {more} more, in {folder / FILE}")
+        phrases.append(f"  and {more} more, in {folder / Support.FILE}")
     said = f"  What it does say, for instance: {' '.join(example.split())[:200]!r}"
     end = (
         "- To go on all the same: --minimum_support 0 (with our preset also --keep_going true). The descriptions stay."
@@ -136,7 +99,7 @@ def _not_said(phrase: str, said: set[str]) -> tuple[str, ...]:
 
 @cache
 def _stem(word: str) -> str:
-    """A word without its ending, crudely: 'stripe' and 'striped' are one, and so are 'spot' and 'spotted'."""
+    """Return a word without its ending: 'stripe' and 'striped' have one stem, and so have 'spot' and 'spotted'."""
     ending = next((e for e in _ENDINGS if word.endswith(e) and len(word) - len(e) >= _SHORTEST), "")
     stem = word.removesuffix(ending)
     if len(stem) > _SHORTEST and stem[-1] == stem[-2]:
@@ -145,7 +108,7 @@ def _stem(word: str) -> str:
 
 
 MOST = 0.5
-"""The share of lost texts above which a stage is spoken of."""
+"""The share of lost texts above which a stage is reported."""
 CAUSES = 3
 """Causes that are named."""
 
@@ -165,9 +128,9 @@ _REMEDIES = {
 
 
 def mostly_lost(stage: str, what: str, lost: int, of: int, reasons: Mapping[str, int]) -> str | None:
-    """What to print where more than half of a stage's texts are lost, with the commonest causes; else None.
+    """Return a warning where more than half of a stage's texts are lost, with the most frequent causes; else None.
 
-    `reasons` counts why, as far as this process has seen it. `what` is what happened to them: 'texts were dropped'.
+    `what` is what happened to them: 'texts were dropped'. `reasons` counts why, as far as this process has seen it.
     """
     if not of or lost / of <= MOST:
         return None
@@ -184,12 +147,12 @@ def mostly_lost(stage: str, what: str, lost: int, of: int, reasons: Mapping[str,
 
 
 def fallback_reasons(answers: Iterable[Answer]) -> Counter[str]:
-    """Why round 1's answers fell back to the label sentence."""
+    """Count why round 1's answers fell back to the label sentence."""
     return Counter(answer.reason for answer in answers if answer.source == "label sentence")
 
 
 def reasons_of_lost_queries(candidates: Iterable[Candidate]) -> Counter[str]:
-    """Why the candidates of those queries lost that no candidate won: what made later rounds' answers fall back."""
+    """Count why the candidates of queries without a winner lost: the reasons why later rounds' answers fell back."""
     of_query: defaultdict[tuple[str, str], list[Candidate]] = defaultdict(list)
     for candidate in candidates:
         of_query[candidate.example_id, candidate.query].append(candidate)
@@ -198,7 +161,7 @@ def reasons_of_lost_queries(candidates: Iterable[Candidate]) -> Counter[str]:
 
 
 def unusable(candidates: Sequence[Candidate]) -> Counter[str]:
-    """Why candidates could not be used as text at all."""
+    """Count why candidates could not be used as text at all."""
     faults = ("empty", "holds a marker of the model")
     return Counter(candidate.reason for candidate in candidates if _kind(candidate.reason) in faults)
 

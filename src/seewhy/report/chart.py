@@ -1,14 +1,15 @@
-"""Coordinates of the page's inline SVG: the curves over the rounds, one small panel a figure, and the summary's strips.
+"""Coordinates of the page's inline SVG: the curves over the rounds, one panel per figure, and the summary's strips.
 
-Every curve bears its name and last value at its end, so that no legend has to be looked up; arms differ in colour, dash
-and mark, so that none has to be told by colour alone.
+Every curve has its name and last value at its end, so that no legend is needed. Arms differ in colour, dash and mark,
+so that nothing depends on colour alone.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from seewhy.report.figures import HEADLINES, title
-from seewhy.report.table import Line, Metrics, percent
+from seewhy.report.table import Line, percent
+from seewhy.results_json import Figure
 from seewhy.run.stages import METHOD
 
 WIDTH, HEIGHT = 360, 216
@@ -31,10 +32,10 @@ class Point:
 @dataclass(frozen=True)
 class Curve:
     key: str
-    """Of its arm: how the page draws it."""
+    """The key of its arm, which decides how the page draws it."""
     points: tuple[Point, ...]
     label: str
-    """Name and last value, and `label_y` where to write them."""
+    """Name and last value; `label_y` is where to write them."""
     label_y: float
 
     @property
@@ -43,7 +44,7 @@ class Curve:
 
     @property
     def band(self) -> str:
-        """The outline of the intervals."""
+        """Return the outline of the intervals."""
         upper = [f"{p.x:.1f},{p.high:.1f}" for p in self.points]
         lower = [f"{p.x:.1f},{p.low:.1f}" for p in reversed(self.points)]
         return " ".join(upper + lower)
@@ -57,9 +58,9 @@ class Panel:
     x_ticks: tuple[tuple[float, str], ...]
     y_ticks: tuple[tuple[float, str], ...]
     floor: str
-    """Where its scale begins, where that is not at nothing; else empty."""
+    """Where its scale begins; empty where that is at 0."""
     description: str
-    """The same in words, for who does not see the picture."""
+    """The same in words, for screen readers."""
 
 
 @dataclass(frozen=True)
@@ -72,19 +73,19 @@ class Strip:
 
 
 def panels(arms: Sequence[Line]) -> list[Panel]:
-    """One panel for each headline figure that a tuned model has."""
+    """Return one panel for each headline figure that a tuned model has."""
     return [_panel(key, shown) for key in HEADLINES if (shown := [arm for arm in arms if arm.has(key)])]
 
 
-def strip(values: Metrics, key: str) -> Strip:
-    low, high = values.get(f"{key}_interval", (values[key], values[key]))
-    return Strip(*(4 + 92 * share for share in (values[key], low, high)))
+def strip(figure: Figure) -> Strip:
+    """Return where a share and its interval stand on the strip."""
+    return Strip(*(4 + 92 * share for share in (figure.value, *_bounds(figure))))
 
 
 def _panel(key: str, arms: Sequence[Line]) -> Panel:
     found = {arm.key: arm.steps(key) for arm in arms}
     last = max(round for steps in found.values() for round, _ in steps)
-    lowest = min(_bounds(values, key)[0] for steps in found.values() for _, values in steps)
+    lowest = min(_bounds(figure)[0] for steps in found.values() for _, figure in steps)
     floor = next(floor for floor in _FLOORS if lowest >= floor)
 
     def x(round: int) -> float:
@@ -94,11 +95,11 @@ def _panel(key: str, arms: Sequence[Line]) -> Panel:
         return TOP + (HEIGHT - TOP - BOTTOM) * (1 - (share - floor) / (1 - floor))
 
     def curve(arm: Line) -> Curve:
-        points = [Point(x(round), y(v[key]), *map(y, _bounds(v, key))) for round, v in found[arm.key]]
-        return Curve(arm.key, tuple(points), f"{arm.name} {percent(found[arm.key][-1][1][key])[:-2]}", points[-1].y)
+        points = [Point(x(round), y(f.value), *map(y, _bounds(f))) for round, f in found[arm.key]]
+        return Curve(arm.key, tuple(points), f"{arm.name} {percent(found[arm.key][-1][1].value)[:-2]}", points[-1].y)
 
     words = [
-        f"{arm.name}: " + ", ".join(f"{_tick(round)} {percent(v[key])}" for round, v in steps)
+        f"{arm.name}: " + ", ".join(f"{_tick(round)} {percent(f.value)}" for round, f in steps)
         for arm in arms
         if (steps := found[arm.key])
     ]
@@ -113,9 +114,8 @@ def _panel(key: str, arms: Sequence[Line]) -> Panel:
     )
 
 
-def _bounds(values: Metrics, key: str) -> tuple[float, float]:
-    low, high = values.get(f"{key}_interval", (values[key], values[key]))
-    return low, high
+def _bounds(figure: Figure) -> tuple[float, float]:
+    return figure.interval or (figure.value, figure.value)
 
 
 def _parts(floor: float) -> tuple[float, ...]:
@@ -123,7 +123,7 @@ def _parts(floor: float) -> tuple[float, ...]:
 
 
 def _apart(curves: Sequence[Curve]) -> tuple[Curve, ...]:
-    """The labels at the curves' ends, pushed apart where they would touch, and kept beside the panel."""
+    """Return the curves with their end labels pushed apart where they would touch, within the panel's height."""
     ordered = sorted(curves, key=lambda c: (c.label_y, c.key != METHOD))
     places: list[float] = []
     for curve in ordered:

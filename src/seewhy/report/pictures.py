@@ -1,8 +1,7 @@
-"""Images as data URIs within a budget: what a page embeds stays small enough to be sent, however much a run shows.
+"""Images as data URIs within a budget, and attribution maps drawn over their images.
 
-A heat laid over its image: what counted keeps its colour and glows, the rest fades to grey.
-
-`overlay` makes the whole picture; `veil` a small, mostly transparent one that a page lays over an image it already has.
+`overlay` draws the whole picture. `veil` draws a small, mostly transparent one that a page lays over an image that it
+already has. In both, the patches that counted most keep their colour and turn yellow; the rest fades to grey.
 """
 
 import base64
@@ -13,13 +12,15 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from seewhy.domain.images import load_image
 from seewhy.errors import SeeWhyError
+from seewhy.proof.heatmaps import Region
+from seewhy.proof.interventions import peak
 
 BUDGET = 12_000_000
-"""Characters of embedded images on one page; with its text it stays under 15 MB."""
+"""Characters of embedded images on one page, which keeps it under 15 MB with its text."""
 SIDE = 320
 """Longest side of an embedded image, in pixels."""
 
@@ -40,7 +41,7 @@ class Pictures:
         self._seen: dict[str, str] = {}
 
     def photo(self, path: str) -> Picture:
-        """An image file, made small."""
+        """Return an image file, made small."""
         try:
             uri = self._seen.get(path) or _jpeg(load_image(path))
         except SeeWhyError as error:
@@ -50,7 +51,7 @@ class Pictures:
         return self._within(uri)
 
     def drawing(self, image: Image.Image) -> Picture:
-        """An image that is no file, made small."""
+        """Return an image that is no file, made small."""
         return self._within(_jpeg(image))
 
     def png(self, data: bytes) -> Picture:
@@ -78,12 +79,9 @@ VEIL_SIDE = 64
 _STRENGTH = 0.45
 _LEVELS = 64
 
-Region = tuple[float, float, float, float]
-"""(left, top, right, bottom) of what the patches cover, in pixels of the image."""
-
 
 def overlay(image: Image.Image, heat_RK: np.ndarray, region: Region) -> Image.Image:
-    """The image with its heat, R x K patches that cover `region` (pixels of the image), scaled to its own greatest."""
+    """Return the image with its attribution map, R x K patches covering `region`, scaled to the map's maximum."""
     scale = max(1.0, SHORTEST_SIDE / min(image.size))
     size = (round(image.width * scale), round(image.height * scale))
     large = np.asarray(image.convert("RGB").resize(size, Image.Resampling.BICUBIC), dtype=np.float32)
@@ -96,10 +94,29 @@ def overlay(image: Image.Image, heat_RK: np.ndarray, region: Region) -> Image.Im
     return Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
 
 
-def veil(size: tuple[int, int], heat_RK: np.ndarray, region: Region) -> bytes:
-    """A PNG of a kilobyte or two, of the shape of an image of `size` (width, height), to be stretched over it.
+def captioned(picture: Image.Image, concept: str) -> Image.Image:
+    """Return an overlay above a strip that names its concept and explains its colours."""
+    size, subject = max(13, picture.width // 32), f"\u201c{concept}\u201d" if concept.isascii() else "this reason"
+    words = (f"Where the model looks for {subject}", "did not count", "counted most")  # the font has no other scripts
+    font = ImageFont.load_default(size)
+    size = min(size, int(size * (picture.width - size) / font.getlength(words[0])))
+    font, line, edge = ImageFont.load_default(size), round(1.6 * size), size // 2
+    whole = Image.new("RGB", (picture.width, picture.height + 2 * line + edge), "white")
+    whole.paste(picture)
+    draw, top = ImageDraw.Draw(whole), picture.height + edge
+    draw.text((edge, top), words[0], "black", font)
+    draw.text((edge, top + line), words[1], "black", font)
+    start, end = (round(part * picture.width) for part in (0.3, 0.6))
+    ramp = overlay(Image.new("RGB", (_LEVELS, _LEVELS), "silver"), np.linspace(0, 1, _LEVELS)[None], (0, 0, 64, 64))
+    whole.paste(ramp.resize((end - start, size)), (start, top + line))
+    draw.text((end + edge, top + line), words[2], "black", font)
+    return whole
 
-    Grey where nothing counted, clear and warm where most did.
+
+def veil(size: tuple[int, int], heat_RK: np.ndarray, region: Region) -> bytes:
+    """Return a PNG of a kilobyte or two, to be stretched over an image of `size` (width, height).
+
+    It is grey where nothing counted, and clear with a warm tint where most did.
     """
     scale = VEIL_SIDE / max(size)
     small = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
@@ -114,7 +131,7 @@ def veil(size: tuple[int, int], heat_RK: np.ndarray, region: Region) -> bytes:
 
 @cache
 def _veil_colours() -> np.ndarray:
-    """Red, green, blue and opacity of each level of heat, (L, 4): a grey veil with a warm tint over it, as one."""
+    """Return red, green, blue and opacity of each level, (L, 4): a grey veil under a warm tint, as one layer."""
     heat_L = np.linspace(0, 1, _LEVELS)
     tint_L3 = colormaps["inferno"](0.45 + 0.45 * heat_L)[:, :3]
     grey_L, warm_L = 0.66 * (1 - heat_L) ** 1.3, 0.4 * heat_L
@@ -125,10 +142,20 @@ def _veil_colours() -> np.ndarray:
 
 
 def _over(size: tuple[int, int], heat_RK: np.ndarray, region: list[float]) -> np.ndarray:
-    """The heat at each pixel of an image of `size`, smoothly between patches, 0 outside the region; (H, W)."""
+    """Return the map at each pixel of an image of `size`, (H, W): interpolated, and 0 outside the region."""
     left, top, right, bottom = map(round, region)
     patches = Image.fromarray(heat_RK.astype(np.float32))
     covering = patches.resize((max(1, right - left), max(1, bottom - top)), Image.Resampling.BICUBIC)
     canvas = Image.new("F", size, 0.0)
     canvas.paste(covering, (left, top))
     return np.asarray(canvas).clip(0, 1)
+
+
+def where(heat_RK: np.ndarray, size: tuple[int, int], region: Region) -> str:
+    """Return in which part of the image the map's maximum lies: 'top left', 'middle', 'bottom'."""
+    row, column = peak(heat_RK)
+    x = region[0] + (column + 0.5) / heat_RK.shape[1] * (region[2] - region[0])
+    y = region[1] + (row + 0.5) / heat_RK.shape[0] * (region[3] - region[1])
+    down = ("top", "", "bottom")[min(2, int(3 * y / size[1]))]
+    across = ("left", "", "right")[min(2, int(3 * x / size[0]))]
+    return " ".join(filter(None, (down, across))) or "middle"

@@ -17,9 +17,12 @@ from rich.table import Table
 from rich.text import Text
 
 from seewhy.proof.audit import Audit, Teaching, list_use, starving
-from seewhy.report.collapse import Collapse
+from seewhy.report.doubts import Collapse
+from seewhy.report.evidence import judged_cells
 from seewhy.report.figures import COLUMNS, FIGURES, NOTE, FigureInfo, arm_name, of_group, title
-from seewhy.report.table import Metrics, cell, percent, points, rows, selection_cells, written
+from seewhy.report.table import cell, percent, points, rows, selection_cells, written
+from seewhy.results import Ability, BenchmarkScores, Comparison, Faithfulness, Judgement, Metrics
+from seewhy.results_json import Difference, Figure
 from seewhy.run.progress import say
 from seewhy.run.stages import METHOD
 
@@ -27,8 +30,7 @@ from seewhy.run.stages import METHOD
 def print_results(metrics: Metrics, console: Console) -> None:
     """Print the table of results and, with ground truth, a line on the concept selection."""
     columns, body = rows(metrics)
-    first = metrics["base"]
-    heading = f"Results on {first['n']} {first['split']} images (95 % intervals)"
+    heading = f"Results on {metrics.base.n} {metrics.base.split} images (95 % intervals)"
     lines = [(row.model, [_stacked(c.value, c.interval, *c.notes) for c in row.cells], row.control) for row in body]
     _print_tables(heading, ["Model", *columns], lines, console)
     if any(cell.notes for row in body for cell in row.cells):
@@ -37,17 +39,17 @@ def print_results(metrics: Metrics, console: Console) -> None:
         console.print("Concept selection: " + ", ".join(f"{name} {cell.line}" for name, cell in chosen.items()))
 
 
-def print_comparison(compared: Metrics, console: Console) -> None:
+def print_comparison(compared: Comparison, console: Console) -> None:
     """Print one row per arm after its last round; below each figure, SeeWhy's difference to it, paired by image."""
-    seeds, last = len(compared["seeds"]), compared["rounds"]
-    heading = f"After round {last} on {compared['split']} images, mean of {seeds} seed{'s' * (seeds > 1)}"
-    ours, arms = compared["rounds_of"][METHOD][-1], compared["rounds_of"]
+    seeds = len(compared.seeds)
+    heading = f"After round {compared.rounds} on {compared.split} images, mean of {seeds} seed{'s' * (seeds > 1)}"
+    ours = compared.rounds_of[METHOD][-1]
     keys = [key for key in COLUMNS if key in ours]
-    lines = [("Base, untuned", _compared_cells(keys, compared["base"], {}), False)]
-    for arm, rounds in arms.items():
-        lines.append((arm_name(arm), _compared_cells(keys, rounds[-1], compared["ours_minus"].get(arm, {})), False))
+    lines = [("Base, untuned", _compared_cells(keys, compared.base, {}), False)]
+    for arm, rounds in compared.rounds_of.items():
+        lines.append((arm_name(arm), _compared_cells(keys, rounds[-1], compared.ours_minus.get(arm, {})), False))
     _print_tables(heading, ["Arm", *map(title, keys)], lines, console)
-    if any(f"{key}_n" in ours for key in keys):
+    if any(ours[key].n is not None for key in keys):
         console.print(NOTE, style="dim")
     console.print(
         "Below an arm's figure: SeeWhy's minus the arm's (of shares in points) and its 95 % interval over seeds and"
@@ -61,33 +63,31 @@ def print_collapses(found: Sequence[Collapse], console: Console) -> None:
         console.print(Text(collapse.head, "bold red"), Text(f"{collapse.why} {collapse.remedy}"))
 
 
-def print_tests(found: Mapping[str, Any], console: Console) -> None:
-    """Print the faithfulness tests, of the value of faithfulness.json."""
-    heading = f"{found['images']} {found['split']} images (95 % intervals)"
-    figures = {m["model"]: m["figures"] for m in found["models"].values()}
+def print_tests(found: Faithfulness, console: Console) -> None:
+    """Print the faithfulness tests."""
+    heading = f"{found.images} {found.split} images (95 % intervals)"
+    models = {model.model or arm: model for arm, model in found.models.items()}
+    figures = {name: model.figures for name, model in models.items()}
     console.print(figure_table(heading, of_group("faithfulness"), figures))
-    notes: dict[str, list[str]] = {}
-    for model in found["models"].values():
-        for note in model["notes"]:
-            notes.setdefault(note, []).append(model["model"])
-    for note, models in notes.items():
-        _say(console, f"{', '.join(models)}: no covering and no pointing. {note}")
+    for note in dict.fromkeys(note for model in models.values() for note in model.notes):
+        names = ", ".join(name for name, model in models.items() if note in model.notes)
+        _say(console, f"{names}: no covering and no pointing. {note}")
 
 
-def print_abilities(found: Mapping[str, Any], console: Console) -> None:
-    """Print the general abilities and the benchmarks, of the value of general.json."""
-    if "models" in found:
-        heading = f"{found['images']} drawings of birds and of produce, {found['split']} split (95 % intervals)"
-        figures = {name: m["figures"] for name, m in found["models"].items()}
+def print_abilities(found: Ability, console: Console) -> None:
+    """Print the general abilities and the benchmarks."""
+    if drawings := found.drawings:
+        heading = f"{drawings.images} drawings of birds and of produce, {drawings.split} split (95 % intervals)"
+        figures = {name: model.figures for name, model in drawings.models.items()}
         console.print(figure_table(heading, of_group("ability"), figures))
-    if "lmms_eval" in found:
-        console.print(benchmark_table(found["lmms_eval"]["models"]))
+    if found.lmms_eval:
+        console.print(benchmark_table(found.lmms_eval.models))
 
 
-def figure_table(heading: str, figures: Sequence[FigureInfo], models: Mapping[str, Metrics]) -> Table:
+def figure_table(heading: str, figures: Sequence[FigureInfo], models: Mapping[str, Mapping[str, Figure]]) -> Table:
     """Return a table with a row per figure that any model has, and a column per model."""
 
-    def shown(values: Metrics, key: str) -> Text:
+    def shown(values: Mapping[str, Figure], key: str) -> Text:
         found = cell(values, key)
         beside = " ".join(filter(None, (found.interval, *found.counted)))
         return Text.assemble(found.value, *([" ", (beside, "dim")] if beside else []))
@@ -100,53 +100,41 @@ def figure_table(heading: str, figures: Sequence[FigureInfo], models: Mapping[st
     return plain_table(heading, "Share", models, body)
 
 
-def benchmark_table(models: Mapping[str, Mapping[str, Any]]) -> Table:
+def benchmark_table(models: Mapping[str, BenchmarkScores]) -> Table:
     """Return a table with a row per score of lmms-eval and a column per model, with the change from the base."""
 
-    def score(of: Mapping[str, Any], key: str) -> Text:
-        if key not in of["scores"]:
+    def score(of: BenchmarkScores, key: str) -> Text:
+        if key not in of.scores:
             return Text()
-        change: Sequence[float] = of.get("minus_base", {}).get(key, ())
-        bounds = f" ({change[1]:+.3g} to {change[2]:+.3g})" if change[1:] else ""
-        beside = f" {change[0]:+.3g}{bounds}" if change else ""
-        return Text.assemble(f"{of['scores'][key]:.4g}", (beside, "dim"))
+        ends = [f"{end:+.3g}" for end in (of.minus_base or {}).get(key, ()) if end is not None]
+        bounds = f" ({' to '.join(ends[1:])})" if ends[1:] else ""
+        return Text.assemble(f"{of.scores[key]:.4g}", (f" {ends[0]}{bounds}" if ends else "", "dim"))
 
-    keys = dict.fromkeys(key for of in models.values() for key in of["scores"])
+    keys = dict.fromkeys(key for of in models.values() for key in of.scores)
     body = [(key, [score(of, key) for of in models.values()]) for key in keys]
     return plain_table("lmms-eval", "Task and score", models, body)
 
 
-def print_judged(found: Mapping[str, Any], console: Console) -> None:
+def print_judged(found: Judgement, console: Console) -> None:
     """Print the judge's figures, which answers have no verdict and why, and what asking took."""
-    heading = f"Judged by {found['judge']['model']}, {found['split']} split, {found['images']} images"
-    heading += f" drawn from {found['of']}" if found["images"] < found["of"] else ""
-    columns = of_group("judge", detail=False)
-    body = [(model, _judged_cells(of, columns)) for model, of in found["models"].items()]
-    overall = {"agreement": found["agreement"]}
-    body.append(("all together", _judged_cells(overall, columns)))
-    console.print(plain_table(heading, "Model", [figure.name for figure in columns], body))
-    for model, of in found["models"].items():
-        if of["missing"]:
-            reasons = ", ".join(f"{reason} ({count})" for reason, count in of["missing"].items())
-            say(f"{model}: {sum(of['missing'].values())} answers have no verdict: {reasons}.")
-    if any(of["missing"] for of in found["models"].values()):
+    heading = f"Judged by {found.judge.model}, {found.split} split, {found.images} images"
+    heading += f" drawn from {found.of}" if found.images < found.of else ""
+    shown = [(place, figure) for place, figure in enumerate(of_group("judge")) if not figure.detail]
+    cells = {name: judged_cells(model) for name, model in found.models.items()}
+    cells["all together"] = judged_cells(None, found.agreement)
+    body = [(name, [of_model[place].line for place, _ in shown]) for name, of_model in cells.items()]
+    console.print(plain_table(heading, "Model", [figure.name for _, figure in shown], body))
+    missing = {name: model.missing for name, model in found.models.items() if model.missing}
+    for name, reasons in missing.items():
+        listed = ", ".join(f"{reason} ({count})" for reason, count in reasons.items())
+        say(f"{name}: {sum(reasons.values())} answers have no verdict: {listed}.")
+    if missing:
         say("They are in no figure. The same command asks for these alone.")
-    tokens = found["tokens"]
-    cost = "" if found["cost"] is None else f", {found['cost']:.2f} at the prices given"
+    cost = "" if found.cost is None else f", {found.cost:.2f} at the prices given"
+    tokens = found.tokens
     _say(console, f"{tokens['prompt_tokens']:,} tokens in and {tokens['completion_tokens']:,} out{cost}.")
     if tokens["unmetered"]:
         _say(console, f"{tokens['unmetered']} replies came without a count of tokens.")
-
-
-def _judged_cells(of: Mapping[str, Any], columns: Sequence[FigureInfo]) -> list[str]:
-    agreement = of["agreement"]
-    values = {f"judge_{key}": value for key, value in of.items()} | {
-        "judge_missing": sum(of.get("missing", {}).values()) or None,
-        "judge_agreement_ee_raw": agreement["ee"]["raw"],
-        "judge_agreement_ee_kappa": agreement["ee"]["kappa"],
-        "judge_agreement_cs_spearman": agreement.get("cs", {}).get("spearman"),
-    }
-    return [cell(values, figure.key).line for figure in columns]
 
 
 AUDITED = of_group("training")
@@ -288,11 +276,13 @@ def plain_table(
     return table
 
 
-def _compared_cells(keys: Sequence[str], figures: Metrics, better: Mapping[str, Sequence[float]]) -> list[Text]:
+def _compared_cells(keys: Sequence[str], figures: Mapping[str, Figure], minus: Mapping[str, Difference]) -> list[Text]:
     """Return one arm's figures, each with the method's difference to it and its interval below."""
     cells = []
     for key in keys:
-        below = [points(v) if FIGURES[key].unit == "share" else f"{v:+.2f}" for v in better.get(key, ())]
+        below = [
+            points(v) if FIGURES[key].unit == "share" else f"{v:+.2f}" for v in minus.get(key, ()) if v is not None
+        ]
         if below:
             below = [below[0], f"{below[1]} to {below[2]}"]
         found = cell(figures, key)

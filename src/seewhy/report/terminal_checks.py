@@ -100,7 +100,7 @@ CAPTION = "read, written: tokens that are computed; unshared: had every text its
 
 
 def print_cost(cost: RunCost, console: Console, prices: Prices | None = None) -> None:
-    """Stages, memory, disk, calls, what to change; what was assumed comes last."""
+    """Print stages, memory, disk, calls, what to change, and last what was assumed."""
     shape, splits = cost.shape, ", ".join(f"{count:,} {split}" for split, count in cost.images.items())
     _say(
         console,
@@ -168,7 +168,7 @@ def _print_fit(cost: RunCost, console: Console) -> None:
 
 
 def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted names as YAML has them."""
+    """Return settings with dotted names as nested values, as YAML has them."""
     found: dict[str, Any] = {}
     for name, value in settings.items():
         group, _, own = name.partition(".")
@@ -177,7 +177,7 @@ def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stages(cost: RunCost) -> Table:
-    """A row a kind of stage: its rounds and arms together."""
+    """Return a table with a row per kind of stage, its rounds and arms together."""
     names = ("stages", "texts", "read", "unshared", "written", "PFLOP")
     table = Table(*names, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=CAPTION, caption_justify="left")
     if cost.gpu is not None:

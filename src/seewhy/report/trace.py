@@ -21,7 +21,7 @@ _NEAREST = 3
 
 
 def trace(run: str, name: str) -> dict[str, Any]:
-    """All that the run's records say of a training example, or of one answer, as JSON-able values.
+    """Return all that the run's records say of a training example, or of one answer, as values for JSON.
 
     {id, example_id, image, label, descriptions: [{query, sample, text}], concepts: [{concept, score, selected}],
     rounds: [{round, tuned, queries: [{id, candidates: [...], answer}]}]}. A score that is missing is None. `tuned` says
@@ -64,7 +64,7 @@ def trace(run: str, name: str) -> dict[str, Any]:
 
 
 def _find(name: str, run: FinishedRun) -> tuple[str, bool]:
-    """The example of an id, and whether the id is that of an answer."""
+    """Return the example of an id, and whether the id is that of an answer."""
     if name in run.examples:
         return name, False
     parts = _ANSWER_ID.fullmatch(name)
@@ -80,7 +80,7 @@ def _find(name: str, run: FinishedRun) -> tuple[str, bool]:
 def _queries(
     prefix: str, candidates: Sequence[Mapping[str, Any]], answers: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """One entry a query, in order: the n-th answer of a round is chosen among the n-th query's candidates."""
+    """Return one entry per query, in order: the n-th answer of a round is chosen among the n-th query's candidates."""
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for candidate in candidates:
         groups.setdefault(candidate["query"], []).append(candidate)

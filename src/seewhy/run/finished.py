@@ -41,7 +41,13 @@ _STATING_REASONS = (METHOD, "lge")
 
 
 class FinishedRun:
-    """A run folder and what has been made in it so far. Opening it reads the manifest; the rest is read when used."""
+    """A run folder and what has been made in it so far. Opening it reads the manifest; the rest is read when used.
+
+    Example:
+        >>> finished = seewhy.FinishedRun.open("runs/birds")
+        >>> finished.config.rounds, len(finished.labels), sorted(set(finished.labels.values()))
+        (1, 18, ['Crow', 'Fish Crow', 'Red-crested Finch'])
+    """
 
     def __init__(self, path: Path, manifest: Mapping[str, Any], recorded: RunConfig, config: RunConfig) -> None:
         self.path = path

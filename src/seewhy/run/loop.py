@@ -3,14 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from seewhy.config import EngineConfig, RunConfig
-from seewhy.proof.comparison import Counts
-from seewhy.proof.gate import FILE as GATE
 from seewhy.records import Answer
-from seewhy.run.evaluation import count as count_models
-from seewhy.run.evaluation import gate, measure
+from seewhy.results import Counts, Gate, Metrics
+from seewhy.run.evaluation import Evaluation
 from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import RunFolder
 from seewhy.run.progress import say
@@ -27,7 +24,7 @@ def stops_without_words(config: RunConfig) -> bool:
     return not config.keep_going or bool(PRESETS[config.preset].get("keep_going"))
 
 
-def run(config: RunConfig, *, discard_stale: bool = False, stop_without_words: bool | None = None) -> dict[str, Any]:
+def run(config: RunConfig, *, discard_stale: bool = False, stop_without_words: bool | None = None) -> Metrics:
     """Run all rounds, or go on where a killed run stopped. Returns what metrics.json then holds.
 
     Raises SeeWhyError after the descriptions where the model has no words for the concept bank (`minimum_support`),
@@ -41,9 +38,10 @@ def run(config: RunConfig, *, discard_stale: bool = False, stop_without_words: b
         selections = this.select(descriptions)
         models = {BASE: this.base}
         taught: dict[ModelKey, Sequence[Answer]] = {}
-        metrics = measure(this, models, selections, taught)
+        evaluation = Evaluation(this)
+        metrics = evaluation.measure(models, selections, taught)
         if config.keep_going:  # what a gate said of the same run before says nothing now
-            (folder.path / GATE).unlink(missing_ok=True)
+            (folder.path / Gate.FILE).unlink(missing_ok=True)
         for round in range(1, config.rounds + 1):
             for arm in arms(config):
                 model, before = arm.model(round), models[arm.model(round - 1)]
@@ -57,9 +55,9 @@ def run(config: RunConfig, *, discard_stale: bool = False, stop_without_words: b
                     taught[model] = this.filter(arm, round, this.sample(arm, round, before, selections))
                 start = this.base if config.start_from == "base" else before
                 models[model] = this.tune(model, start, taught[model])
-            metrics = measure(this, models, selections, taught)
-            if not config.keep_going and (found := gate(this, models)) and found.stop:
-                worse = " and ".join(found.judgements[-1].worse_in)
+            metrics = evaluation.measure(models, selections, taught)
+            if not config.keep_going and (found := evaluation.gate(models)) and found.stop:
+                worse = " and ".join(found.rounds[-1].worse_in)
                 say(f"Round {round} is worse than round {found.best} on the validation images, in {worse}: stopped.")
                 break
         return metrics
@@ -74,7 +72,7 @@ def evaluate(
     fluency: bool | None = None,
     trust_remote_code: bool | None = None,
     engine: EngineConfig | None = None,
-) -> dict[str, Any]:
+) -> Metrics:
     """Measure every model of a finished run on a split; the figures are written to RUN/metrics-SPLIT.json.
 
     With `data`, a YAML file of settings, it is a split of the data set that this names (labels, concepts and questions
@@ -94,13 +92,13 @@ def evaluate(
     folder = RunFolder(run, seed=config.seed, shard_size=config.shard_size)
     with folder.lock(), Run.open(folder, config, record=False, elsewhere=other) as this:
         if data is not None:
-            return measure(this, this.models, (), {}, name=f"metrics-{Path(data).stem}-{split}.json")
-        models = this.models
-        return measure(this, models, this.select(this.describe()), {}, name=f"metrics-{split}.json")
+            return Evaluation(this).measure(this.models, (), {}, name=f"metrics-{Path(data).stem}-{split}.json")
+        selections = this.select(this.describe())
+        return Evaluation(this).measure(this.models, selections, {}, name=f"metrics-{split}.json")
 
 
 def count(config: RunConfig) -> dict[ModelKey, Counts]:
     """Of a finished run: model -> figure -> (hits, of), each with a number an image of `evaluate.split`."""
     folder = RunFolder(config.output, seed=config.seed, shard_size=config.shard_size)
     with folder.lock(), Run.open(folder, config, record=False) as this:
-        return count_models(this)
+        return Evaluation(this).counts()

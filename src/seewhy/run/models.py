@@ -90,8 +90,7 @@ class LoadedModel:
         greedy = Sampling(max_new_tokens=self.config.evaluate.max_new_tokens)
         texts: list[str] = []
         with progress(title, total=len(prompts), done=0) as advance:
-            for start in range(0, len(prompts), model.batch_size):
-                part = prompts[start : start + model.batch_size]
+            while part := prompts[len(texts) : len(texts) + sampler.batch_size]:
                 texts += [text for (text,) in sampler.sample(part, greedy, 0)]
                 advance(len(part))
         given = iter(texts)

@@ -1,4 +1,4 @@
-"""What a run says while it works: on standard error, a bar on a terminal and a line a stage elsewhere."""
+"""Messages and progress bars of a run, on standard error."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,10 +14,14 @@ def say(line: str) -> None:
 
 @contextmanager
 def progress(name: str, *, total: int, done: int) -> Iterator[Callable[[int], None]]:
-    """A bar with items done and time left on a terminal, one line elsewhere. Gives the function that moves it."""
+    """Show a bar with items done and time left on a terminal, one line elsewhere; give the function that moves it.
+
+    Nothing is shown of what was finished before, so that a resumed run begins where it goes on.
+    """
     console = Console(stderr=True)
-    if not console.is_terminal:
-        say(f"{name}: {total} items, {done} already done")
+    if done >= total or not console.is_terminal:
+        if done < total:
+            say(f"{name}: {total} items, {done} already done")
         yield lambda items: None
         return
     left = TimeRemainingColumn(elapsed_when_finished=True)

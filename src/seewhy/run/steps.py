@@ -5,7 +5,6 @@ Each step of the method, bound to its stage in the run folder, so that what is d
 Which settings are part of a stage's fingerprint, and which may change in the midst of a run: config.py.
 """
 
-import json
 import os
 import shutil
 from collections import Counter
@@ -31,6 +30,7 @@ from seewhy.method.sampler import Sampler, example_random
 from seewhy.proof import support
 from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Answer, Candidate, Description, Example, Prediction, Prompt, Sampling, Selection, Turn
+from seewhy.results import Support, write
 from seewhy.run.finished import FinishedRun, model_path, model_source
 from seewhy.run.folder import RunFolder, read_manifest
 from seewhy.run.models import Loaded
@@ -137,11 +137,11 @@ class Run:
         images = [(example.image, sizes[example.id]) for example in self.domain.examples if example.id in sizes]
         raise_problems(f"{self.domain.root} and the processor of model {self.base}", size_problems(images, refused))
 
-    def check_support(self, descriptions: Sequence[Description], *, stop: bool) -> support.Support:
+    def check_support(self, descriptions: Sequence[Description], *, stop: bool) -> Support:
         """Say how much of the concept bank the model has words for. Raises SeeWhyError with `stop` if too little."""
         texts, minimum = [d.text for d in descriptions], self.config.minimum_support
         found = support.support(self.domain.concepts.all_concepts, texts, minimum)
-        self.folder.write_json(support.FILE, found.record())
+        write(self.folder.path / Support.FILE, found)
         if found.too_low:
             told = support.too_few(
                 found, stops=stop, example=texts[0] if texts else "", shipped_base=self.base == BASE,
@@ -292,14 +292,6 @@ class Run:
     def shown_arms(self) -> tuple[Arm, ...]:
         """The arms that the settings ask for, and those of which the folder has models from an earlier start."""
         return arms(with_finished_controls(self.config, read_manifest(self.folder.path)))
-
-    @cached_property
-    def figures_before(self) -> Mapping[str, Any]:
-        """What metrics.json held before this start of the run wrote any; {} where it cannot be read."""
-        try:
-            return json.loads((self.folder.path / "metrics.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
 
     def kept_models(self, last: int) -> dict[ModelKey, Path]:
         """The models, up to round `last`, of controls that the settings no longer ask for."""

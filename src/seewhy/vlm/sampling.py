@@ -10,6 +10,7 @@ whatever the model's generation_config holds. A text ends before its end token; 
 that `rejected_text` can refuse it.
 """
 
+import gc
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -117,6 +118,8 @@ class SharedDecoder:
         flat_B = image_B * self.seats + seat_B
         whole = len(image_B) == len(count_I) * self.seats
         self.seat_B = None if whole else flat_B.to(self.vlm.device)
+        padding_I11P = ~self.prefix_valid_IP[:, None, None]
+        self.prefix_padding_I11P = padding_I11P if bool(padding_I11P.any()) else None
 
     def attend(
         self,
@@ -134,10 +137,11 @@ class SharedDecoder:
         scaling = size**-0.5 if scaling is None else scaling
         query = query_BHTE.reshape(answers, groups, heads // groups * new, size) * scaling
         to_prefix = self._seated(query, images) @ prefix_keys_IGPE.transpose(-1, -2)
-        to_prefix = to_prefix.masked_fill(~self.prefix_valid_IP[:, None, None], torch.finfo(query.dtype).min)
+        if self.prefix_padding_I11P is not None:
+            to_prefix = to_prefix.masked_fill(self.prefix_padding_I11P, torch.finfo(query.dtype).min)
         to_own = (query @ keys_BGSE.transpose(-1, -2)).unflatten(2, (-1, new)) + mask_B1TS[:, :, None]
         scores = torch.cat([self._unseated(to_prefix, answers), to_own.flatten(2, 3)], -1)
-        weights = torch.softmax(scores.float(), -1).to(query.dtype)
+        weights = torch.softmax(scores, -1, dtype=torch.float32).to(query.dtype)
         from_prefix = self._seated(weights[..., :prefix], images) @ prefix_values_IGPE
         out = self._unseated(from_prefix, answers) + weights[..., prefix:] @ values_BGSE
         return out.reshape(answers, heads, new, size).transpose(1, 2).contiguous(), None
@@ -239,15 +243,20 @@ def _grown(held: torch.Tensor | None, new: torch.Tensor, length: int) -> torch.T
     return buffer
 
 
+CPU_SEQUENCES, GPU_SEQUENCES = 16, 384
+"""The most sequences in a batch of automatic size. A GPU's token step takes as long for 384 of a 7B model as for 24."""
+CACHED = 0.75
+"""Share of a GPU's free memory that keys and values of new tokens may take; images and scores need the rest."""
 LEAVING = 0.25
 """Share of a batch's answers that must have ended before they leave it."""
 
 
 class BatchSampler:
-    """Samples answers from a model in this process, `batch_size` sequences at a time.
+    """Samples answers from a model in this process, `batch_size` sequences at a time; 0 is automatic.
 
-    The same prompts and seed give the same texts whatever the batch size, up to rounding: each answer has random
-    numbers of its own. `opener` reads an image (RGB) from a path; without `share_image` each prompt computes its own.
+    A batch that is too large for the GPU's memory is halved, with a warning, and stays so. The same prompts and seed
+    give the same texts whatever the batch size, up to rounding: each answer has random numbers of its own. `opener`
+    reads an image (RGB) from a path; without `share_image` each prompt computes its own.
     """
 
     def __init__(
@@ -259,7 +268,8 @@ class BatchSampler:
         share_image: bool = True,
     ) -> None:
         self.vlm = vlm
-        self.batch_size = batch_size
+        self.automatic = batch_size == 0
+        self.batch_size = batch_size or (CPU_SEQUENCES if vlm.device.type == "cpu" else GPU_SEQUENCES)
         self.opener = opener
         self.share_image = share_image
 
@@ -276,22 +286,56 @@ class BatchSampler:
         """Return `sampling.samples` texts for each prompt, in the prompts' order.
 
         Consecutive prompts about one image share it. Raises SeeWhyError, naming the prompt, for a special token in it
-        and for one that is too long for the model.
+        and for one that is too long for the model, and where a GPU's memory does not do for one sequence.
         """
-        repeats = min(sampling.samples, self.batch_size)
         texts: list[list[str]] = []
-        for batch in self._batches(prompts, self.batch_size // repeats):
-            groups = [self._rows(group, sampling) for group in batch]
-            asked = range(len(texts), len(texts) + sum(map(len, groups)))
-            uniforms_PSN = torch.stack([uniforms(seed, place, sampling) for place in asked]).to(self.vlm.device)
-            answers: list[list[str]] = [[] for _ in asked]
-            for done in range(0, sampling.samples, repeats):
-                uniforms_PCN = uniforms_PSN[:, done : done + repeats]
-                count = uniforms_PCN.shape[1]
-                for number, ids in enumerate(self._generate(groups, sampling, uniforms_PCN).tolist()):
-                    answers[number // count].append(self._decode(ids))
-            texts += answers
+        while len(texts) < len(prompts):
+            size = self._at_once(sampling)
+            try:
+                for batch in self._batches(prompts[len(texts) :], max(1, size // sampling.samples)):
+                    texts += self._answers(batch, sampling, seed, len(texts), min(sampling.samples, size))
+            except torch.OutOfMemoryError:
+                if size == 1:
+                    raise SeeWhyError(
+                        f"The GPU's memory does not do for model {self.vlm.name} and one answer of up to "
+                        f"{sampling.max_new_tokens} tokens: lower max_new_tokens or model.max_pixels."
+                    ) from None
+                self.batch_size = size // 2
+            else:
+                break
+            gc.collect()
+            torch.cuda.empty_cache()
+            warnings.warn(
+                f"The GPU's memory does not do for {size} answers at once: {self.batch_size} from now on "
+                "(model.batch_size).",
+                stacklevel=2,
+            )
         return texts
+
+    def _at_once(self, sampling: Sampling) -> int:
+        """Return how many answers to begin with: an automatic size leaves room for the longest texts' cache."""
+        size = self.batch_size
+        if self.automatic and self.vlm.device.type == "cuda":
+            each = _token_bytes(self.vlm) * (sampling.max_new_tokens + BLOCK)
+            while size > 1 and size * each > CACHED * _free_bytes(self.vlm.device):
+                size //= 2
+        return size
+
+    def _answers(
+        self, batch: Sequence[Sequence[Prompt]], sampling: Sampling, seed: int, first: int, repeats: int
+    ) -> list[list[str]]:
+        """Return the texts of each prompt of a batch, `repeats` a prompt at a time; the prompts' places in the call,
+        which decide their random numbers, begin at `first`."""
+        groups = [self._rows(group, sampling) for group in batch]
+        asked = range(first, first + sum(map(len, groups)))
+        uniforms_PSN = torch.stack([uniforms(seed, place, sampling) for place in asked]).to(self.vlm.device)
+        answers: list[list[str]] = [[] for _ in asked]
+        for done in range(0, sampling.samples, repeats):
+            uniforms_PCN = uniforms_PSN[:, done : done + repeats]
+            count = uniforms_PCN.shape[1]
+            for number, ids in enumerate(self._generate(groups, sampling, uniforms_PCN).tolist()):
+                answers[number // count].append(self._decode(ids))
+        return answers
 
     def _batches(self, prompts: Sequence[Prompt], size: int) -> Iterator[list[list[Prompt]]]:
         """Yield batches of at most `size` prompts, in their order, as groups about one image."""
@@ -367,6 +411,19 @@ class BatchSampler:
         return str(self.vlm.tokenizer.decode(ids[:length])).strip()
 
 
+def _token_bytes(vlm: VisionLanguageModel) -> int:
+    """Return the bytes of a token's keys and values in all layers."""
+    text = vlm.model.config.get_text_config()
+    size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return 2 * text.num_hidden_layers * text.num_key_value_heads * size * vlm.model.dtype.itemsize
+
+
+def _free_bytes(device: torch.device) -> int:
+    """Return the bytes of a GPU that this process can still fill, with those that torch keeps in reserve."""
+    reserve = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + reserve
+
+
 def uniforms(seed: int, place: int, sampling: Sampling) -> torch.Tensor:
     """Return a random number in [0, 1) for each token of a prompt's answers, (samples, max_new_tokens).
 
@@ -377,7 +434,9 @@ def uniforms(seed: int, place: int, sampling: Sampling) -> torch.Tensor:
 
 def _draw(logits_BV: torch.Tensor, sampling: Sampling, uniform_B: torch.Tensor) -> torch.Tensor:
     """Return one id a row: the likeliest at temperature 0, else where the cumulative distribution over the smallest set
-    of mass `top_p`, in the order of ids, passes the row's number in [0, 1)."""
+    of mass `top_p`, in the order of ids, passes the row's number in [0, 1).
+
+    transformers' TopPLogitsWarper is not used: it rounds otherwise, so tokens differ (1 in 1,440), and is no faster."""
     if sampling.temperature == 0:
         return logits_BV.argmax(-1)
     probs_BV = torch.softmax(logits_BV.float() / sampling.temperature, -1)

@@ -33,6 +33,7 @@ from seewhy.domain.concepts import ConceptBank
 from seewhy.domain.loaders import Dataset
 from seewhy.domain.loaders.published import CUB, Listing, Published, base_of
 from seewhy.domain.problems import clean, raise_problems
+from seewhy.domain.text import read_words
 from seewhy.errors import SeeWhyError
 from seewhy.records import Example, Truth
 
@@ -45,45 +46,13 @@ _PROBABLY = 3
 Box = tuple[int, int, int, int]
 Mark = Literal["visible", "unsure", "not visible"]
 
-_WHERE = {
-    "bill": ("beak",), "wing": ("left wing", "right wing"), "upperparts": ("back", "nape"),
-    "underparts": ("belly", "breast", "throat"), "breast": ("breast",), "back": ("back",), "tail": ("tail",),
-    "upper_tail": ("tail",), "under_tail": ("tail",), "head": ("crown", "forehead", "nape", "throat"),
-    "throat": ("throat",), "eye": ("left eye", "right eye"), "forehead": ("forehead",), "nape": ("nape",),
-    "belly": ("belly",), "leg": ("left leg", "right leg"), "crown": ("crown",),
-}  # fmt: skip
-"""The thing that a group speaks of -> its parts in parts.txt; of the others, the whole bird shows them."""
-_NOUN = {"wing": "wings", "eye": "eyes", "leg": "legs", "upper_tail": "upper tail", "under_tail": "under tail"}
-_PHRASES = {
-    "bill_length::about_the_same_as_head": "bill about as long as the head",
-    "bill_length::longer_than_head": "bill longer than the head",
-    "bill_length::shorter_than_head": "bill shorter than the head",
-    "bill_shape::curved_(up_or_down)": "curved bill",
-    "bill_shape::hooked_seabird": "hooked seabird bill",
-    "bill_shape::cone": "cone-shaped bill",
-    "bill_shape::dagger": "dagger-shaped bill",
-    "bill_shape::needle": "needle-shaped bill",
-    "head_pattern::crested": "crest on the head",
-    "head_pattern::masked": "mask on the face",
-    "head_pattern::malar": "malar stripe",
-    "head_pattern::eyebrow": "eyebrow stripe",
-    "head_pattern::eyering": "eye ring",
-    "head_pattern::eyeline": "eye line",
-    "head_pattern::capped": "cap on the head",
-    "head_pattern::unique_pattern": "unique head pattern",
-    "shape::chicken-like-marsh": "chicken-like marsh bird shape",
-    "shape::long-legged-like": "long-legged shape",
-    "shape::perching-like": "perching bird shape",
-    "shape::tree-clinging-like": "tree-clinging bird shape",
-    "shape::upland-ground-like": "upland ground bird shape",
-    "shape::upright-perching_water-like": "upright-perching water bird shape",
-}
+_DATA = read_words("loaders/published.yaml")
 
 
 def phrase(attribute: str) -> str:
     """Return 'has_bill_shape::hooked' -> 'hooked bill': an attribute's name as a concept phrase."""
     group, _, value = attribute.removeprefix("has_").partition("::")
-    if written := _PHRASES.get(f"{group}::{value}"):
+    if written := _DATA["cub_phrases"].get(f"{group}::{value}"):
         return written
     value = re.sub(r"_?\(.*?\)", "", value).replace("_", " ").strip()
     thing, _, kind = group.rpartition("_")
@@ -95,12 +64,12 @@ def phrase(attribute: str) -> str:
         value = re.sub(r"[ -](?:tail|wings)$", "", value)
     if kind == "pattern" and value == "solid":
         value = "solid-colored"
-    return f"{value} {_NOUN.get(thing, thing)}"
+    return f"{value} {_DATA['cub_nouns'].get(thing, thing)}"
 
 
 def parts_of(attribute: str) -> tuple[str, ...]:
     """Return the parts that show an attribute; none where the whole bird does."""
-    return _WHERE.get(attribute.removeprefix("has_").partition("::")[0].rpartition("_")[0], ())
+    return tuple(_DATA["cub_parts"].get(attribute.removeprefix("has_").partition("::")[0].rpartition("_")[0], ()))
 
 
 @dataclass(frozen=True)

@@ -45,13 +45,7 @@ def hold_out(rows: Sequence[Row], share: float, *, source: Split = "train", targ
     A class's groups are taken in hash order as long as they fit into round(share * its images); a class keeps at least
     one group. A group belongs to the class of its first image.
     """
-    members: dict[str, list[int]] = defaultdict(list)
-    for index, row in enumerate(rows):
-        if row.split == source:
-            members[row.group or row.image].append(index)
-    groups_of: dict[str, list[str]] = defaultdict(list)
-    for group, indices in members.items():
-        groups_of[rows[indices[0]].label].append(group)
+    members, groups_of = _groups(rows, source)
     moved: set[int] = set()
     for groups in groups_of.values():
         room = round(share * sum(len(members[group]) for group in groups))
@@ -68,13 +62,7 @@ def halve(rows: Sequence[Row]) -> list[Row]:
     A class's groups are dealt out in hash order, each to the half that has fewer images of the class so far, test
     first: the halves of a class differ by no more than its largest group.
     """
-    members: dict[str, list[int]] = defaultdict(list)
-    groups_of: dict[str, list[str]] = defaultdict(list)
-    for index, row in enumerate(rows):
-        group = row.group or row.image
-        if group not in members:
-            groups_of[row.label].append(group)
-        members[group].append(index)
+    members, groups_of = _groups(rows)
     halves: dict[int, Split] = {}
     for groups in groups_of.values():
         count: dict[Split, int] = {"test": 0, "train": 0}
@@ -83,6 +71,19 @@ def halve(rows: Sequence[Row]) -> list[Row]:
             count[half] += len(members[group])
             halves.update(dict.fromkeys(members[group], half))
     return [replace(row, split=halves[index]) for index, row in enumerate(rows)]
+
+
+def _groups(rows: Sequence[Row], split: Split | None = None) -> tuple[dict[str, list[int]], dict[str, list[str]]]:
+    """Return the indices of each group's rows, and the groups of each label, by a group's first row."""
+    members: dict[str, list[int]] = defaultdict(list)
+    groups_of: dict[str, list[str]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        if split in (None, row.split):
+            group = row.group or row.image
+            if group not in members:
+                groups_of[row.label].append(group)
+            members[group].append(index)
+    return members, groups_of
 
 
 _SIDE_FILES = frozenset(

@@ -44,22 +44,22 @@ def read_data(data: DataConfig, cache: Path | None = None) -> Dataset:
     source = Path(data.source).expanduser()
     layout = layout_of(source) if data.layout == "auto" else data.layout
     if layout == "hub":
-        reading = read_hub(data.source, data.label_column, cache or default_cache())
+        dataset = read_hub(data.source, data.label_column, cache or default_cache())
     elif not source.exists():
         raise SeeWhyError(_missing(data.source))
     else:
         try:
-            reading = _on_disk(source, layout)
+            dataset = _on_disk(source, layout)
         except OSError as error:
             at, why = error.filename or source, error.strerror or error
             raise SeeWhyError(f"{at} cannot be read ({why}); check its permissions, and the disk.") from error
     if not data.val_share:
-        return reading
-    rows = hold_out(reading.rows, data.val_share)
-    problems = list(reading.problems)
+        return dataset
+    rows = hold_out(dataset.rows, data.val_share)
+    problems = list(dataset.problems)
     if rows and not any(row.split == "val" for row in rows):
         problems.append(f"data.val_share {data.val_share} leaves no class a val image; raise it or add val images.")
-    return replace(reading, rows=rows, problems=problems)
+    return replace(dataset, rows=rows, problems=problems)
 
 
 def layout_of(source: Path) -> str:
