@@ -180,7 +180,9 @@ def flops(step: Callable[[], object]) -> float:
     def halved(count: Callable[..., int], tensors: int, place: int) -> Callable[..., int]:
         def formula(*arguments: Any, **_: Any) -> int:
             shapes, others = arguments[:tensors], arguments[tensors:]
-            return count(*shapes) // (2 if len(others) > place and others[place] else 1)
+            *before, query, key, value = shapes
+            key, value = ((of[0], query[1], *of[2:]) for of in (key, value))  # heads that share keys count each
+            return count(*before, query, key, value) // (2 if len(others) > place and others[place] else 1)
 
         return formula
 

@@ -106,3 +106,16 @@ def test_growth_and_names(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {size: (size**1.5, 0.0) for size in (10, 1_000, 5_000, 10_000)}
     assert selection.growth_exponent(found) == pytest.approx(1.5)
     assert [selection.short(size) for size in (1_000_000, 250_000, 1_500)] == ["1m", "250k", "1500"]
+
+
+def test_operations_are_counted_where_heads_share_their_keys():
+    tuning = import_module("bench.tuning")
+    query = torch.randn(2, 8, 16, 32, requires_grad=True)
+    grouped = [torch.randn(2, 2, 16, 32, requires_grad=True) for _ in range(2)]
+
+    def attention(*keys_and_values: torch.Tensor, enable_gqa: bool) -> float:
+        attend = torch.nn.functional.scaled_dot_product_attention
+        return tuning.flops(lambda: attend(query, *keys_and_values, enable_gqa=enable_gqa).sum().backward())
+
+    repeated = [each.detach().repeat_interleave(4, 1).requires_grad_() for each in grouped]
+    assert attention(*grouped, enable_gqa=True) == attention(*repeated, enable_gqa=False) > 0

@@ -21,9 +21,11 @@ from seewhy.fieldguide.redraw import attribute_of
 from seewhy.fieldguide.world import make_species
 from seewhy.proof.ability import benchmarks, general
 from seewhy.proof.faithfulness import faithfulness
+from seewhy.report.figures import FIGURES
 from seewhy.report.terminal import benchmark_table
 from seewhy.results import BenchmarkScores, Faithfulness, Gate, read
 from seewhy.results_json import decode
+from seewhy.run import models
 from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import RunFolder
 from seewhy.vlm.sampling import BatchSampler
@@ -137,7 +139,7 @@ def test_both_arms_are_tested_once_and_by_their_weights(guide_run: Path, monkeyp
     def loaded(*_args, **_options) -> None:
         raise AssertionError("tested before")
 
-    monkeypatch.setattr("seewhy.run.models.load_model", loaded)
+    monkeypatch.setattr(models, "load_model", loaded)
     assert faithfulness(str(guide_run), images=3, reasons=1) == written
     with pytest.raises(AssertionError):
         faithfulness(str(guide_run), images=4, reasons=1)
@@ -158,7 +160,7 @@ def test_photos_without_truth_are_covered_and_swapped(
     }  # fmt: skip
     assert "counts" not in found["models"]["rounds"]
     assert main(["faithfulness", str(photo_run), "--images", "6"]) == 0
-    assert "attributed patches covered" in capsys.readouterr().out
+    assert FIGURES["cover_gone"].name in capsys.readouterr().out
 
 
 def test_a_model_that_says_nothing(photo_run: Path) -> None:

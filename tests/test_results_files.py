@@ -25,6 +25,7 @@ from seewhy.results import (
     Support,
     as_values,
     find,
+    find_usable,
     read,
     write,
 )  # fmt: skip
@@ -137,3 +138,10 @@ def test_a_figure_that_is_no_number_is_not_written(tmp_path: Path):
     with pytest.raises(ValueError, match="JSON"):
         write(tmp_path / "metrics.json", Metrics(Figures({"fs": Figure(float("inf"))})))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_or_damaged_file_that_can_be_made_again_is_none(tmp_path: Path):
+    assert find_usable(tmp_path / Support.FILE, Support) is None
+    assert find_usable(saved(tmp_path, {"phrases": 3}, Support), Support) is None
+    with pytest.raises(SeeWhyError, match="made by a newer SeeWhy"):
+        find_usable(saved(tmp_path, {"version": 2}, Support), Support)

@@ -12,8 +12,8 @@ import yaml
 from seewhy.config import DataConfig, DescribeConfig, EvaluateConfig, ModelConfig, RunConfig, SelectConfig
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import make_guide
-from seewhy.proof.support import read
 from seewhy.records import Description
+from seewhy.results import Support, find
 from seewhy.run import loop
 from seewhy.run.folder import read_records
 from seewhy.vlm.model import VisionLanguageModel
@@ -57,7 +57,7 @@ def foreign(guide: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> RunCo
 
 def test_a_bank_in_the_bases_words_is_no_obstacle(guide: RunConfig, capsys: pytest.CaptureFixture[str]):
     loop.run(guide)
-    found = read(Path(guide.output))
+    found = find(Path(guide.output) / Support.FILE, Support)
     assert found is not None
     assert found.share > 0.6
     assert f"of {found.phrases} phrases" in capsys.readouterr().err
@@ -114,7 +114,7 @@ def test_fruit_on_photos_is_not_stopped_and_vegetables_are(tmp_path: Path):
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(bank))
     data = DataConfig(str(tmp_path / "photos"), str(tmp_path / "fruit.yaml"), noun="fruit")
     loop.run(settings(tmp_path, data))
-    found = read(tmp_path / "run")
+    found = find(tmp_path / "run" / Support.FILE, Support)
     assert found is not None
     assert found.share > 0.5
     other = replace(data, concepts=str(tmp_path / "vegetables.yaml"))

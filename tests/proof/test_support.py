@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from seewhy.proof.support import read, support, too_few
-from seewhy.results import Support, as_values
+from seewhy.proof.support import support, too_few
 
 TEXTS = ("It shows stripes on a rounded red crown.", "The fruit has a green skin with spots; the stem is thick.")
 
@@ -52,17 +51,3 @@ def test_what_stops_a_run_names_phrases_causes_and_remedies():
     assert "birds" not in going_on
     assert "goes on all the same" in going_on
     assert "--keep_going" not in going_on
-
-
-def test_a_run_folder_without_it_or_with_a_damaged_file_has_none(tmp_path: Path):
-    assert read(tmp_path) is None
-    (tmp_path / "support.json").write_text('{"phrases": 3}')
-    assert read(tmp_path) is None
-
-
-def test_what_is_written_is_read_again(tmp_path: Path):
-    import json
-
-    found = Support(3, 2, 7, 2 / 3, 0.33, {"leek stalk": ("leek",)})
-    (tmp_path / "support.json").write_text(json.dumps(as_values(found)))
-    assert read(tmp_path) == found

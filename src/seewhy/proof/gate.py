@@ -11,14 +11,11 @@ equal rounds stop (`python -m bench.gate` measures how many do, and how many wit
 """
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from seewhy.proof.comparison import apart, differences
-from seewhy.results import Counts, Gate, GateRound, find
-from seewhy.results_json import encode
+from seewhy.results import Counts, Gate, GateRound
 
 FIGURES = ("accuracy", "cs")
 ALPHA = 0.05
@@ -41,12 +38,6 @@ def judge_rounds(rounds: Sequence[Counts], *, resamples: int, seed: int, planned
         if not worse and accuracy >= _share(before, "accuracy"):
             best = number
     return Gate(best, judged[-1].round if judged[-1].worse_in else None, level, tuple(judged))
-
-
-def read(run: Path) -> dict[str, Any]:
-    """Return the plain values of a run's gate.json, {} where it has none."""
-    found = find(run / Gate.FILE, Gate)
-    return encode(found) if found else {}
 
 
 def level_of(rounds: int) -> float:

@@ -17,7 +17,7 @@ from pathlib import Path
 from seewhy.domain.text import canonical
 from seewhy.proof.audit import kind_of_rejection
 from seewhy.records import Answer, Candidate
-from seewhy.results import Support, find_usable
+from seewhy.results import Support
 
 SHOWN = 12
 """Phrases that a message names; the rest are counted."""
@@ -45,11 +45,6 @@ def support(phrases: Iterable[str], texts: Iterable[str], minimum: float = 0.0) 
     unsaid = {phrase: words for phrase, words in missing.items() if words}
     share = 1 - len(unsaid) / len(missing) if missing else 1.0
     return Support(len(missing), len(missing) - len(unsaid), count, share, minimum, unsaid)
-
-
-def read(run: Path) -> Support | None:
-    """Return what a run's support.json holds, None where it is missing or damaged."""
-    return find_usable(run / Support.FILE, Support)
 
 
 def verdict(found: Support) -> str:
