@@ -16,7 +16,10 @@ def counts(hits: Sequence[float]) -> dict[str, Any]:
 def paired(*given: Any, **options: Any) -> tuple[float, float, float]:
     found = difference(*given, **options)
     assert found is not None
-    return found
+    value, low, high = found
+    assert low is not None
+    assert high is not None
+    return value, low, high
 
 
 def mean_of(*given: Any, **options: Any) -> tuple[float, tuple[float, float]]:
