@@ -148,7 +148,7 @@ CASES = [
 def step_bytes(case: Case) -> tuple[float, float]:
     """What a step adds to weights, gradients and optimizer state, planned and as allocated."""
     outline = models.llava(case.tokens, device="meta")
-    outline.model.to(case.dtype)
+    outline.model.to(case.dtype)  # pyright: ignore[reportArgumentType]
     parts = Shape.of(outline)
     prefix = _prefix(case)
     rows = (case.images, case.pairs) if case.shared else (case.images * case.pairs, 1)
@@ -170,7 +170,7 @@ def _prefix(case: Case) -> int:
 def _allocated(case: Case) -> float:
     """The highest sum of live allocations in a second step, forward and backward, by the profiler's record."""
     vlm = models.llava(case.tokens)
-    vlm.model.to(case.dtype)
+    vlm.model.to(case.dtype)  # pyright: ignore[reportArgumentType]
     learner = hardware.trainable_on_meta(vlm, case.settings).train()
     if case.checkpointing:
         vlm.model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -187,6 +187,7 @@ def _allocated(case: Case) -> float:
             _step(vlm, learner, rows, case.dtype)
     changes = [event for event in record.profiler.kineto_results.events() if event.name() == "[memory]"]  # pyright: ignore
     now = peak = 0
+    event: Any
     for event in sorted(changes, key=lambda event: event.start_ns()):
         now += event.nbytes()
         peak = max(peak, now)
@@ -221,7 +222,7 @@ def llava_7b() -> VisionLanguageModel:
         text_config=LlamaConfig(
             **models.TEXT["7b"], vocab_size=models.VOCABULARY["7b"], max_position_embeddings=models.CONTEXT
         ),
-        image_token_id=processor.image_token_id,
+        image_token_id=processor.image_token_id,  # pyright: ignore[reportCallIssue]
         image_seq_length=576,
         vision_feature_layer=-2,
     )

@@ -118,8 +118,8 @@ def our_step(
 def trl_step(vlm: VisionLanguageModel, adapted: nn.Module, turns: list[Turn], setting: Setting) -> Step:
     """TRL's own training step on a batch of its own data loader: one row a pair, each with the image."""
     from datasets import Dataset
-    from trl.trainer.sft_config import SFTConfig
-    from trl.trainer.sft_trainer import SFTTrainer
+    from trl.trainer.sft_config import SFTConfig  # pyright: ignore[reportMissingImports] -- an extra
+    from trl.trainer.sft_trainer import SFTTrainer  # pyright: ignore[reportMissingImports]
 
     image = models.picture(setting.tokens)
     examples = [

@@ -48,7 +48,7 @@ from transformers import (
     Qwen2_5_VLProcessor,
     Qwen2Config,
     Qwen2VLImageProcessorPil,
-    Qwen2VLVideoProcessor,
+    Qwen2VLVideoProcessor,  # pyright: ignore[reportAttributeAccessIssue]
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
     Qwen3VLProcessor,

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -114,7 +115,7 @@ def test_operations_are_counted_where_heads_share_their_keys():
     grouped = [torch.randn(2, 2, 16, 32, requires_grad=True) for _ in range(2)]
 
     def attention(*keys_and_values: torch.Tensor, enable_gqa: bool) -> float:
-        attend = torch.nn.functional.scaled_dot_product_attention
+        attend: Any = torch.nn.functional.scaled_dot_product_attention
         return tuning.flops(lambda: attend(query, *keys_and_values, enable_gqa=enable_gqa).sum().backward())
 
     repeated = [each.detach().repeat_interleave(4, 1).requires_grad_() for each in grouped]

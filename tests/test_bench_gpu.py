@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ def _bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def figures_of(tmp_path: Path, *options: str) -> dict[str, float | str]:
+def figures_of(tmp_path: Path, *options: str) -> dict[str, Any]:
     path = tmp_path / "gpu.json"
     fixed = ["--device", "cpu", "--shapes", "tiny", "--repetitions", "1", "--threads", "1", "--json", str(path)]
     import_module("bench.gpu.__main__").main([*fixed, *options])

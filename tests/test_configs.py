@@ -25,7 +25,8 @@ def test_a_configuration_is_the_papers(name: str) -> None:
     config = load_config(CONFIGS / f"{name}.yaml")
     assert (config.data.layout, config.data.noun, config.output) == (name, NOUNS[name], f"runs/{name}")
     assert config.data.concepts == f"configs/concepts/{name}.yaml"
-    assert {Path(path).parts[0] for path in (config.data.source, config.data.concepts, config.output)} <= IN_CHECKOUT
+    paths = map(str, (config.data.source, config.data.concepts, config.output))
+    assert {Path(path).parts[0] for path in paths} <= IN_CHECKOUT
     assert (config.model.name_or_path, config.select.encoder) == ("llava-hf/llava-1.5-7b-hf", "intfloat/e5-large")
     assert (config.rounds, config.data.val_share, config.evaluate.split) == (4, 0.0, "test")
     describe, synthesise, sample, tune = config.describe, config.synthesise, config.sample, config.tune

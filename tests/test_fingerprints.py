@@ -66,9 +66,11 @@ def test_settings_keep_their_nesting() -> None:
     found = decisive(TuneConfig())
     assert found["augment"]["flip"] == 0.5
     assert not {"checkpoint_steps", "trackers", "micro_batch_size", "gradient_checkpointing"} & found.keys()
-    assert decisive(RunConfig().model) == {
-        "name_or_path": "fieldguide", "revision": None, "dtype": "auto", "max_pixels": None,
-    }  # fmt: skip
+    assert decisive(RunConfig().model) == {"name_or_path": "fieldguide", "revision": None, "dtype": "auto"}
+
+
+def test_a_setting_that_older_runs_have_not_recorded_counts_once_it_is_given() -> None:
+    assert decisive(replace(RunConfig().model, max_pixels=640))["max_pixels"] == 640
 
 
 def test_a_whole_number_is_the_float_that_a_manifest_gives_back() -> None:

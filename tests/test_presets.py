@@ -142,7 +142,7 @@ def test_the_papers_settings_run(tmp_path: Path) -> None:
     """Two rounds on a tiny model: every setting of the preset reaches the code that it is for."""
     root = image_folder(tmp_path)
     config = preset_config("paper")
-    small = {"max_new_tokens": 12}
+    small: dict[str, Any] = {"max_new_tokens": 12}
     config = replace(
         config,
         output=str(root / "run"),

@@ -83,7 +83,11 @@ def fill_base(path: Path, stages: list[Stage], **options: Any) -> RunFolder:
     folder = opened(path, *stages, **options)
     for stage in (stages[1], stages[3]):
         folder.records(stage, Row, ITEMS, rows)
-    folder.folder(stages[2], lambda partial: (partial / "weights").write_text("tuned"))
+
+    def tune(partial: Path) -> None:
+        (partial / "weights").write_text("tuned")
+
+    folder.folder(stages[2], tune)
     folder.write_json("metrics.json", {})
     return folder
 

@@ -94,16 +94,19 @@ def llava_config(
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
+    tokens = {
+        "image_token_id": processor.image_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
     return LlavaConfig(
         vision_config=vision,
         text_config=text,
-        image_token_id=processor.image_token_id,
         image_seq_length=(image_size // 8) ** 2,
         vision_feature_layer=-1,
         vision_feature_select_strategy="default",
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        **tokens,
     )
 
 

@@ -134,7 +134,7 @@ class Speaker:
         questions = self.questions[self.rng.choice(language.NOUNS[kind])]
         return language.name_it(language.made_up_name(self.rng), phrases, questions, self.rng)
 
-    def _random_phrases(self, kind: str, count: int) -> list[str]:
+    def _random_phrases(self, kind: quiz.Subject, count: int) -> list[str]:
         rng, phrases = self.rng, []
         for _ in range(count):
             attribute = rng.choice(quiz.ATTRIBUTES[kind])

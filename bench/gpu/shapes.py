@@ -105,7 +105,7 @@ def qwen(size: str, device: str, seed: int = 0) -> VisionLanguageModel:
     tokenizer = models.word_tokenizer(QWEN_SPECIAL, eos="<|im_end|>", pad="<|endoftext|>", context=context)
     images = Qwen2VLImageProcessorPil(patch_size=models.PATCH)
     processor = ImageTextProcessor(images, tokenizer, chat_template=QWEN_TEMPLATE)
-    ids = dict(zip(QWEN_SPECIAL, tokenizer.convert_tokens_to_ids(list(QWEN_SPECIAL)), strict=True))
+    ids: dict[str, Any] = {token: tokenizer.convert_tokens_to_ids(token) for token in QWEN_SPECIAL}
     config = Qwen2_5_VLConfig(
         vision_config={**QWEN_VISION[size], "patch_size": models.PATCH, "window_size": 112},
         text_config={

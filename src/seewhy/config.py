@@ -32,6 +32,8 @@ PositiveShare = Annotated[float, _float("PositiveShare", (">", 0), ("<=", 1)), "
 
 THROUGHPUT = {"throughput": True}
 """Metadata of a field whose value changes no output of a run."""
+ADDED = {"added": True}
+"""Metadata of a field that older runs have not recorded: at its default it makes none of their stages stale."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ class ModelConfig:
     """Number format of the weights. 'auto' is bfloat16 on a GPU and float32 on a CPU."""
     trust_remote_code: bool = field(default=False, metadata=THROUGHPUT)
     """Run Python code that comes with the model. Read it first."""
-    max_pixels: Count | None = None
+    max_pixels: Count | None = field(default=None, metadata=ADDED)
     """Scale larger images down to this many pixels before the processor, keeping their shape. Needed for photographs
     with models whose number of image tokens follows the size (Qwen-VL: one for 28 x 28 pixels)."""
     batch_size: CountOrZero = field(default=0, metadata=THROUGHPUT)
@@ -353,8 +355,8 @@ class RunConfig:
 def decisive(settings: "DataclassInstance") -> dict[str, Any]:
     """Return the settings of a group that change an output, nested as in the configuration.
 
-    Groups of which nothing is left are left out, and a whole number given for a float becomes that float, as in a
-    manifest that is read again.
+    Groups of which nothing is left are left out, as are settings marked ADDED at their default. A whole number given
+    for a float becomes that float, as in a manifest that is read again.
     """
     types, kept = get_type_hints(type(settings)), dict[str, Any]()
     for setting in fields(settings):
@@ -362,6 +364,6 @@ def decisive(settings: "DataclassInstance") -> dict[str, Any]:
         if is_dataclass(types[setting.name]):
             if nested := decisive(value):
                 kept[setting.name] = nested
-        elif "throughput" not in setting.metadata:
+        elif "throughput" not in setting.metadata and not ("added" in setting.metadata and value == setting.default):
             kept[setting.name] = float(value) if types[setting.name] is float else value
     return kept

@@ -154,7 +154,7 @@ def test_random_damage_to_published_sets(tmp_path: Path, name: str) -> None:
         whole = path.read_bytes()
         for _ in range(5):
             path.write_bytes(broken(whole, rng))
-            is_told(lambda: read_data(DataConfig(str(source), layout=name)))
+            is_told(lambda: read_data(DataConfig(str(source), layout=name)))  # pyright: ignore[reportArgumentType]
         path.write_bytes(whole)
 
 

@@ -4,6 +4,7 @@ import itertools
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def test_a_whole_list_is_true_of_no_image_and_about_two_thirds_of_it_can_be_seen
     visible = listed = 0
     for bird, number in itertools.product(SPECIES, range(6)):
         look, drawing = draw_example(bird, "test", number)
-        truth = truth_of(bird, look, drawing)
+        truth: dict[str, Any] = truth_of(bird, look, drawing)
         assert set(truth["visible"]) | set(truth["hidden"]) <= set(bird.concepts)
         assert set(bird.unseen) <= set(truth["hidden"])
         visible += len(truth["visible"])
@@ -82,7 +83,8 @@ def test_a_part_has_the_colour_that_the_look_says(part: str) -> None:
 
 def test_boxes_lie_around_what_is_seen() -> None:
     look, drawing = draw_example(SPECIES[3], "test", 1)
-    for left, top, right, bottom in truth_of(SPECIES[3], look, drawing)["boxes"].values():
+    truth: dict[str, Any] = truth_of(SPECIES[3], look, drawing)
+    for left, top, right, bottom in truth["boxes"].values():
         assert 0 <= left < right <= 96
         assert 0 <= top < bottom <= 96
 

@@ -3,6 +3,7 @@
 import random
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -40,7 +41,7 @@ def test_questions_behind_one_image_cost_what_they_cost_alone(base: VisionLangua
     questions = Questions.for_noun("bird")
     said = [language.describe([phrase(a, look) for a in BIRD], questions, rng) for _ in range(3)]
     features = torch.randn(1, 64, 128)
-    model = base.model.float().eval()
+    model: Any = base.model.float().eval()
     with torch.no_grad():
         together = fieldguide_base.language_loss(model, packer.pack([said], device, image=True), features)
         rows = [packer.pack([[s]], device, image=True) for s in said]

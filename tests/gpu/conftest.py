@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -57,7 +58,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 def load(device: str, folders: Callable[[str], Path]) -> Load:
     """Loads a tiny model of a family onto the device."""
 
-    def loaded(family: str, dtype: str, **settings: bool) -> VisionLanguageModel:
+    def loaded(family: str, dtype: str, **settings: Any) -> VisionLanguageModel:
         return VisionLanguageModel.load(folders(family), device=device, dtype=dtype, **settings)
 
     return loaded

@@ -1,7 +1,7 @@
 """A scripted sampler and a countable encoder for the tests of the method."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,9 @@ class FakeSampler:
 
     def rejected_text(self, text: str) -> str | None:
         return "holds special token <image>" if "<image>" in text else None
+
+    def refused_sizes(self, sizes: Iterable[tuple[int, int]]) -> Mapping[tuple[int, int], str]:
+        return {}
 
 
 def stated(text: str) -> list[str]:

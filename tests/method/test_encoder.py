@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,7 +133,8 @@ def test_the_name_of_a_special_token_is_text(tmp_path):
 def test_a_number_that_is_none_is_refused(save_static):
     encoder = Encoder(save_static("static"), "cpu")
     with torch.no_grad():
-        encoder.model[0].embedding.weight[WORDS.index("legs")] = torch.nan
+        embedding: Any = encoder.model[0].embedding
+        embedding.weight[WORDS.index("legs")] = torch.nan
     with pytest.raises(SeeWhyError, match="'yellow legs'"):
         encoder.embed_texts(["bill", "yellow legs"])
 

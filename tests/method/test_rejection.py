@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ SELECTED = {"c": ("black bill", "black legs"), "a": ("long legs",), "b": ("short
 LABELS = {e.id: e.label for e in EXAMPLES}
 
 
-def run(write, examples=EXAMPLES, selected=SELECTED, config=CONFIG, seed=5, round=2, choice="best"):
+def run(write, examples=EXAMPLES, selected=SELECTED, config=CONFIG, seed=5, round=2, choice: Any = "best"):
     sampler = FakeSampler(write)
     judged = candidates(
         examples,

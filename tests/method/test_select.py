@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,7 +133,7 @@ def test_moments_are_those_of_the_images_that_do_not_list_a_concept():
     listed = [np.array([1]), np.array([1]), np.array([0]), np.array([], dtype=int)]
     mean_C, std_C = moments_where_unlisted(scores, listed, 3)
     np.testing.assert_allclose(mean_C, [1.5, NAN, NAN])  # the second is unlisted once, the third never varies
-    np.testing.assert_allclose(std_C, [np.std([1, 2], ddof=1), NAN, NAN])
+    np.testing.assert_allclose(std_C, [float(np.std([1, 2], ddof=1)), NAN, NAN])
 
 
 def test_an_image_weighs_as_much_as_it_has_descriptions():
@@ -143,7 +144,7 @@ def test_an_image_weighs_as_much_as_it_has_descriptions():
     np.testing.assert_allclose([mean_C[0], std_C[0]], [mean, math.sqrt(variance)])
     for equal in (None, [6, 6, 6]):
         mean_C, std_C = moments_where_unlisted(scores, listed, 1, equal)
-        np.testing.assert_allclose([mean_C[0], std_C[0]], [4.0, np.std([1, 2, 9], ddof=1)])
+        np.testing.assert_allclose([mean_C[0], std_C[0]], [4.0, float(np.std([1, 2, 9], ddof=1))])
 
 
 # --- descriptions that are lost ---------------------------------------------------------------------------------------
@@ -173,7 +174,7 @@ class Crowd:
                 self.rows.append(vector_E / np.linalg.norm(vector_E))
                 self.owners.append(image)
 
-    def selected(self, left: dict[int, int], rule: str = "unlisted") -> dict[tuple[str, str], tuple[float, bool]]:
+    def selected(self, left: dict[int, Any], rule: Any = "unlisted") -> dict[tuple[str, str], tuple[float, bool]]:
         """(image, concept) -> score and verdict, where `left` says how many descriptions an image still has."""
         kept_D = [d for d, owner in enumerate(self.owners) if d % TEXTS < left.get(owner, TEXTS)]
         descriptions = [Description(self.examples[self.owners[d]].id, "?", d % TEXTS, "") for d in kept_D]

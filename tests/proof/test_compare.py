@@ -1,3 +1,6 @@
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest
@@ -6,8 +9,24 @@ from seewhy.proof.comparison import arm_figures, by_cluster, difference, mean_es
 from seewhy.proof.statistics import interval
 
 
-def counts(hits: list[float]) -> dict:
+def counts(hits: Sequence[float]) -> dict[str, Any]:
     return {"accuracy": (hits, [1.0] * len(hits)), "stated_true": ([0.0] * len(hits), [0.0] * len(hits))}
+
+
+def paired(*given: Any, **options: Any) -> tuple[float, float, float]:
+    found = difference(*given, **options)
+    assert found is not None
+    value, low, high = found
+    assert low is not None
+    assert high is not None
+    return value, low, high
+
+
+def mean_of(*given: Any, **options: Any) -> tuple[float, tuple[float, float]]:
+    found = mean_estimate(*given, **options)
+    assert found is not None
+    assert found[1] is not None
+    return found[0], found[1]
 
 
 def test_figures_are_means_over_seeds():
@@ -22,24 +41,24 @@ def test_figures_are_means_over_seeds():
 def test_a_mean_over_seeds_has_an_interval_over_both():
     """Seeds at 70, 80 and 90 %: Student's t over them, 80 +- 24.8 points, is most of it; images add the rest."""
     seeds = [counts([1] * right + [0] * (200 - right)) for right in (140, 160, 180)]
-    value, (low, high) = mean_estimate("accuracy", seeds, resamples=500, seed=0)
+    value, (low, high) = mean_of("accuracy", seeds, resamples=500, seed=0)
     assert value == pytest.approx(0.8)
     assert 0.8 - low == pytest.approx(np.hypot(4.3027 * 0.1 / np.sqrt(3), 0.04), abs=0.02)
     assert high == 1.0  # no share is more
     alone = interval(*seeds[0]["accuracy"], resamples=500, seed=0)
-    assert mean_estimate("accuracy", seeds[:1], resamples=500, seed=0) == (0.7, alone)
+    assert mean_of("accuracy", seeds[:1], resamples=500, seed=0) == (0.7, alone)
 
 
 def test_nothing_in_any_seed_is_no_certainty():
     """0 of 48 images in each of three seeds: the seeds agree, and 48 images are still 48 images."""
-    value, (low, high) = mean_estimate("ee", [{"ee": ([0.0] * 48, [1.0] * 48)}] * 3, resamples=50, seed=0)
+    value, (low, high) = mean_of("ee", [{"ee": ([0.0] * 48, [1.0] * 48)}] * 3, resamples=50, seed=0)
     assert (value, low) == (0.0, 0.0)
     assert high == pytest.approx(0.0740, abs=1e-4)
 
 
 def test_a_perplexity_has_a_mean_in_its_own_units():
     fluent = [{"fs": ([2.0] * 4, [1.0] * 4)}, {"fs": ([4.0] * 4, [2.0] * 4)}]
-    assert mean_estimate("fs", fluent, resamples=5, seed=0) == (pytest.approx(np.e**2), pytest.approx((np.e**2,) * 2))
+    assert mean_of("fs", fluent, resamples=5, seed=0) == (pytest.approx(np.e**2), pytest.approx((np.e**2,) * 2))
 
 
 @pytest.mark.parametrize("seeds", [[], [counts([1, 0]), {}], [counts([1]) | {"accuracy": ([0.0], [0.0])}]])
@@ -53,7 +72,7 @@ def test_pairing_takes_out_what_makes_an_image_hard():
     right = (rng.random(500) < 0.5).astype(float)
     worse = right.copy()
     worse[np.nonzero(right)[0][:50]] = 0
-    whole, low, high = difference("accuracy", [counts(list(right))], [counts(list(worse))], resamples=500, seed=0)
+    whole, low, high = paired("accuracy", [counts(list(right))], [counts(list(worse))], resamples=500, seed=0)
     assert whole == pytest.approx(0.1)
     assert 0.07 < low < 0.1 < high < 0.13  # unpaired, it would reach from 0.04 to 0.16
 
@@ -61,7 +80,7 @@ def test_pairing_takes_out_what_makes_an_image_hard():
 def test_no_difference_has_zero_in_its_interval():
     rng = np.random.default_rng(1)
     ours, other = ((rng.random(300) < 0.7).astype(float) for _ in range(2))
-    whole, low, high = difference("accuracy", [counts(list(ours))], [counts(list(other))], resamples=500, seed=0)
+    whole, low, high = paired("accuracy", [counts(list(ours))], [counts(list(other))], resamples=500, seed=0)
     assert low < 0 < high
     assert low < whole < high
 
@@ -77,7 +96,7 @@ def test_the_perplexity_of_one_image_has_no_difference():
 
 def test_other_images_cannot_be_compared():
     with pytest.raises(ValueError, match="3 and 2 images"):
-        difference("accuracy", [counts([1, 0, 1])], [counts([0, 0])], resamples=10, seed=0)
+        paired("accuracy", [counts([1, 0, 1])], [counts([0, 0])], resamples=10, seed=0)
 
 
 def flips(better: int, worse: int, of: int = 600) -> tuple[list[dict], list[dict]]:
@@ -104,11 +123,11 @@ def flips(better: int, worse: int, of: int = 600) -> tuple[list[dict], list[dict
 )
 def test_few_flips_decide_what_mcnemars_exact_test_does(better: int, worse: int, decided: bool):  # noqa: FBT001
     assert (binomtest(worse, better + worse).pvalue < 0.05) == decided
-    value, low, high = difference("accuracy", *flips(better, worse), resamples=500, seed=0)
+    value, low, high = paired("accuracy", *flips(better, worse), resamples=500, seed=0)
     assert value == pytest.approx((better - worse) / 600)
     assert low < value < high
     assert (low > 0) == decided
-    mirrored = difference("accuracy", *flips(better, worse)[::-1], resamples=500, seed=0)
+    mirrored = paired("accuracy", *flips(better, worse)[::-1], resamples=500, seed=0)
     assert mirrored == pytest.approx((-value, -high, -low))
 
 
@@ -116,15 +135,15 @@ def test_few_false_reasons_of_many_decide_as_little():
     """All of 4,200 reasons true but those of four images: no more than four images speak for a difference."""
     of = [7.0] * 600
     ours, other = [{"stated_true": (of, of)}], [{"stated_true": ([4.0] * 4 + [7.0] * 596, of)}]
-    value, low, high = difference("stated_true", ours, other, resamples=500, seed=0)
+    value, low, high = paired("stated_true", ours, other, resamples=500, seed=0)
     assert value == pytest.approx(12 / 4200)
     assert low < 0 < high
     six = [{"stated_true": ([4.0] * 6 + [7.0] * 594, of)}]
-    assert difference("stated_true", ours, six, resamples=500, seed=0)[1] > 0
+    assert paired("stated_true", ours, six, resamples=500, seed=0)[1] > 0
 
 
 def test_models_that_answer_alike_may_still_differ_a_little():
-    value, low, high = difference("accuracy", *flips(0, 0, 48), resamples=50, seed=0)
+    value, low, high = paired("accuracy", *flips(0, 0, 48), resamples=50, seed=0)
     assert (value, low, high) == pytest.approx((0, -0.0740, 0.0740), abs=1e-4)
 
 
@@ -150,9 +169,9 @@ def test_three_seeds_that_disagree_decide_nothing():
     base = [1.0] * 150 + [0.0] * 150
     ours = [counts([1.0] * (150 + more) + [0.0] * (150 - more)) for more in (30, 2, 60)]
     other = [counts(base)] * 3
-    _, low, high = difference("accuracy", ours, other, resamples=500, seed=0)
+    _, low, high = paired("accuracy", ours, other, resamples=500, seed=0)
     assert low < 0 < high
-    alone = [difference("accuracy", [mine], [counts(base)], resamples=500, seed=0) for mine in (ours[0], ours[2])]
+    alone = [paired("accuracy", [mine], [counts(base)], resamples=500, seed=0) for mine in (ours[0], ours[2])]
     assert all(low > 0 for _, low, _ in alone)
 
 
@@ -164,7 +183,7 @@ def test_clusters_are_what_is_drawn():
     by_image = [[counts(list(arm))] for arm in (ours, other)]
     by_patient = [[by_cluster(arm[0], patients)] for arm in by_image]
     assert len(by_patient[0][0]["accuracy"][0]) == 60
-    value, low, high = difference("accuracy", *by_image, resamples=500, seed=0)
-    same, lower, higher = difference("accuracy", *by_patient, resamples=500, seed=0)
+    value, low, high = paired("accuracy", *by_image, resamples=500, seed=0)
+    same, lower, higher = paired("accuracy", *by_patient, resamples=500, seed=0)
     assert same == pytest.approx(value)
     assert higher - lower > 2.5 * (high - low)

@@ -133,7 +133,7 @@ def test_the_leaf_elsewhere_hides_nothing_of_the_part(seed: int) -> None:
     there = redraw.elsewhere(box, (96, 96), random.Random(seed))
     assert (there[2] - there[0], there[3] - there[1]) == (20, 18)
     white = Image.new("RGB", (96, 96), "white")
-    both = sum(np.asarray(redraw.covered(white, place))[..., 0] == redraw.LEAF[0] for place in (box, there))
+    both = np.sum([np.asarray(redraw.covered(white, p))[..., 0] == redraw.LEAF[0] for p in (box, there)], axis=0)
     assert (both == 2).sum() <= 4  # but for where the two edges are rounded
 
 

@@ -80,5 +80,7 @@ def test_models_are_compared_in_perplexity():
     assert figures["fs"].value == pytest.approx((mine + theirs) / 2)
     whole, low, high = difference("fs", counts, other, resamples=500, seed=0) or (0, 0, 0)
     assert whole == pytest.approx(mine - theirs)
+    assert low is not None
+    assert high is not None
     assert low < whole < high  # of two answers by Student's t, in the units of the figure
     assert (low + high) / 2 == pytest.approx(whole)

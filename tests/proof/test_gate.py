@@ -43,6 +43,8 @@ def test_a_judgement_says_what_it_rests_on():
     assert second.worse_in == ("accuracy", "cs")
     whole, low, high = second.differences["accuracy"]
     assert whole == -0.25
+    assert low is not None
+    assert high is not None
     assert low < whole < high < 0
     assert second.differences["cs"] == pytest.approx((-0.4, -0.4, -0.4))
 

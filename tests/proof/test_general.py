@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,7 +70,7 @@ def test_who_sees_all_is_right_throughout_and_who_names_is_not(subject: Subject)
     for place, sheet in enumerate(quiz):
         count_sheet(seer, place, sheet, perfect(sheet, subject), ATTRIBUTES[subject], stated)
         count_sheet(namer, place, sheet, ["Yesru Wren."] * len(sheet.questions), ATTRIBUTES[subject], stated)
-    settings = {"resamples": 20, "seed": 0}
+    settings: dict[str, Any] = {"resamples": 20, "seed": 0}
     figures = shares(seer.counts, **settings)
     assert {name: figures[name].value for name in seer.counts} == dict.fromkeys(seer.counts, 1.0)
     named = shares(namer.counts, **settings)
@@ -78,6 +79,7 @@ def test_who_sees_all_is_right_throughout_and_who_names_is_not(subject: Subject)
     assert lost.keys() == {"attribute_accuracy"}  # who describes nothing has no precision
     value, low, high = lost["attribute_accuracy"]
     assert (value, low) == (-1.0, -1.0)
+    assert high is not None
     assert -1 < high < 0  # six drawings that all changed for the worse: p 0.03
 
 

@@ -91,5 +91,6 @@ def test_reasons_in_other_words_than_the_banks_are_a_doubt():
     figures = metrics()
     figures["base"]["ee"] = 0.2
     figures["rounds"][-1] |= {"ee": 0.3, "any_reason": 0.97}
-    told = doubts(Evidence(*(lambda ours, *others: (ours, tuple(others)))(*arms_of(figures))))
+    ours, *others = arms_of(figures)
+    told = doubts(Evidence(ours, tuple(others)))
     assert any("Only 30.0 % of the answers state a phrase of the bank, while 97.0 %" in line for line in told)

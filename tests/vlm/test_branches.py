@@ -48,8 +48,8 @@ def test_it_scores_no_more_than_is_attended_to(monkeypatch: pytest.MonkeyPatch):
         return scaled_dot_product_attention(query, keys, values, **settings)  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr("seewhy.vlm.prefix.scaled_dot_product_attention", counted)
-    tensors = [torch.randn(1, 2, 9, 4) for _ in range(3)]
-    BranchAttention()(None, *tensors, torch.tensor([[[ROWS[0]]]]))  # pyright: ignore[reportArgumentType]
+    query, keys, values = (torch.randn(1, 2, 9, 4) for _ in range(3))
+    BranchAttention()(None, query, keys, values, torch.tensor([[[ROWS[0]]]]))  # pyright: ignore[reportArgumentType]
     assert scored == [(1, 2, 3, 3), (3, 2, 3, 6)]
 
 

@@ -225,7 +225,8 @@ def test_the_model_that_is_left_answers_as_its_adapter_does_and_not_as_the_base(
         finished.load("base").model,  # pyright: ignore[reportArgumentType]
         str(finished.path / "stages/round-1/model/adapter"),
     )
-    beside = VisionLanguageModel("adapter", adapted.eval().base_model.model, merged.processor)
+    tuned: Any = adapted.eval().base_model.model
+    beside = VisionLanguageModel("adapter", tuned, merged.processor)
     files = sorted(Path(finished.config.data.source).rglob("test/*/*.png"))
     prompts = [Prompt(path.parent.name, str(path), "Which bird is it, and why?") for path in files]
     answers = [

@@ -132,7 +132,7 @@ def test_only_the_language_models_linear_layers_are_folded(base: Path, four_bit:
     linears = {name for name, module in load(base, "lora").model.named_modules() if type(module) is nn.Linear}
     folded = {name for name, module in four_bit.model.named_modules() if is_four_bit(module)}
     assert folded == {name for name in linears if name.startswith("model.language_model.")}
-    weight = four_bit.model.get_submodule("model.language_model.layers.0.mlp.up_proj").weight
+    weight: Any = four_bit.model.get_submodule("model.language_model.layers.0.mlp.up_proj").weight
     assert weight.dtype == torch.uint8
     assert weight.numel() == 32 * 64 / 2  # two weights a byte
 
@@ -154,7 +154,8 @@ def test_a_4_bit_adapter_is_merged_into_the_weights_it_came_from(
         torch.testing.assert_close(merged.model.state_dict()[name], before[name] + delta, rtol=1e-5, atol=1e-6)
         assert delta.abs().max() > 0
     prompts = [Prompt(turn.id, turn.image, turn.query) for turn in turns[:4]]
-    beside = VisionLanguageModel(merged.name, adapted.eval().base_model.model, merged.processor)
+    tuned: Any = adapted.eval().base_model.model
+    beside = VisionLanguageModel(merged.name, tuned, merged.processor)
     answers = [BatchSampler(vlm, 4).sample(prompts, Sampling(max_new_tokens=12), 0) for vlm in (merged, beside)]
     assert answers[0] == answers[1]
     assert "quantization_config" not in json.loads((model / "config.json").read_text())

@@ -88,7 +88,7 @@ def test_gradients_over_processes_are_those_of_one(tmp_path: Path, wrap: Callabl
         step(vlm, model, batch, sum(map(labelled, both)))
     expected = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
-    torch.multiprocessing.spawn(process, (tmp_path, wrap), nprocs=WORLD)
+    torch.multiprocessing.spawn(process, (tmp_path, wrap), nprocs=WORLD)  # pyright: ignore[reportPrivateImportUsage]
     found = torch.load(tmp_path / "gradients.pt")
     assert found.keys() == expected.keys()
     for name, gradient in expected.items():

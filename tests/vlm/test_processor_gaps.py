@@ -44,8 +44,8 @@ def test_what_the_configuration_says_is_filled_in(tmp_path: Path, make: Any, gap
 def test_a_vision_tower_that_we_do_not_know_is_no_guess(tmp_path: Path):
     folder = tiny_llava(tmp_path / "base")
     vlm = VisionLanguageModel.load(folder, device="cpu")
-    vlm.processor.patch_size = None
-    vlm.processor.num_additional_image_tokens = 0
+    processor: Any = vlm.processor
+    processor.patch_size, processor.num_additional_image_tokens = None, 0
     vlm.model.config.vision_config.model_type = "own_vision_model"
     with pytest.raises(SeeWhyError, match=r"lacks num_additional_image_tokens.*set it in processor_config.json"):
         vlm._check_processor()
@@ -53,6 +53,7 @@ def test_a_vision_tower_that_we_do_not_know_is_no_guess(tmp_path: Path):
 
 def test_a_processor_that_fails_otherwise_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     vlm = VisionLanguageModel.load(tiny_llava(tmp_path / "base"), device="cpu")
-    vlm.processor.patch_size = 0
+    processor: Any = vlm.processor
+    processor.patch_size = 0
     with pytest.raises(SeeWhyError, match=r"takes no image through its chat template and processor. .*zero"):
         vlm._check_processor()

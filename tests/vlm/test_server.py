@@ -40,7 +40,7 @@ from seewhy.run.folder import RunFolder, Stage, read_records
 from seewhy.vlm.chat import encode, open_image
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
-from seewhy.vlm.server import sampler as server_module
+from seewhy.vlm.server import process as server_process
 from seewhy.vlm.server.client import ChatClient
 from seewhy.vlm.server.sampler import ServerSampler, data_url, file_url
 from tiny import tiny_llava
@@ -301,10 +301,8 @@ def test_whatever_breaks_in_ends_the_server(load, model, log, answers, prompts, 
 
 def test_a_server_that_knows_another_model_is_ended(load, model, log, answers, prompts, monkeypatch):
     processes = []
-    start = server_module.server_process.start
-    monkeypatch.setattr(
-        server_module.server_process, "start", lambda *a, **k: processes.append(found := start(*a, **k)) or found
-    )
+    start = server_process.start
+    monkeypatch.setattr(server_process, "start", lambda *a, **k: processes.append(found := start(*a, **k)) or found)
     answers.write_text("{}")
     with pytest.raises(SeeWhyError, match="I do not know"):
         ServerSampler(load, model, started(answers), log).sample(prompts, GREEDY, 0)

@@ -162,7 +162,7 @@ def test_the_rate_falls_as_the_schedule_says(schedule: Any, half_way: float):
     config = replace(CONFIG, schedule=schedule, warmup=0.0)
     arguments = _arguments(torch.device("cpu"), torch.float32, config, 100, Path("unused"), 0)
     optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    falling = get_scheduler(arguments.lr_scheduler_type, optimizer, arguments.warmup_steps, 100)
+    falling = get_scheduler(arguments.lr_scheduler_type, optimizer, int(arguments.warmup_steps), 100)
     rates = []
     for _ in range(100):
         rates.append(falling.get_last_lr()[0])
