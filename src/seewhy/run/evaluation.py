@@ -94,7 +94,7 @@ class Evaluation:
         rounds = [OURS.model(round) for round in range(1, run.config.rounds + 1) if OURS.model(round) in models]
         for model in rounds:
             if model not in self._val_counts:
-                selected = run.shown("val") if run.config.evaluate.consistency else None
+                selected = run.selected("val") if run.config.evaluate.consistency else None
                 predictions = run.predict(model, models[model], "val")
                 self._val_counts[model] = count_units(run.domain, predictions, run.stated, Evidence(selected))
         found = judge_rounds([self._val_counts[m] for m in rounds], **self._settings, planned=run.config.rounds)
@@ -118,7 +118,7 @@ class Evaluation:
     @cached_property
     def _selected(self) -> Mapping[str, Sequence[str]] | None:
         settings = self._run.config.evaluate
-        return self._run.shown(settings.split) if settings.consistency else None
+        return self._run.selected(settings.split) if settings.consistency else None
 
     def _likelihoods(self, model: ModelKey) -> list[Likelihood]:
         """Return the likelihood of each of a model's answers under the untuned base, for FS."""

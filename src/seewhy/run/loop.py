@@ -32,10 +32,10 @@ def run(config: RunConfig, *, discard_stale: bool = False, stop_without_words: b
     """
     folder = RunFolder(config.output, seed=config.seed, shard_size=config.shard_size)
     with folder.lock(), Run.open(folder, config, discard_stale=discard_stale) as this:
-        descriptions = this.describe()
+        this.describe()
         stop = stops_without_words(config) if stop_without_words is None else stop_without_words
-        this.check_support(descriptions, stop=stop)
-        selections = this.select(descriptions)
+        this.check_support(stop=stop)
+        selections = this.select()
         models = {BASE: this.base}
         taught: dict[ModelKey, Sequence[Answer]] = {}
         evaluation = Evaluation(this)
@@ -93,8 +93,7 @@ def evaluate(
     with folder.lock(), Run.open(folder, config, record=False, elsewhere=other) as this:
         if data is not None:
             return Evaluation(this).measure(this.models, (), {}, name=f"metrics-{Path(data).stem}-{split}.json")
-        selections = this.select(this.describe())
-        return Evaluation(this).measure(this.models, selections, {}, name=f"metrics-{split}.json")
+        return Evaluation(this).measure(this.models, this.select(), {}, name=f"metrics-{split}.json")
 
 
 def count(config: RunConfig) -> dict[ModelKey, Counts]:

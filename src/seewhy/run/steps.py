@@ -1,11 +1,6 @@
-"""What is settled before a run begins: which model is meant, which data are measured, and that it is one process.
+"""The steps of the method, each bound to its stage in the run folder, so that nothing finished is made again."""
 
-Each step of the method, bound to its stage in the run folder, so that what is done is never done twice.
-
-Which settings are part of a stage's fingerprint, and which may change in the midst of a run: config.py.
-"""
-
-import os
+import json
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,66 +12,46 @@ from typing import Any
 import numpy as np
 import yaml
 
-from seewhy.config import DataConfig, EvaluateConfig, RunConfig
+from seewhy.config import DataConfig, RunConfig
 from seewhy.domain.domain import VOCABULARY_FILE, Domain, Vocabulary, load_domain
 from seewhy.domain.images import load_image
 from seewhy.domain.loaders.llava import Replay, replay_digest
-from seewhy.domain.problems import raise_problems, size_problems
 from seewhy.errors import SeeWhyError
-from seewhy.fieldguide.guide import BASE, ENCODER, with_guide
+from seewhy.fieldguide.guide import BASE as SHIPPED_BASE
+from seewhy.fieldguide.guide import ENCODER, with_guide
 from seewhy.method import describe, rejection, select, synthesise
 from seewhy.method.encoder import Encoder, embed_to_file
 from seewhy.method.sampler import Sampler, example_random
 from seewhy.proof import support
 from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Answer, Candidate, Description, Example, Prediction, Prompt, Sampling, Selection, Turn
-from seewhy.results import Support, write
+from seewhy.run import checks
 from seewhy.run.finished import FinishedRun, model_path, model_source
 from seewhy.run.folder import RunFolder, read_manifest
 from seewhy.run.models import Loaded
-from seewhy.run.progress import say
-from seewhy.run.stages import BASE as BASE_MODEL
-from seewhy.run.stages import Arm, ModelKey, StageKey, Stages, arms, with_finished_controls
+from seewhy.run.stages import BASE, Arm, ModelKey, StageKey, Stages, arms, with_finished_controls
 from seewhy.run.storage import weights_digest
 from seewhy.vlm.tuning import tune
 
 
-def data_to_measure(data: DataConfig, folder: Path, settings: EvaluateConfig) -> Domain:
-    """Another data set than the run's own, which needs no train images unless CS selects concepts among them."""
-    measured = load_domain(with_guide(data, folder / "fieldguide"), to_train=False)
-    if settings.consistency and not measured.split("train"):
-        raise SeeWhyError(
-            f"{measured.name} has no train images, among which CS selects the concepts of the {settings.split} images: "
-            "leave out --consistency, or add some."
-        )
-    return measured
-
-
-def refuse_several_processes() -> None:
-    """Raise SeeWhyError under torchrun or accelerate launch."""
-    if (processes := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
-        raise SeeWhyError(
-            f"This is one of {processes} processes, but a run is one process on one device: start it without torchrun "
-            "and accelerate launch. To sample on more, give model.engine a server that spreads over them."
-        )
-
-
 class Run:
-    """The steps of one run, each bound to its stage."""
+    """The steps of one run over its domain."""
 
     def __init__(
         self, config: RunConfig, domain: Domain, folder: RunFolder, stages: Stages, replay: Replay | None = None
     ) -> None:
         self.config = config
-        self.folder = folder
-        self.base = model_source(config.model.name_or_path, BASE)
         self.domain = domain
+        self.folder = folder
         self.stages = stages
         self.replay = replay or Replay()
+        self.base = model_source(config.model.name_or_path, SHIPPED_BASE)
+        self.loaded = Loaded(config.model, self.base, folder.path / "server" / "log.txt")
         self.train = domain.split("train")
         self.labels: Mapping[str, str] = {e.id: e.label for e in domain.examples}
-        self.loaded = Loaded(config.model, self.base, folder.path / "server" / "log.txt")
-        self._unchecked = domain.sizes
+        self._sizes_checked = False
+        self._descriptions: dict[str, list[Description]] = {}
+        self._selected: dict[str, Mapping[str, Sequence[str]]] = {}
 
     @classmethod
     def open(
@@ -88,80 +63,72 @@ class Run:
         record: bool = True,
         elsewhere: DataConfig | None = None,
     ) -> "Run":
-        """Read the data (or another data set, `elsewhere`, to measure the models on), hold the folder's stages against
-        the settings and, with `record`, write these down."""
-        refuse_several_processes()
+        """Load the data and compare the folder's stages with the settings, which `record` writes down.
+
+        `elsewhere` is another data set to measure the models on. Raises SeeWhyError for data that cannot be used, and
+        for stages that were made with other settings, unless `discard_stale` moves them aside.
+        """
+        checks.refuse_several_processes()
         domain = load_domain(with_guide(config.data, folder.path / "fieldguide"))
-        measured = domain if elsewhere is None else data_to_measure(elsewhere, folder.path, config.evaluate)
+        other = elsewhere and checks.load_measured_data(elsewhere, folder.path, config.evaluate)
+        measured = other or domain
         if not measured.split(split := config.evaluate.split):
             raise SeeWhyError(f"{measured.name} has no {split} images to measure on: add some, or set evaluate.split.")
-        base = model_source(config.model.name_or_path, BASE)
+        base = model_source(config.model.name_or_path, SHIPPED_BASE)
         encoder = model_source(config.select.encoder, ENCODER)
         replay = Replay.read(config.tune.replay) if record and config.tune.replay else None
         replayed = replay_digest(config.tune.replay) if config.tune.replay else ""
         shown = with_finished_controls(config, read_manifest(folder.path))
         own = Stages.of(shown, domain.fingerprint, weights_digest(base), weights_digest(encoder), replayed)
-        stages = own if measured is domain else own.elsewhere(measured.name, measured.fingerprint)
+        stages = own.elsewhere(measured.name, measured.fingerprint) if other else own
         settings = asdict(config) if record else None
         folder.check([*own.values(), *stages.values()], config=settings, discard_stale=discard_stale)
         if settings:
-            folder.write_text("config.yaml", yaml.safe_dump(_plain(settings), sort_keys=False))
+            plain: Any = json.loads(json.dumps(settings))  # YAML has no tuples
+            folder.write_text("config.yaml", yaml.safe_dump(plain, sort_keys=False))
             folder.write_json(VOCABULARY_FILE, Vocabulary.of(domain).record())
         return cls(config, measured, folder, stages, replay)
 
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.loaded.release()
+
     def describe(self, split: str = "train") -> list[Description]:
-        """Step 1, by the untuned base; on another split than train, for the figures alone."""
-        dropped = Counter[str]()
+        """Step 1: the untuned base describes images; those of another split than train are for the figures alone."""
+        if split in self._descriptions:
+            return self._descriptions[split]
+        dropped, settings, examples = Counter[str](), self.config.describe, self.domain.split(split)
 
         def work(examples: Sequence[Example], seed: int) -> list[Description]:
-            sampler = self.loaded.sampler(self.base)
+            sampler = self._sampler(self.base)
             self.replay.check(sampler.rejected_text)
-            self.check_sizes(sampler)
             return describe.describe(
-                examples, self.domain, sampler, self.config.describe,
-                seed=seed, query_seed=self.config.seed, dropped=dropped,
-            )  # fmt: skip
+                examples, self.domain, sampler, settings, seed=seed, query_seed=self.config.seed, dropped=dropped
+            )
 
         stage = self.stages[StageKey("describe", split=split)]
-        described = self.folder.records(stage, Description, self.domain.split(split), work)
-        settings = self.config.describe
-        asked = len(self.domain.split(split)) * settings.prompts_per_image * settings.samples_per_prompt
-        _warn(support.mostly_lost(stage.name, "texts were dropped", asked - len(described), asked, dropped))
+        described = self.folder.records(stage, Description, examples, work)
+        asked = len(examples) * settings.prompts_per_image * settings.samples_per_prompt
+        checks.warn_of_losses(stage.name, asked - len(described), asked, dropped)
+        self._descriptions[split] = described
         return described
 
-    def check_sizes(self, sampler: Sampler) -> None:
-        """Raises SeeWhyError naming every image, of any split, of a size that the model's processor refuses. To be
-        called before hours of sampling; does its work once."""
-        sizes, self._unchecked = self._unchecked, {}
-        refused = sampler.refused_sizes(set(sizes.values()))
-        images = [(example.image, sizes[example.id]) for example in self.domain.examples if example.id in sizes]
-        raise_problems(f"{self.domain.root} and the processor of model {self.base}", size_problems(images, refused))
+    def check_support(self, *, stop: bool) -> None:
+        """Say whether the model has words for the concept bank. Raises SeeWhyError with `stop` if for too little."""
+        minimum = self.config.minimum_support
+        checks.check_support(self.domain, self.describe(), self.folder, self.base, minimum=minimum, stop=stop)
 
-    def check_support(self, descriptions: Sequence[Description], *, stop: bool) -> Support:
-        """Say how much of the concept bank the model has words for. Raises SeeWhyError with `stop` if too little."""
-        texts, minimum = [d.text for d in descriptions], self.config.minimum_support
-        found = support.support(self.domain.concepts.all_concepts, texts, minimum)
-        write(self.folder.path / Support.FILE, found)
-        if found.too_low:
-            told = support.too_few(
-                found, stops=stop, example=texts[0] if texts else "", shipped_base=self.base == BASE,
-                folder=self.folder.path,
-            )  # fmt: skip
-            if stop:
-                raise SeeWhyError(told)
-            say(told)
-        else:
-            say(support.verdict(found))
-        return found
+    def select(self, split: str = "train") -> list[Selection]:
+        """Step 2, for all images at once: the negatives of one are the descriptions of the others.
 
-    def select(self, descriptions: Sequence[Description], split: str = "train") -> list[Selection]:
-        """Step 2, of all images at once: each one's negatives are the descriptions of the others.
-
-        Images of another split are scored among those of train, `descriptions` being of both.
+        Images of another split are scored among those of train.
         """
-        bank = self.domain.concepts
-        wanted = self.domain.split(split)
-        examples = self.train if split == "train" else (*self.train, *wanted)
+        wanted, bank = self.domain.split(split), self.domain.concepts
+        examples, descriptions = self.train, self.describe()
+        if split != "train":
+            examples, descriptions = (*examples, *wanted), [*descriptions, *self.describe(split)]
 
         def work(_all: Sequence[str], _seed: int) -> list[Selection]:
             scratch = self.folder.path / "scratch"
@@ -175,77 +142,77 @@ class Run:
             ids = {example.id for example in wanted}
             return [selection for selection in selections if selection.example_id in ids]
 
-        stage = self.stages[StageKey("select", split=split)]
-        return self.folder.records(stage, Selection, ["all"], work)
+        return self.folder.records(self.stages[StageKey("select", split=split)], Selection, ["all"], work)
 
-    def shown(self, split: str) -> Mapping[str, Sequence[str]]:
-        """Example id -> the concepts selected for an image of a split, which CS holds answers to."""
-        descriptions = self.describe()
-        if split != "train":
-            descriptions += self.describe(split)
-        return select.selected_concepts(self.select(descriptions, split))
+    def selected(self, split: str) -> Mapping[str, Sequence[str]]:
+        """Return example id -> the concepts selected for each image of a split, with which CS compares answers."""
+        if split not in self._selected:
+            self._selected[split] = select.selected_concepts(self.select(split))
+        return self._selected[split]
 
-    def visible(self, arm: Arm, selections: Sequence[Selection]) -> Mapping[str, Sequence[str]]:
-        """Example id -> the concepts that an arm takes to be visible."""
+    def concepts(self, arm: Arm, selections: Sequence[Selection]) -> Mapping[str, Sequence[str]]:
+        """Return example id -> the concepts that an arm's answers are made from and judged by."""
         if arm.concepts == "image":
             return select.selected_concepts(selections)
         return {example.id: self.domain.concepts[example.label] for example in self.train}
 
     def synthesise(self, arm: Arm, selections: Sequence[Selection]) -> list[Answer]:
-        """Step 3: round 1's training set, by the untuned base."""
-        visible = self.visible(arm, selections)
+        """Step 3: the untuned base writes round 1's training set."""
+        concepts = self.concepts(arm, selections)
 
         def work(examples: Sequence[Example], seed: int) -> list[Answer]:
             return synthesise.synthesise(
-                examples, self.domain, visible, self.stated, self.loaded.sampler(self.base), self.config.synthesise,
+                examples, self.domain, concepts, self.stated, self._sampler(self.base), self.config.synthesise,
                 seed=seed, query_seed=self.config.seed,
             )  # fmt: skip
 
         stage = self.stages[arm.stage("answers", 1)]
         answers = self.folder.records(stage, Answer, self.train, work)
         reasons = support.fallback_reasons(answers)
-        _warn(support.mostly_lost(stage.name, _FELL_BACK, reasons.total(), len(answers), reasons))
+        checks.warn_of_losses(stage.name, reasons.total(), len(answers), reasons, fell_back=True)
         return answers
 
     def fill_in(self, arm: Arm, answers: Sequence[Answer]) -> list[Answer]:
-        """The training set of an arm that answers the method's own queries by template."""
+        """Return the training set of an arm that answers the method's own queries by template."""
         lists = self.domain.concepts if arm.template == "label and list" else None
         return synthesise.label_answers(answers, self.labels, lists)
 
     def tune(self, model: ModelKey, before: Path, answers: Sequence[Answer]) -> Path:
-        """Step 4: the model after a round, from the model before it."""
+        """Step 4: tune the model before a round on the round's training set, mixed with replay data if there is any."""
 
         def make(folder: Path) -> None:
+            images = {e.id: self.domain.path(e) for e in self.train}
+            turns = [Turn(a.id, images[a.example_id], a.query, a.text) for a in answers]
+            replayed = round(self.config.tune.replay_ratio * len(turns))
+            turns += self.replay.drawn(replayed, example_random(self.config.seed, "replay", "tune"))
             self.loaded.release()
-            tune(
-                self.loaded.model(before, four_bit=self.config.tune.method == "qlora"), self.turns(answers),
-                self.config.tune, folder, self.config.seed, load_image,
-                share_image=self.config.model.share_image,
-            )  # fmt: skip
+            vlm = self.loaded.model(before, four_bit=self.config.tune.method == "qlora")
+            share_image = self.config.model.share_image
+            tune(vlm, turns, self.config.tune, folder, self.config.seed, load_image, share_image=share_image)
 
         self.folder.folder(self.stages[StageKey("model", model)], make)
         return model_path(self.folder.path, model)
 
     def sample(self, arm: Arm, round: int, model: Path, selections: Sequence[Selection]) -> list[Candidate]:
-        """Steps 5 and 6: what the tuned model answers, judged."""
-        visible = self.visible(arm, selections)
+        """Steps 5 and 6: the tuned model answers, and its answers are judged."""
+        concepts = self.concepts(arm, selections)
 
         def work(examples: Sequence[Example], seed: int) -> list[Candidate]:
             temperature = self.config.select.temperature
-            criteria = rejection.Criteria(visible, self.stated, self.encoder, self.concepts_CE, temperature)
+            criteria = rejection.Criteria(concepts, self.stated, self.encoder, self.concepts_CE, temperature)
             return rejection.candidates(
-                examples, self.domain, self.loaded.sampler(model), criteria, self.config.sample,
+                examples, self.domain, self._sampler(model), criteria, self.config.sample,
                 round=round, seed=seed, query_seed=self.config.seed, choice=arm.choice,
             )  # fmt: skip
 
         stage = self.stages[arm.stage("candidates", round)]
         candidates = self.folder.records(stage, Candidate, self.train, work)
         unusable = support.unusable(candidates)
-        _warn(support.mostly_lost(stage.name, "texts were dropped", unusable.total(), len(candidates), unusable))
+        checks.warn_of_losses(stage.name, unusable.total(), len(candidates), unusable)
         return candidates
 
     def filter(self, arm: Arm, round: int, candidates: Sequence[Candidate]) -> list[Answer]:
-        """The round's training set: the best candidate of each query, or the label sentence."""
+        """Return the round's training set: the best candidate of each query, or the label sentence."""
         of_example: dict[str, list[Candidate]] = {}
         for candidate in candidates:
             of_example.setdefault(candidate.example_id, []).append(candidate)
@@ -257,35 +224,25 @@ class Run:
         stage = self.stages[arm.stage("answers", round)]
         answers = self.folder.records(stage, Answer, self.train, work)
         lost, reasons = support.fallback_reasons(answers).total(), support.reasons_of_lost_queries(candidates)
-        _warn(support.mostly_lost(stage.name, _FELL_BACK, lost, len(answers), reasons))
+        checks.warn_of_losses(stage.name, lost, len(answers), reasons, fell_back=True)
         return answers
 
     def predict(self, model: ModelKey, path: Path, split: str | None = None) -> list[Prediction]:
-        """Step 8: a model's greedy answers to the evaluation question, on `evaluate.split` or another."""
-        settings: EvaluateConfig = self.config.evaluate
+        """Step 8: return a model's greedy answers to the evaluation question, by default on `evaluate.split`."""
+        settings, query = self.config.evaluate, self.domain.questions.evaluation
         split = split or settings.split
-        query = self.domain.questions.evaluation
 
         def work(examples: Sequence[Example], seed: int) -> list[Prediction]:
             prompts = [Prompt(e.id, self.domain.path(e), query) for e in examples]
-            sampler = self.loaded.sampler(path)
-            self.check_sizes(sampler)
-            texts = sampler.sample(prompts, Sampling(max_new_tokens=settings.max_new_tokens), seed)
+            texts = self._sampler(path).sample(prompts, Sampling(max_new_tokens=settings.max_new_tokens), seed)
             return [Prediction(e.id, query, text) for e, (text,) in zip(examples, texts, strict=True)]
 
         stage = self.stages[StageKey("predictions", model, split)]
         return self.folder.records(stage, Prediction, self.domain.split(split), work)
 
-    def turns(self, answers: Sequence[Answer]) -> list[Turn]:
-        """A training set as the model layer takes it, with replay data mixed in where it is asked for."""
-        images = {e.id: self.domain.path(e) for e in self.train}
-        turns = [Turn(a.id, images[a.example_id], a.query, a.text) for a in answers]
-        wanted = round(self.config.tune.replay_ratio * len(turns))
-        return turns + self.replay.drawn(wanted, example_random(self.config.seed, "replay", "tune"))
-
     @property
     def models(self) -> dict[ModelKey, Path]:
-        """All models of a run that has ended."""
+        """All models of a run that has ended. Raises SeeWhyError where one is missing."""
         return FinishedRun.open(self.folder.path).all_models()
 
     @property
@@ -294,16 +251,10 @@ class Run:
         return arms(with_finished_controls(self.config, read_manifest(self.folder.path)))
 
     def kept_models(self, last: int) -> dict[ModelKey, Path]:
-        """The models, up to round `last`, of controls that the settings no longer ask for."""
-        own = {BASE_MODEL.arm, *(arm.key for arm in arms(self.config))}
+        """Return the models, up to round `last`, of controls that the settings no longer ask for."""
+        own = {BASE.arm, *(arm.key for arm in arms(self.config))}
         there = FinishedRun.open(self.folder.path).models
         return {key: path for key, path in there.items() if key.arm not in own and key.round <= last}
-
-    def __enter__(self) -> "Run":
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.loaded.release()
 
     @cached_property
     def stated(self) -> StatedConcepts:
@@ -312,27 +263,19 @@ class Run:
 
     @cached_property
     def encoder(self) -> Encoder:
+        """The text encoder of steps 2 and 6."""
         settings = self.config.select
-        return Encoder(
-            str(model_source(settings.encoder, ENCODER)), self.config.model.device, prefixes=settings.prefixes
-        )
+        source = str(model_source(settings.encoder, ENCODER))
+        return Encoder(source, self.config.model.device, prefixes=settings.prefixes)
 
     @cached_property
     def concepts_CE(self) -> np.ndarray:
-        """Embeddings of all concepts of the bank, (C, E)."""
+        """The embeddings of all concepts of the bank, (C, E)."""
         return self.encoder.embed_concepts(self.domain.concepts.all_concepts)
 
-
-_FELL_BACK = "answers are the bare label sentence, for want of a usable one"
-
-
-def _warn(told: str | None) -> None:
-    if told:
-        say(told)
-
-
-def _plain(value: Any) -> Any:
-    """Nested settings as YAML writes them: tuples as lists."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, tuple) else value
+    def _sampler(self, model: Path) -> Sampler:
+        sampler = self.loaded.sampler(model)
+        if not self._sizes_checked:
+            self._sizes_checked = True
+            checks.check_image_sizes(self.domain, sampler, self.base)
+        return sampler

@@ -1,0 +1,74 @@
+"""What a run checks before it starts and between its stages, so that hours of work are not lost."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from seewhy.config import DataConfig, EvaluateConfig
+from seewhy.domain.domain import Domain, load_domain
+from seewhy.domain.problems import raise_problems, size_problems
+from seewhy.errors import SeeWhyError
+from seewhy.fieldguide.guide import BASE, with_guide
+from seewhy.method.sampler import Sampler
+from seewhy.proof import support
+from seewhy.records import Description
+from seewhy.results import Support, write
+from seewhy.run.folder import RunFolder
+from seewhy.run.progress import say
+
+
+def refuse_several_processes() -> None:
+    """Raise SeeWhyError under torchrun or accelerate launch."""
+    if (processes := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
+        raise SeeWhyError(
+            f"This is one of {processes} processes, but a run is one process on one device: start it without torchrun "
+            "and accelerate launch. To sample on more, give model.engine a server that spreads over them."
+        )
+
+
+def load_measured_data(data: DataConfig, folder: Path, settings: EvaluateConfig) -> Domain:
+    """Load another data set than the run's own, to measure its models on.
+
+    It needs no train images, unless CS selects concepts among them: then SeeWhyError is raised where there are none.
+    """
+    measured = load_domain(with_guide(data, folder / "fieldguide"), to_train=False)
+    if settings.consistency and not measured.split("train"):
+        raise SeeWhyError(
+            f"{measured.name} has no train images, among which CS selects the concepts of the {settings.split} images: "
+            "leave out --consistency, or add some."
+        )
+    return measured
+
+
+def check_image_sizes(domain: Domain, sampler: Sampler, model: Path) -> None:
+    """Raise SeeWhyError naming every image, of any split, of a size that the model's processor refuses."""
+    refused = sampler.refused_sizes(set(domain.sizes.values()))
+    images = [(example.image, domain.sizes[example.id]) for example in domain.examples if example.id in domain.sizes]
+    raise_problems(f"{domain.root} and the processor of model {model}", size_problems(images, refused))
+
+
+def check_support(
+    domain: Domain, descriptions: Sequence[Description], folder: RunFolder, model: Path, *, minimum: float, stop: bool
+) -> None:
+    """Say how much of the concept bank the descriptions have words for, and write it to the run folder.
+
+    Raises SeeWhyError with `stop` where the share is below `minimum`.
+    """
+    texts = [description.text for description in descriptions]
+    found = support.support(domain.concepts.all_concepts, texts, minimum)
+    write(folder.path / Support.FILE, found)
+    if not found.too_low:
+        say(support.verdict(found))
+        return
+    example, shipped = texts[0] if texts else "", model == BASE
+    message = support.too_few(found, stops=stop, example=example, shipped_base=shipped, folder=folder.path)
+    if stop:
+        raise SeeWhyError(message)
+    say(message)
+
+
+def warn_of_losses(stage: str, lost: int, of: int, reasons: Mapping[str, int], *, fell_back: bool = False) -> None:
+    """Say it where most texts of a stage were dropped, or `fell_back` to the label sentence, with the causes."""
+    what = "answers are the bare label sentence, for want of a usable one" if fell_back else "texts were dropped"
+    if message := support.mostly_lost(stage, what, lost, of, reasons):
+        say(message)
