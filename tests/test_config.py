@@ -170,7 +170,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
 
     monkeypatch.setattr(loop, "run", lambda config, *, discard_stale: called("run", config, discard_stale))
     monkeypatch.setattr(loop, "evaluate", lambda run, split, **_: called("evaluate", run, split))
-    monkeypatch.setattr(page, "write_page", lambda run, **_: called("report", run) and Path(run) / "report.html")
+
+    def write_page(run: str, *, heatmaps: bool, **_: object) -> Path:
+        called("report", run, heatmaps)
+        return Path(run) / "report.html"
+
+    monkeypatch.setattr(page, "write_page", write_page)
     return made
 
 
@@ -179,13 +184,17 @@ def test_the_verbs_call_their_functions(tmp_path: Path, calls: list[tuple], caps
     config = load_config(path, ["--tune.epochs", "1"])
     demo = load_config(DEMO_SETTINGS, ["--output", "runs/demo"])
     expected = {
-        ("run", path, "--tune.epochs", "1"): [("run", config, False), ("report", "runs/b")],
-        ("run", "--tune.epochs=1", "--discard_stale", "true", path): [("run", config, True), ("report", "runs/b")],
-        ("demo",): [("run", demo, False), ("report", "runs/demo")],
-        ("demo", "--output", "here"): [("run", replace(demo, output="here"), False), ("report", "here")],
+        # where the model looks is found by `report` alone, which loads it
+        ("run", path, "--tune.epochs", "1"): [("run", config, False), ("report", "runs/b", False)],
+        ("run", "--tune.epochs=1", "--discard_stale", "true", path): [
+            ("run", config, True),
+            ("report", "runs/b", False),
+        ],
+        ("demo",): [("run", demo, False), ("report", "runs/demo", False)],
+        ("demo", "--output", "here"): [("run", replace(demo, output="here"), False), ("report", "here", False)],
         ("evaluate", "runs/a"): [("evaluate", "runs/a", "test")],
         ("evaluate", "runs/a", "--split", "val"): [("evaluate", "runs/a", "val")],
-        ("report", "runs/a"): [("report", "runs/a")],
+        ("report", "runs/a"): [("report", "runs/a", True)],
     }
     for arguments, made in expected.items():
         calls.clear()

@@ -43,7 +43,7 @@ def show_run(metrics: "Metrics", config: RunConfig) -> None:
     console = Console()
     print_results(metrics, console)
     print_collapses(of_run(Path(config.output), metrics), console)
-    page = api.report(config.output)
+    page = api.report(config.output, heatmaps=False)
     minutes = (time.monotonic() - STARTED) / 60
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     console.print(f"Took {minutes:.1f} minutes and at most {peak:.1f} GiB of memory in this process.", highlight=False)
@@ -54,7 +54,7 @@ def show_compare(compared: "Comparison", config: RunConfig) -> None:
     from seewhy.report.terminal import print_comparison
 
     print_comparison(compared, Console())
-    show_page(api.report(config.output))
+    show_page(api.report(config.output, heatmaps=False))
 
 
 def show_page(page: Path) -> None:
@@ -198,7 +198,7 @@ def renew_page(run: str) -> None:
     """
     for folder in (run, *_comparison(Path(run))):
         try:
-            say(f"Wrote {api.report(folder)}")
+            say(f"Wrote {api.report(folder, heatmaps=False)}")
         except SeeWhyError as error:
             say(f"{folder} has no page of it yet. {error}")
 
