@@ -1,9 +1,4 @@
-"""Sets outputs of a run folder aside, in discarded/1, discarded/2, ...: all of them or none, whenever it is stopped.
-
-What is to be moved is written down first and crossed out last; a list that is still there is of a process that was
-killed, and the next one puts back what it had moved.
-
-The folder of a run: what is finished stays, so a killed run goes on and ends with the bytes of one never killed.
+"""The folder of a run: what is finished stays, so a killed run goes on and ends with the bytes of one never killed.
 
 A run is a chain of stages (see `loop.py`). A stage writes records, as Parquet shards whose items and seeds are fixed
 before any work starts, or it makes a folder, such as a model. The layout:
@@ -11,11 +6,13 @@ before any work starts, or it makes a folder, such as a model. The layout:
     manifest.json                        config, versions, and each stage's fingerprint, settings and inputs
     stages/describe/shard-00000.parquet  one shard of a stage's records
     stages/round-1/model/                the folder of a stage; `model.partial/` until it is complete
-    discarded/1/stages/...               what `discard_stale` set aside
+    discarded/1/stages/...               outputs that `discard_stale` moved aside: all of them or none
     events.jsonl                         when each piece was made: the one file whose bytes depend on time
 
-Everything else is written under a `.partial` name, flushed to disk and renamed, so nothing half-written bears a final
-name. What a stage returns is always read back from its shards, so a resumed run sees what an uninterrupted one sees.
+Everything else is written under a `.partial` name, flushed to disk and renamed, so no unfinished file has a final name.
+A stage's records are always read back from its shards, so a resumed run sees what an uninterrupted one sees. Before
+outputs are moved aside their list is written; a list that is still there was left by a killed process, and the next one
+moves back what is on it.
 
     folder = RunFolder("runs/birds", seed=0, shard_size=64)
     describe = Stage("describe", {"describe": asdict(config.describe)})
@@ -50,7 +47,7 @@ MOVES = "moving.txt"
 
 
 def set_aside(folder: Path, paths: Sequence[Path], copied: Path) -> Path:
-    """Move paths below the run folder to a new folder in discarded/, which is returned, beside a copy of a file."""
+    """Move paths below the run folder to a new folder in discarded/, with a copy of `copied`; return the folder."""
     aside = inside(folder, PLACE)
     used = [int(path.name) for path in aside.glob("[0-9]*") if path.name.isdecimal()]
     target = aside / str(max(used, default=0) + 1)
@@ -73,7 +70,7 @@ def set_aside(folder: Path, paths: Sequence[Path], copied: Path) -> Path:
 
 
 def undo_half(folder: Path) -> None:
-    """Put back what `set_aside` has moved where it did not come to its end."""
+    """Move back the outputs of a `set_aside` that was interrupted."""
     for listed in sorted(inside(folder, PLACE).glob(f"*/{MOVES}*")):  # half a list: nothing has been moved yet
         target = inside(folder, listed.parent.relative_to(folder).as_posix())
         for name in reversed(_read(listed) if listed.name == MOVES else []):
@@ -84,7 +81,7 @@ def undo_half(folder: Path) -> None:
 
 
 def only_leads_to(folder: Path, places: Collection[Path]) -> bool:
-    """Whether a folder holds nothing but some of these places (or partial ones), and folders on the way to them."""
+    """Return whether a folder holds only some of these places (or partial ones) and the folders that lead to them."""
     return bool(places) and all(
         path.with_name(path.name.removesuffix(".partial")) in places
         or (path.is_dir() and not path.is_symlink() and only_leads_to(path, places))
@@ -103,7 +100,7 @@ def _read(listed: Path) -> list[str]:
 
 
 def _move(path: Path, there: Path) -> None:
-    """Rename a file or folder; into a folder that is there already, what it holds."""
+    """Rename a file or folder; where the target folder exists, move the content into it."""
     there.parent.mkdir(parents=True, exist_ok=True)
     if not (path.is_dir() and there.is_dir()):
         path.rename(there)
@@ -126,7 +123,7 @@ T = TypeVar("T", bound=str | Identified)
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of a run. `name` is its folder below `stages/`; `settings`, JSON-able, all that changes its output.
+    """One step of a run. `name` is its folder below `stages/`, and `settings` (JSON-able) all that changes its output.
 
     Nest settings under the name of their group, {"tune": {"epochs": 2}}, and messages speak of "tune.epochs".
     """
@@ -141,7 +138,7 @@ class Stage:
 
 
 class RunFolder:
-    """Keeps the outputs of a run's stages. Call `check` under `lock` before any other work."""
+    """The outputs of a run's stages on disk. Call `check` under `lock` before any other work."""
 
     def __init__(self, path: str | Path, *, seed: int, shard_size: int) -> None:
         if shard_size < 1:
@@ -153,7 +150,7 @@ class RunFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other processes out. The system lets go of the lock when this process ends, however it ends."""
+        """Keep other processes out. The system releases the lock when this process ends, however it ends."""
         holder = self.path / "lock.pid"
         lock = FileLock(self.path / "lock")
         try:
@@ -304,7 +301,7 @@ class RunFolder:
         return inside(self.path, f"stages/{name}")
 
     def _outputs(self, name: str, stages: Collection[str]) -> list[Path]:
-        """What a stage has left, whole or in part: not a folder that is there for other stages' sake alone."""
+        """Return what a stage has written, whole or in part; not a folder that only holds other stages."""
         others = {self._place(other) for other in stages if other.startswith(f"{name}/")}
         places = [path for path in (self._place(name), self._place(f"{name}.partial")) if path.exists()]
         return [path for path in places if path.is_file() or not only_leads_to(path, others)]
@@ -321,7 +318,7 @@ class RunFolder:
         )
 
     def _discard(self, stale: Mapping[str, Sequence[Path]]) -> None:
-        """Set stale outputs aside, with the results drawn from them and a copy of the manifest that explains them."""
+        """Move stale outputs aside, with the results made from them and a copy of the manifest that explains them."""
         manifest = self.path / "manifest.json"
         results = {path for path in self.path.iterdir() if path.suffix in {".json", ".html"}} - {manifest}
         outputs = {path for paths in stale.values() for path in paths}
@@ -330,7 +327,7 @@ class RunFolder:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a run folder, or {} where there is none yet."""
+    """Return the manifest of a run folder, or {} where there is none yet. Raises SeeWhyError for a damaged one."""
     try:
         return json.loads((path / "manifest.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -356,7 +353,7 @@ def read_shards(path: Path, name: str, record: type[R]) -> list[R]:
 
 
 def package_versions() -> dict[str, str]:
-    """The versions that a run's bytes depend on."""
+    """Return the versions that a run's bytes depend on."""
     versions = {"python": platform.python_version()}
     for package in ("seewhy", "torch", "transformers", "pyarrow"):
         with suppress(PackageNotFoundError):  # a source tree on the path has no version
@@ -365,7 +362,7 @@ def package_versions() -> dict[str, str]:
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What differs between two nested settings, as "tune.epochs: 1 -> 2"."""
+    """Return the differences between two nested settings, as "tune.epochs: 1 -> 2"."""
     before, after = flatten(old), flatten(new)
     keys = [key for key in before | after if before.get(key) != after.get(key)]
     return [f"{key}: {before.get(key, 'not set'):.60} -> {after.get(key, 'not set'):.60}" for key in keys]

@@ -40,17 +40,17 @@ _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, err
 
 
 def digest(value: Any) -> str:
-    """The sha256 of a JSON-able value, the same for equal values."""
+    """Return the sha256 of a JSON-able value, the same for equal values."""
     text = json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def weights_digest(folder: Path) -> str:
-    """A sha256 over what decides the outputs of the model in a folder: configuration, tokenizer, processor, chat
+    """Return a sha256 over what decides the outputs of the model in a folder: configuration, tokenizer, processor, chat
     template and weights (of a large file its size, beginning and end), and the tokens at which it stops.
 
     What else may lie there (cards, other formats, training logs, how others are to sample) does not count. Empty for
-    what is no folder: a name on the Hub is told by its revision.
+    a name on the Hub, which the revision identifies.
     """
     if not folder.is_dir():
         return ""
@@ -94,7 +94,7 @@ def _json(path: Path, default: Any) -> Any:
 
 @contextmanager
 def disk(path: Path) -> Iterator[None]:
-    """Say it plainly when the disk gives out while `path` is made. Every other error passes through.
+    """Raise SeeWhyError where the disk is full or fails while `path` is written. Other errors pass through.
 
     Libraries report a full disk each in its own way (safetensors and torch without an errno), so the disk is asked too.
     """
@@ -154,14 +154,14 @@ def write_atomically(path: Path, payload: bytes) -> None:
 
 
 def schema_of(record: type) -> pa.Schema:
-    """The columns of a record type: its fields, in order."""
+    """Return the columns of a record type: its fields, in order."""
     hints = get_type_hints(record)
     types = {name: str if get_origin(hint) is Literal else hint for name, hint in hints.items()}
     return pa.schema([pa.field(f.name, ARROW_TYPES[types[f.name]], nullable=False) for f in fields(record)])
 
 
 def encode_shard(rows: Sequence[Any], record: type, origin: Mapping[str, str]) -> bytes:
-    """Records as the bytes of a Parquet file; `origin` says what they were made of."""
+    """Return records as the bytes of a Parquet file, with what they were made from as `origin`."""
     schema = schema_of(record).with_metadata(dict(origin))
     columns = {name: [getattr(row, name) for row in rows] for name in schema.names}
     sink = pa.BufferOutputStream()
@@ -180,7 +180,7 @@ def encode_shard(rows: Sequence[Any], record: type, origin: Mapping[str, str]) -
 
 
 def decode_shard(path: Path, record: type[R]) -> tuple[list[R], dict[str, str]]:
-    """A shard's records and their origin. Raises SeeWhyError when the file is damaged or holds other records."""
+    """Return a shard's records and their origin. Raises SeeWhyError when the file is damaged or holds other records."""
     try:
         table = pq.ParquetFile(pa.BufferReader(path.read_bytes())).read(use_threads=False)
     except (OSError, pa.ArrowInvalid) as error:
