@@ -1,16 +1,18 @@
 """The tables of the terminal: what a figure looks like, and that a narrow one is cut in two and not in the middle."""
 
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from rich.console import Console
 
 from made_up_runs import metrics
-from seewhy.report.figures import COLUMNS
+from seewhy.config import RunConfig
+from seewhy.report.figures import ARM_NAMES, COLUMNS
 from seewhy.report.table import Cell, cell, rows
 from seewhy.report.terminal import print_comparison, print_results
 from seewhy.results import Comparison, Figures, Metrics
 from seewhy.results_json import decode
+from seewhy.run.stages import ARMS, CONTROLS
 
 
 def figures(seeds: int = 0) -> dict[str, Any]:
@@ -122,3 +124,9 @@ def test_columns_without_a_figure_are_left_out():
     columns, body = rows(decode(Metrics, metrics()))
     assert len(columns) == 6
     assert body[-1].cells[-1].value == ""
+
+
+def test_every_arm_has_a_name_and_every_control_can_be_asked_for() -> None:
+    """An arm without a name would be missing in the tables without a word."""
+    assert list(ARM_NAMES) == list(ARMS)
+    assert get_args(get_args(get_type_hints(RunConfig)["controls"])[0]) == tuple(CONTROLS)

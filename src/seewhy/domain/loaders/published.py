@@ -94,7 +94,8 @@ class Published:
 _DATA = read_words("loaders/published.yaml")
 SETS = {layout: Published(**record) for layout, record in _DATA["sets"].items()}
 """The data sets by their `data.layout`."""
-CUB, DOGS, FGVC, PLD, HAM10000, CHEST_XRAY = SETS.values()
+CUB, DOGS, FGVC = SETS["cub200"], SETS["dogs"], SETS["fgvc"]
+PLD, HAM10000, CHEST_XRAY = SETS["pld"], SETS["ham10000"], SETS["chest_xray"]
 
 
 @dataclass
