@@ -1,6 +1,6 @@
-"""An export on the Hugging Face Hub. What is on disk stays, whatever the Hub says.
+"""Export a run's model and training data, with cards, as one folder that appears whole or not at all (`seewhy export`).
 
-`seewhy export`: a run's model and training data, with cards, as one folder that appears whole or not at all.
+The folder can be uploaded to the Hugging Face Hub. It stays on disk if the Hub refuses it.
 
 | in OUTPUT | |
 | --- | --- |

@@ -1,10 +1,8 @@
-"""The adapters of several rounds as one adapter on the untuned base.
+"""Write a run's model as folders that transformers, peft and servers load: merged weights, or one adapter on the base.
 
 A run merges the adapter of each round before it tunes the next, so the adapter of round 3 means nothing on the base.
 But low-rank changes add up: B1 A1 + B2 A2 = [B1 B2] [A1; A2]. Stacked along the rank, the rounds' adapters are one
 adapter of as many times the rank, and exact; what was trained in full (the projector) is as the last round left it.
-
-A run's model as folders that transformers, peft and servers load: merged weights, and an adapter on the base.
 """
 
 import json

@@ -183,18 +183,21 @@ class FinishedRun:
     def best_round(self) -> int:
         """The round that the gate found best; without a gate, the last one that has a model. Raises SeeWhyError where
         there is no tuned model."""
+        last = max(self._tuned_rounds())
+        return self.gate.best if self.gate else last
+
+    def _tuned_rounds(self) -> list[int]:
         if not self.rounds:
             raise SeeWhyError(
                 f"{self.path} has no tuned model yet: start its run again, or ask the untuned one with --base."
             )
-        return self.gate.best if self.gate else max(self.rounds)
+        return self.rounds
 
     def method_model(self, round: int | None = None) -> ModelKey:
         """Return the method's model after a round, by default the best one. Raises SeeWhyError where it is missing."""
         key = OURS.model(self.best_round if round is None else round)
         if key not in self.models:
-            self.best_round  # noqa: B018 - where there is none at all, that is the message
-            listed = ", ".join(map(str, self.rounds))
+            listed = ", ".join(map(str, self._tuned_rounds()))
             raise SeeWhyError(f"{self.path} has no model of round {key.round}; it has those of round {listed}.")
         return key
 
