@@ -269,7 +269,7 @@ class BatchSampler:
     ) -> None:
         self.vlm = vlm
         self.automatic = batch_size == 0
-        self.batch_size = batch_size or (CPU_SEQUENCES if vlm.device.type == "cpu" else GPU_SEQUENCES)
+        self.batch_size = batch_size or (GPU_SEQUENCES if vlm.device.type == "cuda" else CPU_SEQUENCES)
         self.opener = opener
         self.share_image = share_image
 
