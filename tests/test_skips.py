@@ -1,5 +1,6 @@
 """`--no-unexpected-skips` fails a session that skipped a test for want of a package, in one process and in workers."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,7 +37,8 @@ def session(folder: Path, text: str, *options: str) -> subprocess.CompletedProce
         *options,
         str(folder),
     ]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    environment = {**os.environ, "PYTHONPATH": str(CONFTEST.parent)}  # conftest imports a module beside it
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
 
 
 @pytest.mark.parametrize("processes", ["0", "2"])

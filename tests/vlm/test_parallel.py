@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import distributed, nn
 
+import torchvision_ops  # noqa: F401 -- as in conftest, for the processes that this file is imported in
 from seewhy.vlm.adapter import add_adapter
 from seewhy.vlm.chat import IGNORED, Row, collate, encode_all, with_answer
 from seewhy.vlm.loss import answer_loss
