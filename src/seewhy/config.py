@@ -45,7 +45,8 @@ class DataConfig:
     columns image, label and split), the unpacked folder of a published data set, or 'fieldguide' for the built-in
     drawings."""
     concepts: str | None = None
-    """Concept bank: a YAML or JSON file of class -> phrases. The field guide and CUB-200-2011 bring their own."""
+    """Concept bank: a YAML or JSON file of class -> phrases. The field guide, CUB-200-2011 and WBCAtt bring their
+    own."""
     noun: str = "bird"
     """What the images show, as the questions name it: 'bird', 'leaf', 'chest X-ray'."""
     questions: str | None = None
@@ -54,7 +55,18 @@ class DataConfig:
     truth: str | None = None
     """JSONL file of what is visible in each image, where that is known. It is used to measure, never to train."""
     layout: Literal[
-        "auto", "folder", "table", "cub200", "dogs", "fgvc", "pld", "ham10000", "chest_xray", "research", "hub"
+        "auto",
+        "folder",
+        "table",
+        "cub200",
+        "dogs",
+        "fgvc",
+        "pld",
+        "ham10000",
+        "chest_xray",
+        "wbcatt",
+        "research",
+        "hub",
     ] = "auto"
     """How the source is organised. 'auto' detects it, except PLD and Chest X-ray, which look like image folders.
     'research' is the JSON of the paper's code; 'hub' is a Hugging Face data set, owner/name or a folder (`pip install

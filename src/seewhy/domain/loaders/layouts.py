@@ -16,6 +16,7 @@ from seewhy.domain.loaders.folder import hold_out, read_folder, read_table
 from seewhy.domain.loaders.hub import default_cache, is_saved, read_hub
 from seewhy.domain.loaders.llava import is_research_folder, read_research
 from seewhy.domain.loaders.published import read_chest_xray, read_dogs, read_fgvc, read_ham10000, read_pld
+from seewhy.domain.loaders.wbcatt import read_wbcatt
 from seewhy.errors import SeeWhyError
 
 _PUBLISHED: dict[str, Callable[[Path], Dataset]] = {
@@ -25,6 +26,7 @@ _PUBLISHED: dict[str, Callable[[Path], Dataset]] = {
     "pld": read_pld,
     "ham10000": read_ham10000,
     "chest_xray": read_chest_xray,
+    "wbcatt": read_wbcatt,
     "research": read_research,
 }
 _MARKERS = {
@@ -32,6 +34,7 @@ _MARKERS = {
     "dogs": ("train_list.mat", "lists/train_list.mat"),
     "fgvc": ("images_variant_trainval.txt", "data/images_variant_trainval.txt"),
     "ham10000": ("HAM10000_metadata.csv", "HAM10000_metadata", "HAM10000_metadata.tab"),
+    "wbcatt": ("pbc_attr_v1_train.csv", "pbc_attr_v1_test.csv"),
 }
 """Files by which a published data set is recognised, below `data.source`."""
 

@@ -8,7 +8,7 @@ import csv
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -71,10 +71,28 @@ class Published:
         numbered = enumerate(self.read_text(path).splitlines(), 1)
         return [(f"{path.name} line {number}", line.split()) for number, line in numbered if line.strip()]
 
-    def empty_splits(self, rows: Iterable[Row]) -> list[str]:
-        """Return a problem for each of train and test that has no image."""
+    def records(self, path: Path, columns: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
+        """Return (how errors name it, the values of `columns`) for each line of a table with commas or tabs.
+
+        Raises SeeWhyError if the table cannot be read or lacks one of the columns.
+        """
+        lines = self.read_text(path).splitlines()
+        reader = csv.DictReader(lines, delimiter="\t" if "\t" in (lines or [""])[0] else ",")
+        try:
+            missing = [column for column in columns if column not in (reader.fieldnames or [])]
+            if missing:
+                raise self.error(f"{path} lacks the column '{missing[0]}'")
+            return [
+                (f"{path.name} line {reader.line_num}", {column: record[column] or "" for column in columns})
+                for record in reader
+            ]
+        except csv.Error as error:
+            raise self.error(f"{path} line {reader.line_num + 1} cannot be read ({error})") from error
+
+    def empty_splits(self, rows: Iterable[Row], needed: Sequence[Split] = ("train", "test")) -> list[str]:
+        """Return a problem for each of the `needed` splits that has no image."""
         filled = {row.split for row in rows}
-        empty = (split for split in ("train", "test") if split not in filled)
+        empty = (split for split in needed if split not in filled)
         return [f"{self.name} has no {split} image here. {self.remedy}; unpack it again." for split in empty]
 
     def size_notes(self, rows: Iterable[Row]) -> list[str]:
@@ -95,7 +113,7 @@ _DATA = read_words("loaders/published.yaml")
 SETS = {layout: Published(**record) for layout, record in _DATA["sets"].items()}
 """The data sets by their `data.layout`."""
 CUB, DOGS, FGVC = SETS["cub200"], SETS["dogs"], SETS["fgvc"]
-PLD, HAM10000, CHEST_XRAY = SETS["pld"], SETS["ham10000"], SETS["chest_xray"]
+PLD, HAM10000, CHEST_XRAY, WBCATT = SETS["pld"], SETS["ham10000"], SETS["chest_xray"], SETS["wbcatt"]
 
 
 @dataclass
@@ -120,8 +138,8 @@ class Listing:
     def wrong(self, where: str, what: str) -> None:
         self._problems.append(f"{where}: {what}.")
 
-    def problems(self) -> list[str]:
-        """Return everything that is wrong, including empty splits."""
+    def problems(self, needed: Sequence[Split] = ("train", "test")) -> list[str]:
+        """Return everything that is wrong, including `needed` splits that are empty."""
         problems = list(self._problems)
         if self._missing:
             listed = len(self._missing) + len(self.rows)
@@ -129,7 +147,7 @@ class Listing:
                 f"{len(self._missing):,} of {listed:,} listed images are not there, the first is {self._missing[0]}: "
                 f"the download is partial. {self.published.remedy}; unpack it again."
             )
-        return problems + self.published.empty_splits(self.rows)
+        return problems + self.published.empty_splits(self.rows, needed)
 
     def dataset(self, aliases: Mapping[str, tuple[str, ...]] | None = None, notes: list[str] | None = None) -> Dataset:
         """Return the data set; `notes` are those on its size by default."""
@@ -344,8 +362,9 @@ def read_ham10000(source: Path) -> Dataset:
     }
     listing = Listing(HAM10000, base)
     diagnosis_of: dict[str, str] = {}
-    for where, record in _metadata(path):
-        image, lesion, dx = (clean(record.get(column) or "") for column in ("image_id", "lesion_id", "dx"))
+    columns = ("lesion_id", "image_id", "dx")
+    for where, record in HAM10000.records(path, columns):
+        lesion, image, dx = (clean(record[column]) for column in columns)
         if not image or not lesion:
             listing.wrong(where, "'image_id' or 'lesion_id' is missing; fill it in")
         elif dx not in DIAGNOSES:
@@ -360,16 +379,6 @@ def read_ham10000(source: Path) -> Dataset:
     whole = len(listing.rows) == HAM10000.train + HAM10000.test
     as_expected = whole and abs(train - HAM10000.train) <= _SIZE_NOTE_SLACK and not HAM10000.empty_splits(listing.rows)
     return listing.dataset(dict(DIAGNOSES.values()), [] if as_expected else None)
-
-
-def _metadata(path: Path) -> list[tuple[str, dict[str, str]]]:
-    """Return (how errors name it, its values by column) for each line."""
-    lines = HAM10000.read_text(path).splitlines()
-    reader = csv.DictReader(lines, delimiter="\t" if "\t" in (lines or [""])[0] else ",")
-    missing = [column for column in ("lesion_id", "image_id", "dx") if column not in (reader.fieldnames or [])]
-    if missing:
-        raise HAM10000.error(f"{path} lacks the column '{missing[0]}'")
-    return [(f"{path.name} line {reader.line_num}", record) for record in reader]
 
 
 # Chest X-ray ---------------------------------------------------------------------------------------------------------
