@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from seewhy.domain.concepts import ConceptBank
-from seewhy.domain.loaders import SPLITS, Dataset, Row
+from seewhy.domain.loaders import SPLITS, Dataset, Row, Split
 from seewhy.domain.loaders.published import WBCATT, Listing, base_of
 from seewhy.domain.problems import clean
 from seewhy.domain.text import read_words
@@ -43,7 +43,7 @@ def read_wbcatt(source: Path) -> Dataset:
     """
     base = base_of(source, "wbcatt", marker="pbc_attr_v1_*.csv")
     files = {split: f"pbc_attr_v1_{split}.csv" for split in SPLITS}
-    present = [split for split in SPLITS if (base / files[split]).is_file()]
+    present: list[Split] = [split for split in SPLITS if (base / files[split]).is_file()]
     to_train = present != ["test"]
     listing = Listing(WBCATT, base)
     visible: dict[str, tuple[str, ...]] = {}
