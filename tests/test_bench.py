@@ -49,6 +49,7 @@ def test_help_has_an_example(script: str, capsys: pytest.CaptureFixture[str]) ->
     assert f"python -m bench.{script} --quick --json" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_tuning_without_trl(tmp_path: Path) -> None:
     figures = figures_of("tuning", tmp_path, "--settings", "16x1,16x3", "--without-trl")
     assert figures["tuning_ratio_q1"] == figures["tuning_ratio_separate_16x1"]
@@ -67,12 +68,14 @@ def test_tuning_against_trl(tmp_path: Path) -> None:
     assert figures["tuning_gradient_difference"] < 1e-4
 
 
+@pytest.mark.slow
 def test_sampling(tmp_path: Path) -> None:
     figures = figures_of("sampling", tmp_path, "--image-tokens", "16", "--queries", "2", "--new-tokens", "4")
     ratios = {"sampling_ratio_generate_16", "sampling_ratio_generate_batched_16", "sampling_ratio_separate_16"}
     assert ratios <= figures.keys()
 
 
+@pytest.mark.slow
 def test_selection(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("bench.selection.PLAIN_IMAGES", 2)
     figures = figures_of("selection", tmp_path, "--images", "30", "--descriptions", "1000,2000")

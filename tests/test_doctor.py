@@ -24,6 +24,7 @@ def test_a_sound_machine(tmp_path: Path):
     assert "float32" in checks["precision"].found
 
 
+@pytest.mark.slow
 def test_the_generation_test():
     check = doctor._generation(seconds=0.1)
     assert check.state == "ok"

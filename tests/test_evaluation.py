@@ -66,11 +66,13 @@ def test_on_the_train_split_the_training_selection_serves(wanted: RunConfig):
     assert [name for name in plan if name.startswith(("describe", "select"))] == ["describe", "select"]
 
 
+@pytest.mark.slow
 def test_both_can_be_left_out(config: RunConfig, plain: Metrics):
     assert not {"cs", "fs"} & plain.base.keys()
     assert not any((Path(config.output) / "stages" / name).exists() for name in MEASURED)
 
 
+@pytest.mark.slow
 def test_both_are_added_to_a_finished_run(plain: Metrics, measured: Metrics):
     base = measured.base
     assert {"cs", "fs"} == {"cs", "fs"} & base.keys()

@@ -75,6 +75,7 @@ def test_label_confidence_reasons_and_pictures(run: Path, photo: Path, tmp_path:
     assert len(list((tmp_path / "out" / "my-birds-photo-1").glob("*.png"))) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("talkative")
 def test_json_and_text(run: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     given = ["explain", str(run), str(photo), str(photo), "--samples", "4", "--output", str(tmp_path / "out")]

@@ -109,6 +109,7 @@ RECITER = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("says", "expected"), [(seer, SEER), (reciter, RECITER)])
 def test_who_sees_follows_the_evidence_and_who_recites_does_not(
     guide_run: Path, monkeypatch: pytest.MonkeyPatch, says, expected: dict[str, float]
@@ -125,6 +126,7 @@ def test_who_sees_follows_the_evidence_and_who_recites_does_not(
     assert fates == ({"follows"} if says is seer else {"survives"})
 
 
+@pytest.mark.slow
 def test_both_arms_are_tested_once_and_by_their_weights(guide_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (guide_run / "faithfulness.json").unlink(missing_ok=True)
     answering(monkeypatch, guide_run, seer)

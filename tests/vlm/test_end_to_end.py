@@ -41,6 +41,8 @@ from seewhy.vlm.chat import IGNORED, Row, answer_ids, collate, encode
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
 
+pytestmark = pytest.mark.slow  # every family is tuned, in a run of its own
+
 LABELS = ("Fish Crow", "Red-crested Finch")
 SIZES = ((40, 36), (36, 20), (20, 40))  # upright, wide, high: tiles and grids differ
 TOKENS = 6
