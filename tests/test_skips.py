@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each test starts sessions of pytest
+
 CONFTEST = Path(__file__).parent / "conftest.py"
 CASES = """
 import pytest
