@@ -28,7 +28,7 @@ from seewhy.proof.ability import general
 from seewhy.proof.comparison import contrast, mean_estimate, with_seeds
 from seewhy.proof.faithfulness import faithfulness
 from seewhy.results import Ability, Comparison, Counts, Faithfulness, Metrics
-from seewhy.results import read as read_results
+from seewhy.results_json import read as read_results
 from seewhy.run import loop
 from seewhy.run.finished import FinishedRun
 from seewhy.run.stages import BASE, CONTROLS, ModelKey

@@ -9,7 +9,8 @@ from seewhy.config import (
 )
 from seewhy.errors import SeeWhyError
 from seewhy.report.terminal import print_comparison
-from seewhy.results import Comparison, read
+from seewhy.results import Comparison
+from seewhy.results_json import read
 from seewhy.run import loop
 from seewhy.run.comparison import compare
 from tiny_run import tiny_run

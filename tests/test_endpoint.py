@@ -386,9 +386,11 @@ def test_the_estimate_counts_what_is_not_answered_yet(tmp_path: Path) -> None:
         texts = ["Answer in JSON.", "Say word0.", json.dumps(request("x").form.schema)]
         assert estimate.prompt_tokens == 4 * (sum(map(estimate_tokens, texts)) + 16)
         assert len(server.bodies) == 2
-    assert "4 requests (2 more are answered already)" in estimate.told(None)
-    assert "about 0.60 at the prices" in estimate.told(Prices(input=1e6 * 0.5 / estimate.prompt_tokens, output=5000.0))
-    assert "nothing is paid" in endpoint.estimate(requests(2)).told(None)
+    assert "4 requests (2 more are answered already)" in estimate.sentence(None)
+    assert "about 0.60 at the prices" in estimate.sentence(
+        Prices(input=1e6 * 0.5 / estimate.prompt_tokens, output=5000.0)
+    )
+    assert "nothing is paid" in endpoint.estimate(requests(2)).sentence(None)
 
 
 @pytest.mark.parametrize(

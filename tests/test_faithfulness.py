@@ -23,8 +23,8 @@ from seewhy.proof.ability import benchmarks, general
 from seewhy.proof.faithfulness import faithfulness
 from seewhy.report.figures import FIGURES
 from seewhy.report.terminal import benchmark_table
-from seewhy.results import BenchmarkScores, Faithfulness, Gate, read
-from seewhy.results_json import decode
+from seewhy.results import BenchmarkScores, Faithfulness, Gate
+from seewhy.results_json import decode, read
 from seewhy.run import models
 from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import RunFolder

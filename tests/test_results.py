@@ -21,8 +21,8 @@ from seewhy.results import (
     Metrics,
     ModelAbility,
     ModelFaithfulness,
-    write,
 )
+from seewhy.results_json import write
 from seewhy.run.folder import RunFolder
 from seewhy.run.stages import ModelKey
 

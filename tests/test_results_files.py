@@ -10,11 +10,9 @@ from made_up_later import benchmarks, faithfulness_file, general_file, judge_fil
 from made_up_runs import compared, item, metrics, mistakes, pair
 from seewhy.errors import SeeWhyError
 from seewhy.results import (
-    VERSION,
     Ability,
     Comparison,
     Confusion,
-    DamagedResults,
     Difference,
     Faithfulness,
     Figure,
@@ -23,12 +21,8 @@ from seewhy.results import (
     Judgement,
     Metrics,
     Support,
-    as_values,
-    find,
-    find_usable,
-    read,
-    write,
-)  # fmt: skip
+)
+from seewhy.results_json import VERSION, DamagedResults, as_values, find, find_usable, read, write  # fmt: skip
 
 SUPPORT = {"phrases": 2, "supported": 1, "descriptions": 9, "share": 0.5, "minimum": 0.3, "unsaid": {"x y": ["y"]}}
 FILES: dict[str, tuple[Any, dict[str, Any]]] = {

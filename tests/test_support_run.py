@@ -13,7 +13,8 @@ from seewhy.config import DataConfig, DescribeConfig, EvaluateConfig, ModelConfi
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import make_guide
 from seewhy.records import Description
-from seewhy.results import Support, find
+from seewhy.results import Support
+from seewhy.results_json import find
 from seewhy.run import loop
 from seewhy.run.folder import read_records
 from seewhy.vlm.model import VisionLanguageModel

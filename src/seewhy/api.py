@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     from seewhy.domain.check import DataCheck
     from seewhy.domain.drafting import Draft
     from seewhy.endpoint import Endpoint, Prices, Request, Service
-    from seewhy.explanation import Explained
     from seewhy.proof.audit import Audit
     from seewhy.proof.bank import BankCheck
-    from seewhy.results import Ability, Comparison, Faithfulness, Judgement, Metrics
+    from seewhy.results import Ability, Comparison, Explained, Faithfulness, Judgement, Metrics
 
 Split = Literal["train", "val", "test"]
 
@@ -270,7 +269,7 @@ def _affordable(endpoint: "Endpoint", requests: "Sequence[Request]", budget: Bud
     from seewhy.run.progress import say
 
     prices, estimate = budget.prices, endpoint.estimate(requests)
-    say(f"Asking {endpoint.service.model} at {endpoint.service.url}. {estimate.told(prices)}")
+    say(f"Asking {endpoint.service.model} at {endpoint.service.url}. {estimate.sentence(prices)}")
     if prices and budget.max_cost is not None and prices.cost(estimate.usage) > budget.max_cost:
         raise SeeWhyError(
             f"The estimated cost, {prices.cost(estimate.usage):.2f}, is above --max_cost {budget.max_cost:g}, so "

@@ -14,12 +14,10 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.text import Text
 
 from seewhy.domain.images import load_image
 from seewhy.errors import SeeWhyError
@@ -27,6 +25,7 @@ from seewhy.proof.interventions import mention
 from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Prompt, Sampling
 from seewhy.report.pictures import captioned, overlay
+from seewhy.results import Explained, Reason
 from seewhy.run.finished import FinishedRun
 from seewhy.run.progress import progress
 from seewhy.run.stages import BASE
@@ -37,32 +36,6 @@ from seewhy.vlm.sampling import BatchSampler
 
 PROGRESS_AFTER = 10.0
 """Seconds after which progress is shown."""
-
-
-@dataclass(frozen=True)
-class Reason:
-    """One concept that the greedy answer states. `overlay` is the picture of where it is, None where there is none."""
-
-    concept: str
-    support: float
-    overlay: str | None
-
-
-@dataclass(frozen=True)
-class Explained:
-    """What a model says of one photo.
-
-    `label` is None where the greedy answer names none of the run's labels, or several; confidence is then 0.
-    `sampled` counts what the sampled answers name ("" for none or several). `no_overlay` says why there is no picture.
-    """
-
-    image: str
-    label: str | None
-    confidence: float
-    answer: str
-    reasons: tuple[Reason, ...]
-    sampled: dict[str, int]
-    no_overlay: str | None
 
 
 def explain(
@@ -76,7 +49,7 @@ def explain(
     seed: int = 0,
     trust_remote_code: bool | None = None,
 ) -> list[Explained]:
-    """What the run's best model (or that of `round`, or the untuned `base`) says of each photo.
+    """Ask the run's best model (or that of `round`, or the untuned `base`) to name each photo and say why.
 
     Code that comes with the model is run only with `trust_remote_code`, whatever the run folder says. The pictures are
     written to `output`, or else to RUN/explained: a folder a photo, a PNG a reason. Raises SeeWhyError
@@ -125,25 +98,6 @@ def explain(
 def as_json(explained: Sequence[Explained]) -> str:
     """One object a photo, with the fields of `Explained`."""
     return json.dumps([asdict(one) for one in explained], indent=2, ensure_ascii=False)
-
-
-def show(explained: Sequence[Explained], console: Console) -> None:
-    """The same for a reader."""
-    for one in explained:
-        label = Text(one.label, "bold") if one.label else Text("no one label of this run", "bold yellow")
-        drawn = sum(one.sampled.values())
-        agreed = Text(f"  {round(one.confidence * drawn)} of {drawn} sampled answers agree" if one.label else "")
-        console.print(Text(f"{one.image}: "), label, agreed, sep="", soft_wrap=True)
-        console.print(Text(f"  {one.answer}"), soft_wrap=True)
-        widest = max((len(reason.concept) for reason in one.reasons), default=0)
-        for reason in one.reasons:
-            support = f"in {round(reason.support * drawn)} of {drawn}"
-            console.print(Text(f"  {reason.concept:{widest}}  {support}  {reason.overlay or ''}"), soft_wrap=True)
-        if not one.reasons:
-            console.print("  It states no concept of the run's list as a reason.")
-        if one.no_overlay:
-            console.print(Text(f"  No pictures. {one.no_overlay}", "yellow"), soft_wrap=True)
-    console.print("Agreement says how steady the model is, not how often it is right.", style="dim")
 
 
 def _only(names: set[str]) -> str | None:

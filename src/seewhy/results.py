@@ -1,4 +1,4 @@
-"""What is measured, as typed records, and the one reader and writer of their JSON files.
+"""What is measured, as typed records. `results_json.py` reads and writes their files.
 
     metrics = read(run / Metrics.FILE, Metrics)
     metrics.base["accuracy"].value, metrics.rounds[-1]["accuracy"].interval
@@ -8,18 +8,11 @@ A file holds a record's fields under their names, and `version`. Figures are fla
 `accuracy_interval`, `accuracy_n`. Files without a version number were written by SeeWhy 0.1 and are version 1.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
-from seewhy.errors import SeeWhyError
-from seewhy.results_json import FLAT, OMITTED, Difference, Figure, decode, encode
-from seewhy.run.storage import write_atomically
-
-VERSION = 1
-"""The version of the files written here. Raise it when a field is renamed, or changes its meaning."""
+from seewhy.results_json import FLAT, OMITTED, Difference, Figure, ResultsFile
 
 Counts = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 """Figure -> (hits, totals), each with one number per image, or per cluster of images. A figure is their sums' ratio."""
@@ -58,13 +51,6 @@ class Figures(Mapping[str, Figure]):
 
     def __len__(self) -> int:
         return len(self.figures)
-
-
-class ResultsFile:
-    """What has a file of its own: its name in the run folder, and what to do where it cannot be used."""
-
-    FILE: ClassVar[str]
-    REMEDY: ClassVar[str] = "remove it and start the run again: it goes on where it stopped"
 
 
 @dataclass(frozen=True)
@@ -207,6 +193,10 @@ class Gallery(ResultsFile):
     FILE: ClassVar[str] = "gallery.json"
 
     cards: tuple[Card, ...]
+
+    @classmethod
+    def upgraded(cls, values: Any) -> Any:
+        return {"cards": values} if isinstance(values, list) else values  # SeeWhy 0.1 wrote the list alone
 
 
 @dataclass(frozen=True)
@@ -441,63 +431,27 @@ class Judgement(ResultsFile):
     cost: float | None = None
 
 
-R = TypeVar("R", bound=ResultsFile)
+@dataclass(frozen=True)
+class Reason:
+    """One concept that the greedy answer states. `overlay` is the picture of where it is, None where there is none."""
+
+    concept: str
+    support: float
+    overlay: str | None
 
 
-class DamagedResults(SeeWhyError):
-    """A results file that is not what SeeWhy writes."""
+@dataclass(frozen=True)
+class Explained:
+    """What a model says of one photo.
 
-
-def read(path: Path, kind: type[R]) -> R:
-    """Read a results file.
-
-    Raises SeeWhyError for a file that is missing, or that a newer SeeWhy wrote, and DamagedResults, naming the key, for
-    one that holds something else.
+    `label` is None where the greedy answer names none of the run's labels, or several; confidence is then 0.
+    `sampled` counts what the sampled answers name ("" for none or several). `no_overlay` says why there is no picture.
     """
-    remedy = kind.REMEDY.format(run=path.parent)
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(found, list) and kind is Gallery:  # as SeeWhy 0.1 wrote it
-            found = {"cards": found}
-        version = decode(int, found.get("version", 1), "version") if isinstance(found, dict) else 1
-        if version > VERSION:
-            raise SeeWhyError(
-                f"{path} was made by a newer SeeWhy (its results are version {version}, this one reads up to "
-                f"{VERSION}): use that one, or {remedy}."
-            )
-        return decode(kind, found)
-    except FileNotFoundError as error:
-        raise SeeWhyError(f"There is no {path}: {remedy.removeprefix('remove it and ')}.") from error
-    except (OSError, ValueError) as error:
-        raise DamagedResults(f"{path} could not be read ({error}): {remedy}.") from error
 
-
-def find(path: Path, kind: type[R]) -> R | None:
-    """Read a results file that need not be there: None where it is not. Raises SeeWhyError as `read` does."""
-    return read(path, kind) if path.exists() else None
-
-
-def find_usable(path: Path, kind: type[R]) -> R | None:
-    """Read a results file that can be made again: None where it is missing or damaged.
-
-    Raises SeeWhyError for one that a newer SeeWhy wrote.
-    """
-    try:
-        return find(path, kind)
-    except DamagedResults:
-        return None
-
-
-def write(path: Path, record: Any) -> None:
-    """Write a record, whole or not at all."""
-    write_atomically(path, to_json(record).encode())
-
-
-def to_json(record: Any) -> str:
-    """Return what `write` writes. Raises ValueError for a figure that is not finite, which is no JSON."""
-    return json.dumps(as_values(record), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def as_values(record: Any) -> dict[str, Any]:
-    """Return a record as the plain values that its file holds, `version` included."""
-    return dict(sorted({**encode(record), "version": VERSION}.items()))
+    image: str
+    label: str | None
+    confidence: float
+    answer: str
+    reasons: tuple[Reason, ...]
+    sampled: dict[str, int]
+    no_overlay: str | None

@@ -1,20 +1,41 @@
-"""Frozen dataclasses as plain JSON values, and back, with every type checked.
+"""The one reader and writer of results files: frozen dataclasses as JSON, and back, with every type checked.
 
 A dataclass is its fields by name. A mapping of figures is flat: `accuracy`, `accuracy_interval`, `accuracy_n`.
 pydantic would check the types as well, but knows no such flat form, and would be one more dependency.
 """
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from functools import cache
+from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from seewhy.errors import SeeWhyError
+from seewhy.run.storage import write_atomically
 
 FLAT = {"flat": True}
 """Of a field whose entries stand among the record's own keys in the file; nothing of it where it is None."""
 OMITTED = {"omitted": True}
 """Of a field that the file leaves out while it has its default."""
+
+
+VERSION = 1
+"""The version of the files written here. Raise it when a field is renamed, or changes its meaning."""
+
+
+class ResultsFile:
+    """What has a file of its own: its name in the run folder, and what to do where it cannot be used."""
+
+    FILE: ClassVar[str]
+    REMEDY: ClassVar[str] = "remove it and start the run again: it goes on where it stopped"
+
+    @classmethod
+    def upgraded(cls, values: Any) -> Any:
+        """Return the values of a file of an older version in the form of this one."""
+        return values
 
 
 @dataclass(frozen=True)
@@ -142,3 +163,64 @@ def _join(at: str, key: str) -> str:
 
 def _refuse(value: Any, wanted: str, at: str) -> Any:
     raise ValueError(f"{at + ': ' if at else ''}{str(value)[:40]!r} stands where {wanted} should")
+
+
+R = TypeVar("R", bound=ResultsFile)
+
+
+class DamagedResults(SeeWhyError):
+    """A results file that is not what SeeWhy writes."""
+
+
+def read(path: Path, kind: type[R]) -> R:
+    """Read a results file.
+
+    Raises SeeWhyError for a file that is missing, or that a newer SeeWhy wrote, and DamagedResults, naming the key, for
+    one that holds something else.
+    """
+    remedy = kind.REMEDY.format(run=path.parent)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        found = kind.upgraded(found)
+        version = decode(int, found.get("version", 1), "version") if isinstance(found, dict) else 1
+        if version > VERSION:
+            raise SeeWhyError(
+                f"{path} was made by a newer SeeWhy (its results are version {version}, this one reads up to "
+                f"{VERSION}): use that one, or {remedy}."
+            )
+        return decode(kind, found)
+    except FileNotFoundError as error:
+        raise SeeWhyError(f"There is no {path}: {remedy.removeprefix('remove it and ')}.") from error
+    except (OSError, ValueError) as error:
+        raise DamagedResults(f"{path} could not be read ({error}): {remedy}.") from error
+
+
+def find(path: Path, kind: type[R]) -> R | None:
+    """Read a results file that need not be there: None where it is not. Raises SeeWhyError as `read` does."""
+    return read(path, kind) if path.exists() else None
+
+
+def find_usable(path: Path, kind: type[R]) -> R | None:
+    """Read a results file that can be made again: None where it is missing or damaged.
+
+    Raises SeeWhyError for one that a newer SeeWhy wrote.
+    """
+    try:
+        return find(path, kind)
+    except DamagedResults:
+        return None
+
+
+def write(path: Path, record: Any) -> None:
+    """Write a record, whole or not at all."""
+    write_atomically(path, to_json(record).encode())
+
+
+def to_json(record: Any) -> str:
+    """Return what `write` writes. Raises ValueError for a figure that is not finite, which is no JSON."""
+    return json.dumps(as_values(record), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def as_values(record: Any) -> dict[str, Any]:
+    """Return a record as the plain values that its file holds, `version` included."""
+    return dict(sorted({**encode(record), "version": VERSION}.items()))

@@ -14,7 +14,7 @@ from seewhy.cli import main
 from seewhy.errors import SeeWhyError
 from seewhy.records import Prediction
 from seewhy.report.page import write_page
-from seewhy.results import as_values
+from seewhy.results_json import as_values
 from seewhy.run import loop
 from seewhy.run.folder import read_manifest, read_records
 from seewhy.run.stages import Stages

@@ -15,7 +15,8 @@ from seewhy.config import DataConfig, ModelConfig, RunConfig
 from seewhy.proof.heatmaps import find_heats
 from seewhy.report.page import write_page
 from seewhy.report.pictures import VEIL_SIDE, veil, where
-from seewhy.results import Card, Gallery, read
+from seewhy.results import Card, Gallery
+from seewhy.results_json import read
 from seewhy.run import models
 from seewhy.run.folder import RunFolder, Stage
 from seewhy.vlm import attribution

@@ -33,7 +33,8 @@ from seewhy.config import (
 )
 from seewhy.domain.images import load_image
 from seewhy.records import Answer, Candidate, Description, Prediction, Prompt, Sampling, Selection
-from seewhy.results import Metrics, read
+from seewhy.results import Metrics
+from seewhy.results_json import read
 from seewhy.run import loop
 from seewhy.run.folder import read_manifest, read_records
 from seewhy.vlm import sampling, tuning

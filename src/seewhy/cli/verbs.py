@@ -13,17 +13,16 @@ import seewhy.api as api
 from seewhy.cli.parser import Verb
 from seewhy.config import NonNegative, RunConfig
 from seewhy.errors import SeeWhyError
-from seewhy.results import as_values, to_json
+from seewhy.results_json import as_values, to_json
 from seewhy.run.progress import say
 
 if TYPE_CHECKING:
     from seewhy.cost.estimate import RunCost
     from seewhy.doctor import Check
     from seewhy.domain.check import DataCheck
-    from seewhy.explanation import Explained
     from seewhy.proof.audit import Audit
     from seewhy.proof.bank import BankCheck
-    from seewhy.results import Ability, Comparison, Faithfulness, Judgement, Metrics
+    from seewhy.results import Ability, Comparison, Explained, Faithfulness, Judgement, Metrics
 
 DEMO_SETTINGS = Path(__file__).parents[1] / "fieldguide" / "demo.yaml"
 STARTED = time.monotonic()
@@ -124,9 +123,10 @@ def show_evaluation(metrics: "Metrics") -> None:
 
 def show_explained(explained: "list[Explained]", *, json: bool = False) -> None:
     """Print the labels and reasons."""
-    from seewhy import explanation
+    from seewhy.explanation import as_json
+    from seewhy.report.terminal import print_explained
 
-    print(explanation.as_json(explained)) if json else explanation.show(explained, Console())
+    print(as_json(explained)) if json else print_explained(explained, Console())
 
 
 def show_audit(audit: "Audit", *, json: bool = False) -> None:

@@ -48,7 +48,7 @@ class Estimate:
     def usage(self) -> Usage:
         return Usage(self.requests, self.prompt_tokens, self.completion_tokens)
 
-    def told(self, prices: Prices | None) -> str:
+    def sentence(self, prices: Prices | None) -> str:
         """Return the estimate as a sentence."""
         if not self.requests:
             return f"All {self.answered} answers are there already: nothing is asked, nothing is paid."

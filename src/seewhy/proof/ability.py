@@ -26,7 +26,8 @@ from seewhy.fieldguide.quiz import ATTRIBUTES, Kind, Sheet, Subject, sheets
 from seewhy.fieldguide.world import Attribute
 from seewhy.proof.comparison import Tally, differences, shares
 from seewhy.proof.stated import StatedConcepts
-from seewhy.results import Ability, Benchmarks, BenchmarkScores, Difference, Drawings, ModelAbility, find_usable, write
+from seewhy.results import Ability, Benchmarks, BenchmarkScores, Difference, Drawings, ModelAbility
+from seewhy.results_json import find_usable, write
 from seewhy.run.finished import FinishedRun
 from seewhy.run.models import LoadedModel
 from seewhy.run.progress import say

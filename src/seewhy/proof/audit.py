@@ -22,7 +22,7 @@ from typing import ClassVar, TypeVar
 from seewhy.domain.text import tokenise
 from seewhy.errors import SeeWhyError
 from seewhy.records import Answer, Candidate, Selection
-from seewhy.results import ResultsFile
+from seewhy.results_json import ResultsFile
 from seewhy.run.finished import FinishedRun
 from seewhy.run.stages import OURS, StageKey
 

@@ -35,7 +35,8 @@ from seewhy.proof.confusion import spread
 from seewhy.proof.interventions import count_pointed, fate, mention, of_other_classes, pointed, swap_counts
 from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Example, Truth
-from seewhy.results import Cover, Difference, Faithfulness, ModelFaithfulness, Trial, find_usable, write
+from seewhy.results import Cover, Difference, Faithfulness, ModelFaithfulness, Trial
+from seewhy.results_json import find_usable, write
 from seewhy.run.finished import FinishedRun
 from seewhy.run.models import LoadedModel, Picture
 from seewhy.run.progress import progress, say

@@ -29,16 +29,8 @@ from seewhy.proof.comparison import shares
 from seewhy.proof.figures import consistency
 from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Prediction, Selection
-from seewhy.results import (
-    Agreement,
-    ConsistencyAgreement,
-    ExplainsAgreement,
-    Figure,
-    Judge,
-    Judgement,
-    ModelJudgement,
-    write,
-)
+from seewhy.results import Agreement, ConsistencyAgreement, ExplainsAgreement, Figure, Judge, Judgement, ModelJudgement
+from seewhy.results_json import write
 from seewhy.run.finished import FinishedRun
 from seewhy.run.stages import ARMS, BASE, ModelKey, StageKey
 

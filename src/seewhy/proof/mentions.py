@@ -103,7 +103,7 @@ class Line:
 
     @cached_property
     def reading(self) -> Assertions:
-        """What the text asserts about what it mentions."""
+        """The assertions of the text about what it mentions."""
         return Assertions(self.source)
 
     @cached_property

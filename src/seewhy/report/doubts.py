@@ -18,8 +18,8 @@ from typing import Literal
 from seewhy.proof.audit import Audit
 from seewhy.report.figures import title
 from seewhy.report.table import Line, lines, percent, points
-from seewhy.results import Confusion, Figures, Gate, Metrics, Support, find_usable
-from seewhy.results_json import Difference, Figure
+from seewhy.results import Confusion, Figures, Gate, Metrics, Support
+from seewhy.results_json import Difference, Figure, find_usable
 
 GONE = 0.5
 """Share of the answers with a reason below which reasons count as gone, and of true reasons as untrue."""

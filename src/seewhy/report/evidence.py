@@ -29,19 +29,8 @@ from seewhy.report.cards import clip
 from seewhy.report.figures import FigureInfo, is_controls, model_key, model_name, of_group
 from seewhy.report.pictures import Picture, Pictures
 from seewhy.report.table import EMPTY, Cell, cell, written
-from seewhy.results import (
-    Ability,
-    Agreement,
-    Benchmarks,
-    Counts,
-    Faithfulness,
-    Judgement,
-    ModelJudgement,
-    ResultsFile,
-    Trial,
-    find,
-)
-from seewhy.results_json import Figure
+from seewhy.results import Ability, Agreement, Benchmarks, Counts, Faithfulness, Judgement, ModelJudgement, Trial
+from seewhy.results_json import Figure, ResultsFile, find
 from seewhy.run.stages import BASE, METHOD
 
 F = TypeVar("F", bound=ResultsFile)

@@ -34,7 +34,8 @@ from seewhy.report.figures import ARM_NAMES, CONFUSED, LOOKS, definitions, of_gr
 from seewhy.report.pictures import Pictures
 from seewhy.report.sections import asked, audit_values, commands, differences, headlines, lead, origins, results, spread
 from seewhy.report.table import lines, selection_cells
-from seewhy.results import Card, Comparison, Confusion, Gallery, Gate, Metrics, Support, find, find_usable, read
+from seewhy.results import Card, Comparison, Confusion, Gallery, Gate, Metrics, Support
+from seewhy.results_json import find, find_usable, read
 from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import read_manifest
 from seewhy.run.storage import write_atomically

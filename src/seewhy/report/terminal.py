@@ -21,7 +21,7 @@ from seewhy.report.doubts import Collapse
 from seewhy.report.evidence import judged_cells
 from seewhy.report.figures import COLUMNS, FIGURES, NOTE, FigureInfo, arm_name, of_group, title
 from seewhy.report.table import cell, percent, points, rows, selection_cells, written
-from seewhy.results import Ability, BenchmarkScores, Comparison, Faithfulness, Judgement, Metrics
+from seewhy.results import Ability, BenchmarkScores, Comparison, Explained, Faithfulness, Judgement, Metrics
 from seewhy.results_json import Difference, Figure
 from seewhy.run.progress import say
 from seewhy.run.stages import METHOD
@@ -325,3 +325,22 @@ def _table(columns: Sequence[str], lines: Sequence[Shown], part: slice) -> Table
 
 def _say(console: Console, text: str, style: str = "") -> None:
     console.print(Text(text, style), soft_wrap=True)
+
+
+def print_explained(explained: Sequence[Explained], console: Console) -> None:
+    """Print the label, the answer, and each reason with its support and its overlay, photo by photo."""
+    for one in explained:
+        label = Text(one.label, "bold") if one.label else Text("no one label of this run", "bold yellow")
+        drawn = sum(one.sampled.values())
+        agreed = Text(f"  {round(one.confidence * drawn)} of {drawn} sampled answers agree" if one.label else "")
+        console.print(Text(f"{one.image}: "), label, agreed, sep="", soft_wrap=True)
+        console.print(Text(f"  {one.answer}"), soft_wrap=True)
+        widest = max((len(reason.concept) for reason in one.reasons), default=0)
+        for reason in one.reasons:
+            support = f"in {round(reason.support * drawn)} of {drawn}"
+            console.print(Text(f"  {reason.concept:{widest}}  {support}  {reason.overlay or ''}"), soft_wrap=True)
+        if not one.reasons:
+            console.print("  It states no concept of the run's list as a reason.")
+        if one.no_overlay:
+            console.print(Text(f"  No pictures. {one.no_overlay}", "yellow"), soft_wrap=True)
+    console.print("Agreement says how steady the model is, not how often it is right.", style="dim")

@@ -12,7 +12,8 @@ from seewhy.fieldguide.guide import BASE, with_guide
 from seewhy.method.sampler import Sampler
 from seewhy.proof import support
 from seewhy.records import Description
-from seewhy.results import Support, write
+from seewhy.results import Support
+from seewhy.results_json import write
 from seewhy.run.folder import RunFolder
 from seewhy.run.progress import say
 

@@ -8,7 +8,8 @@ from typing import Any
 from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
 from seewhy.proof.comparison import arm_figures, differences
-from seewhy.results import Comparison, Counts, write
+from seewhy.results import Comparison, Counts
+from seewhy.results_json import write
 from seewhy.run import loop
 from seewhy.run.stages import BASE, CONTROLS, OURS, ModelKey, arms
 

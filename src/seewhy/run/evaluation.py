@@ -18,7 +18,8 @@ from seewhy.proof.confusion import confusion, gallery
 from seewhy.proof.figures import Evidence, count_units, measure, measure_selection
 from seewhy.proof.gate import judge_rounds
 from seewhy.records import Answer, Example, Likelihood, Prediction, Selection, Turn
-from seewhy.results import Confusion, Counts, Figure, Figures, Gallery, Gate, Metrics, find_usable, write
+from seewhy.results import Confusion, Counts, Figure, Figures, Gallery, Gate, Metrics
+from seewhy.results_json import find_usable, write
 from seewhy.run.finished import FinishedRun
 from seewhy.run.stages import BASE, OURS, ModelKey, StageKey
 from seewhy.run.steps import Run

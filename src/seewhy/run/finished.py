@@ -24,7 +24,8 @@ from seewhy.domain.questions import Questions
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import BASE as SHIPPED_BASE
 from seewhy.fieldguide.guide import with_guide
-from seewhy.results import Gate, Metrics, find
+from seewhy.results import Gate, Metrics
+from seewhy.results_json import find
 from seewhy.run.folder import read_manifest, read_records, read_shards
 from seewhy.run.progress import say
 from seewhy.run.stages import ARMS, BASE, METHOD, OURS, ModelKey, StageKey, arms, is_complete
@@ -296,7 +297,7 @@ class FinishedRun:
 
     @cached_property
     def gate(self) -> Gate | None:
-        """What the round gate found; None for a run without one."""
+        """The record of the round gate; None for a run without one."""
         return find(self.path / Gate.FILE, Gate)
 
     def say_what_is_not_obeyed(self) -> None:

@@ -17,18 +17,19 @@ from seewhy.settings import PRESETS, load_config
 
 
 def stops_without_words(config: RunConfig) -> bool:
-    """Whether a run stops where its model has no words for the concept bank: unless its user said `keep_going`.
+    """Return whether a run stops if its model has no words for the concept bank.
 
-    The paper's preset says it too, but for the round gate, which the paper does not have.
+    `keep_going` prevents it. The paper's preset sets `keep_going` only because the paper has no round gate, so it does
+    not count.
     """
     return not config.keep_going or bool(PRESETS[config.preset].get("keep_going"))
 
 
 def run(config: RunConfig, *, discard_stale: bool = False, stop_without_words: bool | None = None) -> Metrics:
-    """Run all rounds, or go on where a killed run stopped. Returns what metrics.json then holds.
+    """Run all rounds, or continue where a killed run stopped, and return what metrics.json then holds.
 
-    Raises SeeWhyError after the descriptions where the model has no words for the concept bank (`minimum_support`),
-    where `stop_without_words` says so; None: as `stops_without_words` has it.
+    Raises SeeWhyError after the descriptions if the model has words for too little of the concept bank
+    (`minimum_support`) and `stop_without_words` is true; None takes it from the settings.
     """
     folder = RunFolder(config.output, seed=config.seed, shard_size=config.shard_size)
     with folder.lock(), Run.open(folder, config, discard_stale=discard_stale) as this:
@@ -40,12 +41,12 @@ def run(config: RunConfig, *, discard_stale: bool = False, stop_without_words: b
         taught: dict[ModelKey, Sequence[Answer]] = {}
         evaluation = Evaluation(this)
         metrics = evaluation.measure(models, selections, taught)
-        if config.keep_going:  # what a gate said of the same run before says nothing now
+        if config.keep_going:  # an earlier start may have had a gate
             (folder.path / Gate.FILE).unlink(missing_ok=True)
         for round in range(1, config.rounds + 1):
             for arm in arms(config):
                 model, before = arm.model(round), models[arm.model(round - 1)]
-                if model in models:  # the method's own, from which this arm parts later
+                if model in models:  # the method's own, until the arm diverges from it
                     continue
                 if arm.template:
                     taught[model] = this.fill_in(arm, taught[OURS.model(round)])
@@ -73,13 +74,13 @@ def evaluate(
     trust_remote_code: bool | None = None,
     engine: EngineConfig | None = None,
 ) -> Metrics:
-    """Measure every model of a finished run on a split; the figures are written to RUN/metrics-SPLIT.json.
+    """Measure every model of a finished run on a split and write the figures to RUN/metrics-SPLIT.json.
 
-    With `data`, a YAML file of settings, it is a split of the data set that this names (labels, concepts and questions
-    too), and the file is RUN/metrics-DATA-SPLIT.json. `consistency` and `fluency` switch CS and FS on or off; None: as
-    in the run's settings, but no CS on another data set, of which all train images would have to be described. Whatever
-    the run folder says, the models answer in this process, without code of their own, unless `engine` and
-    `trust_remote_code` say otherwise.
+    `data` is a YAML file of settings that names another data set, with its labels, concepts and questions; the figures
+    then go to RUN/metrics-DATA-SPLIT.json. `consistency` and `fluency` switch CS and FS on or off. None takes them from
+    the run's settings, but leaves CS out on another data set, since all its train images would have to be described.
+    The models answer in this process and run no code of their own, whatever the run folder says, unless `engine` and
+    `trust_remote_code` allow it. Raises SeeWhyError where there is no run, no such split, or no model.
     """
     other = None if data is None else load_config(data).data
     if other is not None and consistency is None:
@@ -97,7 +98,10 @@ def evaluate(
 
 
 def count(config: RunConfig) -> dict[ModelKey, Counts]:
-    """Of a finished run: model -> figure -> (hits, of), each with a number an image of `evaluate.split`."""
+    """Return per-image counts for every model of a finished run: model -> figure -> (hits, totals).
+
+    Both have length N, the number of images of `evaluate.split`, or of lesions, patients or leaves where known.
+    """
     folder = RunFolder(config.output, seed=config.seed, shard_size=config.shard_size)
     with folder.lock(), Run.open(folder, config, record=False) as this:
         return Evaluation(this).counts()

@@ -81,7 +81,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def get_again(path: Path) -> str:
-    """How to download one file of a model once more."""
+    """Return how to download one file of a model again."""
     return (
         f"Get it again: `git lfs pull` in a clone of the repository, or `hf download OWNER/NAME {path.name} "
         f"--local-dir FOLDER`, or copy it once more and compare the sizes."
@@ -89,7 +89,7 @@ def get_again(path: Path) -> str:
 
 
 def file_fault(path: Path) -> str | None:
-    """What is wrong with a file, as the rest of a sentence that its name begins; None where nothing is found."""
+    """Return what is wrong with a file, to follow its name in a sentence, or None."""
     if path.is_dir():
         return "is a folder, where a file is expected"
     try:

@@ -212,7 +212,7 @@ class VisionLanguageModel:
 
     @cached_property
     def markers(self) -> tuple[str, ...]:
-        """What no text may hold: special tokens, added tokens that are no words, the template's role markers."""
+        """Markers that no text may hold: special tokens, added tokens that are no words, and role markers."""
         added = self.tokenizer.added_tokens_decoder.values()
         tokens = {token.content for token in added if token.special or not token.content.replace(" ", "").isalnum()}
         before_question, before_answer = self.render("\0", image=False).split("\0")

@@ -311,7 +311,7 @@ class ChatClient:
 
 
 def request_seed(seed: int, prompt: Prompt, number: int) -> int:
-    """Of a prompt's `number`th request, in [0, 2**31): the same for the same call, another one for another prompt."""
+    """Return the seed of a prompt's `number`th request, in [0, 2**31): it differs by prompt and repeats."""
     return int(digest([seed, prompt.id, number])[:8], 16) >> 1
 
 
