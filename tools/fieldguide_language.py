@@ -7,7 +7,6 @@ features that are not the world's own are made of common words of several fields
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -15,6 +14,7 @@ import yaml
 from seewhy.domain.questions import Questions, synthesis_prompt, with_article
 from seewhy.fieldguide.quiz import LOOK_AT, SHOWS, featured, listed
 from seewhy.fieldguide.world import Attribute, Look, make_species
+from tools.training import Said
 
 NOUNS = {"bird": ("bird", "bird", "bird", "animal"), "produce": ("fruit", "fruit", "produce", "food")}
 
@@ -58,14 +58,6 @@ _ADJECTIVES = _WORDS["adjectives"]
 _THINGS = _WORDS["things"]
 _TAILS = ("on the skin", "at one end", "over the surface", "along the length", "at the base", "when cut", "on one side",
           "near the edge", "in the centre", "under the wing", "without spots")  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Said:
-    """One question and the answer that the base should learn to give."""
-
-    query: str
-    answer: str
 
 
 def _made_up_word(rng: random.Random) -> str:
