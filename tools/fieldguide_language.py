@@ -11,8 +11,9 @@ from pathlib import Path
 
 import yaml
 
+from seewhy.domain.marks_quiz import LOOK_AT, SHOWS
 from seewhy.domain.questions import Questions, synthesis_prompt, with_article
-from seewhy.fieldguide.quiz import LOOK_AT, SHOWS, featured, listed
+from seewhy.fieldguide.quiz import featured, listed
 from seewhy.fieldguide.world import Attribute, Look, make_species
 from tools.training import Said
 
