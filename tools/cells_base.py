@@ -119,11 +119,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of WBCAtt: three CSV files and the images")
     parser.add_argument("--output", type=Path, help="folder for the finished model; by default where `cells` is sought")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the steps; 0.01 to try the script")
-    parser.add_argument("--epochs", type=int, default=4, help="of the tower")
+    parser.add_argument("--epochs", type=int, default=6, help="of the tower")
     parser.add_argument("--text-steps", type=int, default=300)
     parser.add_argument("--steps", type=int, default=2000, help="steps of the last stage")
     options = parser.parse_args()
-    output = options.output or CELLS_BASE
+    output = options.output
     work = output.with_name(output.name + ".work")
     work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from seewhy.domain.loaders.wbcatt import MARKS, PHRASES
+from seewhy.domain.loaders.wbcatt import CLASSES, MARKS, PHRASES
 from seewhy.domain.marks_quiz import open_answer, open_question, yes_no_answer, yes_no_question
 from seewhy.domain.questions import Questions
 from tools import fieldguide_language as language
@@ -89,7 +89,7 @@ class CellSpeaker:
 
     def name_alone(self) -> Said:
         """Return a name to copy, about no picture."""
-        return language.say_name(language.made_up_name(self.rng), self.questions[self.rng.choice(NOUNS)], self.rng)
+        return language.say_name(self._name(), self.questions[self.rng.choice(NOUNS)], self.rng)
 
     def _yes_or_no(self, own: Mapping[str, Sequence[str]], noun: str) -> Said:
         name = self.rng.choice(tuple(self.attributes))
@@ -99,9 +99,18 @@ class CellSpeaker:
             return Said(yes_no_question(own[name][0], noun), yes_no_answer(own[name][0], right=True))
         return Said(yes_no_question(asked, noun), yes_no_answer(asked, right=False, own="".join(own[name][:1])))
 
+    def _name(self) -> str:
+        """Return a made-up name; half of them are one long word, as names of cells are."""
+        while True:
+            name = language.made_up_name(self.rng)
+            if self.rng.random() < 0.5:
+                name = language.made_up_word(self.rng) + language.made_up_word(self.rng).lower()
+            if name not in CLASSES:
+                return name
+
     def _rewrite(self, phrases: list[str]) -> Said:
         questions = self.questions[self.rng.choice(NOUNS)]
-        return language.name_it(language.made_up_name(self.rng), phrases, questions, self.rng)
+        return language.name_it(self._name(), phrases, questions, self.rng)
 
     def _random_phrases(self, count: int) -> list[str]:
         rng = self.rng

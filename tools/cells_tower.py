@@ -76,7 +76,7 @@ def freeze_part(tower: EfficientNetModel) -> list[nn.Parameter]:
 
     Edges and colours are the same in all pictures, and these layers would take more than half of the time.
     """
-    tower.requires_grad_(False)
+    tower.requires_grad_(requires_grad=False)
     tuned = [*tower.encoder.blocks[_FIRST_TUNED:].named_parameters(), *tower.encoder.top_conv.named_parameters(),
              *tower.encoder.top_bn.named_parameters()]  # fmt: skip
     return [p.requires_grad_() for name, p in tuned if "squeeze_excite." not in name]
