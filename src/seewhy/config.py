@@ -264,7 +264,8 @@ class TuneConfig:
     projector: Literal["full", "frozen"] = "full"
     """Whether the projector between vision tower and language model is trained."""
     vision_tower: Literal["frozen", "lora", "full"] = "frozen"
-    """Whether the vision tower is left as it is, gets an adapter (not with method 'full'), or is trained in full."""
+    """Whether the vision tower is left as it is, gets an adapter on its linear layers and convolutions (not with method
+    'full'), or is trained in full. Statistics of batch normalisation stay in any case."""
     loss_per: Literal["token", "answer"] = "token"
     """Average the loss over the tokens of all answers, as is usual, or over answers, so that a bare name counts as much
     as an answer with eight reasons."""

@@ -4,7 +4,9 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from seewhy.config import DataConfig, EvaluateConfig
+import torch
+
+from seewhy.config import DataConfig, EvaluateConfig, RunConfig
 from seewhy.domain.domain import Domain, load_domain
 from seewhy.domain.problems import raise_problems, size_problems
 from seewhy.errors import SeeWhyError
@@ -16,6 +18,8 @@ from seewhy.results import Support
 from seewhy.results_json import write
 from seewhy.run.folder import RunFolder
 from seewhy.run.progress import say
+from seewhy.vlm import adapter
+from seewhy.vlm.model import VisionLanguageModel
 
 
 def refuse_several_processes() -> None:
@@ -39,6 +43,17 @@ def load_measured_data(data: DataConfig, folder: Path, settings: EvaluateConfig)
             "leave out --consistency, or add some."
         )
     return measured
+
+
+def check_tower_setting(config: RunConfig, base: Path) -> None:
+    """Raise SeeWhyError where the base's vision tower cannot be tuned as the settings say. No weights are read."""
+    if config.tune.vision_tower == "frozen":
+        return
+    settings = config.model
+    outline = VisionLanguageModel.outline(
+        base, dtype=torch.float32, revision=settings.revision, trust_remote_code=settings.trust_remote_code
+    )
+    adapter.check_tower_setting(outline.model, config.tune)
 
 
 def check_image_sizes(domain: Domain, sampler: Sampler, model: Path) -> None:

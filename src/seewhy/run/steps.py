@@ -84,6 +84,7 @@ class Run:
         settings = asdict(config) if record else None
         folder.check([*own.values(), *stages.values()], config=settings, discard_stale=discard_stale)
         if settings:
+            checks.check_tower_setting(config, base)
             plain: Any = json.loads(json.dumps(settings))  # YAML has no tuples
             folder.write_text("config.yaml", yaml.safe_dump(plain, sort_keys=False))
             folder.write_json(VOCABULARY_FILE, Vocabulary.of(domain).record())
