@@ -74,6 +74,10 @@ class DataConfig:
     val_share: Share = 0.0
     """Share of each class's train images to use as val images, beside those that the data has. A hash of the image's
     name decides, so the same images are always chosen."""
+    per_class: Count | None = field(default=None, metadata=ADDED)
+    """Maximum number of train images to use of each class, for a first try or to see what few images teach; null uses
+    all. They are drawn by a hash of the image's name after val_share has taken its share, so 5 are part of 10, and the
+    same images are always chosen. Val and test images stay."""
     label_column: str | None = None
     """Column to learn from a Hugging Face data set that has several label columns."""
 
