@@ -119,7 +119,7 @@ class ModelConfig:
 
     name_or_path: str = "fieldguide"
     """An image-text-to-text model of transformers: a folder or a name on the Hub. 'fieldguide' is the small one that is
-    shipped with SeeWhy."""
+    shipped with SeeWhy, 'cells' that of white blood cells, which `python -m tools.cells_base` makes."""
     revision: str | None = None
     """Revision of the model on the Hub: a branch, tag or commit."""
     device: str = field(default="auto", metadata=THROUGHPUT)
