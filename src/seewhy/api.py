@@ -468,14 +468,15 @@ def general(
 ) -> "Ability":
     """Measure what tuning has cost in general ability.
 
-    The base and each round's model answer questions about attributes of drawings, and describe them. With `tasks`,
+    The base and each round's model answer questions about attributes, open and yes/no, and describe: drawings with the
+    shipped base, or the run's own images where the data set marks every attribute (WBCAtt). With `tasks`,
     lmms-eval measures benchmarks of the base and the last model instead. The result is also written to
     RUN/general.json.
 
     Args:
         run: The run folder.
         split: Images to test on (default: the run's own).
-        images: Maximum number of drawings of each kind.
+        images: Maximum number of drawings of each kind, or of images.
         arms: Arms whose last model is tested, 'base' among them (default: rounds, and lge if there is one).
         tasks: Benchmarks of lmms-eval.
         lmms_eval: Command that starts lmms-eval, from whatever environment it is installed in.
