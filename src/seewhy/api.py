@@ -295,7 +295,8 @@ def evaluate(
     Args:
         run: The run folder.
         split: Images to measure on.
-        data: YAML file of settings whose data set to measure on instead of the run's own.
+        data: YAML file of settings whose data set to measure on instead of the run's own. If it has no concept bank,
+            the run's is taken.
         consistency: Measure CS, for which the images are described (default: as in the run).
         fluency: Measure FS (default: as in the run).
         trust_remote_code: Run code that came with the run's model. Read it first. The run folder's own settings do not
