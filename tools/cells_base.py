@@ -35,6 +35,7 @@ from transformers import (
 
 from seewhy.domain.loaders.wbcatt import ATTRIBUTES, MARKS
 from seewhy.fieldguide.guide import BASE
+from seewhy.run.finished import cells_folder
 from tools import cells_tower
 from tools.cells_lessons import Cells, CellSpeaker, read_cells
 from tools.fieldguide_base import CHAT_TEMPLATE, train_tokenizer
@@ -123,7 +124,7 @@ def main() -> None:
     parser.add_argument("--text-steps", type=int, default=300)
     parser.add_argument("--steps", type=int, default=2000, help="steps of the last stage")
     options = parser.parse_args()
-    output = options.output
+    output = options.output or cells_folder()
     work = output.with_name(output.name + ".work")
     work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
