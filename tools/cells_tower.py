@@ -149,5 +149,5 @@ def train_tower(
 def all_features(tower: EfficientNetModel, pixels_NHW3: np.ndarray, way: int = 0, batch: int = 64) -> torch.Tensor:
     """Return (N, 49, 1280) in half precision, of the pictures in one of eight positions."""
     with torch.inference_mode():
-        blocks = [turned(to_pixels(pixels_NHW3[n : n + batch]), way) for n in range(0, len(pixels_NHW3), batch)]
+        blocks = (turned(to_pixels(pixels_NHW3[n : n + batch]), way) for n in range(0, len(pixels_NHW3), batch))
         return torch.cat([features(tower, block).half() for block in blocks])

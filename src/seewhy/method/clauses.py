@@ -6,8 +6,8 @@ clauses, and each clause says the one concept of the whole bank that is nearest 
 too. A clause says nothing where it is nearer to the noun ("this bird"), or no nearer to the concept than concepts of
 the bank are to each other ("I can see"). What a text denies is said only by concepts that deny it ("no crest").
 
-A text is cut at punctuation and at verbs of having and showing. At "and" and "with" it is cut where one
-of the parts is nearer to a concept than the whole: "black and white wings" and "a nucleus with two lobes" stay together.
+A text is cut at punctuation and at verbs of having and showing. At "and" and "with" it is cut where one of the parts is
+nearer to a concept than the whole: "black and white wings" and "a nucleus with two lobes" stay together.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
