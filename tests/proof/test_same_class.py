@@ -80,6 +80,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, run: Path, *, sees: str) -> None:
         return [[f"This is a cell: it has {listed_features(says(p.image))}."] for p in prompts]
 
     monkeypatch.setattr(BatchSampler, "sample", sample)
+    monkeypatch.setattr("seewhy.proof.faithfulness.can_attribute", lambda *_given: "no attribution here")
 
 
 @pytest.mark.parametrize(("sees", "follows", "other"), [("marks", 1.0, 1.0), ("class", 0.0, 0.0)])
