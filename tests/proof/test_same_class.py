@@ -39,7 +39,8 @@ def test_the_other_image_is_of_the_class_and_has_the_verdict() -> None:
 
 def test_of_several_images_the_hash_decides() -> None:
     ids, labels = [f"a{i}" for i in range(40)], ["a"] * 40
-    judge = of("true", *["false"] * 39)
+    others: list[Verdict] = ["false"] * 39
+    judge = of("true", *others)
     chosen = {concept: of_same_class(0, concept, "false", ids, labels, judge) for concept in map(str, range(20))}
     assert len(set(chosen.values())) > 10
     place = chosen["0"]
