@@ -213,7 +213,7 @@ def test_cells_are_the_second_data_set_and_the_first_section(
     assert "seconds_cells" not in found
     page = (docs / "results.md").read_text()
     assert "| Claim | Field guide | White blood cells |" in page
-    assert page.index("## White blood cells") < page.index("## Field guide") < page.index("single seeds")
+    assert page.index("## White blood cells") < page.index("## Field guide")
     assert "| Heads, as many phrases as SeeWhy | 93.0 % (91.0 to 95.0) | 1.0 % |" in page
     assert "| size of the cell | 77.0 % |" in page
     assert "| Points of ability lost, the worst ability | <= 5 points | 85.0 points | not reached |" in page
@@ -231,7 +231,7 @@ def test_what_was_not_measured_is_not_there(results: Any, measured: Path, tmp_pa
     found = json.loads((docs / "results.json").read_text())
     assert "accuracy_ours_cells" in found
     assert not any("ceiling" in key for key in found)
-    assert all(results.ending_of(key) == "_cells" for key in found if "_seed_" not in key)
+    assert all(results.ending_of(key) == "_cells" for key in found)
     assert "supervised heads reach" not in (docs / "results.md").read_text()
     with pytest.raises(SystemExit):
         results.main(["--output", str(docs)])

@@ -103,7 +103,7 @@ def test_the_base_sees_and_the_tuned_model_forgot(
     assert main(["general", str(cells_run), "--images", "6"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "6 of the data set's own images" in shown
-    assert "attribute named, own images" in shown
+    assert "attribute named, own" in shown
 
 
 def test_data_without_attributes_names_the_benchmarks(tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ def test_the_other_image_is_of_the_class_and_has_the_verdict() -> None:
 
 def test_of_several_images_the_hash_decides() -> None:
     ids, labels = [f"a{i}" for i in range(40)], ["a"] * 40
-    judge = of("true", *["false"] * 39)
+    others: list[Verdict] = ["false"] * 39
+    judge = of("true", *others)
     chosen = {concept: of_same_class(0, concept, "false", ids, labels, judge) for concept in map(str, range(20))}
     assert len(set(chosen.values())) > 10
     place = chosen["0"]
@@ -80,6 +81,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, run: Path, *, sees: str) -> None:
         return [[f"This is a cell: it has {listed_features(says(p.image))}."] for p in prompts]
 
     monkeypatch.setattr(BatchSampler, "sample", sample)
+    monkeypatch.setattr("seewhy.proof.faithfulness.can_attribute", lambda *_given: "no attribution here")
 
 
 @pytest.mark.parametrize(("sees", "follows", "other"), [("marks", 1.0, 1.0), ("class", 0.0, 0.0)])

@@ -48,7 +48,7 @@ from seewhy.proof.interventions import (
 )
 from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Example, Truth
-from seewhy.results import Cover, Difference, Faithfulness, ModelFaithfulness, Trial
+from seewhy.results import Cover, Difference, Faithfulness, ModelFaithfulness, Trial, Verdict
 from seewhy.results_json import find_usable, write
 from seewhy.run.finished import FinishedRun
 from seewhy.run.models import LoadedModel, Picture
@@ -165,7 +165,11 @@ class Probe:
     def exchange(self) -> None:
         """Count test 5."""
         ids, labels = [e.id for e in self.examples], [e.label for e in self.examples]
-        judge = cache(lambda concept, i: verdict(concept, self._truth(self.examples[i])))
+
+        @cache
+        def judge(concept: str, i: int) -> Verdict:
+            return verdict(concept, self._truth(self.examples[i]))
+
         rivals = {phrase: phrases for phrases in self.domain.attributes.values() for phrase in phrases}
         for i, said in enumerate(self.said):
             for concept in said:
