@@ -57,7 +57,7 @@ def test_a_weight_without_a_place_is_an_error() -> None:
     with pytest.raises(ValueError, match="has no place"):
         load_lite0(tower, {**weights, "_blocks.0._bn2.weight": torch.ones(3)})
     del weights["_conv_head.weight"]
-    with pytest.raises(ValueError, match="no weight was given for encoder.top_conv.weight"):
+    with pytest.raises(ValueError, match=r"no weight was given for encoder\.top_conv\.weight"):
         load_lite0(tower, weights)
 
 

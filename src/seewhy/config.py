@@ -157,6 +157,9 @@ class DescribeConfig:
     """Maximum length of a description, in tokens."""
 
 
+SelectionRule = Literal["image", "unlisted", "said"]
+
+
 @dataclass(frozen=True)
 class SelectConfig:
     """Step 2: select the concepts that the descriptions support."""
@@ -168,7 +171,7 @@ class SelectConfig:
     'passage: '. The paper's code does not."""
     temperature: Positive = 0.1
     """tau of InfoNCE, here and in rejection sampling."""
-    rule: Literal["image", "unlisted", "said"] = "unlisted"
+    rule: SelectionRule = "unlisted"
     """What a concept's score is compared with: 'image', as in the paper, the scores of its class's other concepts in
     the same image; 'unlisted', its own scores in images of classes that do not list it. 'said' scores a concept by the
     share of the image's descriptions that say it in a clause, and needs no other images."""
