@@ -84,7 +84,8 @@ def test_a_run_from_before_a_setting_is_as_it_was_made() -> None:
         assert "fallback" not in decisive(group)
     stages = Stages.of(older, "domain", "base", "encoder", "replay")
     assert stages[StageKey("answers", ModelKey("rounds", 2))].settings == {}
-    before, after = fingerprints(older), fingerprints(RunConfig(rounds=2))
+    newer = changed(older, "synthesise.fallback", "reasons")
+    before, after = fingerprints(older), fingerprints(newer)
     assert [name for name in before if before[name] == after[name]] == [
         "domain", "base", "base/predictions-test", "describe", "select", "base/likelihoods-test", "describe-test",
         "select-test", "describe-val", "select-val",
@@ -93,7 +94,7 @@ def test_a_run_from_before_a_setting_is_as_it_was_made() -> None:
 
 def test_another_fallback_of_later_rounds_keeps_the_candidates() -> None:
     config = RunConfig(rounds=2)
-    before, after = fingerprints(config), fingerprints(changed(config, "sample.fallback", "label"))
+    before, after = fingerprints(config), fingerprints(changed(config, "sample.fallback", "reasons"))
     assert before["round-2/candidates"] == after["round-2/candidates"]
     assert before["round-2/answers"] != after["round-2/answers"]
 

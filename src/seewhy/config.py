@@ -7,7 +7,7 @@ A setting marked THROUGHPUT changes where, how fast and in how much memory somet
 may change between two starts of the same run. Any other change makes the stages stale that depend on it (`decisive`).
 """
 
-from dataclasses import Field, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt, restricted_number_type
@@ -34,16 +34,6 @@ THROUGHPUT = {"throughput": True}
 """Metadata of a field whose value changes no output of a run."""
 ADDED = {"added": True}
 """Metadata of a field that older runs have not recorded: at its default it makes none of their stages stale."""
-
-
-def added_with(before: Any) -> dict[str, Any]:
-    """Return the metadata of such a field whose default is not what older runs did: that was `before`."""
-    return {"added": True, "before": before}
-
-
-def unrecorded(setting: "Field[Any]") -> Any:
-    """Return the value of a setting marked ADDED that a run has which did not record it."""
-    return setting.metadata.get("before", setting.default)
 
 
 @dataclass(frozen=True)
@@ -207,7 +197,7 @@ class SynthesiseConfig:
     require_listed: bool = False
     """Replace an answer that states a concept which its class does not list, as `fallback` says. Use it only if the
     bank lists every concept of another class that a class shows."""
-    fallback: Literal["label", "reasons"] = field(default="reasons", metadata=added_with("label"))
+    fallback: Literal["label", "reasons"] = field(default="label", metadata=ADDED)
     """What stands in for an unusable answer: the label sentence ('label', as in the paper), or, to a question that asks
     for reasons, the label sentence with the selected concepts ('reasons')."""
 
@@ -320,7 +310,7 @@ class SampleConfig:
     """Prefer candidates that state no concept which the class does not list. The paper uses the score alone."""
     require_listed: bool = False
     """Reject candidates that state a concept which the class does not list, even if all candidates do."""
-    fallback: Literal["label", "reasons"] = field(default="reasons", metadata=added_with("label"))
+    fallback: Literal["label", "reasons"] = field(default="label", metadata=ADDED)
     """What stands in where no candidate can be used: the label sentence ('label', as in the paper), or what the tuned
     model writes when it is told the label and the selected concepts ('reasons', with the settings of `synthesise`), and
     if that cannot be used either, the label sentence with these concepts."""
@@ -384,8 +374,8 @@ class RunConfig:
 def decisive(settings: "DataclassInstance") -> dict[str, Any]:
     """Return the settings of a group that change an output, nested as in the configuration.
 
-    Groups of which nothing is left are left out, as are settings marked ADDED where they are what older runs did. A
-    whole number given for a float becomes that float, as in a manifest that is read again.
+    Groups of which nothing is left are left out, as are settings marked ADDED at their default. A whole number given
+    for a float becomes that float, as in a manifest that is read again.
     """
     types, kept = get_type_hints(type(settings)), dict[str, Any]()
     for setting in fields(settings):
@@ -393,8 +383,6 @@ def decisive(settings: "DataclassInstance") -> dict[str, Any]:
         if is_dataclass(types[setting.name]):
             if nested := decisive(value):
                 kept[setting.name] = nested
-        elif "throughput" not in setting.metadata and not (
-            "added" in setting.metadata and value == unrecorded(setting)
-        ):
+        elif "throughput" not in setting.metadata and not ("added" in setting.metadata and value == setting.default):
             kept[setting.name] = float(value) if types[setting.name] is float else value
     return kept

@@ -26,7 +26,7 @@ import docstring_parser
 import jsonargparse
 import yaml
 
-from seewhy.config import RunConfig, unrecorded
+from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
 
 DEFAULT_PRESET = "ours"
@@ -115,10 +115,6 @@ class Setting:
     """`dataclasses.MISSING` if it must be given."""
     help: str
     throughput: bool = False
-    added: bool = False
-    """Whether older runs have not recorded it."""
-    unrecorded: Any = None
-    """The value that such runs have."""
 
     @property
     def checked_type(self) -> Any:
@@ -190,10 +186,7 @@ def _walk(config: type, prefix: str) -> Iterator[Setting]:
         if is_dataclass(hint) and isinstance(hint, type):
             yield from _walk(hint, f"{name}.")
         else:
-            yield Setting(
-                name, hint, field.default, texts.get(field.name, ""), "throughput" in field.metadata,
-                "added" in field.metadata, unrecorded(field),
-            )  # fmt: skip
+            yield Setting(name, hint, field.default, texts.get(field.name, ""), "throughput" in field.metadata)
 
 
 class Parser(ArgumentParser):
@@ -245,15 +238,14 @@ def preset_config(preset: str) -> RunConfig:
 def restore_config(settings: Mapping[str, Any]) -> RunConfig:
     """Return the RunConfig of which `settings` is the `asdict`, such as a manifest's.
 
-    Settings that an older manifest lacks are what older runs did, or else those of its preset.
+    Settings that an older manifest lacks are those of its preset.
     """
     given = dict[str, Any]()
     for name, value in _flat(settings):
         if name not in known_settings():
             raise SeeWhyError(f"manifest.json: there is no setting {name}.{nearest(name, known_settings())}")
         given[name] = known_settings()[name].parse(value, "manifest.json")
-    older = {name: setting.unrecorded for name, setting in known_settings().items() if setting.added}
-    return _build(RunConfig, _preset(given.get("preset", DEFAULT_PRESET)) | older | given)
+    return _build(RunConfig, _preset(given.get("preset", DEFAULT_PRESET)) | given)
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -195,7 +195,7 @@ class Assumed:
     length: float = 0.6
     """Mean length of a text, as a share of its max_new_tokens."""
     fallback: float = 0.1
-    """Share of training answers that are the plain label sentence."""
+    """Share of training answers for which something stands in, as none of the model's can be used."""
     again: float = 0.3
     """Share of the answers of synthesis that are asked for once more, after each try."""
 
