@@ -20,7 +20,7 @@ from seewhy.proof.audit import Audit, Teaching, list_use
 from seewhy.records import OWN
 from seewhy.report.doubts import Collapse
 from seewhy.report.evidence import judged_cells
-from seewhy.report.figures import COLUMNS, FIGURES, NOTE, FigureInfo, arm_name, of_group, title
+from seewhy.report.figures import COLUMNS, FIGURES, NOTE, FigureInfo, arm_name, asked_about, of_group, title
 from seewhy.report.table import cell, percent, points, rows, selection_cells, written
 from seewhy.results import Ability, BenchmarkScores, Comparison, Explained, Faithfulness, Judgement, Metrics
 from seewhy.results_json import Difference, Figure
@@ -78,8 +78,9 @@ def print_tests(found: Faithfulness, console: Console) -> None:
 def print_abilities(found: Ability, console: Console) -> None:
     """Print the general abilities and the benchmarks."""
     if drawings := found.drawings:
-        heading = f"{drawings.images} drawings of birds and of produce, {drawings.split} split (95 % intervals)"
         figures = {name: model.figures for name, model in drawings.models.items()}
+        about = asked_about(drawings.images, (key for values in figures.values() for key in values))
+        heading = f"{about}, {drawings.split} split (95 % intervals)"
         console.print(figure_table(heading, of_group("ability"), figures))
     if found.lmms_eval:
         console.print(benchmark_table(found.lmms_eval.models))

@@ -71,7 +71,7 @@ class Run:
         """
         checks.refuse_several_processes()
         domain = load_domain(with_guide(config.data, folder.path / "fieldguide"))
-        other = elsewhere and checks.load_measured_data(elsewhere, folder.path, config.evaluate)
+        other = elsewhere and checks.load_measured_data(elsewhere, folder.path, config.evaluate, domain.concepts)
         measured = other or domain
         if not measured.split(split := config.evaluate.split):
             raise SeeWhyError(f"{measured.name} has no {split} images to measure on: add some, or set evaluate.split.")
