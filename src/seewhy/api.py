@@ -90,7 +90,7 @@ def plan(config: RunConfig, *, gpu: str | None = None, length: PositiveShare = 0
         config: Settings of the run.
         gpu: Card: H100, A100-80, L4, RTX4090, ... (default: the one in this machine; without one there are no hours).
         length: Mean length of a text, as a share of the maximum length.
-        fallback: Share of training answers that are the plain label sentence.
+        fallback: Share of training answers for which something stands in, as none of the model's can be used.
 
     Example:
         >>> cost = seewhy.plan(seewhy.load_config("birds.yaml"), gpu="H100")
