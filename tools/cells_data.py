@@ -3,11 +3,13 @@
     python -m tools.cells_data --data ../shared/data/wbcatt --output runs/cells_data
 
 The folder has WBCAtt's own layout: the CSV files of val and test as they are, that of train without its vocabulary part
-(`cells_lessons.in_vocabulary`), and a link to the images. configs/cells.yaml reads it.
+(`cells_lessons.in_vocabulary`), and the images as hard links, or copies where there are none. configs/cells.yaml reads it.
 """
 
 import argparse
 import csv
+import os
+import shutil
 from pathlib import Path
 
 from tools.cells_lessons import in_vocabulary
@@ -28,9 +30,19 @@ def main() -> None:
         kept = [row for row in rows if split != "train" or not in_vocabulary(next(csv.reader([row]))[place])]
         (options.output / name).write_text("".join([header, *kept]), encoding="utf-8")
         print(f"{name}: {len(kept):,} of {len(rows):,} images")
-    images = options.output / IMAGES
-    if not images.exists():
-        images.symlink_to((options.data / IMAGES).resolve(), target_is_directory=True)
+    if not (options.output / IMAGES).exists():
+        unfinished = options.output / f"{IMAGES}.partial"
+        shutil.copytree(options.data / IMAGES, unfinished, copy_function=link_or_copy, dirs_exist_ok=True)
+        unfinished.rename(options.output / IMAGES)
+
+
+def link_or_copy(source: str, target: str) -> None:
+    """Give a file a second name, or copy it where the file system cannot; what the last time left is replaced."""
+    Path(target).unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 if __name__ == "__main__":
