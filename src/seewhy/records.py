@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 QuestionKind = Literal["describe", "simple", "explain", "cot"]
+ReplayKind = Literal["part", "feature", "picture", "description"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,20 @@ class Description:
     query: str
     sample: int
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What the untuned base said about a train image, to be mixed into tuning. `fault` says why it is not; "" if it is.
+
+    A "description" is one of step 1; the other kinds answer general questions.
+    """
+
+    example_id: str
+    kind: ReplayKind
+    query: str
+    text: str
+    fault: str
 
 
 @dataclass(frozen=True, slots=True)
