@@ -7,7 +7,7 @@ import pytest
 
 from method.fakes import BANK, DOMAIN, LABELS, FakeSampler, example
 from seewhy.config import DescribeConfig
-from seewhy.domain.general import GeneralQuestions, parts_of, with_indefinite
+from seewhy.domain.general import GeneralQuestions, parts_of
 from seewhy.method.replay import ORDER, drawn, repeats_to_its_end, replay, until_cut
 from seewhy.records import Description, Example, Prompt, Replayed, Sampling
 
@@ -24,18 +24,6 @@ from seewhy.records import Description, Example, Prompt, Replayed, Sampling
 )
 def test_parts_are_the_nouns_of_the_concepts(concepts: list[str], parts: list[str]) -> None:
     assert list(parts_of(concepts)) == parts
-
-
-@pytest.mark.parametrize(
-    ("phrase", "said"),
-    [
-        ("red crown", "a red crown"), ("orange breast", "an orange breast"), ("blue wings", "blue wings"),
-        ("no stem", "no stem"), ("round nucleus", "a round nucleus"), ("clear cytoplasm", "clear cytoplasm"),
-        ("nucleus with two lobes", "a nucleus with two lobes"), ("green moss", "green moss"),
-    ],
-)  # fmt: skip
-def test_a_concept_is_asked_about_with_its_article(phrase: str, said: str) -> None:
-    assert with_indefinite(phrase) == said
 
 
 CONFIG = DescribeConfig(max_new_tokens=40)

@@ -11,17 +11,16 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
+from seewhy.domain.marks_quiz import with_feature_article
 from seewhy.domain.phrases import non_visual_kind
-from seewhy.domain.questions import with_article
-from seewhy.domain.text import COLOURS, WORDS, read_words, word_set
+from seewhy.domain.text import COLOURS, CUTS, WORDS, read_words, word_set
 
 Kind = Literal["part", "feature", "picture"]
 
 _WORDS = read_words("general.yaml")
 WORDINGS: Mapping[Kind, Sequence[str]] = {kind: _WORDS[kind] for kind in ("part", "feature", "picture")}
 """The templates of each kind."""
-_ENDS = word_set(_WORDS["part_ends"])
-_UNCOUNTED = word_set(_WORDS["uncounted"])
+_ENDS = CUTS | word_set(_WORDS["part_ends"])
 _NO_PART = COLOURS | WORDS["uninformative"]
 
 
@@ -51,7 +50,7 @@ class GeneralQuestions:
         own = [concept for concept in listed if _is_visual(concept)]
         asked = random.choice(own if kind == "feature" and own and random.random() < 0.5 else known or ("",))
         be = "are" if _is_plural(asked) else "is"
-        return wording.format(noun=self.noun, part=asked, be=be, feature=with_indefinite(asked))
+        return wording.format(noun=self.noun, part=asked, be=be, feature=with_feature_article(asked) if asked else "")
 
 
 def parts_of(concepts: Iterable[str]) -> tuple[str, ...]:
@@ -67,14 +66,6 @@ def parts_of(concepts: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(" ".join(part) for part in parts if part[-1] not in _NO_PART))
 
 
-def with_indefinite(phrase: str) -> str:
-    """Return 'a red crown', 'an oval body', but 'blue wings', 'no stem' and 'dark skin' as they are."""
-    words = _noun_words(phrase)
-    if not words or _is_plural(words[-1]) or words[-1] in _UNCOUNTED or words[0] in ("no", "a", "an", "the"):
-        return phrase
-    return with_article(phrase)
-
-
 def _is_plural(noun: str) -> bool:
     return noun.endswith("s") and not noun.endswith(("ss", "us", "is"))
 
@@ -86,5 +77,5 @@ def _is_visual(concept: str) -> bool:
 def _noun_words(concept: str) -> tuple[str, ...]:
     """Return the words of a concept up to the first that ends its noun."""
     words = concept.lower().replace(",", " , ").split()
-    end = next((place for place, word in enumerate(words) if place and (word in _ENDS or word == ",")), len(words))
+    end = next((place for place, word in enumerate(words) if place and word in _ENDS), len(words))
     return tuple(words[:end])
