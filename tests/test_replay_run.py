@@ -142,7 +142,8 @@ def test_the_base_s_own_answers_are_mixed_in_and_change_nothing_else(
     assert {(turn.query, turn.answer) for turn in drawn} <= usable
     assert {turn.image for turn in drawn} <= {turn.image for turn in taught if turn not in drawn}
     audited = audit(FinishedRun.open(str(tmp_path / "mixed")))
-    assert audited.replay == replace(audited.replay, turns=len(said), mixed_in=(len(drawn),))
+    assert audited.replay is not None
+    assert (audited.replay.turns, audited.replay.mixed_in) == (len(said), (len(drawn),))
     assert f"mixed in, {len(drawn)} in round 1" in replay_use(audited)
 
     loop.run(replace(own, output=str(tmp_path / "alone"), tune=replace(own.tune, replay=None)))
