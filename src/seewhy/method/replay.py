@@ -14,7 +14,6 @@ and a text that was cut off before its first sentence ended; a longer one is kep
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import cycle, islice
 from random import Random
 
 from seewhy.config import DescribeConfig
@@ -132,14 +131,15 @@ def _turns(
     start = random.randrange(len(ORDER))
     found: list[tuple[ReplayKind, str, str | None]] = []
     asked: set[str] = set()
-    for kind in islice(cycle(ORDER), start, start + turns):
+    for place in range(start, start + turns):
+        kind = ORDER[place % len(ORDER)]
         if kind == "description":
             if left:
                 description = left.pop()
                 found.append((kind, description.query, description.text))
             continue
-        drawn = (general.ask(kind, domain.concepts[example.label], random) for _ in range(_TRIES))
-        query = next((q for q in drawn if q not in asked and not sampler.rejected_text(q)), None)
+        tried = (general.ask(kind, domain.concepts[example.label], random) for _ in range(_TRIES))
+        query = next((q for q in tried if q not in asked and not sampler.rejected_text(q)), None)
         if query is not None:
             asked.add(query)
             found.append((kind, query, None))

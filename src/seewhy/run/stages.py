@@ -195,10 +195,10 @@ class Stages(dict[StageKey, Stage]):
         predictions(BASE, measured, base)
         describe = stages.add(StageKey("describe"), {"describe": settings["describe"]}, domain, base)
         select = stages.add(StageKey("select"), {"select": settings["select"]}, describe)
-        replay: tuple[Stage, ...] = ()
+        own_answers: tuple[Stage, ...] = ()
         if config.tune.replay == SELF and config.rounds:
             asked = {"tune": {"replay_turns": replay_turns(config)}, "replay": {"wordings": digest(WORDINGS)}}
-            replay = (stages.add(StageKey("replay"), asked, domain, base, describe),)
+            own_answers = (stages.add(StageKey("replay"), asked, domain, base, describe),)
             settings["tune"]["replay"] = SELF
         concepts = {"image": select, "class": domain}
         for round in range(1, config.rounds + 1):
@@ -216,7 +216,7 @@ class Stages(dict[StageKey, Stage]):
                     candidates = stages.add(arm.stage("candidates", round), sampled, concepts[arm.concepts], before)
                     answers = stages.add(arm.stage("answers", round), filling, candidates)
                 start = base if config.start_from == "base" else before
-                tuned = stages.add(arm.stage("model", round), {"tune": settings["tune"]}, answers, start, *replay)
+                tuned = stages.add(arm.stage("model", round), {"tune": settings["tune"]}, answers, start, *own_answers)
                 predictions(arm.model(round), measured, tuned)
                 if arm == OURS and not config.keep_going:
                     predictions(arm.model(round), "val", tuned)
