@@ -9,6 +9,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 QuestionKind = Literal["describe", "simple", "explain", "cot"]
+AnswerSource = Literal["synthesised", "sampled", "rewritten", "listed", "label sentence"]
+"""Where a training answer's text came from: the base that was told label and concepts, the tuned model that was not, or
+that was (it had no usable candidate); without a usable text name and concepts by template, or the bare name."""
+OWN: tuple[AnswerSource, ...] = ("synthesised", "sampled")
+"""The sources of answers for which nothing had to stand in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +122,7 @@ class Answer:
     kind: QuestionKind
     query: str
     text: str
-    source: Literal["synthesised", "sampled", "label sentence"]
+    source: AnswerSource
     score: float
     reason: str
 

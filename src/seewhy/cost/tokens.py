@@ -28,7 +28,7 @@ from seewhy.domain.domain import map_images, read_bank
 from seewhy.domain.images import image_size
 from seewhy.domain.loaders.layouts import read_data
 from seewhy.domain.problems import Size
-from seewhy.domain.questions import Questions, general_explanation, label_sentence, synthesis_prompt
+from seewhy.domain.questions import Questions, general_explanation, label_sentence, listed_reasons, synthesis_prompt
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import with_guide
 from seewhy.run.stages import ARMS, Arm, StageKey, Stages
@@ -116,6 +116,8 @@ class Lengths:
     """The answer of label sentences, with its end as all answers."""
     label_and_list: float
     """The answer of the L+GE control."""
+    label_and_selected: float
+    """The answer by template that gives the reasons of an image."""
 
     @classmethod
     def of(
@@ -140,6 +142,7 @@ class Lengths:
         seen = [(encode(vlm, asked.evaluation, Image.new("RGB", size)), share) for size, share in sized]
         prefixes = [(row["input_ids"].shape[1] - question["evaluation"], share) for row, share in seen]
         lists = [general_explanation(label, work.bank[label]) for label in labels]
+        few = [listed_reasons(label, _selected(work, label, selection), "explain") for label in labels]
         return cls(
             prefix=sum(length * share for length, share in prefixes),
             longest_prefix=round(max(length for length, _ in prefixes)),
@@ -148,6 +151,7 @@ class Lengths:
             question=question,
             label_sentence=_mean(len(answer_ids(vlm, label_sentence(label))) for label in labels),
             label_and_list=_mean(len(answer_ids(vlm, text)) for text in lists),
+            label_and_selected=_mean(len(answer_ids(vlm, text)) for text in few),
         )
 
 
@@ -160,10 +164,15 @@ def selected_share(selection: SelectConfig) -> float:
     return SEEN if selection.rule == "unlisted" else NormalDist().cdf(-selection.threshold_std)
 
 
+def _selected(work: Workload, label: str, selection: SelectConfig) -> Sequence[str]:
+    """Return as many concepts of a class as a rule is assumed to select."""
+    concepts = work.bank[label]
+    return concepts[: max(selection.minimum, round(selected_share(selection) * len(concepts)))]
+
+
 def _instructions(work: Workload, label: str, reasons: Sequence[str], selection: SelectConfig) -> list[str]:
     """Return instructions of synthesis about one image of a class, for a few questions."""
-    concepts = work.bank[label]
-    named = concepts[: max(selection.minimum, round(selected_share(selection) * len(concepts)))]
+    named = _selected(work, label, selection)
     return [synthesis_prompt(label, named, question, work.questions.noun) for question in reasons[::8]]
 
 
@@ -192,7 +201,7 @@ class Assumed:
     length: float = 0.6
     """Mean length of a text, as a share of its max_new_tokens."""
     fallback: float = 0.1
-    """Share of training answers that are the plain label sentence."""
+    """Share of training answers for which something stands in, as none of the model's can be used."""
     again: float = 0.3
     """Share of the answers of synthesis that are asked for once more, after each try."""
 
@@ -297,11 +306,13 @@ def stages(
         return simple * lengths.question["simple"] + (1 - simple) * lengths.question[rest]
 
     def sampled(
-        key: StageKey, images: int, kind: str, each: int, samples: int, longest: int, tries: int = 1
+        key: StageKey, images: int, kind: str, each: float, samples: int, longest: int, tries: int = 1
     ) -> StageTokens:
-        instruction, question = 0.0, lengths.question[kind]
+        instruction = lengths.instruction if kind in ("synthesis", "told") else 0.0
         if kind == "synthesis":
-            instruction, question = lengths.instruction, mixed(share, kind)
+            question = mixed(share, kind)
+        else:
+            question = lengths.question["reasons" if kind == "told" else kind]
         repeats = min(samples, config.model.batch_size)
         at_once = max(1, config.model.batch_size // repeats)
         passes = math.ceil(samples / repeats)
@@ -320,9 +331,13 @@ def stages(
         each = config.synthesise.answers_per_image if first else config.sample.queries_per_image
         longest = config.synthesise.max_new_tokens if first else config.sample.max_new_tokens
         simple = share if first else 0.0
-        simple += assumed.fallback * (1 - simple)
+        gives_reasons = (config.synthesise if first else config.sample).fallback == "reasons"
+        listed = assumed.fallback * (1 - simple) if gives_reasons else 0.0
+        simple += assumed.fallback * (1 - simple) - listed
         answer = {
-            "": assumed.fallback * lengths.label_sentence + (1 - assumed.fallback) * assumed.length * longest,
+            "": (assumed.fallback - listed) * lengths.label_sentence
+            + listed * lengths.label_and_selected
+            + (1 - assumed.fallback) * assumed.length * longest,
             "label": lengths.label_sentence,
             "label and list": simple * lengths.label_sentence + (1 - simple) * lengths.label_and_list,
         }[arm.template]
@@ -343,6 +358,11 @@ def stages(
         elif key.kind == "answers" and key.model and key.model.round == 1:
             made = config.synthesise
             found.append(sampled(key, n, "synthesis", made.answers_per_image, 1, made.max_new_tokens, made.tries))
+        elif key.kind == "answers" and config.sample.fallback == "reasons":
+            told, each = config.synthesise, config.sample.queries_per_image
+            some = 1 - (1 - assumed.fallback) ** each  # of the images have a query that is lost
+            lost = each * assumed.fallback / some if some else 0.0
+            found.append(sampled(key, round_up(some * n), "told", lost, 1, told.max_new_tokens, told.tries))
         elif key.kind == "candidates":
             made = config.sample
             each, samples = made.queries_per_image, made.samples_per_query

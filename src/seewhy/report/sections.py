@@ -127,6 +127,7 @@ def audit_values(audit: Audit) -> dict[str, Any]:
         ],
         "starving": [
             {"round": round, "label": taught.label, "share": percent(taught.fallback_share or 0)}
+            | {"before": percent(taught.stood_in_share or taught.fallback_share or 0)}
             | {"rejections": rejections(taught, most=2)}
             for round, taught in hungry[:SHOWN]
         ],

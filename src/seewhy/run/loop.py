@@ -53,7 +53,8 @@ def run(config: RunConfig, *, discard_stale: bool = False, stop_without_words: b
                 elif round == 1:
                     taught[model] = this.synthesise(arm, selections)
                 else:
-                    taught[model] = this.filter(arm, round, this.sample(arm, round, before, selections))
+                    candidates = this.sample(arm, round, before, selections)
+                    taught[model] = this.filter(arm, round, candidates, before, selections)
                 start = this.base if config.start_from == "base" else before
                 models[model] = this.tune(model, start, taught[model])
             metrics = evaluation.measure(models, selections, taught)

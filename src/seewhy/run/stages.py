@@ -170,6 +170,8 @@ class Stages(dict[StageKey, Stage]):
         settings["tune"]["replay"] = replay or None
         settings["select"]["encoder_weights"] = encoder_weights
         scoring = {key: settings["select"][key] for key in ("encoder", "encoder_weights", "prefixes", "temperature")}
+        sampling = {key: value for key, value in settings["sample"].items() if key != "fallback"}
+        filling = {"sample": {"fallback": "reasons"}} if "fallback" in settings["sample"] else {}
         evaluation = {"max_new_tokens": config.evaluate.max_new_tokens}
         measured = config.evaluate.split
 
@@ -194,9 +196,9 @@ class Stages(dict[StageKey, Stage]):
                     made = {"synthesise": settings["synthesise"]}
                     answers = stages.add(arm.stage("answers", 1), made, concepts[arm.concepts], base)
                 else:
-                    sampled = {"sample": settings["sample"], "select": scoring}
+                    sampled = {"sample": sampling, "select": scoring}
                     candidates = stages.add(arm.stage("candidates", round), sampled, concepts[arm.concepts], before)
-                    answers = stages.add(arm.stage("answers", round), {}, candidates)
+                    answers = stages.add(arm.stage("answers", round), filling, candidates)
                 start = base if config.start_from == "base" else before
                 tuned = stages.add(arm.stage("model", round), {"tune": settings["tune"]}, answers, start)
                 predictions(arm.model(round), measured, tuned)

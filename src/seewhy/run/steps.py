@@ -21,6 +21,7 @@ from seewhy.fieldguide.guide import ENCODER, with_guide
 from seewhy.method import describe, rejection, select, synthesise
 from seewhy.method.encoder import Encoder, embed_to_file
 from seewhy.method.sampler import Sampler, example_random
+from seewhy.method.told import StandIn, reasons_for
 from seewhy.proof import support
 from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Answer, Candidate, Description, Example, Prediction, Prompt, Sampling, Selection, Turn
@@ -69,7 +70,7 @@ class Run:
         """
         checks.refuse_several_processes()
         domain = load_domain(with_guide(config.data, folder.path / "fieldguide"))
-        other = elsewhere and checks.load_measured_data(elsewhere, folder.path, config.evaluate)
+        other = elsewhere and checks.load_measured_data(elsewhere, folder.path, config.evaluate, domain.concepts)
         measured = other or domain
         if not measured.split(split := config.evaluate.split):
             raise SeeWhyError(f"{measured.name} has no {split} images to measure on: add some, or set evaluate.split.")
@@ -212,15 +213,24 @@ class Run:
         checks.warn_of_losses(stage.name, unusable.total(), len(candidates), unusable)
         return candidates
 
-    def filter(self, arm: Arm, round: int, candidates: Sequence[Candidate]) -> list[Answer]:
-        """Return the round's training set: the best candidate of each query, or the label sentence."""
+    def filter(
+        self, arm: Arm, round: int, candidates: Sequence[Candidate], model: Path, selections: Sequence[Selection]
+    ) -> list[Answer]:
+        """Return the round's training set: the best candidate of each query, or what `sample.fallback` puts in."""
+        concepts = self.concepts(arm, selections)
         of_example: dict[str, list[Candidate]] = {}
         for candidate in candidates:
             of_example.setdefault(candidate.example_id, []).append(candidate)
 
-        def work(examples: Sequence[Example], _seed: int) -> list[Answer]:
+        def work(examples: Sequence[Example], seed: int) -> list[Answer]:
             judged = [c for e in examples for c in of_example[e.id]]
-            return rejection.answers(judged, self.labels, self.domain.questions, self.config.seed)
+            stand_ins: Mapping[str, StandIn] = {}
+            if self.config.sample.fallback == "reasons" and (lost := rejection.lost_queries(judged, examples)):
+                stand_ins = reasons_for(
+                    lost, self.domain, concepts, self.stated, self._sampler(model), self.config.synthesise,
+                    require_listed=self.config.sample.require_listed, seed=seed,
+                )  # fmt: skip
+            return rejection.answers(judged, self.labels, self.domain.questions, self.config.seed, stand_ins)
 
         stage = self.stages[arm.stage("answers", round)]
         answers = self.folder.records(stage, Answer, self.train, work)
