@@ -30,6 +30,9 @@ NonNegative = Annotated[float, _float("FiniteNonNegativeFloat", (">=", 0), ("<",
 Share = Annotated[float, ClosedUnitInterval, "a number from 0 to 1"]
 PositiveShare = Annotated[float, _float("PositiveShare", (">", 0), ("<=", 1)), "a number above 0 and at most 1"]
 
+SELF = "self"
+"""The value of `tune.replay` that stands for the untuned model's own answers."""
+
 THROUGHPUT = {"throughput": True}
 """Metadata of a field whose value changes no output of a run."""
 ADDED = {"added": True}
@@ -283,8 +286,9 @@ class TuneConfig:
     trackers: tuple[str, ...] = field(default=(), metadata=THROUGHPUT)
     """Experiment trackers that transformers.Trainer supports (wandb, tensorboard, trackio, ...)."""
     replay: str | None = None
-    """JSON file of general instruction data (LLaVA-Instruct format) to mix in, so that the model does not forget how to
-    chat."""
+    """General data to mix in, so that the model does not forget what it could do before. 'self': the untuned model's
+    own descriptions of the train images, and its answers to general questions about them. Otherwise a JSON file of
+    instruction data in the format of LLaVA-Instruct."""
     replay_ratio: NonNegative = 1.0
     """Number of replay examples for each example of the domain."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 QuestionKind = Literal["describe", "simple", "explain", "cot"]
+ReplayKind = Literal["part", "feature", "picture", "description"]
 AnswerSource = Literal["synthesised", "sampled", "rewritten", "listed", "label sentence"]
 """Where a training answer's text came from: the base that was told label and concepts, the tuned model that was not, or
 that was (it had no usable candidate); without a usable text name and concepts by template, or the bare name."""
@@ -82,6 +83,20 @@ class Description:
     query: str
     sample: int
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What the untuned base said about a train image, to be mixed into tuning. `fault` says why it is not; "" if it is.
+
+    A "description" is one of step 1; the other kinds answer general questions.
+    """
+
+    example_id: str
+    kind: ReplayKind
+    query: str
+    text: str
+    fault: str
 
 
 @dataclass(frozen=True, slots=True)

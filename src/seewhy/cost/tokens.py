@@ -22,16 +22,18 @@ from typing import Literal
 
 from PIL import Image
 
-from seewhy.config import RunConfig, SelectConfig
+from seewhy.config import SELF, RunConfig, SelectConfig
 from seewhy.domain.concepts import fit_concepts
 from seewhy.domain.domain import map_images, read_bank
+from seewhy.domain.general import GeneralQuestions
 from seewhy.domain.images import image_size
 from seewhy.domain.loaders.layouts import read_data
 from seewhy.domain.problems import Size
 from seewhy.domain.questions import Questions, general_explanation, label_sentence, listed_reasons, synthesis_prompt
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import with_guide
-from seewhy.run.stages import ARMS, Arm, StageKey, Stages
+from seewhy.method.replay import ORDER
+from seewhy.run.stages import ARMS, Arm, StageKey, Stages, replay_turns
 from seewhy.vlm.chat import Row, answer_ids, encode, encode_all
 from seewhy.vlm.data import epoch_of, micro_batches_of
 from seewhy.vlm.model import VisionLanguageModel
@@ -111,7 +113,7 @@ class Lengths:
     """What all instructions of synthesis about an image have in common behind the prefix: label and concepts."""
     question: Mapping[str, float]
     """Tokens by kind behind the prefix, and in synthesis behind `instruction`. "reasons" are explain and cot evenly,
-    "synthesis" in the ratio of `explain_share`."""
+    "synthesis" in the ratio of `explain_share`, "general" those of self-replay."""
     label_sentence: float
     """The answer of label sentences, with its end as all answers."""
     label_and_list: float
@@ -130,6 +132,7 @@ class Lengths:
         reasons = [*asked.explain, *asked.cot]
         labels = sorted(work.bank)[:: max(1, len(work.bank) // CLASSES)]
         wordings = {"describe": asked.describe, "simple": asked.simple, "reasons": reasons}
+        wordings |= {"general": _general(work)}
         wordings |= {"explain": asked.explain, "cot": asked.cot}
         wordings = {kind: list(texts) for kind, texts in wordings.items()} | {"evaluation": [asked.evaluation]}
         rows = {kind: _ids(vlm, texts, first) for kind, texts in wordings.items()}
@@ -157,6 +160,13 @@ class Lengths:
 
 def _ids(vlm: VisionLanguageModel, texts: Sequence[str], image: Image.Image) -> list[list[int]]:
     return [row["input_ids"][0].tolist() for row in encode_all(vlm, texts, image)]
+
+
+def _general(work: Workload) -> list[str]:
+    """Return general questions in the ratio in which self-replay asks them."""
+    general, random = GeneralQuestions.of(work.questions.noun, work.bank), Random(0)
+    lists = list(work.bank.values())
+    return [general.ask(k, random.choice(lists), random) for k in ORDER for _ in range(CLASSES) if k != "description"]
 
 
 def selected_share(selection: SelectConfig) -> float:
@@ -202,6 +212,8 @@ class Assumed:
     """Mean length of a text, as a share of its max_new_tokens."""
     fallback: float = 0.1
     """Share of training answers for which something stands in, as none of the model's can be used."""
+    general: float = 0.2
+    """Mean length of an answer to a general question, as a share of the longest description."""
     again: float = 0.3
     """Share of the answers of synthesis that are asked for once more, after each try."""
 
@@ -264,6 +276,8 @@ class Together:
         tune = config.tune
         replayed = round(tune.replay_ratio * pairs) if tune.replay else 0
         micro = min(tune.micro_batch_size, tune.batch_size)
+        if tune.replay == SELF:  # about the same images
+            pairs, replayed = pairs + replayed, 0
         return _together(min(images, SIMULATED), pairs, replayed, tune.batch_size, micro)
 
 
@@ -306,8 +320,9 @@ def stages(
         return simple * lengths.question["simple"] + (1 - simple) * lengths.question[rest]
 
     def sampled(
-        key: StageKey, images: int, kind: str, each: float, samples: int, longest: int, tries: int = 1
-    ) -> StageTokens:
+        key: StageKey, images: int, kind: str, each: float, samples: int, longest: int, tries: int = 1,
+        length: float = assumed.length,
+    ) -> StageTokens:  # fmt: skip
         instruction = lengths.instruction if kind in ("synthesis", "told") else 0.0
         if kind == "synthesis":
             question = mixed(share, kind)
@@ -323,7 +338,7 @@ def stages(
         answers = round_up(images * each * samples * sum(shares))
         return StageTokens(
             key, "sample", images, prefixes, prompts, answers, lengths.prefix + instruction, question,
-            assumed.length * longest, longest,
+            length * longest, longest,
         )  # fmt: skip
 
     def tuned(key: StageKey, arm: Arm, round: int) -> StageTokens:
@@ -344,6 +359,13 @@ def stages(
         replayed = config.tune.replay_ratio if config.tune.replay else 0.0
         pairs = round_up(config.tune.epochs * n * each * (1 + replayed))
         question = mixed(simple, "synthesis" if first else "reasons")
+        if config.tune.replay == SELF:
+            described = ORDER.count("description") / len(ORDER)
+            general = described * lengths.question["describe"] + (1 - described) * lengths.question["general"]
+            said = (described * assumed.length + (1 - described) * assumed.general) * config.describe.max_new_tokens
+            question = (question + replayed * general) / (1 + replayed)
+            answer = (answer + replayed * said) / (1 + replayed)
+            longest = max(longest, config.describe.max_new_tokens)
         again = Together.of(config, n, each).prefixes
         prefixes = config.tune.epochs * n * again if tuned_shared else pairs
         return StageTokens(key, "tune", n, prefixes, pairs, pairs, lengths.prefix, question, answer, longest)
@@ -355,6 +377,9 @@ def stages(
         if key.kind == "describe":
             each, samples = ask.prompts_per_image, ask.samples_per_prompt
             found.append(sampled(key, images, "describe", each, samples, ask.max_new_tokens))
+        elif key.kind == "replay" and (turns := replay_turns(config)):
+            each = round_up(turns * (1 - ORDER.count("description") / len(ORDER)))
+            found.append(sampled(key, n, "general", each, 1, ask.max_new_tokens, length=assumed.general))
         elif key.kind == "answers" and key.model and key.model.round == 1:
             made = config.synthesise
             found.append(sampled(key, n, "synthesis", made.answers_per_image, 1, made.max_new_tokens, made.tries))

@@ -15,14 +15,15 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import ClassVar, TypeVar
 
+from seewhy.config import SELF
 from seewhy.domain.text import tokenise
 from seewhy.errors import SeeWhyError
-from seewhy.records import OWN, Answer, Candidate, Selection
-from seewhy.results_json import ResultsFile
+from seewhy.records import OWN, Answer, Candidate, Replayed, Selection
+from seewhy.results_json import OMITTED, ResultsFile
 from seewhy.run.finished import FinishedRun
 from seewhy.run.stages import OURS, StageKey
 
@@ -103,6 +104,18 @@ class ConceptUse:
 
 
 @dataclass(frozen=True)
+class ReplayUse:
+    """What the untuned base said of the train images for `tune.replay: self`, and how much of it was mixed in."""
+
+    turns: int
+    """Answers of the base, its descriptions among them."""
+    rejections: Mapping[str, int]
+    """Why some are not used, and how many; the most frequent reason first."""
+    mixed_in: tuple[int, ...]
+    """The turns that each round's training data were mixed with, in the order of the rounds."""
+
+
+@dataclass(frozen=True)
 class Audit(ResultsFile):
     """audit.json: rounds in order, and the concepts selected for none (`never`) and all of a class's images (`always`).
 
@@ -115,6 +128,8 @@ class Audit(ResultsFile):
     rounds: tuple[RoundAudit, ...]
     never: tuple[ConceptUse, ...]
     always: tuple[ConceptUse, ...]
+    replay: ReplayUse | None = field(default=None, metadata=OMITTED)
+    """None without self-replay."""
 
 
 @dataclass(frozen=True)
@@ -129,12 +144,23 @@ class ListUse:
 def audit(run: FinishedRun) -> Audit:
     """Return the audit of the rounds of a run that have begun. Raises SeeWhyError where its data cannot be read."""
     rounds = range(1, run.config.rounds + 1)
-    return audit_run(
+    found = audit_run(
         {r: run.records(OURS.stage("answers", r), Answer) for r in rounds},
         {r: run.records(OURS.stage("candidates", r), Candidate) for r in rounds},
         run.records(StageKey("select"), Selection),
         run.labels,
     )
+    said = run.records(StageKey("replay"), Replayed) if run.config.tune.replay == SELF else []
+    answers = [r.whole.answers for r in found.rounds]
+    return replace(found, replay=replay_use(said, answers, run.config.tune.replay_ratio)) if said else found
+
+
+def replay_use(said: Sequence[Replayed], answers: Sequence[int], ratio: float) -> ReplayUse:
+    """Return the use of the base's answers in rounds with so many training answers each."""
+    faults = Counter(kind_of_rejection(turn.fault) for turn in said if turn.fault)
+    usable = len(said) - faults.total()
+    counted = dict(sorted(faults.items(), key=lambda pair: (-pair[1], pair[0])))
+    return ReplayUse(len(said), counted, tuple(min(usable, round(ratio * count)) for count in answers))
 
 
 def audit_run(

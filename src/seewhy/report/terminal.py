@@ -179,6 +179,8 @@ def print_audit(audit: Audit, console: Console) -> None:
         if r.starving:
             shares = [f"{label} ({percent(of[label].fallback_share or 0)})" for label in r.starving]
             _say(console, f"Round {r.round}, classes that are taught little but their name: {', '.join(shares)}.")
+    if audit.replay:
+        _say(console, replay_use(audit))
     _print_uses(audit, console)
 
 
@@ -194,6 +196,18 @@ def rejections(taught: Teaching, most: int = 4) -> str:
     shown = [f"{reason} ({count})" for reason, count in taught.rejections.items()]
     rest = sum(list(taught.rejections.values())[most:])
     return ", ".join(shown[:most] + ([f"other reasons ({rest})"] if rest else []))
+
+
+def replay_use(audit: Audit) -> str:
+    """Return what self-replay mixed into the rounds, in sentences; empty without it."""
+    if not (use := audit.replay):
+        return ""
+    lost = ", ".join(f"{reason} ({count:,})" for reason, count in use.rejections.items())
+    each = ", ".join(f"{count:,} in round {r.round}" for r, count in zip(audit.rounds, use.mixed_in, strict=True))
+    return (
+        f"Replay: answers of the untuned model to other questions about the train images were mixed in, {each}. "
+        f"It gave {use.turns:,}; not used: {lost or 'none'}."
+    )
 
 
 def repeats(taught: Teaching) -> str:

@@ -37,6 +37,7 @@ def run(config: RunConfig, *, discard_stale: bool = False, stop_without_words: b
         stop = stops_without_words(config) if stop_without_words is None else stop_without_words
         this.check_support(stop=stop)
         selections = this.select()
+        this.replay()
         models = {BASE: this.base}
         taught: dict[ModelKey, Sequence[Answer]] = {}
         evaluation = Evaluation(this)
