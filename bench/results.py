@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from bench import few
 from bench.claims import OURS, PAPER, Difference, apart, judge_all, mean_bounds
 from bench.measure import limit_threads, machine, note
 from bench.results_page import TEST_USE, page
@@ -246,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         figures |= {f"p_{key}{ending}": found.p for key, found in verdicts.items()}
         figures |= {f"p_corrected_{key}{ending}": found.corrected for key, found in verdicts.items()}
         sections.append((title, ending, measured, values, known, verdicts))
-    text = page(sections, notes, machine("cpu", given.threads), given.images)
+    text = few.kept(page(sections, notes, machine("cpu", given.threads), given.images), given.output)
     write_atomically(given.output / "results.json", (json.dumps(figures, indent=2) + "\n").encode())
     write_atomically(given.output / "results.md", text.encode())
     note(f"Wrote {given.output / 'results.json'} and {given.output / 'results.md'}")
