@@ -12,8 +12,9 @@ from pathlib import Path
 
 import yaml
 
+from seewhy.domain.marks_quiz import LOOK_AT, SHOWS
 from seewhy.domain.questions import Questions, synthesis_prompt, with_article
-from seewhy.fieldguide.quiz import LOOK_AT, SHOWS, featured, listed
+from seewhy.fieldguide.quiz import featured, listed
 from seewhy.fieldguide.world import Attribute, Look, make_species
 
 NOUNS = {"bird": ("bird", "bird", "bird", "animal"), "produce": ("fruit", "fruit", "produce", "food")}

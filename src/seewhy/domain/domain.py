@@ -57,6 +57,8 @@ class Domain:
     groups: Mapping[str, str] = field(default_factory=dict)
     """Example id -> the lesion, patient or leaf that its image shows, if known (`Row.group`). Intervals are resampled
     over groups; a run does not depend on them."""
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What a question calls an attribute -> its phrases (`Dataset.attributes`), where the truth speaks of them."""
 
     def split(self, name: str) -> tuple[Example, ...]:
         """Return the examples of 'train', 'val' or 'test'."""
@@ -140,7 +142,8 @@ def load_domain(data: DataConfig, cache: Path | None = None, *, to_train: bool =
     name = dataset.name or (root.name if Path(data.source).expanduser().is_dir() else Path(data.source).stem)
     sizes = {example_id: image.size for example_id, (_, image) in whole.items()}
     groups = {i: row.group for i, row in zip(example_ids(dataset.rows), dataset.rows, strict=True) if row.group}
-    return Domain(name, root, examples, bank, questions, truth, sizes, groups)
+    attributes = dataset.attributes if truth is not None and data.truth is None else {}
+    return Domain(name, root, examples, bank, questions, truth, sizes, groups, attributes)
 
 
 def list_examples(data: DataConfig, cache: Path | None = None) -> tuple[Path, dict[str, Row]]:

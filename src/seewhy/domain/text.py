@@ -314,10 +314,14 @@ def join_colours(line: list[str], origins: list[int] | None = None) -> tuple[lis
 
 
 def join_compounds(line: list[str], origins: list[int], closed: Collection[str]) -> tuple[list[str], list[int]]:
-    """Return the line with two words as one where a phrase writes them so: "eye ring" for "eyering"."""
+    """Return the line with two words as one where a phrase writes them so: "eye ring" for "eyering".
+
+    An article stays a word: "a round cell" is not "around cell".
+    """
     joined, kept = [], []
     for word, origin in zip(line, origins, strict=True):
-        if joined and origin >= 0 and kept[-1] == origin - 1 and joined[-1] + word in closed:
+        apart = not joined or origin < 0 or kept[-1] != origin - 1 or joined[-1] in ARTICLES
+        if not apart and joined[-1] + word in closed:
             joined[-1] += word
         else:
             joined.append(word)

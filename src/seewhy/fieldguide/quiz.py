@@ -15,6 +15,7 @@ from typing import Literal
 
 from PIL import Image
 
+from seewhy.domain.marks_quiz import LOOK_AT, OPEN, SHOWS, Question
 from seewhy.domain.questions import Questions
 from seewhy.fieldguide.draw import Drawing
 from seewhy.fieldguide.guide import attribute_visibility, draw_example
@@ -22,26 +23,10 @@ from seewhy.fieldguide.produce import draw_produce
 from seewhy.fieldguide.world import BIRD, PRODUCE, Attribute, Look, make_species, random_look
 
 Subject = Literal["bird", "produce"]
-Kind = Literal["open", "yes", "no", "hidden", "describe"]
 
 ATTRIBUTES: Mapping[Subject, tuple[Attribute, ...]] = {"bird": BIRD, "produce": PRODUCE}
 NOUNS: Mapping[Subject, str] = {"bird": "bird", "produce": "fruit"}
-OPEN = 3
-"""Questions about visible attributes that are put to each drawing."""
-LOOK_AT = ("What can you say of the {}?", "What is the {} like?", "Look at the {}. What do you see?")
-"""Questions about one attribute."""
-SHOWS = "Does the {noun} show {feature}?"
 _NO_ARTICLE = frozenset(["skin", "flesh", "legs", "wings", "bloom", "produce"])
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question. `kind` gives the right answer: the value, yes, no, that it is hidden, or whatever is visible."""
-
-    text: str
-    kind: Kind
-    attribute: str
-    """Name of the attribute that is asked about; empty for a description."""
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from seewhy.domain.marks_quiz import Kind
 from seewhy.errors import SeeWhyError
-from seewhy.fieldguide.quiz import ATTRIBUTES, Kind, Sheet, Subject, sheets
+from seewhy.fieldguide.quiz import ATTRIBUTES, Sheet, Subject, sheets
 from seewhy.fieldguide.world import Attribute
 from seewhy.proof.comparison import Tally, differences, shares
 from seewhy.proof.stated import StatedConcepts

@@ -191,7 +191,8 @@ class RunFolder:
             changed |= more
         if stale := [name for name in dict.fromkeys([*plan, *recorded]) if name in changed & held]:
             if not discard_stale:
-                raise SeeWhyError(self._staleness(stale, recorded, plan))
+                given = _data_changes(manifest.get("config"), config)
+                raise SeeWhyError(self._staleness(stale, recorded, plan, given))
             self._discard({name: self._outputs(name, {*plan, *recorded}) for name in stale})
         kept = {name: entry for name, entry in recorded.items() if name in held - changed}
         versions = package_versions()
@@ -306,9 +307,14 @@ class RunFolder:
         places = [path for path in (self._place(name), self._place(f"{name}.partial")) if path.exists()]
         return [path for path in places if path.is_file() or not only_leads_to(path, others)]
 
-    def _staleness(self, stale: Sequence[str], recorded: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
+    def _staleness(
+        self, stale: Sequence[str], recorded: Mapping[str, Any], plan: Mapping[str, Any], given: Sequence[str]
+    ) -> str:
+        """Return the message. `given` are changed settings of the data, shown where the data are no longer the same."""
         known = [name for name in stale if name in recorded and name in plan]
         lines = [line for name in known for line in changes(recorded[name]["settings"], plan[name]["settings"])]
+        if any(line.startswith("data.fingerprint: ") for line in lines):
+            lines = [*given, *lines]
         reasons = "; ".join(dict.fromkeys(lines)) or "manifest.json does not say how they were made"
         return (
             f"{self.path} holds outputs made with other settings ({reasons}).\n"
@@ -366,6 +372,13 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     before, after = flatten(old), flatten(new)
     keys = [key for key in before | after if before.get(key) != after.get(key)]
     return [f"{key}: {before.get(key, 'not set'):.60} -> {after.get(key, 'not set'):.60}" for key in keys]
+
+
+def _data_changes(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> list[str]:
+    """Return the differences between the data's settings in two configurations, none where one is not known."""
+    if not old or not new:
+        return []
+    return changes({"data": old.get("data", {})}, {"data": new.get("data", {})})
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

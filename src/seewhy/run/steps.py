@@ -18,7 +18,6 @@ from seewhy.domain.images import load_image
 from seewhy.domain.labels import name_ranges
 from seewhy.domain.loaders.llava import Replay, replay_digest
 from seewhy.errors import SeeWhyError
-from seewhy.fieldguide.guide import BASE as SHIPPED_BASE
 from seewhy.fieldguide.guide import ENCODER, with_guide
 from seewhy.method import describe, rejection, select, synthesise
 from seewhy.method.encoder import Encoder, embed_to_file
@@ -27,7 +26,7 @@ from seewhy.proof import support
 from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Answer, Candidate, Description, Example, Prediction, Prompt, Sampling, Selection, Turn
 from seewhy.run import checks
-from seewhy.run.finished import FinishedRun, model_path, model_source
+from seewhy.run.finished import FinishedRun, base_source, made_base_source, model_path, model_source
 from seewhy.run.folder import RunFolder, read_manifest
 from seewhy.run.models import Loaded
 from seewhy.run.stages import BASE, Arm, ModelKey, StageKey, Stages, arms, with_finished_controls
@@ -46,7 +45,7 @@ class Run:
         self.folder = folder
         self.stages = stages
         self.replay = replay or Replay()
-        self.base = model_source(config.model.name_or_path, SHIPPED_BASE)
+        self.base = base_source(config.model.name_or_path)
         self.loaded = Loaded(config.model, self.base, folder.path / "server" / "log.txt")
         self.train = domain.split("train")
         self.labels: Mapping[str, str] = {e.id: e.label for e in domain.examples}
@@ -75,7 +74,7 @@ class Run:
         measured = other or domain
         if not measured.split(split := config.evaluate.split):
             raise SeeWhyError(f"{measured.name} has no {split} images to measure on: add some, or set evaluate.split.")
-        base = model_source(config.model.name_or_path, SHIPPED_BASE)
+        base = made_base_source(config.model.name_or_path)
         encoder = model_source(config.select.encoder, ENCODER)
         replay = Replay.read(config.tune.replay) if record and config.tune.replay else None
         replayed = replay_digest(config.tune.replay) if config.tune.replay else ""
@@ -85,6 +84,7 @@ class Run:
         settings = asdict(config) if record else None
         folder.check([*own.values(), *stages.values()], config=settings, discard_stale=discard_stale)
         if settings:
+            checks.check_tower_setting(config, base)
             plain: Any = json.loads(json.dumps(settings))  # YAML has no tuples
             folder.write_text("config.yaml", yaml.safe_dump(plain, sort_keys=False))
             folder.write_json(VOCABULARY_FILE, Vocabulary.of(domain).record())
@@ -119,7 +119,8 @@ class Run:
     def check_support(self, *, stop: bool) -> None:
         """Say whether the model has words for the concept bank. Raises SeeWhyError with `stop` if for too little."""
         minimum = self.config.minimum_support
-        checks.check_support(self.domain, self.describe(), self.folder, self.base, minimum=minimum, stop=stop)
+        name = self.config.model.name_or_path
+        checks.check_support(self.domain, self.describe(), self.folder, name, minimum=minimum, stop=stop)
 
     def select(self, split: str = "train") -> list[Selection]:
         """Step 2, for all images at once: the negatives of one are the descriptions of the others.

@@ -48,6 +48,8 @@ class Dataset:
     """The phrases that its truth speaks of."""
     truth: Callable[[Sequence[Example]], dict[str, Truth]] | None = None
     """Reads what is true of each image. It measures and never feeds the method."""
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What a question calls an attribute -> its phrases, which exclude each other; where every image is marked."""
 
     @property
     def is_published(self) -> bool:

@@ -34,6 +34,11 @@ CLASSES: tuple[str, ...] = tuple(_DATA["wbcatt_classes"])
 MARKS: Mapping[str, Mapping[str, str]] = _DATA["wbcatt_marks"]
 """Attribute -> value -> phrase, which is empty where there is none."""
 PHRASES = tuple(phrase for values in MARKS.values() for phrase in values.values() if phrase)
+ATTRIBUTE_WORDS: Mapping[str, str] = _DATA["wbcatt_words"]
+"""Attribute -> what a question calls it."""
+ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
+    ATTRIBUTE_WORDS[name]: tuple(filter(None, values.values())) for name, values in MARKS.items()
+}
 
 
 def read_wbcatt(source: Path) -> Dataset:
@@ -76,6 +81,7 @@ def read_wbcatt(source: Path) -> Dataset:
         bank=class_bank(listing.rows, visible) if to_train else None,
         vocabulary=frozenset(PHRASES),
         truth=lambda examples: truth_of(examples, visible),
+        attributes=ATTRIBUTES,
     )
 
 
