@@ -57,7 +57,8 @@ def chart(found: Mapping[str, Any]) -> str:
 
 
 def _low(size: Mapping[str, Any], arm: str) -> float:
-    return min(size["rounds"][-1][f"accuracy_{arm}"]["value"], size["rounds"][-1][f"accuracy_{arm}"]["low"] or 1.0)
+    figure = size["rounds"][-1][f"accuracy_{arm}"]
+    return figure["value"] if figure["low"] is None else figure["low"]
 
 
 def _words(sizes: Any) -> str:

@@ -1,15 +1,18 @@
 """bench.few: sizes, epochs and figures of the curve, and its section on the results page."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from bench import few
 
 from seewhy.errors import SeeWhyError
 from seewhy.run.stages import BASE, CONTROLS, OURS
 from seewhy.settings import preset_config
+from tiny_run import tiny_run
 
 
 @pytest.mark.parametrize(
@@ -83,3 +86,28 @@ def test_what_the_bench_sets_itself_is_refused(tmp_path: Path) -> None:
         few.settings(given, overrides)
     with pytest.raises(SeeWhyError, match="not 'many'"):
         few.options(["configs/fieldguide.yaml", "--output", str(tmp_path), "--per-class", "many"])
+
+
+@pytest.mark.slow
+def test_a_grid_is_made_of_ordinary_runs_and_a_finished_one_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Four images of each of three classes: the runs of 2 and of all, and 9 is the same as all."""
+    config: Any = json.loads(json.dumps(asdict(tiny_run(tmp_path, val=2))))
+    for group in ("seed", "controls", "output"):
+        del config[group]
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(config))
+    few_of = ["--per-class", "all", "2", "9", "--seeds", "0", "1", "--output", str(tmp_path / "few"), "--threads", "1"]
+    few.main([str(tmp_path / "tiny.yaml"), *few_of, "--docs", str(tmp_path / "docs")])
+    said = capsys.readouterr().out
+    assert "9 images a class are all: no class has more than 4." in said
+    assert "cell 4 of 4: all images a class, 1 epochs, seed 1, about" in said
+    sizes = few.read(tmp_path / "few")["tiny"]["sizes"]
+    assert [(size["name"], size["images"], size["epochs"]) for size in sizes] == [("2", 6, 2), ("all", 12, 1)]
+    assert all(len(size["rounds"][0]["accuracy_ours_minus_nl"]["seeds"]) == 2 for size in sizes)
+    assert "| 2 | 6 | 2 | 1 |" in (tmp_path / "docs" / "results.md").read_text()
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "few").rglob("*.safetensors")}
+    assert len(made) >= 8  # two sizes, two seeds, two arms
+    few.main([str(tmp_path / "tiny.yaml"), *few_of])
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "few").rglob("*.safetensors")} == made
+    assert few.read(tmp_path / "few")["tiny"]["sizes"] == sizes
