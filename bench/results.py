@@ -1,11 +1,13 @@
-"""The paper's claims on the field guide and on fruit: writes docs/results.json and docs/results.md.
+"""The paper's claims on the field guide, on blood cells and on fruit: writes docs/results.json and docs/results.md.
 
 Reads what `seewhy compare` left (or one run), and makes what is missing of it on the split that the runs are measured
 on: `seewhy faithfulness` of the last models of method and L+GE, `seewhy general` of all rounds. A figure is the mean
-over seeds; intervals are over seeds and images, differences paired by image, verdicts corrected over all claims.
+over seeds; intervals are over seeds and images, differences paired by image, verdicts corrected over all claims. Of a
+data set that is not named, the section and the figures of the last time stay.
 
-example:
+examples:
   python -m bench.results --fieldguide runs/compare --fruit runs/compare_fruit --output docs
+  python -m bench.results --cells runs/compare_cells --ceiling ceiling.json --cells-descriptions descriptions.json
 """
 
 import json
@@ -22,10 +24,10 @@ import yaml
 from bench import few
 from bench.claims import OURS, PAPER, Difference, apart, judge_all, mean_bounds
 from bench.measure import limit_threads, machine, note
-from bench.results_page import TEST_USE, page
+from bench.results_page import BY_ENCODER, TEST_USE, page, section, sections_of
 from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
-from seewhy.proof.ability import general
+from seewhy.proof.ability import MARKED, general
 from seewhy.proof.comparison import contrast, mean_estimate, with_seeds
 from seewhy.proof.faithfulness import faithfulness
 from seewhy.results import Ability, Comparison, Counts, Faithfulness, Metrics
@@ -43,17 +45,26 @@ TESTS = (
     "counterfactual_changes", "counterfactual_changes_control", "counterfactual_follows",
     "counterfactual_follows_when_stated", "counterfactual_label_changes", "survives_hidden",
     "survives_covered_elsewhere", "cover_gone", "cover_gone_random", "cover_label_changes",
-    "cover_label_changes_random", "swap_reason_changes", "swap_survives_without_evidence", "swap_label_changes",
-    "pointing", "pointing_chance", "pointing_centre",
+    "cover_label_changes_random", "swap_reason_changes", "swap_survives_without_evidence", "same_class_follows",
+    "same_class_follows_control", "same_class_states_other", "swap_label_changes", "pointing",
+    "pointing_chance", "pointing_centre",
 )  # fmt: skip
 """Of the method under their own names, of other arms with the arm's behind."""
+COVERED = {"reason_goes_when_covered": "cover_gone", "reason_goes_when_covered_elsewhere": "cover_gone_random"}
+"""Further names of the method's own figures."""
 ABILITIES = ("attribute_accuracy", "yes_no_accuracy", "hidden_admitted", "described_precision", "described_recall")
+LOSABLE = ("attribute_accuracy", "yes_no_accuracy", "described_precision", "described_recall")
+"""The abilities of which `ability_lost` is the worst."""
 SELECTION = ("selection_precision", "selection_recall", "selection_precision_whole_list")
 ARMS = {"nl": "nl", "lge": "lge", "unfiltered": "nofilter", "class_level": "class_level"}
 """Arm -> its name in docs/results.json."""
 
 BY_NUMBER = re.compile(r"selection_(?:precision|recall)_\d+(?:_low|_high)?")
 """Of the field guide's first seed, by the number of descriptions of an image."""
+
+TITLES = {"": "Field guide", "_cells": "White blood cells", "_fruit": "Grocery fruit"}
+"""Ending of a data set's figures -> its name, in the order of the summary."""
+BOUNDS = ("_low", "_high", "_n")
 
 Key = tuple[str, str, str]
 
@@ -84,11 +95,16 @@ def read(folder: str, images: int, drawings: int) -> Measured:
     for run in runs:
         config = config_of(run)
         tested = faithfulness(run, images=images)
-        asked = general(run, images=drawings) if config.model.name_or_path == "fieldguide" else None
+        asked = general(run, images=drawings) if has_questions(run, config) else None
         configs.append(config)
         counts.append(merged(config, loop.count(config), tested, asked))
         metrics.append(read_results(Path(run) / Metrics.FILE, Metrics))
     return Measured(folder, configs[0], tuple(c.seed for c in configs), tuple(counts), tuple(metrics))
+
+
+def has_questions(run: str, config: RunConfig) -> bool:
+    """Return whether the base was taught the questions about drawings, or the data say which attributes images have."""
+    return config.model.name_or_path == "fieldguide" or bool(FinishedRun.open(run).domain.attributes)
 
 
 def config_of(run: str) -> RunConfig:
@@ -109,10 +125,13 @@ def names_of(config: RunConfig) -> dict[str, ModelKey]:
 def merged(
     config: RunConfig, measured: Mapping[ModelKey, Counts], tested: Faithfulness, asked: Ability | None
 ) -> dict[str, Counts]:
-    """Return all counts of each model of one run, by image or by drawing."""
+    """Return all counts of each model of one run, by image or by drawing; figures of marked images without ending."""
     tests = {model.model: model.counts for model in tested.models.values()}
     drawings = asked.drawings if asked else None
-    answers = {name: model.counts for name, model in (drawings.models if drawings else {}).items()}
+    answers = {
+        name: {figure.removesuffix(MARKED): of for figure, of in model.counts.items()}
+        for name, model in (drawings.models if drawings else {}).items()
+    }
     return {
         key: {**measured.get(model, {}), **tests.get(str(model), {}), **answers.get(str(model), {})}
         for key, model in names_of(config).items()
@@ -166,6 +185,11 @@ def flat(of: Measured) -> dict[str, float]:
     for model, figure, kind in product(models, ABILITIES, ("", "_produce")):
         put(f"{figure}{kind}_{model}", estimate(of, model, f"{figure}{kind}"))
         count(f"{figure}{kind}_{model}", model, f"{figure}{kind}")
+    for name, figure in COVERED.items():
+        put(name, estimate(of, "ours", figure))
+        count(name, "ours", figure)
+    if (lost := ability_lost(figures)) is not None:
+        figures["ability_lost"] = lost
     for (figure, better, worse), apart_by in differences(of).items():
         name = f"{figure}_{better}_minus_{worse}"
         put(name, (apart_by.value, apart_by.low, apart_by.high))
@@ -181,16 +205,49 @@ def flat(of: Measured) -> dict[str, float]:
     return figures
 
 
-def of_descriptions(path: Path | None) -> dict[str, float]:
-    """selection_precision_<number> and selection_recall_<number>, with bounds, of `bench.descriptions --json`."""
+def ability_lost(figures: Mapping[str, float]) -> float | None:
+    """Return by how many points the method's last model is below the base in the ability that suffered most.
+
+    None where none was measured. A model that describes nothing has no precision, and loses all recall.
+    """
+    names = [f"{name}{kind}" for name in LOSABLE for kind in ("", "_produce")]
+    lost = [
+        figures[f"{name}_base"] - figures[f"{name}_ours"]
+        for name in names
+        if f"{name}_base" in figures and f"{name}_ours" in figures
+    ]
+    return 100 * max(lost) if lost else None
+
+
+def of_file(path: Path | None, script: str, option: str) -> dict[str, float]:
+    """Return the figures that a script wrote with --json; none without a file. Raises SeeWhyError for a broken one."""
     if path is None:
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        remedy = "make it with `python -m bench.descriptions RUN --json FILE`"
-        raise SeeWhyError(f"{path} cannot be read ({error}): {remedy}, or leave --descriptions out.") from error
+        remedy = f"make it with `python -m {script} RUN --json FILE`"
+        raise SeeWhyError(f"{path} cannot be read ({error}): {remedy}, or leave {option} out.") from error
+
+
+def of_descriptions(path: Path | None) -> dict[str, float]:
+    """selection_precision_<number> and selection_recall_<number>, with bounds, of `bench.descriptions --json`."""
+    found = of_file(path, "bench.descriptions", "--descriptions")
     return {key: value for key, value in found.items() if BY_NUMBER.fullmatch(key)}
+
+
+def of_cells(descriptions: Path | None, ceiling: Path | None, figures: Mapping[str, float]) -> dict[str, float]:
+    """Return the cells' further figures: selection by encoder and number of descriptions, and the supervised heads'.
+
+    `figures` are the run's; `stated_false_above_ceiling` is how much more of what the method states is false.
+    """
+    heads = of_file(ceiling, "bench.ceiling", "--ceiling")
+    found = {key: value for key, value in heads.items() if "_ceiling" in key}
+    if "stated_false_ours" in figures and "stated_false_ceiling" in heads:
+        found["stated_false_above_ceiling"] = figures["stated_false_ours"] - heads["stated_false_ceiling"]
+    described = of_file(descriptions, "bench.descriptions", "--cells-descriptions")
+    kept = {k: v for k, v in described.items() if BY_NUMBER.fullmatch(k) or BY_ENCODER.fullmatch(without_bound(k))}
+    return found | kept
 
 
 def more_descriptions(found: Mapping[str, float]) -> dict[Key, Difference]:
@@ -207,13 +264,13 @@ def more_descriptions(found: Mapping[str, float]) -> dict[Key, Difference]:
 
 
 def read_notes(path: Path = NOTES) -> dict[str, str]:
-    """Claim (with `_fruit` behind it: on fruit) -> what was tried where it does not hold; and what was seen of the test
-    split before.
+    """Claim (with `_fruit` or `_cells` behind it: on these) -> what was tried where it does not hold; and what was seen
+    of the test split before.
 
     Raises SeeWhyError for a claim that there is not.
     """
     notes = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    known = {f"{claim.key}{ending}" for claim in (*PAPER, *OURS) for ending in ("", "_fruit")} | {TEST_USE}
+    known = {f"{claim.key}{ending}" for claim in (*PAPER, *OURS) for ending in TITLES} | {TEST_USE}
     if not isinstance(notes, dict) or (unknown := sorted(notes.keys() - known)):
         raise SeeWhyError(f"{path}: {unknown or 'this'} is no claim; they are {', '.join(sorted(known))}.")
     return {key: " ".join(str(text).split()) for key, text in notes.items() if text}
@@ -221,44 +278,71 @@ def read_notes(path: Path = NOTES) -> dict[str, str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = ArgumentParser("python -m bench.results", description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("--fieldguide", required=True, metavar="FOLDER", help="output of `seewhy compare`, or a run")
+    parser.add_argument("--fieldguide", metavar="FOLDER", help="output of `seewhy compare`, or a run")
+    parser.add_argument("--cells", metavar="FOLDER", help="the same for blood cells")
     parser.add_argument("--fruit", metavar="FOLDER", help="the same for grocery fruit")
     parser.add_argument("--descriptions", type=Path, metavar="FILE", help="figures of `python -m bench.descriptions`")
+    parser.add_argument("--cells-descriptions", type=Path, metavar="FILE", help="the same, of a run on cells")
+    parser.add_argument("--ceiling", type=Path, metavar="FILE", help="figures of `python -m bench.ceiling`, of cells")
     parser.add_argument("--output", type=Path, default=Path("docs"), help="folder of results.json and results.md")
     parser.add_argument("--images", type=int, default=120, help="images a seed whose evidence is changed")
     parser.add_argument("--drawings", type=int, default=96, help="drawings of each kind for the general ability")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
     given = parser.parse_args(arguments)
+    folders = {"": given.fieldguide, "_cells": given.cells, "_fruit": given.fruit}
+    if not any(folders.values()):
+        parser.error("name what was measured: --fieldguide, --cells or --fruit")
     limit_threads(given.threads)
     notes = read_notes()
-    data = {"Field guide": (given.fieldguide, ""), "Grocery fruit": (given.fruit, "_fruit")}
-    figures: dict[str, Any] = {}
-    sections = []
-    for title, (folder, ending) in data.items():
+    figures, sections = before(given.output, [ending for ending, folder in folders.items() if folder is None])
+    for ending, folder in folders.items():
         if folder is None:
             continue
         measured = read(folder, given.images, given.drawings)
-        described = {} if ending else of_descriptions(given.descriptions)
+        values = flat(measured)
+        described = of_descriptions(given.descriptions) if not ending else {}
+        if ending == "_cells":
+            described = of_cells(given.cells_descriptions, given.ceiling, values)
         known = differences(measured) | more_descriptions(described)
-        values = flat(measured) | described
+        values |= described
         verdicts = judge_all((*PAPER, *OURS), known)
         figures |= {ended(name, ending): value for name, value in values.items()}
         figures |= {f"verdict_{key}{ending}": found.verdict for key, found in verdicts.items()}
         figures |= {f"p_{key}{ending}": found.p for key, found in verdicts.items()}
         figures |= {f"p_corrected_{key}{ending}": found.corrected for key, found in verdicts.items()}
-        sections.append((title, ending, measured, values, known, verdicts))
-    text = few.kept(page(sections, notes, machine("cpu", given.threads), given.images), given.output)
+        sections[ending] = section(ending, measured, values, known, verdicts, notes, given.images)
+    titles = {ending: title for ending, title in TITLES.items() if ending in sections}
+    text = few.kept(page(titles, sections, figures, notes, machine("cpu", given.threads)), given.output)
     write_atomically(given.output / "results.json", (json.dumps(figures, indent=2) + "\n").encode())
     write_atomically(given.output / "results.md", text.encode())
     note(f"Wrote {given.output / 'results.json'} and {given.output / 'results.md'}")
 
 
+def before(folder: Path, endings: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return figures and sections of the last time, of the data sets with these endings that were measured then."""
+    page, values = folder / "results.md", folder / "results.json"
+    if not page.exists() or not values.exists():
+        return {}, {}
+    there = sections_of(page.read_text(encoding="utf-8"))
+    sections = {ending: there[TITLES[ending]] for ending in endings if TITLES[ending] in there}
+    figures = of_file(values, "bench.results", "--output")
+    return {key: value for key, value in figures.items() if ending_of(key) in sections}, sections
+
+
+def ending_of(name: str) -> str:
+    """Return the ending of the data set that a figure in results.json is of."""
+    return next((ending for ending in TITLES if ending and without_bound(name).endswith(ending)), "")
+
+
+def without_bound(name: str) -> str:
+    """Return a figure's name without `_low`, `_high` and `_n`."""
+    return next((name.removesuffix(bound) for bound in BOUNDS if name.endswith(bound)), name)
+
+
 def ended(name: str, ending: str) -> str:
     """A figure's name with a data set's ending before `_low`, `_high` and `_n`."""
-    for bound in ("_low", "_high", "_n"):
-        if name.endswith(bound):
-            return f"{name.removesuffix(bound)}{ending}{bound}"
-    return f"{name}{ending}"
+    figure = without_bound(name)
+    return f"{figure}{ending}{name.removeprefix(figure)}"
 
 
 if __name__ == "__main__":

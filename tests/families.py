@@ -273,7 +273,8 @@ def tiny_fast_vlm(folder: Path) -> Path:
     )
     vision = EfficientNetConfig(
         width_coefficient=0.0125, depth_coefficient=1.0, num_block_repeats=(1, 2, 1, 1, 1, 1, 1), image_size=128,
-        hidden_dim=16, hidden_act="relu6", drop_connect_rate=0, **{"hidden_size": 16},
+        hidden_dim=16, hidden_act="relu6", drop_connect_rate=0,
+        hidden_size=16,  # pyright: ignore[reportCallIssue] -- for FastVLM's projector
     )  # fmt: skip
     config = FastVlmConfig(
         vision_config=vision,

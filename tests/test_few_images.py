@@ -38,7 +38,7 @@ def test_train_alone_is_smaller(config: RunConfig, capsys: pytest.CaptureFixture
     assert "per_class" not in capsys.readouterr().err
     assert counts(few(config, 5).data) == [12, 3, 3]
     said = " ".join(capsys.readouterr().err.split())
-    told = "data.per_class is 5, but 3 classes have fewer train images and all of them are used"
+    told = "data.per_class is 5, but 3 classes have fewer train images, all of which are used"
     assert f"{told} (Crow: 4, Fish Crow: 4, Red-crested Finch: 4)." in said
 
 

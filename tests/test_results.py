@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,10 @@ def counts(seed: int) -> dict[ModelKey, Any]:
 
 
 def faithful(run: str, **_options: Any) -> Faithfulness:
-    counts = {"counterfactual_changes": hits(10, 10), "survives_hidden": hits(2, 10), "pointing": hits(7, 10)}
+    counts = {
+        "counterfactual_changes": hits(10, 10), "survives_hidden": hits(2, 10), "pointing": hits(7, 10),
+        "cover_gone": hits(6, 10), "cover_gone_random": hits(1, 10), "same_class_follows": hits(8, 10),
+    }  # fmt: skip
     names = {"rounds": "round-2", "lge": "lge/round-2"}
     models = {arm: ModelFaithfulness({}, counts, "0", name) for arm, name in names.items()}
     return Faithfulness("test", 10, 1, 0, 200, models)
@@ -121,6 +124,9 @@ def test_both_files(results: Any, measured: Path, tmp_path: Path) -> None:
     assert found["fs_ours"] == pytest.approx(7.389, abs=1e-3)
     assert (found["counterfactual_changes"], found["survives_hidden"], found["pointing_lge"]) == (1.0, 0.2, 0.7)
     assert found["attribute_accuracy_ours_minus_base"] == pytest.approx(-0.85)
+    assert found["ability_lost"] == pytest.approx(85)
+    assert found["reason_goes_when_covered"] == found["cover_gone"] == 0.6
+    assert found["reason_goes_when_covered_elsewhere"] == 0.1
     assert found["selection_precision"] == pytest.approx(0.95)
     assert "accuracy_class_level" not in found  # the runs have no such arm
     assert found["verdict_cs_order"] == "holds"
@@ -156,6 +162,87 @@ def test_both_files(results: Any, measured: Path, tmp_path: Path) -> None:
     assert "nan" not in page
 
 
+def asked_of_marked(run: str, **options: Any) -> Ability:
+    drawings = asked(run, **options).drawings
+    assert drawings is not None
+    models = {
+        name: replace(model, counts={f"{key}_marked": of for key, of in model.counts.items()})
+        for name, model in drawings.models.items()
+    }
+    return Ability(replace(drawings, models=models))
+
+
+CEILING = {
+    "stated_true_ceiling": 0.93, "stated_true_ceiling_low": 0.91, "stated_true_ceiling_high": 0.95,
+    "stated_false_ceiling": 0.01, "stated_true_ceiling_all": 0.88, "stated_false_ceiling_all": 0.12,
+    "accuracy_ceiling": 0.96, "attribute_ceiling_size_of_the_cell": 0.77, "seconds": 3.0,
+}  # fmt: skip
+BY_ENCODER = {
+    "selection_precision_unlisted_fieldguide_1": 0.8, "selection_recall_unlisted_fieldguide_1": 0.3,
+    "selection_precision_unlisted_minilm_6": 0.9, "selection_precision_unlisted_minilm_6_low": 0.85,
+    "selection_precision_1": 0.8, "selection_recall_1": 0.3,
+}  # fmt: skip
+
+
+def written(path: Path, figures: dict[str, float]) -> str:
+    path.write_text(json.dumps(figures))
+    return str(path)
+
+
+def test_cells_are_the_second_data_set_and_the_first_section(
+    results: Any, measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "general", asked_of_marked)
+    docs = tmp_path / "docs"
+    results.main(["--fieldguide", str(measured), "--output", str(docs)])
+    of_drawings = json.loads((docs / "results.json").read_text())
+    ceiling, described = written(tmp_path / "c.json", CEILING), written(tmp_path / "d.json", BY_ENCODER)
+    given = ["--cells", str(measured), "--ceiling", ceiling, "--cells-descriptions", described]
+    results.main([*given, "--output", str(docs)])
+    found = json.loads((docs / "results.json").read_text())
+    assert {key: found[key] for key in of_drawings} == of_drawings  # what is not measured again stays
+    expected = {
+        "accuracy_ours_cells": 0.9, "accuracy_nl_cells": 69 / 80, "stated_true_ours_cells": 39 / 40,
+        "stated_true_lge_cells": 0.5, "stated_false_ours_cells": 1 / 40, "selection_precision_cells": 0.95,
+        "same_class_follows_cells": 0.8, "stated_true_ceiling_cells": 0.93, "ability_lost_cells": 85,
+        "stated_true_ceiling_all_cells": 0.88, "stated_false_above_ceiling_cells": 0.015,
+        "selection_precision_unlisted_minilm_6_cells": 0.9, "reason_goes_when_covered_cells": 0.6,
+    }  # fmt: skip
+    assert {key: found[key] for key in expected} == pytest.approx(expected)
+    assert found["stated_true_ceiling_cells_low"] == 0.91
+    assert "seconds_cells" not in found
+    page = (docs / "results.md").read_text()
+    assert "| Claim | Field guide | White blood cells |" in page
+    assert page.index("## White blood cells") < page.index("## Field guide")
+    assert "| Heads, as many phrases as SeeWhy | 93.0 % (91.0 to 95.0) | 1.0 % |" in page
+    assert "| size of the cell | 77.0 % |" in page
+    assert "| Points of ability lost, the worst ability | <= 5 points | 85.0 points | not reached |" in page
+    assert "| minilm | unlisted | precision | - | 90.0 %" in page
+    assert "Names a visible attribute |" in page.split("## Field guide")[0]
+    again = docs / "results.md"
+    before = again.read_text()
+    results.main(["--fieldguide", str(measured), "--output", str(docs)])
+    assert again.read_text() == before  # in whichever order they are measured
+
+
+def test_what_was_not_measured_is_not_there(results: Any, measured: Path, tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    results.main(["--cells", str(measured / "seed-0"), "--output", str(docs)])
+    found = json.loads((docs / "results.json").read_text())
+    assert "accuracy_ours_cells" in found
+    assert not any("ceiling" in key for key in found)
+    assert all(results.ending_of(key) == "_cells" for key in found)
+    assert "supervised heads reach" not in (docs / "results.md").read_text()
+    with pytest.raises(SystemExit):
+        results.main(["--output", str(docs)])
+
+
+def test_a_broken_file_of_figures_is_named(results: Any, measured: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text("{")
+    with pytest.raises(SeeWhyError, match=r"c\.json cannot be read.*bench\.ceiling RUN --json FILE.*--ceiling out"):
+        results.main(["--cells", str(measured), "--ceiling", str(tmp_path / "c.json"), "--output", str(tmp_path / "d")])
+
+
 def test_a_folder_without_results_is_refused(results: Any, tmp_path: Path) -> None:
     with pytest.raises(SeeWhyError, match="neither a comparison nor a finished run"):
         results.main(["--fieldguide", str(tmp_path), "--output", str(tmp_path / "docs")])
@@ -166,7 +253,7 @@ def test_notes_are_of_claims(results: Any, tmp_path: Path) -> None:
     path = tmp_path / "notes.yaml"
     path.write_text("accuracy_ordre: none\n")
     with pytest.raises(
-        SeeWhyError, match=r"'accuracy_ordre'.* is no claim; they are ability, ability_fruit, accuracy_order"
+        SeeWhyError, match=r"'accuracy_ordre'.* is no claim; they are ability, ability_cells, ability_fruit, acc"
     ):
         results.read_notes(path)
     path.write_text("rounds: >-\n  tried\n  less\n")

@@ -90,7 +90,7 @@ def plan(config: RunConfig, *, gpu: str | None = None, length: PositiveShare = 0
         config: Settings of the run.
         gpu: Card: H100, A100-80, L4, RTX4090, ... (default: the one in this machine; without one there are no hours).
         length: Mean length of a text, as a share of the maximum length.
-        fallback: Share of training answers that are the plain label sentence.
+        fallback: Share of training answers for which something stands in, as none of the model's can be used.
 
     Example:
         >>> cost = seewhy.plan(seewhy.load_config("birds.yaml"), gpu="H100")
@@ -295,7 +295,8 @@ def evaluate(
     Args:
         run: The run folder.
         split: Images to measure on.
-        data: YAML file of settings whose data set to measure on instead of the run's own.
+        data: YAML file of settings whose data set to measure on instead of the run's own. If it has no concept bank,
+            the run's is taken.
         consistency: Measure CS, for which the images are described (default: as in the run).
         fluency: Measure FS (default: as in the run).
         trust_remote_code: Run code that came with the run's model. Read it first. The run folder's own settings do not
@@ -465,21 +466,24 @@ def general(
     tasks: Sequence[str] | None = None,
     lmms_eval: str | None = None,
     lmms_model: str | None = None,
+    include_path: str | None = None,
 ) -> "Ability":
     """Measure what tuning has cost in general ability.
 
-    The base and each round's model answer questions about attributes of drawings, and describe them. With `tasks`,
+    The base and each round's model answer questions about attributes, open and yes/no, and describe: drawings with the
+    shipped base, or the run's own images where the data set marks every attribute (WBCAtt). With `tasks`,
     lmms-eval measures benchmarks of the base and the last model instead. The result is also written to
     RUN/general.json.
 
     Args:
         run: The run folder.
         split: Images to test on (default: the run's own).
-        images: Maximum number of drawings of each kind.
+        images: Maximum number of drawings of each kind, or of images.
         arms: Arms whose last model is tested, 'base' among them (default: rounds, and lge if there is one).
         tasks: Benchmarks of lmms-eval.
         lmms_eval: Command that starts lmms-eval, from whatever environment it is installed in.
         lmms_model: Name in lmms-eval of the class that loads the models.
+        include_path: Folder of tasks for lmms-eval, beside its own.
 
     Example:
         >>> measured = seewhy.general("runs/birds", images=2)
@@ -490,7 +494,7 @@ def general(
 
     if tasks is None:
         return ability.general(run, split=split, images=images, arms=arms)
-    return ability.benchmarks(run, tasks, command=lmms_eval, kind=lmms_model, arms=arms)
+    return ability.benchmarks(run, tasks, command=lmms_eval, kind=lmms_model, include=include_path, arms=arms)
 
 
 def judge(

@@ -305,7 +305,7 @@ class Faithfulness(ResultsFile):
 
 @dataclass(frozen=True)
 class ModelAbility:
-    """One model's answers to the questions about drawings, with the counts by drawing that the figures come from."""
+    """One model's answers to questions about what images show, with the counts by image that the figures come from."""
 
     figures: Mapping[str, Figure]
     counts: Counts
@@ -334,11 +334,11 @@ class Benchmarks:
 
 @dataclass(frozen=True)
 class Drawings:
-    """What several models answered to the questions that the shipped base was taught, about drawings."""
+    """What several models answered to questions about drawings, or about images whose attributes are marked."""
 
     split: str
     images: int
-    """Drawings of each kind."""
+    """Drawings of each kind, or images with marks."""
     seed: int
     resamples: int
     models: Mapping[str, ModelAbility]
@@ -346,7 +346,7 @@ class Drawings:
 
 @dataclass(frozen=True)
 class Ability(ResultsFile):
-    """general.json: what the models can still do besides the task, on drawings or on benchmarks."""
+    """general.json: what the models can still do besides the task, on drawings, marked images or benchmarks."""
 
     FILE: ClassVar[str] = "general.json"
     REMEDY: ClassVar[str] = "remove it and give `seewhy general {run}` to make it anew"

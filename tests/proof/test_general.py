@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from seewhy.domain.marks_quiz import Sheet
 from seewhy.errors import SeeWhyError
-from seewhy.fieldguide.quiz import ATTRIBUTES, Sheet, Subject, featured, listed, sheets
-from seewhy.proof.ability import count_sheet, described, is_right, read_lmms_results, score_changes
+from seewhy.fieldguide.quiz import ATTRIBUTES, Subject, featured, listed, sheets
+from seewhy.proof.ability import count_sheet, described, is_right, phrases_of, read_lmms_results, score_changes
 from seewhy.proof.comparison import Tally, differences, shares
 from seewhy.proof.stated import StatedConcepts
 from seewhy.results import Difference
@@ -46,11 +47,11 @@ def test_descriptions() -> None:
 
 
 def stated_of(subject: Subject) -> StatedConcepts:
-    return StatedConcepts([p for a in ATTRIBUTES[subject] for phrases in a.values.values() for p in phrases])
+    return StatedConcepts([phrase for phrases in phrases_of(subject).values() for phrase in phrases])
 
 
 def perfect(sheet: Sheet, subject: Subject) -> list[str]:
-    own = {a.name: a.values[sheet.look[a.name]][0] for a in ATTRIBUTES[subject]}
+    own = {name: next(iter(phrases)) for name, phrases in sheet.own.items()}
     right = {
         "open": lambda name: f"It has {featured(own[name])}.",
         "yes": lambda name: "Yes, it does.",
@@ -66,10 +67,10 @@ def perfect(sheet: Sheet, subject: Subject) -> list[str]:
 @pytest.mark.parametrize("subject", ["bird", "produce"])
 def test_who_sees_all_is_right_throughout_and_who_names_is_not(subject: Subject) -> None:
     quiz = sheets(subject, "val", 6, 0)
-    seer, namer, stated = Tally(6), Tally(6), stated_of(subject)
+    seer, namer, stated, every = Tally(6), Tally(6), stated_of(subject), phrases_of(subject)
     for place, sheet in enumerate(quiz):
-        count_sheet(seer, place, sheet, perfect(sheet, subject), ATTRIBUTES[subject], stated)
-        count_sheet(namer, place, sheet, ["Yesru Wren."] * len(sheet.questions), ATTRIBUTES[subject], stated)
+        count_sheet(seer, place, sheet, perfect(sheet, subject), every, stated)
+        count_sheet(namer, place, sheet, ["Yesru Wren."] * len(sheet.questions), every, stated)
     settings: dict[str, Any] = {"resamples": 20, "seed": 0}
     figures = shares(seer.counts, **settings)
     assert {name: figures[name].value for name in seer.counts} == dict.fromkeys(seer.counts, 1.0)
@@ -87,7 +88,7 @@ def test_the_quiz_follows_from_split_and_seed() -> None:
     first, again = sheets("bird", "val", 3, 0), sheets("bird", "val", 3, 0)
     assert [s.questions for s in first] == [s.questions for s in again]
     assert [s.questions for s in first] != [s.questions for s in sheets("bird", "val", 3, 1)]
-    assert first[0].image.tobytes() != sheets("bird", "test", 1, 0)[0].image.tobytes()
+    assert first[0].picture().tobytes() != sheets("bird", "test", 1, 0)[0].picture().tobytes()
     kinds = [q.kind for q in first[0].questions]
     assert kinds.count("open") == 3
     assert kinds.count("describe") == 1

@@ -95,11 +95,14 @@ class Domain:
         return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def load_domain(data: DataConfig, cache: Path | None = None, *, to_train: bool = True) -> Domain:
+def load_domain(
+    data: DataConfig, cache: Path | None = None, *, to_train: bool = True, bank: ConceptBank | None = None
+) -> Domain:
     """Load and check the user's data. Raises SeeWhyError with every problem of images, labels, splits and concepts.
 
     `cache` takes the images of a Hugging Face data set; by default a folder in the user's cache. Where nothing is to be
-    trained on the data (`to_train`), a class needs no train image.
+    trained on the data (`to_train`), a class needs no train image. `bank` is taken where neither the settings nor the
+    data set have one.
 
     Example:
         >>> domain = seewhy.load_domain(seewhy.load_config("birds.yaml").data)
@@ -108,7 +111,7 @@ def load_domain(data: DataConfig, cache: Path | None = None, *, to_train: bool =
     """
     questions = Questions.for_noun(data.noun, data.questions)
     dataset = read_data(data, cache)
-    bank, bank_problems = read_bank(data, dataset)
+    bank, bank_problems = read_bank(data, dataset, bank)
     if not dataset.rows:
         raise_problems(data.source, [*dataset.problems, "there is no image that can be used; add some."])
     labels = sorted({row.label for row in dataset.rows})
@@ -155,13 +158,13 @@ def list_examples(data: DataConfig, cache: Path | None = None) -> tuple[Path, di
     return dataset.root, dict(zip(example_ids(dataset.rows), dataset.rows, strict=True))
 
 
-def read_bank(data: DataConfig, dataset: Dataset) -> tuple[ConceptBank, list[str]]:
-    """Return the user's concept bank, or the data set's own, and what is wrong in it."""
+def read_bank(data: DataConfig, dataset: Dataset, other: ConceptBank | None = None) -> tuple[ConceptBank, list[str]]:
+    """Return the user's concept bank, or the data set's own, or else the `other`, and what is wrong in it."""
     if data.concepts is not None:
         return read_concepts(Path(data.concepts))
-    if dataset.bank is None:
+    if (bank := dataset.bank or other) is None:
         raise SeeWhyError("A data set of your own needs a concept bank; set data.concepts to a YAML or JSON file.")
-    return dataset.bank, []
+    return bank, []
 
 
 def with_aliases(bank: ConceptBank, further: Mapping[str, Sequence[str]]) -> ConceptBank:

@@ -13,10 +13,12 @@ phrase only, as the question would give the answer away. The wrong phrase of a n
 be that of a mark that is "no".
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Literal
+
+from PIL import Image
 
 from seewhy.domain.questions import with_article
 from seewhy.domain.text import CUTS
@@ -43,6 +45,19 @@ class Question:
     kind: Kind
     attribute: str
     """Name of the attribute that is asked about; empty for a description."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One image, its questions, and the truth."""
+
+    name: str
+    picture: Callable[[], Image.Image]
+    own: Mapping[str, Collection[str]]
+    """Attribute -> the phrases of its value; empty where it has none."""
+    visible: frozenset[str]
+    """The attributes whose value can be seen."""
+    questions: tuple[Question, ...]
 
 
 def open_question(attribute: str, random: Random) -> str:

@@ -8,14 +8,11 @@ follow from the split and the seed alone.
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import Literal
 
-from PIL import Image
-
-from seewhy.domain.marks_quiz import LOOK_AT, OPEN, SHOWS, Question
+from seewhy.domain.marks_quiz import LOOK_AT, OPEN, SHOWS, Question, Sheet
 from seewhy.domain.questions import Questions
 from seewhy.fieldguide.draw import Drawing
 from seewhy.fieldguide.guide import attribute_visibility, draw_example
@@ -27,17 +24,6 @@ Subject = Literal["bird", "produce"]
 ATTRIBUTES: Mapping[Subject, tuple[Attribute, ...]] = {"bird": BIRD, "produce": PRODUCE}
 NOUNS: Mapping[Subject, str] = {"bird": "bird", "produce": "fruit"}
 _NO_ARTICLE = frozenset(["skin", "flesh", "legs", "wings", "bloom", "produce"])
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """One drawing, its questions, and the truth: attribute -> value, and which attributes are visible."""
-
-    name: str
-    image: Image.Image
-    look: Look
-    visible: frozenset[str]
-    questions: tuple[Question, ...]
 
 
 def sheets(subject: Subject, split: str, count: int, seed: int) -> list[Sheet]:
@@ -53,7 +39,8 @@ def sheets(subject: Subject, split: str, count: int, seed: int) -> list[Sheet]:
         visible = frozenset(name for name, there in seen.items() if there)
         random = _random(f"quiz/{seed}/{subject}/{split}/{number}")
         questions = tuple(_questions(subject, look, visible, random))
-        made.append(Sheet(f"{subject} {number}", drawing.image, look, visible, questions))
+        own = {attribute.name: attribute.values[look[attribute.name]] for attribute in ATTRIBUTES[subject]}
+        made.append(Sheet(f"{subject} {number}", drawing.image.copy, own, visible, questions))
     return made
 
 

@@ -9,13 +9,17 @@ and of the reasons that were stated before (proof/interventions.py):
    the image's mean colour; the control is a random block of equal size. Evidence larger than the block stays.
 3. *Swap*, in any image: another class's image in its place.
 4. *Pointing*, where true boxes are known: the patch with the greatest attribution is in the box of the part.
+5. *Same class*, where images of one class are known to differ: for a true reason, another image of the class for which
+   it is false. The reason of a model that recites its class stays. The control is another image of the class for which
+   it is true. Where the data set says which phrases exclude each other (`Domain.attributes`), it is also counted
+   whether the answer about the other image states its own mark instead. Both are among the tested images.
 
 Which reasons are tested follows from the seed and the example alone; intervals are over images.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +36,19 @@ from seewhy.method.sampler import example_random
 from seewhy.proof import interventions
 from seewhy.proof.comparison import Tally, by_cluster, differences, shares
 from seewhy.proof.confusion import spread
-from seewhy.proof.interventions import count_pointed, fate, mention, of_other_classes, pointed, swap_counts
+from seewhy.proof.figures import verdict
+from seewhy.proof.interventions import (
+    count_pointed,
+    fate,
+    mention,
+    of_other_classes,
+    of_same_class,
+    pointed,
+    swap_counts,
+)
 from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Example, Truth
-from seewhy.results import Cover, Difference, Faithfulness, ModelFaithfulness, Trial
+from seewhy.results import Cover, Difference, Faithfulness, ModelFaithfulness, Trial, Verdict
 from seewhy.results_json import find_usable, write
 from seewhy.run.finished import FinishedRun
 from seewhy.run.models import LoadedModel, Picture
@@ -45,7 +58,10 @@ from seewhy.vlm.attribution import can_attribute, gradient, seen_region
 
 COVER = Cover(share=0.125)
 """A block of 3 x 3 in a grid of 8 x 8 patches."""
-CONTROLS = {"cover_gone": "cover_gone_random", "counterfactual_changes": "counterfactual_changes_control"}
+CONTROLS = {
+    "cover_gone": "cover_gone_random", "counterfactual_changes": "counterfactual_changes_control",
+    "same_class_follows": "same_class_follows_control",
+}  # fmt: skip
 
 
 def faithfulness(
@@ -128,6 +144,7 @@ class Probe:
         self.answers = [text for (text,) in self._ask(self.pictures, "the images as they are").values()]
         self.said = [self.stated(text) for text in self.answers]
         self.swap()
+        self.exchange()
         if self.species is not None:
             self.redraw(self.species)
         if problem := can_attribute(self.asked.vlm, load_image(self.domain.path(self.examples[0]))):
@@ -144,6 +161,28 @@ class Probe:
             self.tally.add("swap_label_changes", i, self._renames(i, self.answers[j]))
             self.tally.add("swap_reason_changes", i, gone, every)
             self.tally.add("swap_survives_without_evidence", i, survived, without)
+
+    def exchange(self) -> None:
+        """Count test 5."""
+        ids, labels = [e.id for e in self.examples], [e.label for e in self.examples]
+
+        @cache
+        def judge(concept: str, i: int) -> Verdict:
+            return verdict(concept, self._truth(self.examples[i]))
+
+        rivals = {phrase: phrases for phrases in self.domain.attributes.values() for phrase in phrases}
+        for i, said in enumerate(self.said):
+            for concept in said:
+                if judge(concept, i) != "true":
+                    continue
+                if (j := of_same_class(i, concept, "true", ids, labels, judge)) is not None:
+                    self.tally.add("same_class_follows_control", i, concept not in self.said[j])
+                if (j := of_same_class(i, concept, "false", ids, labels, judge)) is None:
+                    continue
+                self.tally.add("same_class_follows", i, concept not in self.said[j])
+                if others := [phrase for phrase in rivals.get(concept, ()) if judge(phrase, j) == "true"]:
+                    follows = concept not in self.said[j] and not set(others).isdisjoint(self.said[j])
+                    self.tally.add("same_class_states_other", i, follows)
 
     def redraw(self, species: Mapping[str, Species]) -> None:
         """Count test 1."""

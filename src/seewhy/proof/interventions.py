@@ -1,8 +1,8 @@
 """The tests of faithfulness: how an image is changed, and what is counted of the answers before and after.
 
-*Interventions.* Another class's image in place of an image (swap), the same drawing with one attribute changed, the
-part that a reason refers to covered. A reason that stays although its evidence is gone was never read off the image. A
-reason whose evidence turned into something else
+*Interventions.* Another image in place of an image (swap), of another class or of the same class with another mark; the
+same drawing with one attribute changed; the part that a reason refers to covered. A reason that stays although its
+evidence is gone was never read off the image. A reason whose evidence turned into something else
 
 - *changes* when the answer no longer states it;
 - *follows* when it changes and the answer states what is visible now.
@@ -17,8 +17,9 @@ wide, about its middle: its patch can be hit, and no other. Chance is the share 
 Legend: R rows and K columns of patches.
 """
 
+import hashlib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Literal
@@ -28,7 +29,7 @@ from PIL import Image, ImageDraw
 
 from seewhy.domain.text import NEGATORS, canonical_words
 from seewhy.proof.comparison import Tally, shares
-from seewhy.results import Box, Figure
+from seewhy.results import Box, Figure, Verdict
 
 _WORD = re.compile(r"[^\W_]+")
 
@@ -158,6 +159,23 @@ def of_other_classes(labels: Sequence[str]) -> list[int]:
         same = [k for k in range(len(order)) if labels[order[k]] == labels[order[first]]]
         partners[i] = order[same[place % len(same)]]
     return partners
+
+
+def of_same_class(
+    place: int, concept: str, wanted: Verdict, ids: Sequence[str], labels: Sequence[str],
+    judge: Callable[[str, int], Verdict],
+) -> int | None:  # fmt: skip
+    """Return the place of another image with the same label, for which the concept has the `wanted` verdict.
+
+    `judge` gives the verdict on a concept for the image in a place. Of several images, the one whose name has the
+    lowest hash together with this image's and the concept: nobody chose it. None where there is none.
+    """
+
+    def order(other: int) -> bytes:
+        return hashlib.sha256(f"{ids[place]}\0{ids[other]}\0{concept}".encode()).digest()
+
+    others = [i for i, label in enumerate(labels) if label == labels[place] and i != place]
+    return min((i for i in others if judge(concept, i) == wanted), key=order, default=None)
 
 
 def hottest_block(heat_RK: np.ndarray, share: float) -> tuple[slice, slice]:

@@ -26,7 +26,7 @@ from seewhy.proof.comparison import mean_estimate
 from seewhy.proof.interventions import mention
 from seewhy.proof.stated import StatedConcepts
 from seewhy.report.cards import clip
-from seewhy.report.figures import FigureInfo, is_controls, model_key, model_name, of_group
+from seewhy.report.figures import FigureInfo, asked_about, is_controls, model_key, model_name, of_group
 from seewhy.report.pictures import Picture, Pictures
 from seewhy.report.table import EMPTY, Cell, cell, written
 from seewhy.results import Ability, Agreement, Benchmarks, Counts, Faithfulness, Judgement, ModelJudgement, Trial
@@ -168,7 +168,7 @@ def forgotten_values(found: Sequence[Ability]) -> dict[str, Any]:
     base = models.get(str(BASE))
     return {
         "split": drawings[0].split if drawings else "",
-        "images": drawings[0].images if drawings else 0,
+        "about": asked_about(drawings[0].images, (f.key for f in shown)) if drawings else "",
         "table": table(shown, models),
         "lost": [[_lost(model, base, figure.key) for model in models.values()] for figure in shown],
         "losses": losses(models),

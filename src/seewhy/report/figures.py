@@ -103,6 +103,7 @@ _REDRAWN, _OTHER_REDRAWN = "After the part is redrawn differently", "after anoth
 _HIDDEN, _ELSEWHERE = "After a leaf hides the part", "after a leaf covers another place"
 _COVERED, _RANDOM = "After the patches behind the reason are covered", "after as many random patches are covered"
 _SWAPPED = "With an image of another class"
+_SAME = "With an image of the same class that does not show it"
 _GONE, _STAYS, _LABEL = "the old reason disappears", "the reason is still stated", "the label changes"
 
 
@@ -137,6 +138,12 @@ _FAITHFULNESS = (
     _test("swap_reason_changes", f"{_SWAPPED}, {_GONE}", "other class's image: reason gone", "higher"),
     _test("swap_survives_without_evidence", f"{_SWAPPED} that does not show it, {_STAYS}",
           "other class's image without it: reason stays", "lower"),
+    _test("same_class_follows", f"{_SAME}, {_GONE}", "same class's image without it: reason gone", "higher",
+          definition="Measured where it is known what each image of a class shows."),
+    _test("same_class_follows_control", f"with an image of the same class that shows it, {_GONE}",
+          "same class's image with it: reason gone", "lower", control=True),
+    _test("same_class_states_other", f"{_SAME}, what it shows instead is stated",
+          "same class's image without it: its own stated", "higher", detail=True),
     _test("swap_label_changes", f"{_SWAPPED}, {_LABEL}", "other class's image: label changes", detail=True),
     _test("pointing", "The patch with the highest attribution lies in the true box", "attribution in the true box",
           "higher"),
@@ -144,8 +151,8 @@ _FAITHFULNESS = (
     _test("pointing_centre", "the centre of the image lies in the true box", "centre in the true box", control=True),
 )  # fmt: skip
 
-SUBJECTS = {"": "birds", "_produce": "produce"}
-"""The two kinds of drawings that `seewhy general` asks about: ending of the key -> name."""
+SUBJECTS = {"": "birds", "_produce": "produce", "_marked": "own images"}
+"""What `seewhy general` asks about, two kinds of drawings or images with marks: ending of the key -> name."""
 _ABILITY = (
     ("attribute_accuracy", "Names a visible attribute", "attribute named", "questions"),
     ("yes_no_accuracy", "Answers yes or no correctly", "yes or no", "questions"),
@@ -267,6 +274,13 @@ def is_controls(model: str) -> bool:
     """Return whether a model that a results file names is neither the base nor the method's."""
     key = model_key(model)
     return key is None or not (key == BASE or key.is_methods)
+
+
+def asked_about(images: int, keys: Iterable[str]) -> str:
+    """Return what the questions of `seewhy general` were about, of which the figures are these keys."""
+    if any(key.endswith("_marked") for key in keys):
+        return f"{images} of the data set's own images, whose attributes are marked"
+    return f"{images} drawings of birds and as many of produce"
 
 
 def definitions(keys: Iterable[str]) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from seewhy.config import DataConfig, EvaluateConfig, RunConfig
+from seewhy.domain.concepts import ConceptBank
 from seewhy.domain.domain import Domain, load_domain
 from seewhy.domain.problems import raise_problems, size_problems
 from seewhy.errors import SeeWhyError
@@ -32,12 +33,13 @@ def refuse_several_processes() -> None:
         )
 
 
-def load_measured_data(data: DataConfig, folder: Path, settings: EvaluateConfig) -> Domain:
+def load_measured_data(data: DataConfig, folder: Path, settings: EvaluateConfig, own: ConceptBank) -> Domain:
     """Load another data set than the run's own, to measure its models on.
 
-    It needs no train images, unless CS selects concepts among them: then SeeWhyError is raised where there are none.
+    If it has no concept bank, it is read with `own`, the run's. It needs no train images, unless CS selects concepts
+    among them: then SeeWhyError is raised where there are none.
     """
-    measured = load_domain(with_guide(data, folder / "fieldguide"), to_train=False)
+    measured = load_domain(with_guide(data, folder / "fieldguide"), to_train=False, bank=own)
     if settings.consistency and not measured.split("train"):
         raise SeeWhyError(
             f"{measured.name} has no train images, among which CS selects the concepts of the {settings.split} images: "
@@ -93,6 +95,7 @@ def check_support(
 
 def warn_of_losses(stage: str, lost: int, of: int, reasons: Mapping[str, int], *, fell_back: bool = False) -> None:
     """Say it where most texts of a stage were dropped, or `fell_back` to the label sentence, with the causes."""
-    what = "answers are the bare label sentence, for want of a usable one" if fell_back else "texts were dropped"
+    stands_in = "answers are the label sentence, bare or with the selected concepts, for want of a usable one"
+    what = stands_in if fell_back else "texts were dropped"
     if message := support.mostly_lost(stage, what, lost, of, reasons):
         say(message)
