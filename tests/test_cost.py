@@ -16,6 +16,7 @@ from PIL import Image
 from families import FAMILIES, no_torchvision
 from seewhy.cli import main
 from seewhy.config import (
+    SELF,
     AugmentConfig,
     ModelConfig,
     RunConfig,
@@ -36,7 +37,17 @@ from seewhy.cost.hardware import (
     trainable_on_meta,
 )
 from seewhy.cost.memory import Batch, shallow, step_peak
-from seewhy.cost.tokens import Assumed, Lengths, StageTokens, Together, Workload, selected_share, size_of, spread
+from seewhy.cost.tokens import (
+    Assumed,
+    Lengths,
+    StageTokens,
+    Together,
+    Workload,
+    selected_share,
+    size_of,
+    spread,
+    stages,
+)
 from seewhy.errors import SeeWhyError
 from seewhy.records import Turn
 from seewhy.report.terminal_checks import nested
@@ -218,6 +229,19 @@ def test_planned_prefixes_are_those_of_the_schedule(config: RunConfig, tmp_path:
         with_image = [sum("pixel_values" in row for row in rows) for rows in batches]
         assert max(with_image) <= planned.rows + (1 if replay else 0)  # fillers come by length, which is drawn
         assert sum(with_image) == pytest.approx(planned.prefixes * 21, abs=3 if replay else 0.01)
+
+
+def test_self_replay_is_planned_as_a_stage_and_stands_with_its_images_in_tuning(config: RunConfig):
+    tuned = replace(config, tune=replace(config.tune, replay=SELF, replay_ratio=1.0))
+    work, vlm = Workload.read(config), outline(config, torch.float32)
+    lengths = Lengths.of(vlm, work, config.select)
+    without, mixed = ({str(row.key): row for row in stages(c, work, vlm, lengths, Assumed())} for c in (config, tuned))
+    assert set(mixed) - set(without) == {"replay"}
+    images, each = work.images["train"], config.synthesise.answers_per_image
+    assert mixed["replay"].answers == images * math.ceil(0.75 * each)  # a quarter are descriptions, which are there
+    assert mixed["round-1/model"].prompts == 2 * without["round-1/model"].prompts
+    assert Together.of(tuned, 21, 3) == Together.of(config, 21, 6)
+    assert mixed["round-1/model"].prefixes < without["round-1/model"].prefixes * 2
 
 
 def test_the_forecast_follows_the_rule_of_selection(config: RunConfig):

@@ -1,14 +1,14 @@
 """What may be changed in the midst of a run, and what makes which stages stale."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, get_args
 
 import pytest
 
 from seewhy.config import RunConfig, TuneConfig, decisive
-from seewhy.run.stages import Stages
-from seewhy.settings import Setting, known_settings
+from seewhy.run.stages import ModelKey, StageKey, Stages
+from seewhy.settings import Setting, known_settings, restore_config
 
 NAMED_ELSEWHERE = {"output", "preset", "seed", "shard_size", "tune.replay"} | {
     n for n in known_settings() if n.startswith("data.")
@@ -71,6 +71,32 @@ def test_settings_keep_their_nesting() -> None:
 
 def test_a_setting_that_older_runs_have_not_recorded_counts_once_it_is_given() -> None:
     assert decisive(replace(RunConfig().model, max_pixels=640))["max_pixels"] == 640
+
+
+def test_a_run_from_before_a_setting_is_as_it_was_made() -> None:
+    """Older runs put the label sentence in, recorded nothing of it, and their stages stay what they were."""
+    recorded = asdict(RunConfig(rounds=2))
+    for group in ("synthesise", "sample"):
+        del recorded[group]["fallback"]
+    older = restore_config(json.loads(json.dumps(recorded)))
+    assert (older.synthesise.fallback, older.sample.fallback) == ("label", "label")
+    for group in (older.synthesise, older.sample):
+        assert "fallback" not in decisive(group)
+    stages = Stages.of(older, "domain", "base", "encoder", "replay")
+    assert stages[StageKey("answers", ModelKey("rounds", 2))].settings == {}
+    newer = changed(older, "synthesise.fallback", "reasons")
+    before, after = fingerprints(older), fingerprints(newer)
+    assert [name for name in before if before[name] == after[name]] == [
+        "domain", "base", "base/predictions-test", "describe", "select", "base/likelihoods-test", "describe-test",
+        "select-test", "describe-val", "select-val",
+    ]  # fmt: skip
+
+
+def test_another_fallback_of_later_rounds_keeps_the_candidates() -> None:
+    config = RunConfig(rounds=2)
+    before, after = fingerprints(config), fingerprints(changed(config, "sample.fallback", "reasons"))
+    assert before["round-2/candidates"] == after["round-2/candidates"]
+    assert before["round-2/answers"] != after["round-2/answers"]
 
 
 def test_a_whole_number_is_the_float_that_a_manifest_gives_back() -> None:

@@ -13,7 +13,9 @@ from fixtures_data import CONCEPTS, image_folder
 from killed import contents, start
 from run_folders import by_name
 from seewhy.config import RunConfig
+from seewhy.domain.questions import listed_reasons
 from seewhy.errors import SeeWhyError
+from seewhy.method.select import selected_concepts
 from seewhy.records import Answer, Candidate, Description, Selection
 from seewhy.results import Gate, GateRound
 from seewhy.run import evaluation, loop
@@ -51,9 +53,9 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
         controls=("nl", "lge", "unfiltered", "class_level"),
         shard_size=5,
         describe={"prompts_per_image": 2},
-        synthesise={"answers_per_image": 2},
+        synthesise={"answers_per_image": 2, "fallback": "reasons"},
         tune={"checkpoint_steps": 2},
-        sample={"queries_per_image": 2},
+        sample={"queries_per_image": 2, "fallback": "reasons"},
         evaluate={"bootstrap": 50},
     )
 
@@ -101,6 +103,21 @@ def test_what_a_run_writes(config: RunConfig, finished: Path) -> None:
     assert len(answers) == 12 * 2
     assert all(c.reason for c in candidates)
     assert {a.example_id for a in answers} == {s.example_id for s in selections}
+
+
+@pytest.mark.slow
+def test_names_that_the_model_does_not_write_come_with_the_images_own_concepts(finished: Path) -> None:
+    """Random weights write no name: in both rounds an answer that asks for reasons has those selected for its image."""
+    chosen = selected_concepts(read_records(finished, "select", Selection))
+    labels = FinishedRun.open(finished).labels
+    for round in (1, 2):
+        answers = read_records(finished, f"round-{round}/answers", Answer)
+        listed = [a for a in answers if a.source == "listed"]
+        assert len(listed) > len(answers) / 4
+        for a in listed:
+            assert a.kind in ("explain", "cot")
+            assert a.text == listed_reasons(labels[a.example_id], chosen[a.example_id], a.kind)
+        assert not any(a.source == "label sentence" and a.kind != "simple" for a in answers)
 
 
 @pytest.mark.slow

@@ -1,4 +1,7 @@
-"""Replay data in a run: mixed in at the ratio, refused before any work, part of what a model is made from."""
+"""Replay data in a run: mixed in at the ratio, refused before any work, part of what a model is made from.
+
+A file of general data, and the untuned base's own answers.
+"""
 
 import json
 from dataclasses import replace
@@ -8,12 +11,19 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from fixtures_data import CONCEPTS
+from run_folders import tree
 from seewhy.config import (
     RunConfig,
 )
 from seewhy.errors import SeeWhyError
-from seewhy.records import Turn
+from seewhy.fieldguide.guide import BASE
+from seewhy.proof.audit import audit
+from seewhy.records import Replayed, Turn
+from seewhy.report.terminal import replay_use
 from seewhy.run import loop, steps
+from seewhy.run.finished import FinishedRun
+from seewhy.run.folder import read_records
 from tiny_run import tiny_run
 
 
@@ -27,6 +37,19 @@ def conversations(folder: Path, texts: list[str], image: str = "boat.png") -> Pa
     ]
     (folder / "general.json").write_text(json.dumps(rows))
     return folder / "general.json"
+
+
+def noted(monkeypatch: pytest.MonkeyPatch) -> list[Turn]:
+    """What models are tuned on from now on."""
+    taught: list[Turn] = []
+
+    def noting(vlm: Any, turns: list[Turn], *args: Any, **options: Any) -> Path:
+        taught.extend(turns)
+        return tune(vlm, turns, *args, **options)
+
+    tune = steps.tune
+    monkeypatch.setattr(steps, "tune", noting)
+    return taught
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +70,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
 def test_it_is_mixed_in_at_the_ratio_and_watched(
     config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taught: list[Turn] = []
-
-    def noting(vlm: Any, turns: list[Turn], *args: Any, **options: Any) -> Path:
-        taught.extend(turns)
-        return tune(vlm, turns, *args, **options)
-
-    tune = steps.tune
-    monkeypatch.setattr(steps, "tune", noting)
+    taught = noted(monkeypatch)
     general = conversations(tmp_path, [f"What is number {n}?" for n in range(9)])
     mixed = replace(
         config, output=str(tmp_path / "run"), tune=replace(config.tune, replay=str(general), replay_ratio=0.5)
@@ -85,3 +101,83 @@ def test_bad_rows_stop_a_run_before_its_first_description(
     with pytest.raises(SeeWhyError, match=message):
         loop.run(broken)
     assert list((tmp_path / "run").rglob("shard-*.parquet")) == []
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    """The shipped base, which has words, on six train images."""
+    return tiny_run(
+        tmp_path_factory.mktemp("self"),
+        train=2,
+        test=1,
+        tokens=48,
+        base=str(BASE),
+        shard_size=2,
+        describe={"samples_per_prompt": 2},
+        synthesise={"answers_per_image": 2},
+        tune={"lora_rank": 2, "replay": "self", "replay_ratio": 1.5},
+        evaluate={"bootstrap": 10, "consistency": False, "fluency": False},
+    )
+
+
+def stages_of(run: Path, *kinds: str) -> dict[str, str]:
+    return {name: data for name, data in tree(run / "stages").items() if name.split("/")[0] in kinds}
+
+
+@pytest.mark.slow
+def test_the_base_s_own_answers_are_mixed_in_and_change_nothing_else(
+    own: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught = noted(monkeypatch)
+    loop.run(replace(own, output=str(tmp_path / "mixed")))
+    said = read_records(tmp_path / "mixed", "replay", Replayed)
+    assert {turn.example_id for turn in said} == {f"train/{c}/{n}" for c in CONCEPTS for n in range(2)}
+    usable = {(turn.query, turn.text) for turn in said if not turn.fault}
+    drawn = [turn for turn in taught if turn.id.startswith("replay/")]
+    assert len(drawn) == min(18, sum(not turn.fault for turn in said))
+    assert {(turn.query, turn.answer) for turn in drawn} <= usable
+    assert {turn.image for turn in drawn} <= {turn.image for turn in taught if turn not in drawn}
+    audited = audit(FinishedRun.open(str(tmp_path / "mixed")))
+    assert audited.replay is not None
+    assert (audited.replay.turns, audited.replay.mixed_in) == (len(said), (len(drawn),))
+    assert f"mixed in, {len(drawn)} in round 1" in replay_use(audited)
+
+    loop.run(replace(own, output=str(tmp_path / "alone"), tune=replace(own.tune, replay=None)))
+    assert not (tmp_path / "alone/stages/replay").exists()
+    kinds = ("describe", "select", "base")
+    assert stages_of(tmp_path / "mixed", *kinds) == stages_of(tmp_path / "alone", *kinds)
+    answers = "round-1/answers/shard-00000.parquet"
+    first, second = (tmp_path / run / "stages" / answers for run in ("mixed", "alone"))
+    assert first.read_bytes() == second.read_bytes()
+    with pytest.raises(SeeWhyError, match=r"tune\.replay: \"self\" -> null.*\n.*round-1/model"):
+        loop.run(replace(own, output=str(tmp_path / "mixed"), tune=replace(own.tune, replay=None)))
+
+
+@pytest.mark.slow
+def test_a_run_killed_while_the_base_answers_ends_with_the_same_bytes(
+    own: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "tune", lambda *_args, **_options: (_ for _ in ()).throw(Killed))
+    make, calls = steps.replay.replay, []
+
+    def dying(*args: Any, **options: Any) -> list[Replayed]:
+        calls.append(args)
+        if len(calls) == 2:
+            raise Killed
+        return make(*args, **options)
+
+    for name in ("whole", "killed"):
+        if name == "killed":
+            monkeypatch.setattr(steps.replay, "replay", dying)
+            with pytest.raises(Killed):
+                loop.run(replace(own, output=str(tmp_path / name)))
+            assert len(stages_of(tmp_path / name, "replay")) == 1
+        with pytest.raises(Killed):  # in tuning
+            loop.run(replace(own, output=str(tmp_path / name)))
+    assert len(calls) == 4
+    assert len(stages_of(tmp_path / "whole", "replay")) == 3
+    assert stages_of(tmp_path / "whole", "replay") == stages_of(tmp_path / "killed", "replay")

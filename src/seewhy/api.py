@@ -90,7 +90,7 @@ def plan(config: RunConfig, *, gpu: str | None = None, length: PositiveShare = 0
         config: Settings of the run.
         gpu: Card: H100, A100-80, L4, RTX4090, ... (default: the one in this machine; without one there are no hours).
         length: Mean length of a text, as a share of the maximum length.
-        fallback: Share of training answers that are the plain label sentence.
+        fallback: Share of training answers for which something stands in, as none of the model's can be used.
 
     Example:
         >>> cost = seewhy.plan(seewhy.load_config("birds.yaml"), gpu="H100")
@@ -466,6 +466,7 @@ def general(
     tasks: Sequence[str] | None = None,
     lmms_eval: str | None = None,
     lmms_model: str | None = None,
+    include_path: str | None = None,
 ) -> "Ability":
     """Measure what tuning has cost in general ability.
 
@@ -482,6 +483,7 @@ def general(
         tasks: Benchmarks of lmms-eval.
         lmms_eval: Command that starts lmms-eval, from whatever environment it is installed in.
         lmms_model: Name in lmms-eval of the class that loads the models.
+        include_path: Folder of tasks for lmms-eval, beside its own.
 
     Example:
         >>> measured = seewhy.general("runs/birds", images=2)
@@ -492,7 +494,7 @@ def general(
 
     if tasks is None:
         return ability.general(run, split=split, images=images, arms=arms)
-    return ability.benchmarks(run, tasks, command=lmms_eval, kind=lmms_model, arms=arms)
+    return ability.benchmarks(run, tasks, command=lmms_eval, kind=lmms_model, include=include_path, arms=arms)
 
 
 def judge(

@@ -30,6 +30,9 @@ NonNegative = Annotated[float, _float("FiniteNonNegativeFloat", (">=", 0), ("<",
 Share = Annotated[float, ClosedUnitInterval, "a number from 0 to 1"]
 PositiveShare = Annotated[float, _float("PositiveShare", (">", 0), ("<=", 1)), "a number above 0 and at most 1"]
 
+SELF = "self"
+"""The value of `tune.replay` that stands for the untuned model's own answers."""
+
 THROUGHPUT = {"throughput": True}
 """Metadata of a field whose value changes no output of a run."""
 ADDED = {"added": True}
@@ -195,8 +198,11 @@ class SynthesiseConfig:
     """Maximum number of tries for an answer that names the label and states no concept which its class does not list.
     The paper tries once."""
     require_listed: bool = False
-    """Replace an answer that states a concept which its class does not list by the label sentence. Use it only if the
+    """Replace an answer that states a concept which its class does not list, as `fallback` says. Use it only if the
     bank lists every concept of another class that a class shows."""
+    fallback: Literal["label", "reasons"] = field(default="label", metadata=ADDED)
+    """What stands in for an unusable answer: the label sentence ('label', as in the paper), or, to a question that asks
+    for reasons, the label sentence with the selected concepts ('reasons')."""
 
 
 @dataclass(frozen=True)
@@ -275,8 +281,9 @@ class TuneConfig:
     trackers: tuple[str, ...] = field(default=(), metadata=THROUGHPUT)
     """Experiment trackers that transformers.Trainer supports (wandb, tensorboard, trackio, ...)."""
     replay: str | None = None
-    """JSON file of general instruction data (LLaVA-Instruct format) to mix in, so that the model does not forget how to
-    chat."""
+    """General data to mix in, so that the model does not forget what it could do before. 'self': the untuned model's
+    own descriptions of the train images, and its answers to general questions about them. Otherwise a JSON file of
+    instruction data in the format of LLaVA-Instruct."""
     replay_ratio: NonNegative = 1.0
     """Number of replay examples for each example of the domain."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -302,11 +309,15 @@ class SampleConfig:
     for each class that lists it, as in the paper's code."""
     label_first: bool = True
     """Choose among the candidates that name the label. If false, as in the paper's code: take the best of all, and the
-    label sentence if that one does not name the label."""
+    label sentence (see `fallback`) if that one does not name the label."""
     prefer_listed: bool = True
     """Prefer candidates that state no concept which the class does not list. The paper uses the score alone."""
     require_listed: bool = False
     """Reject candidates that state a concept which the class does not list, even if all candidates do."""
+    fallback: Literal["label", "reasons"] = field(default="label", metadata=ADDED)
+    """What stands in where no candidate can be used: the label sentence ('label', as in the paper), or what the tuned
+    model writes when it is told the label and the selected concepts ('reasons', with the settings of `synthesise`), and
+    if that cannot be used either, the label sentence with these concepts."""
 
 
 @dataclass(frozen=True)

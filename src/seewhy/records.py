@@ -9,6 +9,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 QuestionKind = Literal["describe", "simple", "explain", "cot"]
+ReplayKind = Literal["part", "feature", "picture", "description"]
+AnswerSource = Literal["synthesised", "sampled", "rewritten", "listed", "label sentence"]
+"""Where a training answer's text came from: the base that was told label and concepts, the tuned model that was not, or
+that was (it had no usable candidate); without a usable text name and concepts by template, or the bare name."""
+OWN: tuple[AnswerSource, ...] = ("synthesised", "sampled")
+"""The sources of answers for which nothing had to stand in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,20 @@ class Description:
 
 
 @dataclass(frozen=True, slots=True)
+class Replayed:
+    """What the untuned base said about a train image, to be mixed into tuning. `fault` says why it is not; "" if it is.
+
+    A "description" is one of step 1; the other kinds answer general questions.
+    """
+
+    example_id: str
+    kind: ReplayKind
+    query: str
+    text: str
+    fault: str
+
+
+@dataclass(frozen=True, slots=True)
 class Selection:
     """The InfoNCE score of one concept of an example's label, and whether it was kept in Z*(X)."""
 
@@ -117,7 +137,7 @@ class Answer:
     kind: QuestionKind
     query: str
     text: str
-    source: Literal["synthesised", "sampled", "label sentence"]
+    source: AnswerSource
     score: float
     reason: str
 

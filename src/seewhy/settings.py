@@ -55,6 +55,7 @@ PAPER: Mapping[str, Any] = MappingProxyType(
         "synthesise.max_new_tokens": 128,
         "synthesise.tries": 1,
         "synthesise.require_listed": False,
+        "synthesise.fallback": "label",
         "tune.method": "lora",
         "tune.epochs": 2,
         "tune.learning_rate": 1e-5,
@@ -92,6 +93,7 @@ PAPER: Mapping[str, Any] = MappingProxyType(
         "sample.label_first": False,
         "sample.prefer_listed": False,
         "sample.require_listed": False,
+        "sample.fallback": "label",
         "evaluate.max_new_tokens": 256,
     }
 )

@@ -39,6 +39,9 @@ class FakeSampler:
     def rejected_text(self, text: str) -> str | None:
         return "holds special token <image>" if "<image>" in text else None
 
+    def count_tokens(self, text: str) -> int:
+        return len(text.split())
+
     def refused_sizes(self, sizes: Iterable[tuple[int, int]]) -> Mapping[tuple[int, int], str]:
         return {}
 

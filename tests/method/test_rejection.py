@@ -10,7 +10,8 @@ from seewhy.config import SampleConfig
 from seewhy.domain.questions import label_sentence
 from seewhy.errors import SeeWhyError
 from seewhy.method.infonce import candidate_scores
-from seewhy.method.rejection import Criteria, answers, candidates, judge
+from seewhy.method.rejection import Criteria, answers, candidates, judge, lost_queries
+from seewhy.method.told import StandIn
 from seewhy.records import Candidate, Sampling
 
 CONFIG = SampleConfig(queries_per_image=4, samples_per_query=3, max_new_tokens=9)
@@ -187,6 +188,27 @@ def test_a_query_without_a_winner_becomes_a_simple_one():
         assert a.query in QUESTIONS.simple
         assert a.reason == "empty (1); names Fish Crow, not Crow (2)"
         assert math.isnan(a.score)
+
+
+def test_a_lost_query_keeps_its_words_where_something_stands_in():
+    """Of four queries the first two have a candidate that names the bird; the third has something else in its place."""
+
+    def write(prompt, sample):
+        return "Crow, black bill" if prompt.id in ("c/2/0", "c/2/1") else "Fish Crow"
+
+    judged, sampler = run(write, examples=EXAMPLES[:1])
+    lost = lost_queries(judged, EXAMPLES)
+    assert [(q.id, q.example, q.text) for q in lost] == [
+        (prompt.id, EXAMPLES[0], prompt.text) for prompt in sampler.prompts[2:]
+    ]
+    instead = {"c/2/2": StandIn("A Crow, as it has black legs.", "rewritten")}
+    found = answers(judged, LABELS, QUESTIONS, 5, instead)
+    assert [a.source for a in found] == ["sampled", "sampled", "rewritten", "label sentence"]
+    assert [a.id for a in found] == [prompt.id for prompt in sampler.prompts]
+    third = found[2]
+    assert (third.query, third.kind, third.text) == (lost[0].text, lost[0].kind, "A Crow, as it has black legs.")
+    assert third.reason == "names Fish Crow, not Crow (3)"
+    assert math.isnan(third.score)
 
 
 def test_answers_do_not_depend_on_the_shard():

@@ -9,7 +9,7 @@ from seewhy.domain.questions import label_sentence, synthesis_prompt
 from seewhy.method.synthesise import fallback_share, label_answers, synthesise
 from seewhy.records import Sampling
 
-CONFIG = SynthesiseConfig(answers_per_image=8, max_new_tokens=9)
+CONFIG = SynthesiseConfig(answers_per_image=8, max_new_tokens=9, fallback="label")
 EXAMPLES = [example("c"), example("a", "Heron"), example("b", "Fish Crow")]
 SELECTED = {"c": ("black bill", "black legs"), "a": ("long legs",), "b": ("short legs",)}
 LABELS = {e.id: e.label for e in EXAMPLES}
@@ -78,6 +78,40 @@ def test_a_faulty_answer_falls_back_and_says_why(text, reason):
         assert a.query in QUESTIONS.simple
     assert len({a.query for a in answers}) == 8
     assert fallback_share(answers) == 1
+
+
+def test_a_class_whose_name_the_model_cannot_copy_is_taught_its_reasons():
+    config = replace(CONFIG, fallback="reasons", answers_per_image=20)
+    bare, _ = run(
+        lambda prompt, sample: "a Cruw with a black bill",
+        examples=EXAMPLES[:1],
+        config=replace(CONFIG, answers_per_image=20),
+    )
+    answers, sampler = run(lambda prompt, sample: "a Cruw with a black bill", examples=EXAMPLES[:1], config=config)
+    first, last = (
+        "This is a Crow. It shows: black bill, black legs.",
+        "It shows: black bill, black legs. This is a Crow.",
+    )
+    expected = {"explain": (first, "listed"), "cot": (last, "listed"), "simple": ("This is a Crow.", "label sentence")}
+    assert {a.kind for a in answers} == expected.keys()
+    for a in answers:
+        assert (a.text, a.source) == expected[a.kind]
+        assert a.reason == "names no label"
+        assert a.kind == "simple" or synthesis_prompt("Crow", SELECTED["c"], a.query, "bird") in {
+            prompt.text for prompt in sampler.prompts if prompt.id == a.id
+        }
+    assert fallback_share(bare) == 1
+    assert fallback_share(answers) == sum(a.kind == "simple" for a in answers) / 20 < 0.7
+    assert [a for a in answers if a.kind == "simple"] == [
+        b for a, b in zip(answers, bare, strict=True) if a.kind == "simple"
+    ]
+
+
+def test_without_selected_concepts_only_the_name_can_be_taught():
+    answers, _ = run(truthful, selected={**SELECTED, "a": ()}, config=replace(CONFIG, fallback="reasons"))
+    assert {(a.kind, a.text, a.source) for a in answers if a.example_id == "a"} == {
+        ("simple", label_sentence("Heron"), "label sentence")
+    }
 
 
 def test_the_fallback_is_counted():

@@ -91,6 +91,23 @@ def test_a_class_starves_above_the_threshold_and_not_at_it():
     assert (audit.whole.queries, audit.whole.accepted_share, audit.whole.margin) == (0, None, None)
 
 
+def test_a_class_whose_answers_others_stand_in_for_is_told_from_one_that_starves():
+    """Before: no answer about the crow could be used. After: one of three is a bare name."""
+    said = "This is a Crow. It shows: black wings."
+    answers = [
+        answer("c1", 0, "This is a Crow.", fallback="names no label"),
+        replace(answer("c1", 1, said, fallback="names no label"), kind="explain", source="listed"),
+        replace(answer("c2", 0, said, fallback="names another"), kind="explain", source="rewritten"),
+        answer("h1", 0, "A heron with grey wings."),
+    ]
+    audit = audit_round(1, answers, [], LABELS)
+    assert (audit.unusable, audit.starving) == (("Crow",), ())
+    assert [(c.stood_in_share, c.fallback_share) for c in audit.classes] == [(1.0, 1 / 3), (0.0, 0.0)]
+    assert (audit.whole.stood_in_share, audit.whole.fallback_share) == (0.75, 0.25)
+    assert audit.whole.reasoned == 3
+    assert audit.whole.rejections == {"names no label": 2, "names another": 1}
+
+
 def test_repetition_is_counted_over_reasoned_answers_within_a_class():
     same = "It has {} black wings, a long bill and a fan tail."
     answers = [

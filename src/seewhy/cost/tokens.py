@@ -22,16 +22,18 @@ from typing import Literal
 
 from PIL import Image
 
-from seewhy.config import RunConfig, SelectConfig
+from seewhy.config import SELF, RunConfig, SelectConfig
 from seewhy.domain.concepts import fit_concepts
 from seewhy.domain.domain import map_images, read_bank
+from seewhy.domain.general import GeneralQuestions
 from seewhy.domain.images import image_size
 from seewhy.domain.loaders.layouts import read_data
 from seewhy.domain.problems import Size
-from seewhy.domain.questions import Questions, general_explanation, label_sentence, synthesis_prompt
+from seewhy.domain.questions import Questions, general_explanation, label_sentence, listed_reasons, synthesis_prompt
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import with_guide
-from seewhy.run.stages import ARMS, Arm, StageKey, Stages
+from seewhy.method.replay import ORDER
+from seewhy.run.stages import ARMS, Arm, StageKey, Stages, replay_turns
 from seewhy.vlm.chat import answer_ids, encode, encode_all
 from seewhy.vlm.data import epoch_of, micro_batches_of
 from seewhy.vlm.model import VisionLanguageModel
@@ -111,11 +113,13 @@ class Lengths:
     """What all instructions of synthesis about an image have in common behind the prefix: label and concepts."""
     question: Mapping[str, float]
     """Tokens by kind behind the prefix, and in synthesis behind `instruction`. "reasons" are explain and cot evenly,
-    "synthesis" in the ratio of `explain_share`."""
+    "synthesis" in the ratio of `explain_share`, "general" those of self-replay."""
     label_sentence: float
     """The answer of label sentences, with its end as all answers."""
     label_and_list: float
     """The answer of the L+GE control."""
+    label_and_selected: float
+    """The answer by template that gives the reasons of an image."""
 
     @classmethod
     def of(
@@ -128,6 +132,7 @@ class Lengths:
         reasons = [*asked.explain, *asked.cot]
         labels = sorted(work.bank)[:: max(1, len(work.bank) // CLASSES)]
         wordings = {"describe": asked.describe, "simple": asked.simple, "reasons": reasons}
+        wordings |= {"general": _general(work)}
         wordings |= {"explain": asked.explain, "cot": asked.cot}
         wordings = {kind: list(texts) for kind, texts in wordings.items()} | {"evaluation": [asked.evaluation]}
         rows = {kind: _ids(vlm, texts, first) for kind, texts in wordings.items()}
@@ -140,6 +145,7 @@ class Lengths:
         seen = [(encode(vlm, asked.evaluation, Image.new("RGB", size)), share) for size, share in sized]
         prefixes = [(row["input_ids"].shape[1] - question["evaluation"], share) for row, share in seen]
         lists = [general_explanation(label, work.bank[label]) for label in labels]
+        few = [listed_reasons(label, _selected(work, label, selection), "explain") for label in labels]
         return cls(
             prefix=sum(length * share for length, share in prefixes),
             longest_prefix=round(max(length for length, _ in prefixes)),
@@ -148,6 +154,7 @@ class Lengths:
             question=question,
             label_sentence=_mean(len(answer_ids(vlm, label_sentence(label))) for label in labels),
             label_and_list=_mean(len(answer_ids(vlm, text)) for text in lists),
+            label_and_selected=_mean(len(answer_ids(vlm, text)) for text in few),
         )
 
 
@@ -155,15 +162,27 @@ def _ids(vlm: VisionLanguageModel, texts: Sequence[str], image: Image.Image) -> 
     return [row["input_ids"][0].tolist() for row in encode_all(vlm, texts, image)]
 
 
+def _general(work: Workload) -> list[str]:
+    """Return general questions in the ratio in which self-replay asks them."""
+    general, random = GeneralQuestions.of(work.questions.noun, work.bank), Random(0)
+    lists = list(work.bank.values())
+    return [general.ask(k, random.choice(lists), random) for k in ORDER for _ in range(CLASSES) if k != "description"]
+
+
 def selected_share(selection: SelectConfig) -> float:
     """Return the share of a label's concepts that a rule is assumed to select; for "image" of normal scores."""
     return SEEN if selection.rule == "unlisted" else NormalDist().cdf(-selection.threshold_std)
 
 
+def _selected(work: Workload, label: str, selection: SelectConfig) -> Sequence[str]:
+    """Return as many concepts of a class as a rule is assumed to select."""
+    concepts = work.bank[label]
+    return concepts[: max(selection.minimum, round(selected_share(selection) * len(concepts)))]
+
+
 def _instructions(work: Workload, label: str, reasons: Sequence[str], selection: SelectConfig) -> list[str]:
     """Return instructions of synthesis about one image of a class, for a few questions."""
-    concepts = work.bank[label]
-    named = concepts[: max(selection.minimum, round(selected_share(selection) * len(concepts)))]
+    named = _selected(work, label, selection)
     return [synthesis_prompt(label, named, question, work.questions.noun) for question in reasons[::8]]
 
 
@@ -186,7 +205,9 @@ class Assumed:
     length: float = 0.6
     """Mean length of a text, as a share of its max_new_tokens."""
     fallback: float = 0.1
-    """Share of training answers that are the plain label sentence."""
+    """Share of training answers for which something stands in, as none of the model's can be used."""
+    general: float = 0.2
+    """Mean length of an answer to a general question, as a share of the longest description."""
     again: float = 0.3
     """Share of the answers of synthesis that are asked for once more, after each try."""
 
@@ -249,6 +270,8 @@ class Together:
         tune = config.tune
         replayed = round(tune.replay_ratio * pairs) if tune.replay else 0
         micro = min(tune.micro_batch_size, tune.batch_size)
+        if tune.replay == SELF:  # about the same images
+            pairs, replayed = pairs + replayed, 0
         return _together(min(images, SIMULATED), pairs, replayed, tune.batch_size, micro)
 
 
@@ -291,11 +314,14 @@ def stages(
         return simple * lengths.question["simple"] + (1 - simple) * lengths.question[rest]
 
     def sampled(
-        key: StageKey, images: int, kind: str, each: int, samples: int, longest: int, tries: int = 1
-    ) -> StageTokens:
-        instruction, question = 0.0, lengths.question[kind]
+        key: StageKey, images: int, kind: str, each: float, samples: int, longest: int, tries: int = 1,
+        length: float = assumed.length,
+    ) -> StageTokens:  # fmt: skip
+        instruction = lengths.instruction if kind in ("synthesis", "told") else 0.0
         if kind == "synthesis":
-            instruction, question = lengths.instruction, mixed(share, kind)
+            question = mixed(share, kind)
+        else:
+            question = lengths.question["reasons" if kind == "told" else kind]
         repeats = min(samples, config.model.batch_size)
         at_once = max(1, config.model.batch_size // repeats)
         passes = math.ceil(samples / repeats)
@@ -306,7 +332,7 @@ def stages(
         answers = round_up(images * each * samples * sum(shares))
         return StageTokens(
             key, "sample", images, prefixes, prompts, answers, lengths.prefix + instruction, question,
-            assumed.length * longest, longest,
+            length * longest, longest,
         )  # fmt: skip
 
     def tuned(key: StageKey, arm: Arm, round: int) -> StageTokens:
@@ -314,15 +340,26 @@ def stages(
         each = config.synthesise.answers_per_image if first else config.sample.queries_per_image
         longest = config.synthesise.max_new_tokens if first else config.sample.max_new_tokens
         simple = share if first else 0.0
-        simple += assumed.fallback * (1 - simple)
+        gives_reasons = (config.synthesise if first else config.sample).fallback == "reasons"
+        listed = assumed.fallback * (1 - simple) if gives_reasons else 0.0
+        simple += assumed.fallback * (1 - simple) - listed
         answer = {
-            "": assumed.fallback * lengths.label_sentence + (1 - assumed.fallback) * assumed.length * longest,
+            "": (assumed.fallback - listed) * lengths.label_sentence
+            + listed * lengths.label_and_selected
+            + (1 - assumed.fallback) * assumed.length * longest,
             "label": lengths.label_sentence,
             "label and list": simple * lengths.label_sentence + (1 - simple) * lengths.label_and_list,
         }[arm.template]
         replayed = config.tune.replay_ratio if config.tune.replay else 0.0
         pairs = round_up(config.tune.epochs * n * each * (1 + replayed))
         question = mixed(simple, "synthesis" if first else "reasons")
+        if config.tune.replay == SELF:
+            described = ORDER.count("description") / len(ORDER)
+            general = described * lengths.question["describe"] + (1 - described) * lengths.question["general"]
+            said = (described * assumed.length + (1 - described) * assumed.general) * config.describe.max_new_tokens
+            question = (question + replayed * general) / (1 + replayed)
+            answer = (answer + replayed * said) / (1 + replayed)
+            longest = max(longest, config.describe.max_new_tokens)
         again = Together.of(config, n, each).prefixes
         prefixes = config.tune.epochs * n * again if tuned_shared else pairs
         return StageTokens(key, "tune", n, prefixes, pairs, pairs, lengths.prefix, question, answer, longest)
@@ -334,9 +371,17 @@ def stages(
         if key.kind == "describe":
             each, samples = ask.prompts_per_image, ask.samples_per_prompt
             found.append(sampled(key, images, "describe", each, samples, ask.max_new_tokens))
+        elif key.kind == "replay" and (turns := replay_turns(config)):
+            each = round_up(turns * (1 - ORDER.count("description") / len(ORDER)))
+            found.append(sampled(key, n, "general", each, 1, ask.max_new_tokens, length=assumed.general))
         elif key.kind == "answers" and key.model and key.model.round == 1:
             made = config.synthesise
             found.append(sampled(key, n, "synthesis", made.answers_per_image, 1, made.max_new_tokens, made.tries))
+        elif key.kind == "answers" and config.sample.fallback == "reasons":
+            told, each = config.synthesise, config.sample.queries_per_image
+            some = 1 - (1 - assumed.fallback) ** each  # of the images have a query that is lost
+            lost = each * assumed.fallback / some if some else 0.0
+            found.append(sampled(key, round_up(some * n), "told", lost, 1, told.max_new_tokens, told.tries))
         elif key.kind == "candidates":
             made = config.sample
             each, samples = made.queries_per_image, made.samples_per_query

@@ -15,6 +15,7 @@ import yaml
 
 from seewhy.domain.text import read_words
 from seewhy.errors import SeeWhyError
+from seewhy.records import QuestionKind
 
 _TEMPLATES: dict[str, list[str]] = read_words("questions.yaml")
 EVALUATION = _TEMPLATES["explain"][0]
@@ -67,6 +68,15 @@ def label_sentence(label: str) -> str:
 def general_explanation(label: str, concepts: Sequence[str]) -> str:
     """Return what the L+GE control learns: the name and all that a textbook says of the class, seen or not."""
     return f"{label_sentence(label)} Its features are: {', '.join(concepts)}."
+
+
+def listed_reasons(label: str, concepts: Sequence[str], kind: QuestionKind) -> str:
+    """Return the label sentence and the concepts that an image shows, in the order that a kind of question asks for.
+
+    An answer to a cot question ends in the name, any other begins with it.
+    """
+    seen = f"It shows: {', '.join(concepts)}."
+    return f"{seen} {label_sentence(label)}" if kind == "cot" else f"{label_sentence(label)} {seen}"
 
 
 def _as_tuple(value: str | tuple[str, ...]) -> tuple[str, ...]:

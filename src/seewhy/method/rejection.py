@@ -4,7 +4,8 @@ Rejection sampling without a reward model: a candidate must name the label, and 
 
 1. The research code takes the best-scoring candidate of a query and then looks whether it names the label. Here the
    best is taken among those that do, so that a wrong candidate of higher score does not waste a right one. The
-   label sentence stands in only where none names the label. (`label_first: false` does as the research code.)
+   label sentence stands in only where none names the label. (`label_first: false` does as the research code.) With
+   `fallback: reasons` it is not the bare label sentence that does, but what `told.reasons_for` returns.
 2. Names are matched by `LabelMatcher`, not by substring, and special tokens are rejected, not deleted afterwards.
 3. Every loser keeps its reason; the negatives of its score are exactly the concepts outside Z*(X) (see `infonce`), each
    once, or with `negatives: per_class` once for each class that lists it, as in the research code.
@@ -13,17 +14,18 @@ Rejection sampling without a reward model: a candidate must name the label, and 
    (The score alone does not ensure that: one false reason among eight right ones costs little.) With `require_listed`
    it always loses.
 6. A round's training set has one answer for each of the `queries_per_image` queries, as in the paper. Its simple
-   queries are the fallbacks alone.
+   queries are those answered by the bare label sentence alone.
 
 `candidates` works on one shard of examples; `answers` is pure.
 """
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from random import Random
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -37,6 +39,7 @@ from seewhy.errors import SeeWhyError
 from seewhy.method.encoder import TextEncoder
 from seewhy.method.infonce import candidate_scores
 from seewhy.method.sampler import Sampler, ask, draw_queries, example_random, foreign_concept, label_fault, text_fault
+from seewhy.method.told import Query, StandIn
 from seewhy.records import Answer, Candidate, Example, Prompt, Sampling
 
 
@@ -155,29 +158,59 @@ def draw(group: Sequence[Candidate], random: Random) -> list[Candidate]:
     return [replace(c, kept=i == kept, reason=reasons.get(i, c.reason)) for i, c in enumerate(group)]
 
 
-def answers(judged: Sequence[Candidate], labels: Mapping[str, str], questions: Questions, seed: int) -> list[Answer]:
+def lost_queries(judged: Sequence[Candidate], examples: Sequence[Example]) -> list[Query]:
+    """Return the queries none of whose candidates was kept, under the ids of their answers."""
+    example_of = {example.id: example for example in examples}
+    return [
+        Query(answer_id, example_of[group[0].example_id], group[0].kind, group[0].query)
+        for answer_id, group in _by_query(judged)
+        if not any(candidate.kept for candidate in group)
+    ]
+
+
+def answers(
+    judged: Sequence[Candidate],
+    labels: Mapping[str, str],
+    questions: Questions,
+    seed: int,
+    stand_ins: Mapping[str, StandIn] = MappingProxyType({}),
+) -> list[Answer]:
     """Return the round's training set: one answer for each query of each example, in the candidates' order.
 
-    `labels` is example id -> label. A query none of whose candidates was kept becomes a simple one, answered by the
-    plain label sentence; which simple query depends on the seed, the round and the example's id alone.
+    `labels` is example id -> label. A query none of whose candidates was kept is answered by what `stand_ins` has for
+    its answer's id, or else becomes a simple one, answered by the plain label sentence; which simple query depends on
+    the seed, the round and the example's id alone.
     """
-    result = []
-    for (name, round_), of_example in groupby(judged, key=lambda candidate: (candidate.example_id, candidate.round)):
+    result: list[Answer] = []
+    for (name, round_), of_example in groupby(_by_query(judged), key=lambda query: _origin(query[1][0])):
         fallbacks = draw_queries(questions, 1.0, example_random(seed, name, f"answers/{round_}"))
-        for number, (_, of_query) in enumerate(groupby(of_example, key=lambda candidate: candidate.query)):
-            group = tuple(of_query)
-            answer_id = f"{name}/{round_}/{number}"
+        for answer_id, group in of_example:
             winner = next((candidate for candidate in group if candidate.kept), None)
             if winner:
                 kind, query, text, score = winner.kind, winner.query, winner.text, winner.score
                 result.append(Answer(answer_id, name, round_, kind, query, text, "sampled", score, winner.reason))
+                continue
+            counts = Counter(candidate.reason for candidate in group)
+            reason = "; ".join(f"{why} ({count})" for why, count in sorted(counts.items()))
+            if answer_id in stand_ins:
+                kind, query = group[0].kind, group[0].query
+                text, source = stand_ins[answer_id]
             else:
-                counts = Counter(candidate.reason for candidate in group)
-                reason = "; ".join(f"{why} ({count})" for why, count in sorted(counts.items()))
                 kind, query = next(fallbacks)
-                text = label_sentence(labels[name])
-                result.append(Answer(answer_id, name, round_, kind, query, text, "label sentence", math.nan, reason))
+                text, source = label_sentence(labels[name]), "label sentence"
+            result.append(Answer(answer_id, name, round_, kind, query, text, source, math.nan, reason))
     return result
+
+
+def _origin(candidate: Candidate) -> tuple[str, int]:
+    return candidate.example_id, candidate.round
+
+
+def _by_query(judged: Sequence[Candidate]) -> Iterator[tuple[str, list[Candidate]]]:
+    """Yield the candidates of each query, in order, with the id of its answer."""
+    for (name, round_), of_example in groupby(judged, key=_origin):
+        for number, (_, group) in enumerate(groupby(of_example, key=lambda candidate: candidate.query)):
+            yield f"{name}/{round_}/{number}", list(group)
 
 
 def _sample(

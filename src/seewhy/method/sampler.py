@@ -27,6 +27,10 @@ class Sampler(Protocol):
         """Return why this model must not be given `text` (it holds one of its special tokens), or None."""
         ...
 
+    def count_tokens(self, text: str) -> int:
+        """Return the number of this model's tokens in a text."""
+        ...
+
     def refused_sizes(self, sizes: Iterable[tuple[int, int]]) -> Mapping[tuple[int, int], str]:
         """Return those of some image sizes (width, height) that this model cannot take, with the reason."""
         ...

@@ -11,26 +11,25 @@
 6. An answer that falls back, or states a concept that its class does not list, is asked for again, up to `tries` times
    in all, and the best one counts. The paper asks once. With `require_listed` the second kind falls back in the end.
 7. An example without selected concepts is not asked about: there are no reasons to give, and only its name is taught.
+8. With `fallback: reasons` the label sentence followed by Z*(X) stands in for an answer to an explain or cot query, and
+   the query stays: a class whose name the base does not copy is taught its reasons too. The paper has the bare name.
 
 One call works on one shard of examples.
 """
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import NamedTuple
 
 from seewhy.config import SynthesiseConfig
 from seewhy.domain.domain import Domain
-from seewhy.domain.questions import general_explanation, label_sentence, synthesis_prompt
-from seewhy.method.sampler import Sampler, ask, draw_queries, example_random, foreign_concept, label_fault, text_fault
-from seewhy.records import Answer, Example, Prompt, Sampling
+from seewhy.domain.questions import general_explanation, label_sentence, listed_reasons
+from seewhy.method.sampler import Sampler, draw_queries, example_random
+from seewhy.method.told import Attempt, Query, attempts
+from seewhy.records import Answer, AnswerSource, Example
 
 ROUND = 1
-_ECHO_WORDS = 5
-"""This many words of the instruction in a row count as repeating it."""
 
 
 def synthesise(
@@ -49,64 +48,27 @@ def synthesise(
     `selected` is example id -> Z*(X), and `stated` finds the concepts of all classes in a text. The queries of an
     example depend on `query_seed` and its id alone; `seed` is for sampling.
     """
-    questions, noun = domain.questions, domain.questions.noun
-    drawn = []
+    questions = domain.questions
+    drawn: list[tuple[Query, str]] = []
     for example in examples:
         random = example_random(query_seed, example.id, "synthesise")
         queries = draw_queries(questions, config.simple_share, random, config.explain_share)
         fallbacks = draw_queries(questions, 1.0, random)
         for number, (kind, query) in enumerate(islice(queries, config.answers_per_image)):
-            drawn.append((example, f"{example.id}/{ROUND}/{number}", kind, query, next(fallbacks)[1]))
-    prompts = [
-        Prompt(name, domain.path(example), synthesis_prompt(example.label, selected[example.id], query, noun))
-        for example, name, _, query, _ in drawn
-        if selected[example.id]
-    ]
-    label_of = {name: example.label for example, name, _, _, _ in drawn}
-
-    def judged(name: str, text: str) -> "_Attempt":
-        label = label_of[name]
-        fault = text_fault(text, sampler) or _echo(text, noun) or label_fault(text, label, domain.matcher)
-        flaw = fault or foreign_concept(text, domain.concepts[label], stated)
-        return _Attempt(text, flaw if config.require_listed else fault, flaw)
-
-    attempts = _attempts(prompts, sampler, config, seed, judged)
+            drawn.append((Query(f"{example.id}/{ROUND}/{number}", example, kind, query), next(fallbacks)[1]))
+    made = attempts([query for query, _ in drawn], domain, selected, stated, sampler, config, seed=seed)
     answers = []
-    for example, name, kind, query, simple_query in drawn:
-        text, fault, _ = attempts.get(name, _Attempt("", "no concept was selected for this image", None))
-        if fault:
-            kind, query, text = "simple", simple_query, label_sentence(example.label)
-        source = "label sentence" if fault else "synthesised"
-        reason = fault or f"names {example.label}"
-        answers.append(Answer(name, example.id, ROUND, kind, query, text, source, math.nan, reason))
+    for (name, example, kind, query), simple_query in drawn:
+        text, fault, _ = made.get(name, Attempt("", "no concept was selected for this image", None))
+        source: AnswerSource = "synthesised"
+        if fault and config.fallback == "reasons" and kind != "simple" and selected[example.id]:
+            text, source = listed_reasons(example.label, selected[example.id], kind), "listed"
+        elif fault:
+            kind, query, text, source = "simple", simple_query, label_sentence(example.label), "label sentence"
+        answers.append(
+            Answer(name, example.id, ROUND, kind, query, text, source, math.nan, fault or f"names {example.label}")
+        )
     return answers
-
-
-class _Attempt(NamedTuple):
-    """An answer, why it cannot be used (`fault`), and why another one would be better (`flaw`)."""
-
-    text: str
-    fault: str | None
-    flaw: str | None
-
-
-def _attempts(
-    prompts: Sequence[Prompt],
-    sampler: Sampler,
-    config: SynthesiseConfig,
-    seed: int,
-    judged: Callable[[str, str], _Attempt],
-) -> dict[str, _Attempt]:
-    """Return for each prompt id the first flawless attempt, or else the first without a fault, or the first."""
-    best: dict[str, _Attempt] = {}
-    sampling = Sampling(1, config.temperature, config.top_p, config.max_new_tokens)
-    for attempt in range(config.tries):
-        for name, (text,) in ask(sampler, prompts, sampling, seed + attempt).items():
-            made = judged(name, text.strip())
-            if name not in best or not made.flaw or (best[name].fault and not made.fault):
-                best[name] = made
-        prompts = [prompt for prompt in prompts if best[prompt.id].flaw]
-    return best
 
 
 def fallback_share(answers: Sequence[Answer]) -> float:
@@ -131,19 +93,3 @@ def label_answers(
         reason = "NL control" if lists is None else "L+GE control"
         taught.append(replace(answer, text=text, source="label sentence", score=math.nan, reason=reason))
     return taught
-
-
-def _echo(text: str, noun: str) -> str | None:
-    """Return why a text repeats the instruction of step 3 (not the label, concepts or query in it), or None."""
-    spoken = f" {' '.join(_words(text))} "
-    for segment in synthesis_prompt("\0", ("\0",), "\0", noun).split("\0"):
-        words = _words(segment)
-        for first in range(len(words) - _ECHO_WORDS + 1):
-            echoed = " ".join(words[first : first + _ECHO_WORDS])
-            if f" {echoed} " in spoken:
-                return f"repeats the instruction ('{echoed}')"
-    return None
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.casefold())

@@ -40,6 +40,8 @@ from seewhy.run.finished import FinishedRun
 from seewhy.run.models import LoadedModel
 from seewhy.run.progress import say
 from seewhy.run.stages import BASE, ModelKey
+from seewhy.run.storage import digest
+from seewhy.vlm.model import resolve
 
 Z = 1.96
 """Standard errors on either side of a score in its 95 % interval."""
@@ -103,22 +105,25 @@ def general(
 
 def benchmarks(
     run: str, tasks: Sequence[str], *, command: str | None = None, kind: str | None = None,
-    arms: Sequence[str] | None = None,
+    include: str | None = None, arms: Sequence[str] | None = None,
 ) -> Ability:  # fmt: skip
     """Run lmms-eval's `tasks` on the base and on the best model of each of the `arms`.
 
-    `command` starts lmms-eval, `kind` is its name for what loads the model. The result is also written to
-    RUN/general.json. Raises SeeWhyError where lmms-eval is not installed, does not know a task, or fails.
+    `command` starts lmms-eval, `kind` is its name for what loads the model, and `include` a folder of tasks beside its
+    own. The result is also written to RUN/general.json. Raises SeeWhyError where there is no such folder, or lmms-eval
+    is not installed, does not know a task, or fails.
     """
     if not tasks:
         raise SeeWhyError(
             "--tasks names no task; name some: --tasks mmmu_val,mmstar,mmbench_en_dev,mme,seedbench_2_plus"
         )
+    if include is not None and not Path(include).is_dir():
+        raise SeeWhyError(f"--include_path: there is no folder {include!r} with tasks of lmms-eval.")
     starts = find_command(command)
     opened = FinishedRun.open(run, trust_remote_code=False)
     models = [BASE, *opened.arm_models(arms).values()]
     kind = kind or model_kind(opened.models[models[-1]], None)
-    found = {model: scores(opened, model, tasks, starts, kind) for model in models}
+    found = {model: scores(opened, model, tasks, starts, kind, include) for model in models}
     scored = {
         str(model): BenchmarkScores(
             {key: score for key, (score, _) in of.items()},
@@ -302,8 +307,8 @@ MODELS = {
 """model_type of a model folder -> lmms-eval's name for what loads it."""
 
 INSTALL = (
-    "It wants an environment of its own: `python -m venv lmms`, `lmms/bin/pip install lmms-eval`,"
-    " and then --lmms_eval 'lmms/bin/python -m lmms_eval'."
+    "It wants an environment of its own: `python -m venv lmms`, `lmms/bin/pip install lmms-eval decord 'filelock<3.25'`"
+    " (without these two it does not start), and then --lmms_eval 'lmms/bin/python -m lmms_eval'."
 )
 
 
@@ -334,25 +339,47 @@ def model_kind(path: Path, given: str | None) -> str:
     return MODELS[model_type]
 
 
-def command_line(command: Sequence[str], path: Path, kind: str, tasks: Sequence[str], output: Path) -> list[str]:
-    """Return the whole command line. Raises SeeWhyError for a path that lmms-eval's options cannot hold."""
+def command_line(
+    command: Sequence[str], path: Path, kind: str, tasks: Sequence[str], output: Path, *,
+    on_cpu: bool = False, include: str | None = None,
+) -> list[str]:  # fmt: skip
+    """Return the whole command line. Raises SeeWhyError for a path that lmms-eval's options cannot hold.
+
+    lmms-eval takes a GPU unless it is told the device, and its models unless they are told where they go.
+    """
     if "," in str(path) or "=" in str(path):
         raise SeeWhyError(f"lmms-eval cannot load {path}: rename the folder, without ',' and '='.")
     return [
-        *command, "--model", kind, "--model_args", f"pretrained={path}", "--tasks", ",".join(tasks),
-        "--batch_size", "1", "--output_path", str(output),
+        *command, "--model", kind, "--model_args", f"pretrained={path}" + ",device_map=cpu" * on_cpu,
+        "--tasks", ",".join(tasks), "--batch_size", "1", "--output_path", str(output),
+        *(["--device", "cpu"] if on_cpu else []),
+        *(["--include_path", str(Path(include).resolve())] if include else []),
     ]  # fmt: skip
 
 
-def scores(run: FinishedRun, model: ModelKey, tasks: Sequence[str], command: Sequence[str], kind: str) -> Scores:
+def results_folder(run: FinishedRun, model: ModelKey, include: str | None) -> Path:
+    """Return where a model's results are kept: by its weights, and by the content of a folder of tasks."""
+    name = run.weights(model).replace("/", "-")[:64]
+    if include:
+        files = sorted(path for path in Path(include).rglob("*") if path.suffix in (".yaml", ".py"))
+        of_tasks = digest([[str(path.relative_to(include)), path.read_text(encoding="utf-8")] for path in files])
+        name = f"{name}-{of_tasks[:12]}"
+    return run.path / "general" / name
+
+
+def scores(
+    run: FinishedRun, model: ModelKey, tasks: Sequence[str], command: Sequence[str], kind: str,
+    include: str | None = None,
+) -> Scores:  # fmt: skip
     """Return the scores of one model, unless RUN/general holds them from lmms-eval, whose progress is shown."""
-    output = run.path / "general" / run.weights(model).replace("/", "-")[:64]
+    output = results_folder(run, model, include)
     if found := read_lmms_results(output, tasks):
         say(f"{model}: lmms-eval's results are there")
         return found
     say(f"{model}: lmms-eval on {', '.join(tasks)}")
     output.mkdir(parents=True, exist_ok=True)
-    line = command_line(command, run.models[model], kind, tasks, output)
+    on_cpu = resolve(run.config.model.device, run.config.model.dtype)[0] == "cpu"
+    line = command_line(command, run.models[model], kind, tasks, output, on_cpu=on_cpu, include=include)
     try:
         ended = subprocess.run(line, stdout=2, check=False).returncode  # its tables go where its progress goes
     except OSError as error:

@@ -14,15 +14,16 @@ Answers to simple questions, label sentences among them, are alike by design: re
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import ClassVar, TypeVar
 
+from seewhy.config import SELF
 from seewhy.domain.text import tokenise
 from seewhy.errors import SeeWhyError
-from seewhy.records import Answer, Candidate, Selection
-from seewhy.results_json import ResultsFile
+from seewhy.records import OWN, Answer, Candidate, Replayed, Selection
+from seewhy.results_json import OMITTED, ResultsFile
 from seewhy.run.finished import FinishedRun
 from seewhy.run.stages import OURS, StageKey
 
@@ -75,6 +76,9 @@ class Teaching:
     commonest_repeat: str
     """The number of answers of which it is the longest phrase said twice."""
     commonest_repeat_answers: int
+    stood_in_share: float | None = None
+    """Share of the answers that stand in because no answer of the model was usable: bare label sentences, or those that
+    give reasons even so (`sample.fallback`). The difference to `fallback_share` is what `reasons` saved."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,8 @@ class RoundAudit:
     """Sorted by label."""
     starving: tuple[str, ...]
     """Labels with a fallback share above `STARVING`, the worst first."""
+    unusable: tuple[str, ...] = ()
+    """Labels with a stood-in share above `STARVING`, the worst first: those that starve with `fallback: label`."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,18 @@ class ConceptUse:
     concept: str
     images: int
     selected: int
+
+
+@dataclass(frozen=True)
+class ReplayUse:
+    """What the untuned base said of the train images for `tune.replay: self`, and how much of it was mixed in."""
+
+    turns: int
+    """Answers of the base, its descriptions among them."""
+    rejections: Mapping[str, int]
+    """Why some are not used, and how many; the most frequent reason first."""
+    mixed_in: tuple[int, ...]
+    """The turns that each round's training data were mixed with, in the order of the rounds."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +128,8 @@ class Audit(ResultsFile):
     rounds: tuple[RoundAudit, ...]
     never: tuple[ConceptUse, ...]
     always: tuple[ConceptUse, ...]
+    replay: ReplayUse | None = field(default=None, metadata=OMITTED)
+    """None without self-replay."""
 
 
 @dataclass(frozen=True)
@@ -124,12 +144,23 @@ class ListUse:
 def audit(run: FinishedRun) -> Audit:
     """Return the audit of the rounds of a run that have begun. Raises SeeWhyError where its data cannot be read."""
     rounds = range(1, run.config.rounds + 1)
-    return audit_run(
+    found = audit_run(
         {r: run.records(OURS.stage("answers", r), Answer) for r in rounds},
         {r: run.records(OURS.stage("candidates", r), Candidate) for r in rounds},
         run.records(StageKey("select"), Selection),
         run.labels,
     )
+    said = run.records(StageKey("replay"), Replayed) if run.config.tune.replay == SELF else []
+    answers = [r.whole.answers for r in found.rounds]
+    return replace(found, replay=replay_use(said, answers, run.config.tune.replay_ratio)) if said else found
+
+
+def replay_use(said: Sequence[Replayed], answers: Sequence[int], ratio: float) -> ReplayUse:
+    """Return the use of the base's answers in rounds with so many training answers each."""
+    faults = Counter(kind_of_rejection(turn.fault) for turn in said if turn.fault)
+    usable = len(said) - faults.total()
+    counted = dict(sorted(faults.items(), key=lambda pair: (-pair[1], pair[0])))
+    return ReplayUse(len(said), counted, tuple(min(usable, round(ratio * count)) for count in answers))
 
 
 def audit_run(
@@ -153,9 +184,16 @@ def audit_run(
 
 
 def starving(audit: Audit) -> list[tuple[int, Teaching]]:
-    """Return (round, class) for each class that starves, the worst class of the last round first."""
+    """Return (round, class) for each class that starves, or would with `fallback: label`, the last round's first.
+
+    In a round the worst class comes first.
+    """
     by_label = {r.round: {taught.label: taught for taught in r.classes} for r in audit.rounds}
-    return [(r.round, by_label[r.round][label]) for r in reversed(audit.rounds) for label in r.starving]
+    return [
+        (r.round, by_label[r.round][label])
+        for r in reversed(audit.rounds)
+        for label in dict.fromkeys((*r.starving, *r.unusable))
+    ]
 
 
 def list_use(audit: Audit) -> list[ListUse]:
@@ -179,9 +217,13 @@ def audit_round(
         for label in sorted(answers_of.keys() | candidates_of.keys())
     ]
     classes = tuple(_teaching(of_class.label, [of_class]) for of_class in counts)
-    starving = [c for c in classes if c.fallback_share is not None and c.fallback_share > STARVING]
-    starving.sort(key=lambda c: (-(c.fallback_share or 0), c.label))
-    return RoundAudit(round, _teaching("", counts), classes, tuple(c.label for c in starving))
+
+    def above(share: Callable[[Teaching], float | None]) -> tuple[str, ...]:
+        found = [c for c in classes if (share(c) or 0) > STARVING]
+        return tuple(c.label for c in sorted(found, key=lambda c: (-(share(c) or 0), c.label)))
+
+    starving, unusable = above(lambda c: c.fallback_share), above(lambda c: c.stood_in_share)
+    return RoundAudit(round, _teaching("", counts), classes, starving, unusable)
 
 
 def concept_use(selections: Sequence[Selection], labels: Mapping[str, str]) -> list[ConceptUse]:
@@ -271,8 +313,9 @@ class _Counts:
         self.label = label
         self.images = len({record.example_id for record in (*answers, *candidates)})
         self.answers = len(answers)
-        fallbacks = [a for a in answers if a.source == "label sentence"]
-        self.fallbacks = len(fallbacks)
+        stood_in = [a for a in answers if a.source not in OWN]
+        self.stood_in = len(stood_in)
+        self.fallbacks = sum(a.source == "label sentence" for a in stood_in)
         of_query: defaultdict[tuple[str, str], list[Candidate]] = defaultdict(list)
         for candidate in candidates:
             of_query[candidate.example_id, candidate.query].append(candidate)
@@ -280,7 +323,7 @@ class _Counts:
         self.accepted = sum(any(c.kept for c in group) for group in of_query.values())
         self.candidates = len(candidates)
         self.kept = sum(c.kept for c in candidates)
-        rejected = [c.reason for c in candidates if not c.kept] if candidates else [a.reason for a in fallbacks]
+        rejected = [c.reason for c in candidates if not c.kept] if candidates else [a.reason for a in stood_in]
         self.rejections = Counter(kind_of_rejection(reason) for reason in rejected)
         self.margins = [margin for group in of_query.values() if (margin := _margin(group)) is not None]
         reasoned = [folded(a.text) for a in answers if a.kind != "simple"]
@@ -315,6 +358,7 @@ def _teaching(label: str, counts: Sequence[_Counts]) -> Teaching:
         longest_repeat_words=len(longest),
         commonest_repeat=" ".join(commonest),
         commonest_repeat_answers=repeats[commonest],
+        stood_in_share=_share(sum(c.stood_in for c in counts), answers),
     )
 
 

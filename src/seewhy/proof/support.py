@@ -142,8 +142,8 @@ def mostly_lost(stage: str, what: str, lost: int, of: int, reasons: Mapping[str,
 
 
 def fallback_reasons(answers: Iterable[Answer]) -> Counter[str]:
-    """Count why round 1's answers fell back to the label sentence."""
-    return Counter(answer.reason for answer in answers if answer.source == "label sentence")
+    """Count why the label sentence, bare or with the selected concepts, stands in for answers."""
+    return Counter(answer.reason for answer in answers if answer.source in ("label sentence", "listed"))
 
 
 def reasons_of_lost_queries(candidates: Iterable[Candidate]) -> Counter[str]:

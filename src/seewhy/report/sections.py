@@ -13,7 +13,7 @@ from seewhy.proof.audit import FEWEST_IMAGES, STARVING, Audit, list_use, starvin
 from seewhy.report.chart import Strip, strip
 from seewhy.report.figures import EE_COUNTS, HEADLINES, arm_name, title
 from seewhy.report.table import EMPTY, Cell, Line, Row, cell, percent, points, rows
-from seewhy.report.terminal import AUDITED, audit_cells, rejections, repeats
+from seewhy.report.terminal import AUDITED, audit_cells, rejections, repeats, replay_use
 from seewhy.results import Comparison, Figures, Metrics
 
 CONFIG = "config.yaml"
@@ -127,12 +127,14 @@ def audit_values(audit: Audit) -> dict[str, Any]:
         ],
         "starving": [
             {"round": round, "label": taught.label, "share": percent(taught.fallback_share or 0)}
+            | {"before": percent(taught.stood_in_share or taught.fallback_share or 0)}
             | {"rejections": rejections(taught, most=2)}
             for round, taught in hungry[:SHOWN]
         ],
         "more_starving": len(hungry[SHOWN:]),
         "uses": uses[:SHOWN],
         "more_uses": len(uses[SHOWN:]),
+        "replay": replay_use(audit),
         "starving_from": f"{100 * STARVING:.0f} %",
         "fewest_images": FEWEST_IMAGES,
     }

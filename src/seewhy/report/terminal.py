@@ -16,7 +16,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from seewhy.proof.audit import Audit, Teaching, list_use, starving
+from seewhy.proof.audit import Audit, Teaching, list_use
+from seewhy.records import OWN
 from seewhy.report.doubts import Collapse
 from seewhy.report.evidence import judged_cells
 from seewhy.report.figures import COLUMNS, FIGURES, NOTE, FigureInfo, arm_name, asked_about, of_group, title
@@ -167,11 +168,19 @@ def print_audit(audit: Audit, console: Console) -> None:
     classes = [(taught.label, audit_cells(taught)) for taught in last.classes]
     console.print(plain_table(f"Round {last.round}, by class", "Class", columns, classes))
     for r in audit.rounds:
-        if r.starving:
+        of = {taught.label: taught for taught in r.classes}
+        if r.unusable and r.unusable != r.starving:
             shares = [
-                f"{t.label} ({percent(t.fallback_share or 0)})" for round, t in starving(audit) if round == r.round
+                f"{label} ({percent(of[label].stood_in_share or 0)}; only its name in "
+                f"{percent(of[label].fallback_share or 0)})"
+                for label in r.unusable
             ]
+            _say(console, f"Round {r.round}, classes most of whose answers were unusable: {', '.join(shares)}.")
+        if r.starving:
+            shares = [f"{label} ({percent(of[label].fallback_share or 0)})" for label in r.starving]
             _say(console, f"Round {r.round}, classes that are taught little but their name: {', '.join(shares)}.")
+    if audit.replay:
+        _say(console, replay_use(audit))
     _print_uses(audit, console)
 
 
@@ -187,6 +196,18 @@ def rejections(taught: Teaching, most: int = 4) -> str:
     shown = [f"{reason} ({count})" for reason, count in taught.rejections.items()]
     rest = sum(list(taught.rejections.values())[most:])
     return ", ".join(shown[:most] + ([f"other reasons ({rest})"] if rest else []))
+
+
+def replay_use(audit: Audit) -> str:
+    """Return what self-replay mixed into the rounds, in sentences; empty without it."""
+    if not (use := audit.replay):
+        return ""
+    lost = ", ".join(f"{reason} ({count:,})" for reason, count in use.rejections.items())
+    each = ", ".join(f"{count:,} in round {r.round}" for r, count in zip(audit.rounds, use.mixed_in, strict=True))
+    return (
+        f"Replay: answers of the untuned model to other questions about the train images were mixed in, {each}. "
+        f"It gave {use.turns:,}; not used: {lost or 'none'}."
+    )
 
 
 def repeats(taught: Teaching) -> str:
@@ -235,7 +256,7 @@ def _print_query(query: Mapping[str, Any], console: Console) -> None:
     if answer is None:
         _indented(console, "its answer is not chosen yet", 4)
         return
-    why = "" if candidates and answer["source"] == "label sentence" else f", {answer['reason']}"
+    why = "" if candidates and answer["source"] not in OWN else f", {answer['reason']}"
     _indented(console, f"answer ({answer['source']}{why})", 4, "bold")
     _indented(console, f"{answer['kind']}: {answer['query']}", 6, "italic")
     _indented(console, answer["text"], 6)

@@ -134,8 +134,8 @@ def print_cost(cost: RunCost, console: Console, prices: Prices | None = None) ->
     use, assumed = UTILISATION, cost.assumed
     _say(
         console,
-        f"Assumed, not measured: texts {assumed.length:.0%} of their longest, {assumed.fallback:.0%} plain label "
-        f"sentences, {assumed.again:.0%} of synthesis asked again; tuning reaches {use.tuning:.0%} and reading "
+        f"Assumed, not measured: texts {assumed.length:.0%} of their longest, {assumed.fallback:.0%} of training "
+        f"answers unusable, {assumed.again:.0%} of synthesis asked again; tuning reaches {use.tuning:.0%} and reading "
         f"{use.prefill:.0%} of the card's 16-bit peak, writing {use.bandwidth:.0%} of its bandwidth and no token "
         f"faster than {use.layer_seconds * 1e3:.1f} ms a layer; tensors fill {USABLE:.0%} of its memory. Selection "
         "and reports are left out.",

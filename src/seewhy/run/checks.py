@@ -72,6 +72,7 @@ def check_support(
 
 def warn_of_losses(stage: str, lost: int, of: int, reasons: Mapping[str, int], *, fell_back: bool = False) -> None:
     """Say it where most texts of a stage were dropped, or `fell_back` to the label sentence, with the causes."""
-    what = "answers are the bare label sentence, for want of a usable one" if fell_back else "texts were dropped"
+    stands_in = "answers are the label sentence, bare or with the selected concepts, for want of a usable one"
+    what = stands_in if fell_back else "texts were dropped"
     if message := support.mostly_lost(stage, what, lost, of, reasons):
         say(message)

@@ -37,6 +37,7 @@ def run(config: RunConfig, *, discard_stale: bool = False, stop_without_words: b
         stop = stops_without_words(config) if stop_without_words is None else stop_without_words
         this.check_support(stop=stop)
         selections = this.select()
+        this.replay()
         models = {BASE: this.base}
         taught: dict[ModelKey, Sequence[Answer]] = {}
         evaluation = Evaluation(this)
@@ -53,7 +54,8 @@ def run(config: RunConfig, *, discard_stale: bool = False, stop_without_words: b
                 elif round == 1:
                     taught[model] = this.synthesise(arm, selections)
                 else:
-                    taught[model] = this.filter(arm, round, this.sample(arm, round, before, selections))
+                    candidates = this.sample(arm, round, before, selections)
+                    taught[model] = this.filter(arm, round, candidates, before, selections)
                 start = this.base if config.start_from == "base" else before
                 models[model] = this.tune(model, start, taught[model])
             metrics = evaluation.measure(models, selections, taught)

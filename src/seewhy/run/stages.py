@@ -5,14 +5,17 @@ str(StageKey("predictions", ModelKey("lge", 2), "test"))      # "lge/round-2/pre
 Stages.of(config, domain.fingerprint, base, encoder)[StageKey("select")]
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from seewhy.config import RunConfig, decisive
+from seewhy.config import SELF, RunConfig, decisive
+from seewhy.domain.general import WORDINGS
 from seewhy.errors import SeeWhyError
 from seewhy.run.folder import Stage
+from seewhy.run.storage import digest
 
 METHOD = "rounds"
 """The key of the method's own arm, which metrics.json has too."""
@@ -64,7 +67,7 @@ BASE = ModelKey("base", 0)
 
 @dataclass(frozen=True)
 class StageKey:
-    """A stage of a run. `kind` is "domain", "base", "describe", "select", "answers", "candidates", "model",
+    """A stage of a run. `kind` is "domain", "base", "describe", "select", "replay", "answers", "candidates", "model",
     "predictions" or "likelihoods"."""
 
     kind: str
@@ -136,6 +139,14 @@ def arms(config: RunConfig) -> tuple[Arm, ...]:
     return (OURS, *(arm for key, arm in CONTROLS.items() if key in config.controls))
 
 
+def replay_turns(config: RunConfig, round: int | None = None) -> int:
+    """Return how many replay turns about an image a round wants at most; without `round`, the round that wants most."""
+    first, later = config.synthesise.answers_per_image, config.sample.queries_per_image
+    every = [first, *([later] if config.rounds > 1 else [])]
+    answers = max(every) if round is None else first if round == 1 else later
+    return math.ceil(config.tune.replay_ratio * answers - 1e-9)
+
+
 def with_finished_controls(config: RunConfig, manifest: Mapping[str, Any]) -> RunConfig:
     """Return the settings with every control of which the run folder holds a finished model among their controls."""
 
@@ -161,8 +172,8 @@ class Stages(dict[StageKey, Stage]):
     ) -> "Stages":
         """Return the stages of a run over a domain, each with all that its output depends on.
 
-        `domain_fingerprint` covers examples, concepts and questions; the digests of the weights and of the replay data
-        distinguish a local file from another one under the same name.
+        `domain_fingerprint` covers examples, concepts and questions; the digests of the weights and of a file of replay
+        data distinguish a local file from another one under the same name.
         """
         stages = cls()
         groups = ("describe", "select", "synthesise", "sample", "tune", "model")
@@ -170,6 +181,8 @@ class Stages(dict[StageKey, Stage]):
         settings["tune"]["replay"] = replay or None
         settings["select"]["encoder_weights"] = encoder_weights
         scoring = {key: settings["select"][key] for key in ("encoder", "encoder_weights", "prefixes", "temperature")}
+        sampling = {key: value for key, value in settings["sample"].items() if key != "fallback"}
+        filling = {"sample": {"fallback": "reasons"}} if "fallback" in settings["sample"] else {}
         evaluation = {"max_new_tokens": config.evaluate.max_new_tokens}
         measured = config.evaluate.split
 
@@ -182,6 +195,11 @@ class Stages(dict[StageKey, Stage]):
         predictions(BASE, measured, base)
         describe = stages.add(StageKey("describe"), {"describe": settings["describe"]}, domain, base)
         select = stages.add(StageKey("select"), {"select": settings["select"]}, describe)
+        own_answers: tuple[Stage, ...] = ()
+        if config.tune.replay == SELF and config.rounds:
+            asked = {"tune": {"replay_turns": replay_turns(config)}, "replay": {"wordings": digest(WORDINGS)}}
+            own_answers = (stages.add(StageKey("replay"), asked, domain, base, describe),)
+            settings["tune"]["replay"] = SELF
         concepts = {"image": select, "class": domain}
         for round in range(1, config.rounds + 1):
             for arm in arms(config):
@@ -194,11 +212,11 @@ class Stages(dict[StageKey, Stage]):
                     made = {"synthesise": settings["synthesise"]}
                     answers = stages.add(arm.stage("answers", 1), made, concepts[arm.concepts], base)
                 else:
-                    sampled = {"sample": settings["sample"], "select": scoring}
+                    sampled = {"sample": sampling, "select": scoring}
                     candidates = stages.add(arm.stage("candidates", round), sampled, concepts[arm.concepts], before)
-                    answers = stages.add(arm.stage("answers", round), {}, candidates)
+                    answers = stages.add(arm.stage("answers", round), filling, candidates)
                 start = base if config.start_from == "base" else before
-                tuned = stages.add(arm.stage("model", round), {"tune": settings["tune"]}, answers, start)
+                tuned = stages.add(arm.stage("model", round), {"tune": settings["tune"]}, answers, start, *own_answers)
                 predictions(arm.model(round), measured, tuned)
                 if arm == OURS and not config.keep_going:
                     predictions(arm.model(round), "val", tuned)

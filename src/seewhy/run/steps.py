@@ -12,24 +12,46 @@ from typing import Any
 import numpy as np
 import yaml
 
-from seewhy.config import DataConfig, RunConfig
+from seewhy.config import SELF, DataConfig, RunConfig
 from seewhy.domain.domain import VOCABULARY_FILE, Domain, Vocabulary, load_domain
+from seewhy.domain.general import GeneralQuestions
 from seewhy.domain.images import load_image
 from seewhy.domain.loaders.llava import Replay, replay_digest
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import BASE as SHIPPED_BASE
 from seewhy.fieldguide.guide import ENCODER, with_guide
-from seewhy.method import describe, rejection, select, synthesise
+from seewhy.method import describe, rejection, replay, select, synthesise
 from seewhy.method.encoder import Encoder, embed_to_file
 from seewhy.method.sampler import Sampler, example_random
+from seewhy.method.told import StandIn, reasons_for
 from seewhy.proof import support
 from seewhy.proof.stated import StatedConcepts
-from seewhy.records import Answer, Candidate, Description, Example, Prediction, Prompt, Sampling, Selection, Turn
+from seewhy.records import (
+    Answer,
+    Candidate,
+    Description,
+    Example,
+    Prediction,
+    Prompt,
+    Replayed,
+    Sampling,
+    Selection,
+    Turn,
+)
 from seewhy.run import checks
 from seewhy.run.finished import FinishedRun, model_path, model_source
 from seewhy.run.folder import RunFolder, read_manifest
 from seewhy.run.models import Loaded
-from seewhy.run.stages import BASE, Arm, ModelKey, StageKey, Stages, arms, with_finished_controls
+from seewhy.run.stages import (
+    BASE,
+    Arm,
+    ModelKey,
+    StageKey,
+    Stages,
+    arms,
+    replay_turns,
+    with_finished_controls,
+)
 from seewhy.run.storage import weights_digest
 from seewhy.vlm.tuning import tune
 
@@ -38,13 +60,13 @@ class Run:
     """The steps of one run over its domain."""
 
     def __init__(
-        self, config: RunConfig, domain: Domain, folder: RunFolder, stages: Stages, replay: Replay | None = None
+        self, config: RunConfig, domain: Domain, folder: RunFolder, stages: Stages, general: Replay | None = None
     ) -> None:
         self.config = config
         self.domain = domain
         self.folder = folder
         self.stages = stages
-        self.replay = replay or Replay()
+        self.general = general or Replay()
         self.base = model_source(config.model.name_or_path, SHIPPED_BASE)
         self.loaded = Loaded(config.model, self.base, folder.path / "server" / "log.txt")
         self.train = domain.split("train")
@@ -76,8 +98,9 @@ class Run:
             raise SeeWhyError(f"{measured.name} has no {split} images to measure on: add some, or set evaluate.split.")
         base = model_source(config.model.name_or_path, SHIPPED_BASE)
         encoder = model_source(config.select.encoder, ENCODER)
-        replay = Replay.read(config.tune.replay) if record and config.tune.replay else None
-        replayed = replay_digest(config.tune.replay) if config.tune.replay else ""
+        file = config.tune.replay if config.tune.replay != SELF else None
+        general = Replay.read(file) if record and file else None
+        replayed = replay_digest(file) if file else ""
         shown = with_finished_controls(config, read_manifest(folder.path))
         own = Stages.of(shown, domain.fingerprint, weights_digest(base), weights_digest(encoder), replayed)
         stages = own.elsewhere(measured.name, measured.fingerprint) if other else own
@@ -87,7 +110,7 @@ class Run:
             plain: Any = json.loads(json.dumps(settings))  # YAML has no tuples
             folder.write_text("config.yaml", yaml.safe_dump(plain, sort_keys=False))
             folder.write_json(VOCABULARY_FILE, Vocabulary.of(domain).record())
-        return cls(config, measured, folder, stages, replay)
+        return cls(config, measured, folder, stages, general)
 
     def __enter__(self) -> "Run":
         return self
@@ -103,7 +126,7 @@ class Run:
 
         def work(examples: Sequence[Example], seed: int) -> list[Description]:
             sampler = self._sampler(self.base)
-            self.replay.check(sampler.rejected_text)
+            self.general.check(sampler.rejected_text)
             return describe.describe(
                 examples, self.domain, sampler, settings, seed=seed, query_seed=self.config.seed, dropped=dropped
             )
@@ -150,6 +173,29 @@ class Run:
             self._selected[split] = select.selected_concepts(self.select(split))
         return self._selected[split]
 
+    def replay(self) -> list[Replayed]:
+        """Return what the untuned base says of the train images, to mix into tuning; nothing unless asked for.
+
+        It feeds neither selection nor filtering nor any figure.
+        """
+        if (key := StageKey("replay")) not in self.stages:
+            return []
+        turns, described = replay_turns(self.config), dict[str, list[Description]]()
+        general = GeneralQuestions.of(self.domain.questions.noun, self.domain.concepts)
+        for description in self.describe():
+            described.setdefault(description.example_id, []).append(description)
+
+        def work(examples: Sequence[Example], seed: int) -> list[Replayed]:
+            return replay.replay(
+                examples, self.domain, general, described, self._sampler(self.base), self.config.describe,
+                turns=turns, seed=seed, query_seed=self.config.seed,
+            )  # fmt: skip
+
+        found = self.folder.records(self.stages[key], Replayed, self.train, work)
+        reasons = Counter(turn.fault for turn in found if turn.fault)
+        checks.warn_of_losses(key.kind, reasons.total(), len(found), reasons)
+        return found
+
     def concepts(self, arm: Arm, selections: Sequence[Selection]) -> Mapping[str, Sequence[str]]:
         """Return example id -> the concepts that an arm's answers are made from and judged by."""
         if arm.concepts == "image":
@@ -183,8 +229,10 @@ class Run:
         def make(folder: Path) -> None:
             images = {e.id: self.domain.path(e) for e in self.train}
             turns = [Turn(a.id, images[a.example_id], a.query, a.text) for a in answers]
-            replayed = round(self.config.tune.replay_ratio * len(turns))
-            turns += self.replay.drawn(replayed, example_random(self.config.seed, "replay", "tune"))
+            wanted, seed = round(self.config.tune.replay_ratio * len(turns)), self.config.seed
+            turns += self.general.drawn(wanted, example_random(seed, "replay", "tune"))
+            own = replay.drawn(self.replay(), wanted, example_random(seed, "replay", f"round {model.round}"))
+            turns += [Turn(f"replay/{n}", images[t.example_id], t.query, t.text) for n, t in enumerate(own, 1)]
             self.loaded.release()
             vlm = self.loaded.model(before, four_bit=self.config.tune.method == "qlora")
             share_image = self.config.model.share_image
@@ -211,15 +259,24 @@ class Run:
         checks.warn_of_losses(stage.name, unusable.total(), len(candidates), unusable)
         return candidates
 
-    def filter(self, arm: Arm, round: int, candidates: Sequence[Candidate]) -> list[Answer]:
-        """Return the round's training set: the best candidate of each query, or the label sentence."""
+    def filter(
+        self, arm: Arm, round: int, candidates: Sequence[Candidate], model: Path, selections: Sequence[Selection]
+    ) -> list[Answer]:
+        """Return the round's training set: the best candidate of each query, or what `sample.fallback` puts in."""
+        concepts = self.concepts(arm, selections)
         of_example: dict[str, list[Candidate]] = {}
         for candidate in candidates:
             of_example.setdefault(candidate.example_id, []).append(candidate)
 
-        def work(examples: Sequence[Example], _seed: int) -> list[Answer]:
+        def work(examples: Sequence[Example], seed: int) -> list[Answer]:
             judged = [c for e in examples for c in of_example[e.id]]
-            return rejection.answers(judged, self.labels, self.domain.questions, self.config.seed)
+            stand_ins: Mapping[str, StandIn] = {}
+            if self.config.sample.fallback == "reasons" and (lost := rejection.lost_queries(judged, examples)):
+                stand_ins = reasons_for(
+                    lost, self.domain, concepts, self.stated, self._sampler(model), self.config.synthesise,
+                    require_listed=self.config.sample.require_listed, seed=seed,
+                )  # fmt: skip
+            return rejection.answers(judged, self.labels, self.domain.questions, self.config.seed, stand_ins)
 
         stage = self.stages[arm.stage("answers", round)]
         answers = self.folder.records(stage, Answer, self.train, work)

@@ -278,6 +278,10 @@ class BatchSampler:
         marker = special_token_in(self.vlm, text)
         return None if marker is None else f"holds {marker!r}, a marker of the model"
 
+    def count_tokens(self, text: str) -> int:
+        """Return the number of the model's tokens in a text, without an end token."""
+        return len(self.vlm.tokenizer(text, add_special_tokens=False)["input_ids"])  # pyright: ignore[reportArgumentType]
+
     def refused_sizes(self, sizes: Iterable[tuple[int, int]]) -> Mapping[tuple[int, int], str]:
         """Return the image sizes (width, height) that the model's processor refuses, each with the reason."""
         return refused_sizes(self.vlm, sizes)

@@ -79,6 +79,10 @@ class ServerSampler:
         """Why `text` may not be used as text with this model (a special token or chat marker in it), or None."""
         return self._loaded().rejected_text(text)
 
+    def count_tokens(self, text: str) -> int:
+        """The number of the model's tokens in a text, without an end token."""
+        return self._loaded().count_tokens(text)
+
     def refused_sizes(self, sizes: Iterable[tuple[int, int]]) -> Mapping[tuple[int, int], str]:
         """Those of some image sizes (width, height) that the model's processor refuses, with what it says."""
         return self._loaded().refused_sizes(sizes)
