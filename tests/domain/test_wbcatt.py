@@ -112,6 +112,15 @@ def test_the_bank_has_the_marks_of_one_train_image_in_twenty(data: DataConfig) -
     assert load_domain(data).concepts["Neutrophil"][0] == "large cell"  # two of 21
 
 
+def test_the_bank_stays_what_it_is_with_few_images_a_class(data: DataConfig) -> None:
+    few, whole = load_domain(replace(data, per_class=2)), load_domain(data)
+    assert few.concepts == whole.concepts
+    assert Counter(example.split for example in few.examples) == {"train": 4, "val": 4, "test": 6}
+    assert few.fingerprint != whole.fingerprint
+    assert few.truth is not None
+    assert few.truth.keys() == {example.id for example in few.examples}
+
+
 def test_a_bank_of_the_users_takes_its_place(data: DataConfig, tmp_path: Path) -> None:
     concepts = write(tmp_path / "c.yaml", ["neutrophil: [pink granules, large cell]", "monocyte: [loose chromatin]"])
     domain = load_domain(replace(data, concepts=str(concepts)))
