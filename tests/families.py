@@ -17,7 +17,11 @@ import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    CLIPImageProcessorPil,
     CLIPVisionConfig,
+    EfficientNetConfig,
+    FastVlmConfig,
+    FastVlmForConditionalGeneration,
     Gemma3Config,
     Gemma3ForConditionalGeneration,
     Gemma3ImageProcessorPil,
@@ -39,6 +43,7 @@ from transformers import (
     LlavaNextForConditionalGeneration,
     LlavaNextImageProcessorPil,
     LlavaNextProcessor,
+    LlavaProcessor,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -113,6 +118,14 @@ SMOLVLM_TEMPLATE = turns_template(
 )
 INTERNVL_TEMPLATE = turns_template(
     "", "<|im_start|>user\n", "<IMG_CONTEXT>\n", "<|im_end|>\n", "<|im_start|>assistant\n", "<|im_end|>\n"
+)
+FASTVLM_TEMPLATE = turns_template(
+    "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n",
+    "<|im_start|>user\n",
+    "<image>\n",
+    "<|im_end|>\n",
+    "<|im_start|>assistant\n",
+    "<|im_end|>\n",
 )
 GEMMA3_TEMPLATE = turns_template(
     "<bos>",
@@ -249,6 +262,40 @@ def tiny_gemma3(folder: Path) -> Path:
     return _save(folder, Gemma3ForConditionalGeneration, config, processor)
 
 
+def tiny_fast_vlm(folder: Path) -> Path:
+    """Square images of 128 pixels: convolutions with batch normalisation make a token of 32 x 32 of them, 16 in all."""
+    tokenizer = _tokenizer(
+        "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", eos="<|im_end|>", pad="<|endoftext|>"
+    )  # fmt: skip
+    images = CLIPImageProcessorPil(size={"shortest_edge": 128}, crop_size={"height": 128, "width": 128})
+    processor = LlavaProcessor(
+        images, tokenizer, patch_size=32, vision_feature_select_strategy="full", chat_template=FASTVLM_TEMPLATE
+    )
+    vision = EfficientNetConfig(
+        width_coefficient=0.0125, depth_coefficient=1.0, num_block_repeats=(1, 2, 1, 1, 1, 1, 1), image_size=128,
+        hidden_dim=16, hidden_act="relu6", drop_connect_rate=0,
+        hidden_size=16,  # pyright: ignore[reportCallIssue] -- for FastVLM's projector
+    )  # fmt: skip
+    config = FastVlmConfig(
+        vision_config=vision,
+        text_config=Qwen2Config(**TEXT, **_ids(tokenizer)),
+        image_token_index=processor.image_token_id,
+        image_seq_length=16,
+    )
+    return _save(folder, FastVlmForConditionalGeneration, config, processor, _normalise_batches)
+
+
+def _normalise_batches(model: Any) -> None:
+    """Give batch normalisation the statistics of noise, as of a trained tower: without them nothing comes through."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.ones_(module.weight)
+    tower = model.model.vision_tower.train()
+    with torch.no_grad():
+        tower(torch.rand(4, 3, 128, 128))
+    tower.eval()
+
+
 FAMILIES: dict[str, Callable[[Path], Path]] = {
     "llava": tiny_llava_15,
     "llava_next": tiny_llava_next,
@@ -257,6 +304,7 @@ FAMILIES: dict[str, Callable[[Path], Path]] = {
     "smolvlm": tiny_smolvlm,
     "internvl": tiny_internvl,
     "gemma3": tiny_gemma3,
+    "fast_vlm": tiny_fast_vlm,
 }
 VIDEO: dict[str, Callable[[], Any]] = {
     "qwen25_vl": lambda: Qwen2VLVideoProcessor(patch_size=4),
@@ -359,7 +407,11 @@ def _qwen_image_ids(processor: Any) -> dict[str, Any]:
 
 
 def _save(
-    folder: Path, model_class: type[PreTrainedModel], config: PreTrainedConfig, processor: ProcessorMixin
+    folder: Path,
+    model_class: type[PreTrainedModel],
+    config: PreTrainedConfig,
+    processor: ProcessorMixin,
+    finish: Callable[[PreTrainedModel], None] = lambda _model: None,
 ) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -368,6 +420,7 @@ def _save(
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 torch.nn.init.normal_(parameter, std=0.05 if parameter is embeddings else 0.2)
+        finish(model)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from PIL import Image
 from transformers import TrainerCallback
@@ -76,3 +77,27 @@ def tune_once(base: Path, out: Path, step: int, place: str, change: Mapping[str,
         adapter.replace = save_half
     vlm = VisionLanguageModel.load(base, device="cpu")
     tuning.tune(vlm, turns(base), replace(CONFIG, **change), out, seed=3)
+
+
+class Killed(Exception):
+    """Ends a tuning in the process of the test."""
+
+
+class KillAt(TrainerCallback):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == self.step:
+            raise Killed
+
+
+def dying(step: int) -> Any:
+    """Let tuning raise Killed in the midst of `step`, in this process."""
+    initialise = tuning._CheckpointedTrainer.__init__
+
+    def with_death(self: Any, *args: Any, **kwargs: Any) -> None:
+        initialise(self, *args, **kwargs)
+        self.add_callback(KillAt(step))
+
+    return patch.object(tuning._CheckpointedTrainer, "__init__", with_death)

@@ -77,6 +77,10 @@ class DataConfig:
     val_share: Share = 0.0
     """Share of each class's train images to use as val images, beside those that the data has. A hash of the image's
     name decides, so the same images are always chosen."""
+    per_class: Count | None = field(default=None, metadata=ADDED)
+    """Maximum number of train images to use of each class, for a first try or to see what few images teach; null uses
+    all. They are drawn by a hash of the image's name after val_share has taken its share, so 5 are part of 10, and the
+    same images are always chosen. Val and test images stay."""
     label_column: str | None = None
     """Column to learn from a Hugging Face data set that has several label columns."""
 
@@ -118,7 +122,7 @@ class ModelConfig:
 
     name_or_path: str = "fieldguide"
     """An image-text-to-text model of transformers: a folder or a name on the Hub. 'fieldguide' is the small one that is
-    shipped with SeeWhy."""
+    shipped with SeeWhy, 'cells' that of white blood cells, which `python -m tools.cells_base` makes."""
     revision: str | None = None
     """Revision of the model on the Hub: a branch, tag or commit."""
     device: str = field(default="auto", metadata=THROUGHPUT)
@@ -270,7 +274,8 @@ class TuneConfig:
     projector: Literal["full", "frozen"] = "full"
     """Whether the projector between vision tower and language model is trained."""
     vision_tower: Literal["frozen", "lora", "full"] = "frozen"
-    """Whether the vision tower is left as it is, gets an adapter (not with method 'full'), or is trained in full."""
+    """Whether the vision tower is left as it is, gets an adapter on its linear layers and convolutions (not with method
+    'full'), or is trained in full. Statistics of batch normalisation stay in any case."""
     loss_per: Literal["token", "answer"] = "token"
     """Average the loss over the tokens of all answers, as is usual, or over answers, so that a bare name counts as much
     as an answer with eight reasons."""

@@ -120,6 +120,16 @@ def test_val_is_taken_from_train_alone_and_always_the_same(data: DataConfig, tmp
     ]
 
 
+@every_set
+def test_few_train_images_a_class_are_taken_after_val(data: DataConfig) -> None:
+    shared = replace(data, val_share=0.34)
+    whole, rows = read_data(shared).rows, read_data(replace(shared, per_class=1)).rows
+    assert [row for row in rows if row.split != "train"] == [row for row in whole if row.split != "train"]
+    train = [row for row in rows if row.split == "train"]
+    assert sorted(row.label for row in train) == sorted({row.label for row in whole if row.split == "train"})
+    assert set(train) <= set(whole)
+
+
 @pytest.mark.parametrize("data", ["ham10000", "chest_xray"], indirect=True)
 def test_intervals_are_over_lesions_and_patients(data: DataConfig) -> None:
     domain = load_domain(data)

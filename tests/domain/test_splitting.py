@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from seewhy.domain.loaders import Row
-from seewhy.domain.loaders.folder import halve, hold_out, in_hash_order
+from seewhy.domain.loaders.folder import draw_per_class, halve, hold_out, in_hash_order
 
 
 def rows(classes: dict[str, int], *, group: int = 1) -> list[Row]:
@@ -55,6 +55,31 @@ def test_only_train_is_held_out() -> None:
     before = [Row(f"{split}{n}", "a", split, "") for split in ("train", "test", "val") for n in range(10)]
     after = counts(hold_out(before, 0.3))
     assert after == {("a", "train"): 7, ("a", "val"): 13, ("a", "test"): 10}
+
+
+def train_images(found: list[Row]) -> set[str]:
+    return {row.image for row in found if row.split == "train"}
+
+
+def test_few_images_a_class_are_part_of_more_and_depend_on_names_alone() -> None:
+    before = rows({"a": 50, "b": 30})
+    five, ten = (train_images(draw_per_class(before, limit)[0]) for limit in (5, 10))
+    assert (len(five), len(ten)) == (10, 20)
+    assert five < ten
+    assert five == {
+        name for label in "ab" for name in in_hash_order(i for i in train_images(before) if i[0] == label)[:5]
+    }
+    others = [*before, *rows({"c": 9})][::-1]
+    assert {image for image in train_images(draw_per_class(others, 5)[0]) if image[0] != "c"} == five
+
+
+def test_a_class_with_fewer_images_keeps_them_and_is_named() -> None:
+    before = [*rows({"b": 4, "a": 3, "c": 5}), *(Row(f"{s}{n}", "a", s, "") for s in ("val", "test") for n in range(9))]
+    after, fewer = draw_per_class(before, 5)
+    assert counts(after) == counts(before)
+    assert fewer == ["a", "b"]
+    few = counts(draw_per_class(before, 2)[0])
+    assert few == {("a", "train"): 2, ("b", "train"): 2, ("c", "train"): 2, ("a", "val"): 9, ("a", "test"): 9}
 
 
 @pytest.mark.parametrize("group", [1, 2, 5])

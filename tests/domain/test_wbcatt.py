@@ -112,6 +112,15 @@ def test_the_bank_has_the_marks_of_one_train_image_in_twenty(data: DataConfig) -
     assert load_domain(data).concepts["Neutrophil"][0] == "large cell"  # two of 21
 
 
+def test_the_bank_stays_what_it_is_with_few_images_a_class(data: DataConfig) -> None:
+    few, whole = load_domain(replace(data, per_class=2)), load_domain(data)
+    assert few.concepts == whole.concepts
+    assert Counter(example.split for example in few.examples) == {"train": 4, "val": 4, "test": 6}
+    assert few.fingerprint != whole.fingerprint
+    assert few.truth is not None
+    assert few.truth.keys() == {example.id for example in few.examples}
+
+
 def test_a_bank_of_the_users_takes_its_place(data: DataConfig, tmp_path: Path) -> None:
     concepts = write(tmp_path / "c.yaml", ["neutrophil: [pink granules, large cell]", "monocyte: [loose chromatin]"])
     domain = load_domain(replace(data, concepts=str(concepts)))
@@ -199,6 +208,13 @@ def test_missing_images_are_counted(data: DataConfig) -> None:
     told = refused(data)
     assert "1 of 52 listed images are not there, the first is PBC_dataset_normal_DIB/neutrophil/NE_train3.jpg" in told
     assert "https://data.mendeley.com/datasets/snkd93bnjr" in told
+
+
+def test_no_image_at_all_is_told_and_not_a_missing_bank(data: DataConfig) -> None:
+    shutil.rmtree(Path(data.source) / "PBC_dataset_normal_DIB")
+    told = refused(data)
+    assert "52 of 52 listed images are not there" in told
+    assert "concept bank" not in told
 
 
 def test_the_test_table_alone_is_read_to_measure_on(data: DataConfig, tmp_path: Path) -> None:

@@ -40,14 +40,15 @@ def test_without_a_description_nothing_is_supported():
 
 def test_what_stops_a_run_names_phrases_causes_and_remedies():
     found = support([f"leek {'x' * n} stalk" for n in range(2, 29)] + ["red crown"] * 9, TEXTS, minimum=0.33)
-    told = too_few(found, stops=True, example=TEXTS[0], shipped_base=True, folder=Path("runs/veg"))
+    speaks_of = "the base that comes with SeeWhy speaks of birds and of fruit"
+    told = too_few(found, stops=True, example=TEXTS[0], speaks_of=speaks_of, folder=Path("runs/veg"))
     for words in (
         "1 of 28 phrases (4 %)", "At least 33 %", "leek xx stalk (never said: leek, xx, stalk)", "and 15 more",
         TEXTS[0], "no words for this domain", "birds and of fruit", "model.name_or_path",
         "not said as one would describe", "--keep_going true",
     ):  # fmt: skip
         assert words in told
-    going_on = too_few(found, stops=False, example="", shipped_base=False, folder=Path("runs/veg"))
+    going_on = too_few(found, stops=False, example="", speaks_of="", folder=Path("runs/veg"))
     assert "birds" not in going_on
     assert "goes on all the same" in going_on
     assert "--keep_going" not in going_on

@@ -122,7 +122,8 @@ def test_the_middle_of_a_long_photo_is_seen(short_sighted: VisionLanguageModel):
 
 
 @pytest.mark.parametrize(
-    ("family", "grid"), [("llava", (4, 4)), ("qwen25_vl", (2, 4)), ("qwen3_vl", (2, 4)), ("gemma3", (4, 4))]
+    ("family", "grid"),
+    [("llava", (4, 4)), ("qwen25_vl", (2, 4)), ("qwen3_vl", (2, 4)), ("gemma3", (4, 4)), ("fast_vlm", (4, 4))],
 )
 def test_families_with_one_grid(family: str, grid: tuple[int, int], tmp_path: Path):
     with no_torchvision():

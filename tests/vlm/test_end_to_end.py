@@ -55,6 +55,7 @@ LINES = {  # in a family's own template: what follows an answer
     "smolvlm": "<end_of_utterance>",
     "internvl": "<|im_end|>",
     "gemma3": "<end_of_turn>",
+    "fast_vlm": "<|im_end|>",
 }
 
 

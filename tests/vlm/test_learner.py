@@ -11,19 +11,18 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 from torch import nn
-from transformers import TrainerCallback
 
 import tune_once
 from families import FAMILIES, no_torchvision
 from seewhy.errors import SeeWhyError
 from seewhy.records import Prompt, Sampling
-from seewhy.vlm import tuning
 from seewhy.vlm.adapter import add_adapter, train_in_full
 from seewhy.vlm.loading import is_four_bit
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
 from seewhy.vlm.tuning import tune
 from tiny import tiny_llava
+from tune_once import Killed, dying
 
 CONFIG = tune_once.CONFIG
 
@@ -67,29 +66,6 @@ def test_lora_in_the_tower_needs_an_adapter(base: Path, tmp_path: Path):
     vlm = VisionLanguageModel.load(base, device="cpu")
     with pytest.raises(SeeWhyError, match=r"tune.vision_tower: lora needs an adapter"):
         tune(vlm, tune_once.turns(base), replace(CONFIG, method="full", vision_tower="lora"), tmp_path, seed=0)
-
-
-class Killed(Exception):
-    pass
-
-
-class KillAt(TrainerCallback):
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step == self.step:
-            raise Killed
-
-
-def dying(step: int) -> Any:
-    initialise = tuning._CheckpointedTrainer.__init__
-
-    def with_death(self: Any, *args: Any, **kwargs: Any) -> None:
-        initialise(self, *args, **kwargs)
-        self.add_callback(KillAt(step))
-
-    return patch.object(tuning._CheckpointedTrainer, "__init__", with_death)
 
 
 def load(base: Path, method: str, dtype: str = "float32") -> VisionLanguageModel:

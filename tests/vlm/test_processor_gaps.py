@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from families import tiny_llava_next
+from families import tiny_fast_vlm, tiny_llava_next
 from seewhy.errors import SeeWhyError
 from seewhy.vlm.chat import encode
 from seewhy.vlm.model import VisionLanguageModel
@@ -57,3 +57,13 @@ def test_a_processor_that_fails_otherwise_is_named(tmp_path: Path, monkeypatch: 
     processor.patch_size = 0
     with pytest.raises(SeeWhyError, match=r"takes no image through its chat template and processor. .*zero"):
         vlm._check_processor()
+
+
+@pytest.mark.parametrize("gaps", [GAPS, GAPS[:1], GAPS[1:]])
+def test_an_efficientnets_stride_is_its_patch(tmp_path: Path, gaps: tuple[str, ...]):
+    folder = tiny_fast_vlm(tmp_path / "base")
+    lessen(folder, "processor_config.json", *gaps)
+    vlm = VisionLanguageModel.load(folder, device="cpu")
+    row = encode(vlm, "Name it.", Image.new("RGB", (40, 30), "red"))
+    assert int((row["input_ids"] == vlm.image_token_id).sum()) == (128 // 32) ** 2
+    assert vlm.model(**row).logits.isfinite().all()

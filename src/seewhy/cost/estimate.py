@@ -29,7 +29,7 @@ from seewhy.domain.drafting import requests as draft_requests
 from seewhy.domain.problems import raise_problems, size_problems
 from seewhy.endpoint import Request
 from seewhy.endpoint.usage import estimate_tokens
-from seewhy.fieldguide.guide import BASE
+from seewhy.run.finished import made_base_source
 from seewhy.run.progress import progress
 from seewhy.vlm.chat import refused_sizes
 from seewhy.vlm.model import VisionLanguageModel
@@ -194,7 +194,7 @@ def outline(config: RunConfig, dtype: torch.dtype) -> VisionLanguageModel:
     """Load the processor and the shape of a run's model."""
     settings = config.model
     return VisionLanguageModel.outline(
-        str(BASE) if settings.name_or_path == "fieldguide" else settings.name_or_path, dtype=dtype,
+        made_base_source(settings.name_or_path), dtype=dtype,
         revision=settings.revision, trust_remote_code=settings.trust_remote_code, max_pixels=settings.max_pixels,
     )  # fmt: skip
 

@@ -34,7 +34,7 @@ from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import with_guide
 from seewhy.method.replay import ORDER
 from seewhy.run.stages import ARMS, Arm, StageKey, Stages, replay_turns
-from seewhy.vlm.chat import answer_ids, encode, encode_all
+from seewhy.vlm.chat import Row, answer_ids, encode, encode_all
 from seewhy.vlm.data import epoch_of, micro_batches_of
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import common_prefix, why_not_shared
@@ -149,7 +149,7 @@ class Lengths:
         return cls(
             prefix=sum(length * share for length, share in prefixes),
             longest_prefix=round(max(length for length, _ in prefixes)),
-            patches=sum(_patches(vlm, row["pixel_values"].numel()) * share for row, share in seen),
+            patches=sum(_patches(vlm, row) * share for row, share in seen),
             instruction=together - shared,
             question=question,
             label_sentence=_mean(len(answer_ids(vlm, label_sentence(label))) for label in labels),
@@ -186,11 +186,17 @@ def _instructions(work: Workload, label: str, reasons: Sequence[str], selection:
     return [synthesis_prompt(label, named, question, work.questions.noun) for question in reasons[::8]]
 
 
-def _patches(vlm: VisionLanguageModel, numbers: int) -> float:
-    """Return the patches in so many numbers of `pixel_values`: three colours of a square, in Qwen of two frames."""
+def _patches(vlm: VisionLanguageModel, row: Row) -> float:
+    """Return the patches of an encoded image: three colours of a square, in Qwen of two frames.
+
+    A tower of convolutions has none: there it is the image's tokens.
+    """
     vision = vlm.model.config.vision_config
-    size = vision.patch_size if isinstance(vision.patch_size, int) else vision.patch_size[0]
-    return numbers / (3 * size * size * getattr(vision, "temporal_patch_size", 1))
+    patch = getattr(vision, "patch_size", None)
+    if patch is None:
+        return float((row["input_ids"] == vlm.image_token_id).sum())
+    size = patch if isinstance(patch, int) else patch[0]
+    return row["pixel_values"].numel() / (3 * size * size * getattr(vision, "temporal_patch_size", 1))
 
 
 def _mean(values: Iterable[float]) -> float:

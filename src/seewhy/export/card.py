@@ -24,6 +24,7 @@ from seewhy.report.figures import COLUMNS, title
 from seewhy.report.table import percent, rows, selection_cells
 from seewhy.results import Figures
 from seewhy.results_json import encode
+from seewhy.run.finished import CELLS
 
 _SPECIAL = re.compile(r"[\\`*_{}\[\]<>|~$&]|^[#+=-]|(?<=^\d)[.)](?=\s)")
 _FILES = ("data.concepts", "data.questions", "data.truth", "tune.replay")
@@ -122,13 +123,15 @@ def base_of(run: ExportedRound) -> str:
     name = run.config.model.name_or_path
     if name == "fieldguide":
         return "the small base model of SeeWhy's field guide"
+    if name == CELLS:
+        return "the small base model of white blood cells that SeeWhy's tools make"
     return Path(name).name if Path(name).expanduser().is_dir() else name
 
 
 def public_base(run: ExportedRound) -> str | None:
-    """The untuned model's name on the Hub, or None where it is a folder or the small one that is shipped."""
+    """The untuned model's name on the Hub, or None where it is a folder or one of SeeWhy's small ones."""
     name = run.config.model.name_or_path
-    return None if name == "fieldguide" or Path(name).expanduser().is_dir() else name
+    return None if name in ("fieldguide", CELLS) or Path(name).expanduser().is_dir() else name
 
 
 def shareable_settings(run: ExportedRound) -> dict[str, Any]:
@@ -154,6 +157,7 @@ def _values(run: ExportedRound) -> dict[str, Any]:
     return {
         "name": name_of(run), "base": base_of(run), "hub_base": public_base(run), "round": run.round,
         "shipped_base": run.config.model.name_or_path == "fieldguide",
+        "cells_base": run.config.model.name_or_path == CELLS,
         "noun": domain.questions.noun, "question": domain.questions.evaluation,
         "tokens": run.config.evaluate.max_new_tokens,
         "dataset": domain.name, "fingerprint": domain.fingerprint, "images": dict(images), "labels": domain.labels,

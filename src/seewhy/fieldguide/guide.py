@@ -99,7 +99,7 @@ def with_guide(data: DataConfig, folder: Path) -> DataConfig:
     """Return `data` unchanged or, if its source is 'fieldguide', settings that read the guide drawn into `folder`."""
     if data.source != "fieldguide":
         return data
-    return replace(make_guide(folder), noun=data.noun, questions=data.questions)
+    return replace(make_guide(folder), noun=data.noun, questions=data.questions, per_class=data.per_class)
 
 
 def _draw_all(folder: Path, images: Mapping[str, int]) -> None:

@@ -55,11 +55,11 @@ def verdict(found: Support) -> str:
     )
 
 
-def too_few(found: Support, *, stops: bool, example: str, shipped_base: bool, folder: Path) -> str:
+def too_few(found: Support, *, stops: bool, example: str, speaks_of: str, folder: Path) -> str:
     """Return what is wrong where too few phrases are supported, the likely causes, and what to do about each.
 
-    `stops` says whether the run ends here, `example` is one description, and `shipped_base` says whether the model is
-    the small one that comes with the package.
+    `stops` says whether the run ends here, `example` is one description, and `speaks_of` says what a small base knows,
+    where the model is one.
     """
     phrases = [f"  {phrase} (never said: {', '.join(words)})" for phrase, words in list(found.unsaid.items())[:SHOWN]]
     if more := len(found.unsaid) - len(phrases):
@@ -70,7 +70,7 @@ def too_few(found: Support, *, stops: bool, example: str, shipped_base: bool, fo
         if stops
         else "The run goes on all the same, as keep_going is set: stop it (Ctrl-C) if that is not what you want."
     )
-    speaks = ": the base that comes with SeeWhy speaks of birds and of fruit, and of nothing else" * shipped_base
+    speaks = f": {speaks_of}, and of nothing else" if speaks_of else ""
     return "\n".join(
         [
             f"{verdict(found)} At least {100 * found.minimum:.0f} % should be (minimum_support), or the model will be "

@@ -55,12 +55,13 @@ _REMEDIES: Mapping[Stage, str] = {
     "select": "It began with the selection: hardly any concept was found in an image. Lower select.unlisted_std (or "
     "select.threshold_std with rule image), or describe each image more often.",
     "synthesise": "It began with round 1's training answers, which the untuned model could not write. `seewhy audit` "
-    "shows why; then try a larger or instruction-tuned model, more synthesise.tries, or aliases for what it calls the "
-    "classes.",
+    "shows why; then try a larger or instruction-tuned model, more synthesise.tries, aliases for what it calls the "
+    "classes, or synthesise.fallback: reasons.",
     "tune": "It was taught reasons and lost them in tuning: lower tune.learning_rate, use fewer tune.epochs, and watch "
     "the val images; or use an earlier round (--round).",
     "sample": "The tuned model's own answers were mostly rejected, so that the round taught bare names. `seewhy audit` "
-    "shows why; then try more sample.samples_per_query, a lower sample.temperature, or an earlier round (--round).",
+    "shows why; then try more sample.samples_per_query, a lower sample.temperature, sample.fallback: reasons, or "
+    "an earlier round (--round).",
 }  # fmt: skip
 
 
@@ -352,6 +353,8 @@ def _clinging(evidence: Evidence) -> list[str]:
         stays["after a leaf hides their part"] = figures["survives_hidden"].value
     if "counterfactual_changes" in figures:
         stays["after their part is redrawn differently"] = 1 - figures["counterfactual_changes"].value
+    if "same_class_follows" in figures:
+        stays["with an image of the same class that does not show them"] = 1 - figures["same_class_follows"].value
     found = [f"{percent(share)} are still stated {when}" for when, share in stays.items() if share >= CLINGING]
     return [f"Of the reasons tested, {listed(found)}: these were not read off the image."] if found else []
 

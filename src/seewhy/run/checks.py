@@ -4,19 +4,24 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from seewhy.config import DataConfig, EvaluateConfig
+import torch
+
+from seewhy.config import DataConfig, EvaluateConfig, RunConfig
 from seewhy.domain.concepts import ConceptBank
 from seewhy.domain.domain import Domain, load_domain
 from seewhy.domain.problems import raise_problems, size_problems
 from seewhy.errors import SeeWhyError
-from seewhy.fieldguide.guide import BASE, with_guide
+from seewhy.fieldguide.guide import with_guide
 from seewhy.method.sampler import Sampler
 from seewhy.proof import support
 from seewhy.records import Description
 from seewhy.results import Support
 from seewhy.results_json import write
+from seewhy.run.finished import CELLS
 from seewhy.run.folder import RunFolder
 from seewhy.run.progress import say
+from seewhy.vlm import adapter
+from seewhy.vlm.model import VisionLanguageModel
 
 
 def refuse_several_processes() -> None:
@@ -43,6 +48,17 @@ def load_measured_data(data: DataConfig, folder: Path, settings: EvaluateConfig,
     return measured
 
 
+def check_tower_setting(config: RunConfig, base: Path) -> None:
+    """Raise SeeWhyError where the base's vision tower cannot be tuned as the settings say. No weights are read."""
+    if config.tune.vision_tower == "frozen":
+        return
+    settings = config.model
+    outline = VisionLanguageModel.outline(
+        base, dtype=torch.float32, revision=settings.revision, trust_remote_code=settings.trust_remote_code
+    )
+    adapter.check_tower_setting(outline.model, config.tune)
+
+
 def check_image_sizes(domain: Domain, sampler: Sampler, model: Path) -> None:
     """Raise SeeWhyError naming every image, of any split, of a size that the model's processor refuses."""
     refused = sampler.refused_sizes(set(domain.sizes.values()))
@@ -50,12 +66,19 @@ def check_image_sizes(domain: Domain, sampler: Sampler, model: Path) -> None:
     raise_problems(f"{domain.root} and the processor of model {model}", size_problems(images, refused))
 
 
+_SPEAKS_OF = {
+    "fieldguide": "the base that comes with SeeWhy speaks of birds and of fruit",
+    CELLS: "this base speaks of white blood cells",
+}
+"""What the small bases, by their name, have words for."""
+
+
 def check_support(
-    domain: Domain, descriptions: Sequence[Description], folder: RunFolder, model: Path, *, minimum: float, stop: bool
+    domain: Domain, descriptions: Sequence[Description], folder: RunFolder, name: str, *, minimum: float, stop: bool
 ) -> None:
     """Say how much of the concept bank the descriptions have words for, and write it to the run folder.
 
-    Raises SeeWhyError with `stop` where the share is below `minimum`.
+    `name` is `model.name_or_path`. Raises SeeWhyError with `stop` where the share is below `minimum`.
     """
     texts = [description.text for description in descriptions]
     found = support.support(domain.concepts.all_concepts, texts, minimum)
@@ -63,8 +86,8 @@ def check_support(
     if not found.too_low:
         say(support.verdict(found))
         return
-    example, shipped = texts[0] if texts else "", model == BASE
-    message = support.too_few(found, stops=stop, example=example, shipped_base=shipped, folder=folder.path)
+    example, speaks_of = texts[0] if texts else "", _SPEAKS_OF.get(name, "")
+    message = support.too_few(found, stops=stop, example=example, speaks_of=speaks_of, folder=folder.path)
     if stop:
         raise SeeWhyError(message)
     say(message)

@@ -20,6 +20,7 @@ from seewhy.domain.concepts import ConceptBank
 from seewhy.domain.domain import Domain, Vocabulary, list_examples, load_domain
 from seewhy.domain.labels import LabelMatcher
 from seewhy.domain.loaders import Row
+from seewhy.domain.loaders.hub import default_cache
 from seewhy.domain.questions import Questions
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import BASE as SHIPPED_BASE
@@ -166,7 +167,7 @@ class FinishedRun:
     @property
     def base(self) -> Path:
         """The untuned model: a folder, or a name on the Hub."""
-        return model_source(self.config.model.name_or_path, SHIPPED_BASE)
+        return base_source(self.config.model.name_or_path)
 
     @cached_property
     def models(self) -> Mapping[ModelKey, Path]:
@@ -248,6 +249,8 @@ class FinishedRun:
         from seewhy.run import models  # torch takes seconds to import
 
         self._say_code_is_not_run()
+        if key == BASE:
+            made_base_source(self.config.model.name_or_path)
         return models.load_model(self.config.model, self.models[key], untuned=key == BASE)
 
     def weights(self, key: ModelKey) -> str:
@@ -327,6 +330,32 @@ def model_path(run: Path, key: ModelKey) -> Path:
 def model_source(name: str, shipped: Path) -> Path:
     """Return where a model is loaded from: `shipped` for 'fieldguide', else the folder or the name on the Hub."""
     return shipped if name == "fieldguide" else Path(name).expanduser()
+
+
+CELLS = "cells"
+"""The `model.name_or_path` of the white-blood-cell base, which is made on the user's machine."""
+
+
+def cells_folder() -> Path:
+    """Return the folder in which `python -m tools.cells_base` leaves the white-blood-cell base."""
+    return default_cache() / "cells-base"
+
+
+def base_source(name: str) -> Path:
+    """Return where the untuned model that settings name is loaded from, whether it is there or not."""
+    return cells_folder() if name == CELLS else model_source(name, SHIPPED_BASE)
+
+
+def made_base_source(name: str) -> Path:
+    """Return `base_source(name)`. Raises SeeWhyError for 'cells' where that base has not been made yet."""
+    folder = base_source(name)
+    if name == CELLS and not folder.is_dir():
+        raise SeeWhyError(
+            f"model.name_or_path: cells is the small base of white blood cells, which is made on your machine and is "
+            f"not in {folder} yet. Make it in a checkout of SeeWhy: python -m tools.cells_base --data FOLDER, with "
+            "the folder of WBCAtt (docs/your_data.md says where to get it)."
+        )
+    return folder
 
 
 @cache

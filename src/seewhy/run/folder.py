@@ -191,7 +191,11 @@ class RunFolder:
             changed |= more
         if stale := [name for name in dict.fromkeys([*plan, *recorded]) if name in changed & held]:
             if not discard_stale:
-                raise SeeWhyError(self._staleness(stale, recorded, plan))
+                causes = [name for name in plan if name in changed]  # also what has no outputs, as the data have none
+                lines = [line for name in causes for line in _stage_changes(recorded.get(name), plan[name])]
+                if any(line.startswith("data.fingerprint: ") for line in lines):
+                    lines = [*_data_changes(manifest.get("config"), config), *lines]
+                raise SeeWhyError(self._staleness(stale, lines))
             self._discard({name: self._outputs(name, {*plan, *recorded}) for name in stale})
         kept = {name: entry for name, entry in recorded.items() if name in held - changed}
         versions = package_versions()
@@ -306,9 +310,7 @@ class RunFolder:
         places = [path for path in (self._place(name), self._place(f"{name}.partial")) if path.exists()]
         return [path for path in places if path.is_file() or not only_leads_to(path, others)]
 
-    def _staleness(self, stale: Sequence[str], recorded: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
-        known = [name for name in stale if name in recorded and name in plan]
-        lines = [line for name in known for line in changes(recorded[name]["settings"], plan[name]["settings"])]
+    def _staleness(self, stale: Sequence[str], lines: Sequence[str]) -> str:
         reasons = "; ".join(dict.fromkeys(lines)) or "manifest.json does not say how they were made"
         return (
             f"{self.path} holds outputs made with other settings ({reasons}).\n"
@@ -366,6 +368,18 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     before, after = flatten(old), flatten(new)
     keys = [key for key in before | after if before.get(key) != after.get(key)]
     return [f"{key}: {before.get(key, 'not set'):.60} -> {after.get(key, 'not set'):.60}" for key in keys]
+
+
+def _stage_changes(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[str]:
+    """Return the differences between two entries of one stage, none where there was no entry."""
+    return changes(old["settings"], new["settings"]) if old else []
+
+
+def _data_changes(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> list[str]:
+    """Return the differences between the data's settings in two configurations, none where one is not known."""
+    if not old or not new:
+        return []
+    return changes({"data": old.get("data", {})}, {"data": new.get("data", {})})
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

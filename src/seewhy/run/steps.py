@@ -18,7 +18,6 @@ from seewhy.domain.general import GeneralQuestions
 from seewhy.domain.images import load_image
 from seewhy.domain.loaders.llava import Replay, replay_digest
 from seewhy.errors import SeeWhyError
-from seewhy.fieldguide.guide import BASE as SHIPPED_BASE
 from seewhy.fieldguide.guide import ENCODER, with_guide
 from seewhy.method import describe, rejection, replay, select, synthesise
 from seewhy.method.encoder import Encoder, embed_to_file
@@ -39,7 +38,7 @@ from seewhy.records import (
     Turn,
 )
 from seewhy.run import checks
-from seewhy.run.finished import FinishedRun, model_path, model_source
+from seewhy.run.finished import FinishedRun, base_source, made_base_source, model_path, model_source
 from seewhy.run.folder import RunFolder, read_manifest
 from seewhy.run.models import Loaded
 from seewhy.run.stages import (
@@ -67,7 +66,7 @@ class Run:
         self.folder = folder
         self.stages = stages
         self.general = general or Replay()
-        self.base = model_source(config.model.name_or_path, SHIPPED_BASE)
+        self.base = base_source(config.model.name_or_path)
         self.loaded = Loaded(config.model, self.base, folder.path / "server" / "log.txt")
         self.train = domain.split("train")
         self.labels: Mapping[str, str] = {e.id: e.label for e in domain.examples}
@@ -96,7 +95,7 @@ class Run:
         measured = other or domain
         if not measured.split(split := config.evaluate.split):
             raise SeeWhyError(f"{measured.name} has no {split} images to measure on: add some, or set evaluate.split.")
-        base = model_source(config.model.name_or_path, SHIPPED_BASE)
+        base = made_base_source(config.model.name_or_path)
         encoder = model_source(config.select.encoder, ENCODER)
         file = config.tune.replay if config.tune.replay != SELF else None
         general = Replay.read(file) if record and file else None
@@ -107,6 +106,7 @@ class Run:
         settings = asdict(config) if record else None
         folder.check([*own.values(), *stages.values()], config=settings, discard_stale=discard_stale)
         if settings:
+            checks.check_tower_setting(config, base)
             plain: Any = json.loads(json.dumps(settings))  # YAML has no tuples
             folder.write_text("config.yaml", yaml.safe_dump(plain, sort_keys=False))
             folder.write_json(VOCABULARY_FILE, Vocabulary.of(domain).record())
@@ -141,7 +141,8 @@ class Run:
     def check_support(self, *, stop: bool) -> None:
         """Say whether the model has words for the concept bank. Raises SeeWhyError with `stop` if for too little."""
         minimum = self.config.minimum_support
-        checks.check_support(self.domain, self.describe(), self.folder, self.base, minimum=minimum, stop=stop)
+        name = self.config.model.name_or_path
+        checks.check_support(self.domain, self.describe(), self.folder, name, minimum=minimum, stop=stop)
 
     def select(self, split: str = "train") -> list[Selection]:
         """Step 2, for all images at once: the negatives of one are the descriptions of the others.

@@ -23,12 +23,16 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import PreTrainedModel
 
 from seewhy.config import TuneConfig
 from seewhy.errors import SeeWhyError
 from seewhy.vlm.loading import is_four_bit
 from seewhy.vlm.model import VisionLanguageModel
+
+COLOURS = 3
+"""Inputs of a convolution that reads pixels."""
 
 MERGE_TOLERANCE = 1e-3
 """Largest change of a logit by merging, relative to the largest logit."""
@@ -75,16 +79,55 @@ def _mergers(tower: nn.Module) -> Iterable[str]:
             yield name
 
 
-def _linears(model: nn.Module, part: nn.Module, skip: Iterable[str] = ()) -> set[str]:
-    """Return patterns for the full names of `part`'s linear layers, open in the numbers of layers."""
+def _patterns(model: nn.Module, part: nn.Module, skip: Iterable[str] = ()) -> set[str]:
+    """Return patterns for the full names of `part`'s layers that take an adapter, open in the numbers of layers.
+
+    A layer keeps its own number where a layer that takes none has the same name but for the number.
+    """
     prefix = _name_of(model, part)
-    names = (f"{prefix}.{name}" for name, module in part.named_modules() if _is_linear(module))
-    kept = (name for name in names if not any(name.startswith(other) for other in skip))
-    return {re.sub(r"(?<=\.)\d+(?=\\\.)", r"\\d+", re.escape(name)) for name in kept}
+    layers = {f"{prefix}.{name}": _takes_adapter(module) for name, module in part.named_modules()}
+    others = {_open_in_numbers(name) for name, takes in layers.items() if not takes}
+    kept = (name for name, takes in layers.items() if takes and not any(name.startswith(other) for other in skip))
+    return {re.escape(name) if _open_in_numbers(name) in others else _open_in_numbers(name) for name in kept}
 
 
-def _is_linear(module: nn.Module) -> bool:
-    return type(module) is nn.Linear or is_four_bit(module)
+def _open_in_numbers(name: str) -> str:
+    return re.sub(r"(?<=\.)\d+(?=\\\.)", r"\\d+", re.escape(name))
+
+
+def _takes_adapter(module: nn.Module) -> bool:
+    return type(module) is nn.Linear or is_four_bit(module) or _is_dense_convolution(module)
+
+
+def _is_dense_convolution(module: nn.Module) -> bool:
+    """Return whether a module is a convolution that peft adapts and merges, other than one that reads the pixels.
+
+    Depthwise and other grouped ones cannot be merged, and peft does not copy a dilation or another padding than zeros.
+    What reads the pixels (a stem, a transformer's patch embedding) has three inputs, and LoRA mostly leaves it alone.
+    """
+    if type(module) is not nn.Conv2d or module.in_channels == COLOURS:
+        return False
+    return module.groups == 1 and module.dilation == (1, 1) and module.padding_mode == "zeros"
+
+
+def _tower_patterns(model: PreTrainedModel) -> set[str]:
+    """Return patterns for the vision tower's layers that take an adapter. Raises SeeWhyError where there are none."""
+    tower = vision_tower_of(model)
+    patterns = _patterns(model, tower, skip=projector_names(model))
+    if not patterns:
+        raise SeeWhyError(
+            f"tune.vision_tower: lora reaches no layer of this model's vision tower ({type(tower).__name__}), which "
+            "has neither linear layers nor convolutions over all channels: set it to frozen or full."
+        )
+    return patterns
+
+
+def check_tower_setting(model: PreTrainedModel, config: TuneConfig) -> None:
+    """Raise SeeWhyError where the vision tower cannot be tuned as `tune.vision_tower` says; on the meta device too."""
+    if config.vision_tower == "lora":
+        if config.method == "full":
+            raise SeeWhyError("tune.vision_tower: lora needs an adapter, which tune.method: full has none of.")
+        _tower_patterns(model)
 
 
 def add_adapter(
@@ -98,18 +141,19 @@ def add_adapter(
 ) -> PeftModel:
     """Wrap `model`, in place, with LoRA on all linear layers of the language model, not on embeddings or output head.
 
-    The projector is trained in full or frozen, the vision tower frozen, with LoRA, or in full. Trained weights are
-    float32 whatever the model's dtype; their initial values come from torch's global generator.
+    The projector is trained in full or frozen, the vision tower frozen, with LoRA on its linear layers and dense
+    convolutions, or in full. Trained weights are float32 whatever the model's dtype; their initial values come from
+    torch's global generator. Raises SeeWhyError where there is nothing to adapt.
     """
     tower = vision_tower_of(model)
     projectors = projector_names(model)
     if projector == "full" and not projectors:
         raise SeeWhyError(f"No projector found in a {type(model).__name__}: set tune.projector to frozen.")
-    patterns = _linears(model, model.get_decoder())
+    patterns = _patterns(model, model.get_decoder())
     if not patterns:
         raise SeeWhyError(f"The language model of a {type(model).__name__} has no linear layers to adapt.")
     if vision_tower == "lora":
-        patterns |= _linears(model, tower, skip=projectors)
+        patterns |= _tower_patterns(model)
     in_full = projectors if projector == "full" else []
     if vision_tower == "full":
         tower_name = _name_of(model, tower)
@@ -125,23 +169,42 @@ def add_adapter(
     for parameter in adapted.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
+    for module in adapted.modules():
+        if isinstance(module, _BatchNorm) and any(parameter.requires_grad for parameter in module.parameters()):
+            module.float()  # its statistics, too: they must have the dtype of its weights
     return adapted  # pyright: ignore[reportReturnType]
 
 
 def train_in_full(
-    model: PreTrainedModel, *, projector: Literal["full", "frozen"], vision_tower: Literal["frozen", "lora", "full"]
+    model: PreTrainedModel, *, projector: Literal["full", "frozen"], vision_tower: Literal["frozen", "full"]
 ) -> None:
     """Make all weights trainable but those of a frozen projector or vision tower, in place.
 
     The model becomes float32: steps of a usual size are lost in 16-bit weights.
     """
-    if vision_tower == "lora":
-        raise SeeWhyError("tune.vision_tower: lora needs an adapter, which tune.method: full has none of.")
     projectors, tower = projector_names(model), _name_of(model, vision_tower_of(model))
     for name, parameter in model.float().named_parameters():
         in_projector = any(name.startswith(f"{other}.") for other in projectors)
         part = projector if in_projector else vision_tower if name.startswith(f"{tower}.") else "full"
         parameter.requires_grad_(part == "full")
+
+
+def rest_frozen(model: nn.Module) -> None:
+    """Put the frozen parts of a model in training mode back into evaluation mode.
+
+    These are the modules all of whose parameters are frozen, with all that is in them, so that their dropout is off,
+    and all batch normalisation, trained or not, so that its statistics stay (docs/decisions.md). To be called after
+    every `model.train()`, which Trainer calls in each step.
+    """
+    if isinstance(model, _BatchNorm):
+        model.eval()
+        return
+    parameters = list(model.parameters())
+    if parameters and not any(parameter.requires_grad for parameter in parameters):
+        model.eval()
+        return
+    for child in model.children():
+        rest_frozen(child)
 
 
 @torch.inference_mode()
@@ -244,8 +307,10 @@ def prepare(vlm: VisionLanguageModel, config: TuneConfig, rows: Rows) -> Adapter
 
 def trainable(model: PreTrainedModel, config: TuneConfig) -> PeftModel | PreTrainedModel:
     """Return `model`, changed in place, under its adapter or to be trained in full; on the meta device as well."""
+    check_tower_setting(model, config)
     if config.method == "full":
-        train_in_full(model, projector=config.projector, vision_tower=config.vision_tower)
+        tower: Literal["frozen", "full"] = "full" if config.vision_tower == "full" else "frozen"
+        train_in_full(model, projector=config.projector, vision_tower=tower)
         return model
     return add_adapter(
         model,

@@ -7,6 +7,7 @@ full. peft's `prepare_model_for_kbit_training` is not needed: the adapter freeze
 A 4-bit model is only ever tuned: the adapter is merged into the 16- or 32-bit weights that it came from.
 """
 
+import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -128,8 +129,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-OWN_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0}
-"""Tokens that a vision tower adds to its patches, by model_type (CLIP: the class token)."""
+OWN_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0, "efficientnet": 0, "fast_vlm": 0}
+"""Tokens that a vision tower adds to its patches (CLIP: the class token), by the model_type of tower or model."""
 NEEDED = ("patch_size", "vision_feature_select_strategy")
 
 
@@ -142,14 +143,14 @@ def fill_gaps(name: str, model: PreTrainedModel, processor: ProcessorMixin) -> N
     held: dict[str, Any] = vars(processor)
     lacking = [key for key in NEEDED if key in held and held[key] is None]
     tower = getattr(model.config, "vision_config", None)
-    kind = getattr(tower, "model_type", None)
+    kind = next((kind for config in (tower, model.config) if (kind := _kind(config)) in OWN_TOKENS), None)
     if "num_additional_image_tokens" in held and not held["num_additional_image_tokens"]:
-        if kind in OWN_TOKENS:
+        if kind is not None:
             held["num_additional_image_tokens"] = OWN_TOKENS[kind]
         elif lacking:
             lacking.append("num_additional_image_tokens")
     known = {
-        "patch_size": getattr(tower, "patch_size", None),
+        "patch_size": _stride(tower) if _kind(tower) == "efficientnet" else getattr(tower, "patch_size", None),
         "vision_feature_select_strategy": getattr(model.config, "vision_feature_select_strategy", None),
     }
     for key in lacking:
@@ -159,6 +160,15 @@ def fill_gaps(name: str, model: PreTrainedModel, processor: ProcessorMixin) -> N
                 f"config.json does not say it: set it in processor_config.json."
             )
         held[key] = known[key]
+
+
+def _kind(config: Any) -> str | None:
+    return getattr(config, "model_type", None)
+
+
+def _stride(tower: Any) -> int:
+    """Return how many pixels, along a side, become one feature of an EfficientNet: the stem halves them once more."""
+    return 2 * math.prod(tower.strides)
 
 
 BITS = 4 + 8 / 64 + 32 / (64 * 256)

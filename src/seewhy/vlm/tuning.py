@@ -33,7 +33,7 @@ from seewhy.records import Turn
 from seewhy.run.folder import changes
 from seewhy.run.progress import say
 from seewhy.run.storage import digest
-from seewhy.vlm.adapter import load_trained, prepare, save_trained
+from seewhy.vlm.adapter import load_trained, prepare, rest_frozen, save_trained
 from seewhy.vlm.chat import collate, move, open_image
 from seewhy.vlm.data import MicroBatches, Schedule, drop_too_long
 from seewhy.vlm.loading import check_saveable
@@ -230,6 +230,7 @@ class _CheckpointedTrainer(Trainer):
         return_outputs: bool = False,  # noqa: FBT001, FBT002 -- Trainer's signature
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
+        rest_frozen(model)  # training_step has just called model.train()
         loss = answer_loss(model, inputs, num_items_in_batch, per=self.loss_per)
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes  # gradients are averaged over processes

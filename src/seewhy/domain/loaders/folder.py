@@ -56,6 +56,20 @@ def hold_out(rows: Sequence[Row], share: float, *, source: Split = "train", targ
     return [replace(row, split=target) if index in moved else row for index, row in enumerate(rows)]
 
 
+def draw_per_class(rows: Sequence[Row], limit: int) -> tuple[list[Row], list[str]]:
+    """Return `rows` with at most `limit` train images a class, the first in hash order, and the classes with fewer.
+
+    The images of a smaller limit are part of those of a larger one, and none depends on what else is in the data.
+    """
+    names_of: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        if row.split == "train":
+            names_of[row.label].append(row.image)
+    drawn = {label: set(in_hash_order(names)[:limit]) for label, names in names_of.items()}
+    kept = [row for row in rows if row.split != "train" or row.image in drawn[row.label]]
+    return kept, sorted(label for label, names in drawn.items() if len(names) < limit)
+
+
 def halve(rows: Sequence[Row]) -> list[Row]:
     """Return `rows` in two halves, train and test, class by class.
 

@@ -5,6 +5,7 @@ a Hugging Face data set; any other with train/ for an image folder; and the rest
 files it has. PLD and Chest X-ray have none, and must be named.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,12 @@ from pathlib import Path
 from seewhy.config import DataConfig
 from seewhy.domain.loaders import Dataset
 from seewhy.domain.loaders.cub200 import read_cub200
-from seewhy.domain.loaders.folder import hold_out, read_folder, read_table
+from seewhy.domain.loaders.folder import draw_per_class, hold_out, read_folder, read_table
 from seewhy.domain.loaders.hub import default_cache, is_saved, read_hub
 from seewhy.domain.loaders.llava import is_research_folder, read_research
 from seewhy.domain.loaders.published import read_chest_xray, read_dogs, read_fgvc, read_ham10000, read_pld
 from seewhy.domain.loaders.wbcatt import read_wbcatt
+from seewhy.domain.problems import shorten
 from seewhy.errors import SeeWhyError
 
 _PUBLISHED: dict[str, Callable[[Path], Dataset]] = {
@@ -56,13 +58,32 @@ def read_data(data: DataConfig, cache: Path | None = None) -> Dataset:
         except OSError as error:
             at, why = error.filename or source, error.strerror or error
             raise SeeWhyError(f"{at} cannot be read ({why}); check its permissions, and the disk.") from error
-    if not data.val_share:
-        return dataset
-    rows = hold_out(dataset.rows, data.val_share)
-    problems = list(dataset.problems)
+    if data.val_share:
+        dataset = _with_val(dataset, data.val_share)
+    return dataset if data.per_class is None else _with_few(dataset, data.per_class)
+
+
+def _with_val(dataset: Dataset, share: float) -> Dataset:
+    """Return the data set with a share of each class's train images as val images."""
+    rows, problems = hold_out(dataset.rows, share), list(dataset.problems)
     if rows and not any(row.split == "val" for row in rows):
-        problems.append(f"data.val_share {data.val_share} leaves no class a val image; raise it or add val images.")
+        problems.append(f"data.val_share {share} leaves no class a val image; raise it or add val images.")
     return replace(dataset, rows=rows, problems=problems)
+
+
+def _with_few(dataset: Dataset, limit: int) -> Dataset:
+    """Return the data set with at most `limit` train images a class, and a note on classes that have fewer."""
+    rows, fewer = draw_per_class(dataset.rows, limit)
+    if not fewer:
+        return replace(dataset, rows=rows)
+    count = Counter(row.label for row in rows if row.split == "train")
+    named = ", ".join(f"{shorten(label)}: {count[label]}" for label in fewer[:3])
+    more = f" and {len(fewer) - 3} more" if len(fewer) > 3 else ""
+    have = "class has" if len(fewer) == 1 else "classes have"
+    note = (
+        f"data.per_class is {limit}, but {len(fewer)} {have} fewer train images, all of which are used ({named}{more})."
+    )
+    return replace(dataset, rows=rows, notes=[*dataset.notes, note])
 
 
 def layout_of(source: Path) -> str:
