@@ -21,6 +21,7 @@ from typing import Any
 
 import yaml
 
+from bench import few
 from bench.claims import OURS, PAPER, Difference, apart, judge_all, mean_bounds
 from bench.measure import limit_threads, machine, note
 from bench.results_page import BY_ENCODER, TEST_USE, page, section, sections_of
@@ -311,7 +312,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         figures |= {f"p_corrected_{key}{ending}": found.corrected for key, found in verdicts.items()}
         sections[ending] = section(ending, measured, values, known, verdicts, notes, given.images)
     titles = {ending: title for ending, title in TITLES.items() if ending in sections}
-    text = page(titles, sections, figures, notes, machine("cpu", given.threads))
+    text = few.kept(page(titles, sections, figures, notes, machine("cpu", given.threads)), given.output)
     write_atomically(given.output / "results.json", (json.dumps(figures, indent=2) + "\n").encode())
     write_atomically(given.output / "results.md", text.encode())
     note(f"Wrote {given.output / 'results.json'} and {given.output / 'results.md'}")

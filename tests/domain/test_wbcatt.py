@@ -210,6 +210,13 @@ def test_missing_images_are_counted(data: DataConfig) -> None:
     assert "https://data.mendeley.com/datasets/snkd93bnjr" in told
 
 
+def test_no_image_at_all_is_told_and_not_a_missing_bank(data: DataConfig) -> None:
+    shutil.rmtree(Path(data.source) / "PBC_dataset_normal_DIB")
+    told = refused(data)
+    assert "52 of 52 listed images are not there" in told
+    assert "concept bank" not in told
+
+
 def test_the_test_table_alone_is_read_to_measure_on(data: DataConfig, tmp_path: Path) -> None:
     bank = tmp_path / "c.yaml"
     write(bank, [f"{label}: [{', '.join(phrases)}]" for label, phrases in load_domain(data).concepts.items()])

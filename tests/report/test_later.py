@@ -136,6 +136,9 @@ def test_reasons_that_cling_are_doubted(tmp_path: Path):
     assert "Of the reasons tested, 25.0 % are still stated" in told
     sees = TESTS | {"survives_hidden": ([0], [2]), "counterfactual_changes": ([2], [2])}
     assert "Of the reasons tested" not in page_of(tmp_path, faithfulness=faithfulness_file(sees)).text
+    recites = sees | {"same_class_follows": ([2, 1, 1, 1], [2, 2, 2, 2])}
+    told = page_of(tmp_path, faithfulness=faithfulness_file(recites)).text
+    assert "37.5 % are still stated with an image of the same class that does not show them" in told
 
 
 def test_the_judge_stands_beside_the_figures_without_one(tmp_path: Path):

@@ -162,7 +162,7 @@ def read_bank(data: DataConfig, dataset: Dataset, other: ConceptBank | None = No
     """Return the user's concept bank, or the data set's own, or else the `other`, and what is wrong in it."""
     if data.concepts is not None:
         return read_concepts(Path(data.concepts))
-    if (bank := dataset.bank or other) is None:
+    if (bank := other if dataset.bank is None else dataset.bank) is None:
         raise SeeWhyError("A data set of your own needs a concept bank; set data.concepts to a YAML or JSON file.")
     return bank, []
 

@@ -353,6 +353,8 @@ def _clinging(evidence: Evidence) -> list[str]:
         stays["after a leaf hides their part"] = figures["survives_hidden"].value
     if "counterfactual_changes" in figures:
         stays["after their part is redrawn differently"] = 1 - figures["counterfactual_changes"].value
+    if "same_class_follows" in figures:
+        stays["with an image of the same class that does not show them"] = 1 - figures["same_class_follows"].value
     found = [f"{percent(share)} are still stated {when}" for when, share in stays.items() if share >= CLINGING]
     return [f"Of the reasons tested, {listed(found)}: these were not read off the image."] if found else []
 
