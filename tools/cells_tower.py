@@ -41,9 +41,10 @@ _NAMES = (
 
 def tower_config() -> EfficientNetConfig:
     """Return the configuration under which transformers' EfficientNet has the layers of Lite0."""
-    return EfficientNetConfig(
-        image_size=SIDE, width_coefficient=1.0, depth_coefficient=1.0, hidden_dim=WIDTH, hidden_size=WIDTH,
-        hidden_act="relu6", drop_connect_rate=0.0, dropout_rate=0.0)  # fmt: skip
+    config = EfficientNetConfig(image_size=SIDE, width_coefficient=1.0, depth_coefficient=1.0, hidden_dim=WIDTH,
+                                hidden_act="relu6", drop_connect_rate=0.0, dropout_rate=0.0)  # fmt: skip
+    config.hidden_size = WIDTH  # FastVLM asks for it
+    return config
 
 
 def image_processor() -> CLIPImageProcessor:
@@ -79,7 +80,10 @@ def freeze_part(tower: EfficientNetModel) -> list[nn.Parameter]:
     tower.requires_grad_(requires_grad=False)
     tuned = [*tower.encoder.blocks[_FIRST_TUNED:].named_parameters(), *tower.encoder.top_conv.named_parameters(),
              *tower.encoder.top_bn.named_parameters()]  # fmt: skip
-    return [p.requires_grad_() for name, p in tuned if "squeeze_excite." not in name]
+    kept = [parameter for name, parameter in tuned if "squeeze_excite." not in name]
+    for parameter in kept:
+        parameter.requires_grad = True
+    return kept
 
 
 def features(tower: EfficientNetModel, pixels_B3HW: torch.Tensor) -> torch.Tensor:
