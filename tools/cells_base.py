@@ -56,10 +56,8 @@ def build_processor(tokenizer) -> LlavaProcessor:
 def build_model(processor: LlavaProcessor) -> FastVlmForConditionalGeneration:
     """Return the model: its language model has the layers of the field guide's base, and the tokens that both know."""
     tokenizer = processor.tokenizer
-    shipped = LlavaForConditionalGeneration.from_pretrained(BASE, dtype=torch.float32)
-    text = LlamaConfig(
-        **{**shipped.model.language_model.config.to_dict(), "vocab_size": len(tokenizer), "dtype": "float32"}
-    )
+    begun = LlavaForConditionalGeneration.from_pretrained(BASE, dtype=torch.float32).model.language_model
+    text = LlamaConfig(**{**begun.config.to_dict(), "vocab_size": len(tokenizer), "dtype": "float32"})
     config = FastVlmConfig(vision_config=cells_tower.tower_config(), text_config=text, tie_word_embeddings=True,
                            image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
                            image_seq_length=cells_tower.TOKENS)  # fmt: skip
