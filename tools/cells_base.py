@@ -35,7 +35,7 @@ from transformers import (
 
 from seewhy.domain.loaders.wbcatt import ATTRIBUTES, MARKS
 from seewhy.fieldguide.guide import BASE
-from seewhy.run.finished import cells_folder
+from seewhy.run.sources import cells_folder
 from tools import cells_tower
 from tools.cells_lessons import Cells, CellSpeaker, read_cells
 from tools.fieldguide_base import CHAT_TEMPLATE, train_tokenizer

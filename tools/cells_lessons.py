@@ -93,10 +93,10 @@ class CellSpeaker:
 
     def _yes_or_no(self, own: Mapping[str, Sequence[str]], noun: str) -> Said:
         name = self.rng.choice(tuple(self.attributes))
-        asked = self.rng.choice([p for p in self.attributes[name] if p not in own[name]] or own[name])
-        right = bool(own[name]) and self.rng.random() < 0.5
-        if right or asked in own[name]:
+        wrong = [phrase for phrase in self.attributes[name] if phrase not in own[name]]
+        if own[name] and (not wrong or self.rng.random() < 0.5):
             return Said(yes_no_question(own[name][0], noun), yes_no_answer(own[name][0], right=True))
+        asked = self.rng.choice(wrong)
         return Said(yes_no_question(asked, noun), yes_no_answer(asked, right=False, own="".join(own[name][:1])))
 
     def _name(self) -> str:

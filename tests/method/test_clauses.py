@@ -1,9 +1,10 @@
 """Clauses of descriptions and the concepts that they say, with the shipped encoder."""
 
+import numpy as np
 import pytest
 
 from seewhy.fieldguide.guide import ENCODER
-from seewhy.method.clauses import Said, clauses
+from seewhy.method.clauses import Said, _usual_similarity, clauses
 from seewhy.method.encoder import Encoder
 
 CELLS = (
@@ -52,3 +53,11 @@ def test_clauses_are_cut_at_marks_and_verbs() -> None:
     assert [(c.text, c.joint) for c in found] == [
         ("the bird", ""), ("a red crown", ""), ("blue wings", ""), ("a forked tail", "and"),
     ]  # fmt: skip
+
+
+def test_the_floor_is_the_usual_similarity_of_two_concepts() -> None:
+    rng = np.random.default_rng(0)
+    asked_CE, said_CE = (rng.standard_normal((7, 5)).astype(np.float32) for _ in range(2))
+    others = (asked_CE @ said_CE.T)[~np.eye(7, dtype=bool)]
+    assert _usual_similarity(asked_CE, said_CE) == pytest.approx(others.mean() + others.std(), rel=1e-5)
+    assert _usual_similarity(asked_CE[:1], said_CE[:1]) == 0.0

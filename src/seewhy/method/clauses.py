@@ -72,7 +72,7 @@ class Said:
     """Finds the concepts of a bank that texts say."""
 
     def __init__(self, concepts: Sequence[str], concepts_CE: np.ndarray, noun: str, encoder: TextEncoder) -> None:
-        """`concepts_CE` are the embeddings of `concepts` as concepts, row by row; the images show a `noun`."""
+        """`concepts_CE` (C, E) are the embeddings of the C `concepts`, L2-normalised; the images show a `noun`."""
         self._count = len(concepts)
         self._known_CE = np.concatenate([concepts_CE, encoder.embed_concepts([noun])])
         self._denying_C = np.array([not DENIALS.isdisjoint(tokenise(concept).words) for concept in (*concepts, noun)])
@@ -80,7 +80,7 @@ class Said:
         self._floor = _usual_similarity(concepts_CE, encoder.embed_texts(concepts))
 
     def said(self, texts: Iterable[str]) -> dict[str, frozenset[int]]:
-        """Return text -> the rows of the concepts that it says."""
+        """Return text -> the rows of `concepts` that it says; each text is read once, and each clause embedded once."""
         cut = {text: clauses(text) for text in dict.fromkeys(texts)}
         wanted = {clause.key for found in cut.values() for clause in (*found, *_joined(found))}
         nearest = self._nearest(sorted(wanted))
@@ -123,9 +123,15 @@ def _join(before: Clause, after: Clause) -> Clause:
 
 
 def _usual_similarity(concepts_CE: np.ndarray, as_texts_CE: np.ndarray) -> float:
-    """Return mean + standard deviation of the similarity of a concept to another concept's text; 0 for a single one."""
-    if len(concepts_CE) < 2:
+    """Return mean + standard deviation of the similarity of a concept to another concept's text; 0 for a single one.
+
+    The C x C similarities are never held: their sum and the sum of their squares follow from sums over C.
+    """
+    asked_CE, said_CE = concepts_CE.astype(np.float64), as_texts_CE.astype(np.float64)
+    own_C = (asked_CE * said_CE).sum(axis=1)
+    pairs = len(own_C) * (len(own_C) - 1)
+    if not pairs:
         return 0.0
-    similarity_CC = concepts_CE @ as_texts_CE.T
-    others = similarity_CC[~np.eye(len(similarity_CC), dtype=bool)]
-    return float(others.mean() + others.std())
+    mean = (asked_CE.sum(axis=0) @ said_CE.sum(axis=0) - own_C.sum()) / pairs
+    square = (((asked_CE.T @ asked_CE) * (said_CE.T @ said_CE)).sum() - (own_C**2).sum()) / pairs
+    return float(mean + np.sqrt(max(square - mean**2, 0.0)))

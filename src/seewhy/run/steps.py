@@ -39,9 +39,10 @@ from seewhy.records import (
     Turn,
 )
 from seewhy.run import checks
-from seewhy.run.finished import FinishedRun, base_source, made_base_source, model_path, model_source
+from seewhy.run.finished import FinishedRun, model_path
 from seewhy.run.folder import RunFolder, read_manifest
 from seewhy.run.models import Loaded
+from seewhy.run.sources import base_source, made_base_source, model_source
 from seewhy.run.stages import (
     BASE,
     Arm,
