@@ -15,6 +15,7 @@ import yaml
 from seewhy.config import SELF, DataConfig, RunConfig
 from seewhy.domain.domain import VOCABULARY_FILE, Domain, Vocabulary, load_domain
 from seewhy.domain.general import GeneralQuestions
+from seewhy.domain.image_index import IMAGES_FILE, ImageIndex
 from seewhy.domain.images import load_image
 from seewhy.domain.loaders.llava import Replay, replay_digest
 from seewhy.errors import SeeWhyError
@@ -53,7 +54,7 @@ from seewhy.run.stages import (
     replay_turns,
     with_finished_controls,
 )
-from seewhy.run.storage import weights_digest
+from seewhy.run.storage import inside, weights_digest
 from seewhy.vlm.tuning import tune
 
 
@@ -92,7 +93,9 @@ class Run:
         for stages that were made with other settings, unless `discard_stale` moves them aside.
         """
         checks.refuse_several_processes()
-        domain = load_domain(with_guide(config.data, folder.path / "fieldguide"))
+        index = ImageIndex(inside(folder.path, IMAGES_FILE))
+        domain = load_domain(with_guide(config.data, folder.path / "fieldguide"), index=index)
+        index.save()
         other = elsewhere and checks.load_measured_data(elsewhere, folder.path, config.evaluate, domain.concepts)
         measured = other or domain
         if not measured.split(split := config.evaluate.split):
