@@ -13,7 +13,7 @@ import hashlib
 import math
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -121,7 +121,7 @@ def _unreadable(path: str | Path, error: OSError) -> SeeWhyError:
 
 
 def decode_image(
-    data: bytes, name: str, *, max_pixels: int | None = None, formats: Sequence[str] | None = None
+    data: bytes, name: str, *, max_pixels: int | None = None, formats: tuple[str, ...] | None = None
 ) -> Image.Image:
     """Return the image that a file's bytes hold, as `load_image` does; `name` stands for it in errors.
 

@@ -21,7 +21,7 @@ def opened(data: bytes, name: str, door: Door) -> Image.Image:
     if len(data) > door.max_bytes:
         raise _too_large(name, len(data), door)
     Image.init()
-    known = [form for form in FORMATS if form in Image.OPEN]
+    known = tuple(form for form in FORMATS if form in Image.OPEN)
     return decode_image(data, name, max_pixels=door.max_pixels, formats=known)
 
 
