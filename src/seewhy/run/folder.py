@@ -40,7 +40,18 @@ from filelock import FileLock, Timeout
 
 from seewhy.errors import SeeWhyError
 from seewhy.run.progress import progress, say
-from seewhy.run.storage import decode_shard, digest, disk, encode_shard, inside, refuse_links, sync, write_atomically
+from seewhy.run.records import Records, Shard
+from seewhy.run.storage import (
+    decode_shard,
+    digest,
+    disk,
+    encode_shard,
+    inside,
+    look_at_shard,
+    refuse_links,
+    sync,
+    write_atomically,
+)
 
 PLACE = "discarded"
 MOVES = "moving.txt"
@@ -209,11 +220,12 @@ class RunFolder:
 
     def records(
         self, stage: Stage, record: type[R], items: Sequence[T], work: Callable[[Sequence[T], int], Iterable[R]]
-    ) -> list[R]:
+    ) -> Records[R]:
         """Return the stage's records in the order of its items, calling `work(items, seed)` for each missing shard.
 
         `work` must be a function of its arguments and the stage's settings. `seed`, in [0, 2**32), follows from the
         run's seed, the stage's name and the shard's number. Raises SeeWhyError when a shard was made of other items.
+        What is returned reads the shards whenever it is gone through.
         """
         entry, folder = self._announced(stage), self._place(stage.name)
         parts = [items[start : start + self.shard_size] for start in range(0, len(items), self.shard_size)]
@@ -222,7 +234,7 @@ class RunFolder:
         if extra := sorted(set(folder.glob("shard-*.parquet")).difference(paths)):
             raise SeeWhyError(f"{extra[0]} is one shard more than the stage has items for now. {remedy}")
         done = sum(len(part) for path, part in zip(paths, parts, strict=True) if path.exists())
-        found: list[R] = []
+        found: list[Shard[R]] = []
         with progress(stage.name, total=len(items), done=done) as advance:
             for number, (path, part) in enumerate(zip(paths, parts, strict=True)):
                 keys = [item if isinstance(item, str) else item.id for item in part]
@@ -232,12 +244,12 @@ class RunFolder:
                         seed = int(digest([self.seed, stage.name, number])[:8], 16)
                         write_atomically(path, encode_shard(list(work(part, seed)), record, origin))
                     advance(len(part))
-                rows, made_from = decode_shard(path, record)
+                rows, made_from = look_at_shard(path, record)
                 if made_from != origin:
                     raise SeeWhyError(f"{path} was made from other items than the stage has now. {remedy}")
-                found += rows
+                found.append(Shard(path, rows, lambda path: decode_shard(path, record)[0]))
         self._complete(stage, shards=len(parts))
-        return found
+        return Records(found)
 
     def folder(self, stage: Stage, make: Callable[[Path], None]) -> Path:
         """Return the stage's folder, made by `make(partial_folder)` where it is missing.

@@ -196,20 +196,41 @@ def encode_shard(rows: Sequence[Any], record: type, origin: Mapping[str, str]) -
     return sink.getvalue().to_pybytes()
 
 
+def look_at_shard(path: Path, record: type) -> tuple[int, dict[str, str]]:
+    """Return the number of a shard's records and their origin, by its end alone. Errors as `decode_shard`."""
+    with _readable(path):
+        metadata = pq.read_metadata(path)
+        rows, schema = metadata.num_rows, metadata.schema.to_arrow_schema()
+    _check_columns(path, schema, record)
+    return rows, _origin(schema)
+
+
 def decode_shard(path: Path, record: type[R]) -> tuple[list[R], dict[str, str]]:
     """Return a shard's records and their origin. Raises SeeWhyError when the file is damaged or holds other records."""
-    try:
+    with _readable(path):
         table = pq.ParquetFile(pa.BufferReader(path.read_bytes())).read(use_threads=False)
+    _check_columns(path, table.schema, record)
+    columns = [
+        [tuple(value) for value in column.to_pylist()] if pa.types.is_list(column.type) else column.to_pylist()
+        for column in table.columns
+    ]
+    return [record(*values) for values in zip(*columns, strict=True)], _origin(table.schema)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, pa.ArrowInvalid) as error:
         remedy = "Delete this one file and start the run again: it is made anew."
         raise SeeWhyError(f"{path} cannot be read ({error}). {remedy}") from error
-    if not table.schema.equals(schema_of(record)):
+
+
+def _check_columns(path: Path, schema: pa.Schema, record: type) -> None:
+    if not schema.equals(schema_of(record)):
         remedy = "Another version of seewhy wrote it: use that version, or choose another output folder."
         raise SeeWhyError(f"{path} does not hold the columns of {record.__name__}. {remedy}")
-    tuples = {field.name for field in table.schema if pa.types.is_list(field.type)}
-    rows = [
-        record(**{name: tuple(value) if name in tuples else value for name, value in row.items()})
-        for row in table.to_pylist()
-    ]
-    metadata = table.schema.metadata or {}
-    return rows, {key.decode(): value.decode() for key, value in metadata.items()}
+
+
+def _origin(schema: pa.Schema) -> dict[str, str]:
+    return {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
