@@ -30,13 +30,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunConfig]:
     root = tmp_path_factory.mktemp("made")
     config = tiny_run(
         root,
-        tokens=12,
-        rounds=2,
+        tokens=6,
         shard_size=5,
-        controls=("class_level",),
         select={"minimum": 1},
         synthesise={"answers_per_image": 2, "fallback": "reasons"},
-        sample={"queries_per_image": 1, "samples_per_query": 1, "fallback": "reasons"},
         evaluate={"bootstrap": 20, "consistency": False, "fluency": False},
     )
     loop.run(config)
@@ -66,10 +63,11 @@ def selected(config: RunConfig, name: str) -> set[str]:
     return {s.concept for s in FinishedRun.open(config.output).selections() if s.example_id == name and s.selected}
 
 
-def answers(run: str | Path, name: str = EVERY_ANSWER) -> dict[str, list[Answer]]:
-    found: dict[str, list[Answer]] = {}
+def answers(run: str | Path, name: str = EVERY_ANSWER) -> dict[str, list[str]]:
+    """Each train image's answers, as text: a score that is missing is equal to no other."""
+    found: dict[str, list[str]] = {}
     for answer in read_records(Path(run), name, Answer):
-        found.setdefault(answer.example_id, []).append(answer)
+        found.setdefault(answer.example_id, []).append(repr(answer))
     return found
 
 
@@ -83,57 +81,48 @@ def test_only_what_a_verdict_touches_is_made_anew(
     before, answered = tree(Path(reviewed.output)), answers(reviewed.output)
     name = "train/Crow/1"
     other = next(c for c in CONCEPTS["Crow"] if c not in selected(reviewed, name))
-    say(reviewed, name, "right", other)
+    given = say(reviewed, name, "right", other)
     with pytest.raises(SeeWhyError, match="now made from the stage verdicts too"):
         loop.run(reviewed)
     message = capsys.readouterr().err
     assert "the selection of 1 of 12 train images and their 2 answers of round 1" in message
-    assert "the tuning of rounds 1 to 2" in message
+    assert "the tuning of round 1, with what" in message
     assert "the answers of round 1 of the other 11 images" in message
     unmade = tree(Path(reviewed.output))
     assert {k: v for k, v in unmade.items() if k in before} == before
 
     loop.run(reviewed, discard_stale=True)
     after, anew = tree(Path(reviewed.output)), answers(reviewed.output)
-    kept = shards(before, "describe", "select", "base", "class_level/round-1/answers")
+    kept = shards(before, "describe", "select", "base")
     assert kept
     assert kept.items() <= after.items()
     changed = {path for path in shards(before, EVERY_ANSWER) if after[path] != before[path]}
     assert len(changed) == 1
     assert {n: rows for n, rows in anew.items() if n != name} == {n: r for n, r in answered.items() if n != name}
-    assert [a.id for a in anew[name]] == [a.id for a in answered[name]]
+    assert len(anew[name]) == 2
     assert other in selected(reviewed, name)
     path = changed.pop()
     assert after[f"discarded/1/{path}"] == before[path]
-    models = [f"stages/round-{r}/model/model/model.safetensors" for r in (1, 2)]
-    assert all(after[f"discarded/1/{model}"] == before[model] != after[model] for model in models)
+    model = "stages/round-1/model/model/model.safetensors"
+    assert after[f"discarded/1/{model}"] == before[model] != after[model]
 
+    path = Path(reviewed.data.concepts or "").with_name("verdicts.jsonl")
+    append(path, new_verdict("Ada", "undo", "undo", of=given.id))
+    loop.run(reviewed, discard_stale=True)
+    back = answers(reviewed.output)
+    assert {n: rows for n, rows in back.items() if n != name} == {n: r for n, r in answered.items() if n != name}
+    assert selected(reviewed, name) == selected_before(reviewed, name)
+    assert not FinishedRun.open(reviewed.output).corrections
     once_more = tree(Path(reviewed.output))
     loop.run(reviewed)
     assert tree(Path(reviewed.output)) == once_more
 
 
-def test_taking_a_verdict_back_gives_other_images_their_bytes(reviewed: RunConfig) -> None:
-    before = answers(reviewed.output)
-    name = "train/Crow/1"
-    given = say(reviewed, name, "right", next(c for c in CONCEPTS["Crow"] if c not in selected(reviewed, name)))
-    loop.run(reviewed, discard_stale=True)
-    path = Path(reviewed.data.concepts or "").with_name("verdicts.jsonl")
-    append(path, new_verdict("Ada", "undo", "undo", of=given.id))
-    loop.run(reviewed, discard_stale=True)
-    after = answers(reviewed.output)
-    assert {n: rows for n, rows in after.items() if n != name} == {n: r for n, r in before.items() if n != name}
-    assert selected(reviewed, name) == {
-        s.concept
-        for s in read_records(Path(reviewed.output), "select", Selection)
-        if s.example_id == name and s.selected
-    }
-    assert not FinishedRun.open(reviewed.output).corrections
-
-
 def test_a_wrong_label_takes_the_image_out_of_every_round(reviewed: RunConfig) -> None:
     say(reviewed, "train/Crow/1", "wrong", kind="label")
-    loop.run(reviewed, discard_stale=True)
+    sampling = replace(reviewed.sample, queries_per_image=1, samples_per_query=1)
+    more = replace(reviewed, rounds=2, controls=("class_level",), sample=sampling)
+    loop.run(more, discard_stale=True)
     finished = FinishedRun.open(reviewed.output)
     for round in (1, 2):
         for arm in ("", "class_level/"):
@@ -146,9 +135,15 @@ def test_a_wrong_label_takes_the_image_out_of_every_round(reviewed: RunConfig) -
 
 def test_a_struck_and_a_reworded_concept_change_the_bank_of_the_class(reviewed: RunConfig) -> None:
     before, answered = tree(Path(reviewed.output)), answers(reviewed.output)
+    say(reviewed, "train/Crow/1", "right", "wing bars")
     say(reviewed, "train/Crow/0", "struck", "wing bars", "bank")
     say(reviewed, "train/Crow/0", "reworded", "black wings", "bank", wording="black long wings")
+    loop.evaluate(reviewed.output, "test")  # a finished run is read as it was made
+    unchanged = FinishedRun.open(reviewed.output)
+    assert unchanged.domain.concepts["Crow"] == tuple(CONCEPTS["Crow"])
+    assert not unchanged.corrections
     loop.run(reviewed, discard_stale=True)
+    loop.evaluate(reviewed.output, "test")
     finished = FinishedRun.open(reviewed.output)
     crow = ("black long wings", "orange legs", "white belly with spots")
     assert finished.bank.concepts == {**{k: tuple(v) for k, v in CONCEPTS.items()}, "Crow": crow}
@@ -189,18 +184,6 @@ def test_verdicts_on_test_images_measure_and_make_nothing_anew(reviewed: RunConf
     }
     assert "verdicts" not in FinishedRun.open(reviewed.output).manifest["stages"]
     loop.evaluate(reviewed.output, "test")
-
-
-def test_a_finished_run_is_read_as_it_was_made(reviewed: RunConfig) -> None:
-    say(reviewed, "train/Crow/1", "right", "wing bars")
-    say(reviewed, "train/Crow/1", "struck", "orange legs", "bank")
-    loop.evaluate(reviewed.output, "test")
-    finished = FinishedRun.open(reviewed.output)
-    assert finished.domain.concepts["Crow"] == tuple(CONCEPTS["Crow"])
-    assert not finished.corrections
-    loop.run(reviewed, discard_stale=True)
-    loop.evaluate(reviewed.output, "val" if finished.domain.split("val") else "test")
-    assert "orange legs" not in FinishedRun.open(reviewed.output).domain.concepts["Crow"]
 
 
 def test_a_run_from_the_start_obeys_verdicts(reviewed: RunConfig) -> None:

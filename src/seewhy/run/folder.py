@@ -40,7 +40,17 @@ from filelock import FileLock, Timeout
 
 from seewhy.errors import SeeWhyError
 from seewhy.run.progress import progress, say
-from seewhy.run.storage import decode_shard, digest, disk, encode_shard, inside, shard_origin, sync, write_atomically
+from seewhy.run.storage import (
+    decode_shard,
+    digest,
+    disk,
+    encode_shard,
+    inside,
+    refuse_links,
+    shard_origin,
+    sync,
+    write_atomically,
+)
 
 PLACE = "discarded"
 MOVES = "moving.txt"
@@ -159,6 +169,7 @@ class RunFolder:
         """Keep other processes out. The system releases the lock when this process ends, however it ends."""
         holder = self.path / "lock.pid"
         lock = FileLock(self.path / "lock")
+        refuse_links(self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire(blocking=False)
@@ -290,7 +301,7 @@ class RunFolder:
 
     def note(self, event: str, **details: Any) -> None:
         """Append a line to events.jsonl, where alone times may stand."""
-        path = self.path / "events.jsonl"
+        path = inside(self.path, "events.jsonl")
         with disk(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"time": datetime.now(UTC).isoformat(), "event": event, **details}) + "\n")
 
