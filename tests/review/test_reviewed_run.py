@@ -86,7 +86,7 @@ def test_only_what_a_verdict_touches_is_made_anew(
         loop.run(reviewed)
     message = capsys.readouterr().err
     assert "the selection of 1 of 12 train images and their 2 answers of round 1" in message
-    assert "the tuning of round 1, with what" in message
+    assert "the tuning of round 1, with these" in message
     assert "the answers of round 1 of the other 11 images" in message
     unmade = tree(Path(reviewed.output))
     assert {k: v for k, v in unmade.items() if k in before} == before
