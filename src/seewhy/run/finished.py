@@ -19,6 +19,7 @@ from seewhy.config import DataConfig, EngineConfig, RunConfig
 from seewhy.domain.concepts import ConceptBank
 from seewhy.domain.corrections import Corrections, for_measuring
 from seewhy.domain.domain import Domain, Vocabulary, list_examples, load_domain
+from seewhy.domain.image_index import IMAGES_FILE, ImageIndex
 from seewhy.domain.labels import LabelMatcher
 from seewhy.domain.loaders import Row
 from seewhy.domain.questions import Questions
@@ -98,11 +99,10 @@ class FinishedRun:
 
     @cached_property
     def domain(self) -> Domain:
-        """The data set as it is now, with every image checked, the bank as the run had it corrected, and what people
-        have said of other images than train as truth."""
-        loaded = load_domain(self.data)
-        corrected = self.corrections.domain(loaded)
-        return for_measuring(read_verdicts(self.verdicts_file), corrected)
+        """The data set as it is now, with every image checked that has changed since the run last saw it; the bank as
+        the run had it corrected, and what people have said of other images than train as truth."""
+        loaded = load_domain(self.data, index=ImageIndex(inside(self.path, IMAGES_FILE)))
+        return for_measuring(read_verdicts(self.verdicts_file), self.corrections.domain(loaded))
 
     @cached_property
     def _listed(self) -> tuple[Path, Mapping[str, Row]]:

@@ -7,7 +7,8 @@ before any work starts, or it makes a folder, such as a model. The layout:
     stages/describe/shard-00000.parquet  one shard of a stage's records
     stages/round-1/model/                the folder of a stage; `model.partial/` until it is complete
     discarded/1/stages/...               outputs that `discard_stale` moved aside: all of them or none
-    events.jsonl                         when each piece was made: the one file whose bytes depend on time
+    images.parquet                       what the images held when they were last decoded (`domain/image_index.py`)
+    events.jsonl                         when each piece was made: with images.parquet all whose bytes depend on time
 
 Everything else is written under a `.partial` name, flushed to disk and renamed, so no unfinished file has a final name.
 A stage's records are always read back from its shards, so a resumed run sees what an uninterrupted one sees. Before

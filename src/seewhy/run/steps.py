@@ -17,6 +17,7 @@ from seewhy.domain.concepts import ConceptBank
 from seewhy.domain.corrections import Corrections, for_measuring
 from seewhy.domain.domain import VOCABULARY_FILE, Domain, Vocabulary, load_domain
 from seewhy.domain.general import GeneralQuestions
+from seewhy.domain.image_index import IMAGES_FILE, ImageIndex
 from seewhy.domain.images import load_image
 from seewhy.domain.loaders.llava import Replay, replay_digest
 from seewhy.domain.verdicts import Verdict
@@ -58,7 +59,7 @@ from seewhy.run.stages import (
     replay_turns,
     with_finished_controls,
 )
-from seewhy.run.storage import weights_digest
+from seewhy.run.storage import inside, weights_digest
 from seewhy.vlm.tuning import tune
 
 
@@ -109,7 +110,9 @@ class Run:
         for stages that were made with other settings, unless `discard_stale` moves them aside.
         """
         checks.refuse_several_processes()
-        domain = load_domain(with_guide(config.data, folder.path / "fieldguide"))
+        index = ImageIndex(inside(folder.path, IMAGES_FILE))
+        domain = load_domain(with_guide(config.data, folder.path / "fieldguide"), index=index)
+        index.save()
         held = correcting.recorded_corrections(folder.path)
         bank = (held or Corrections()).bank(domain.concepts)
         other = elsewhere and checks.load_measured_data(elsewhere, folder.path, config.evaluate, bank)
