@@ -232,5 +232,13 @@ def _check_columns(path: Path, schema: pa.Schema, record: type) -> None:
         raise SeeWhyError(f"{path} does not hold the columns of {record.__name__}. {remedy}")
 
 
+def shard_origin(path: Path) -> dict[str, str]:
+    """Return what a shard was made from, without its records; {} for a damaged one, of which `decode_shard` speaks."""
+    try:
+        return _origin(pq.read_schema(path))
+    except (OSError, pa.ArrowInvalid):
+        return {}
+
+
 def _origin(schema: pa.Schema) -> dict[str, str]:
     return {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
