@@ -58,6 +58,9 @@ class Records(Sequence[R]):
 
     __hash__ = None  # pyright: ignore[reportAssignmentType]  # as of a list
 
+    def __repr__(self) -> str:
+        return repr(list(self))
+
     def __add__(self, other: "Records[R]") -> "Records[R]":
         return Records((*self.shards, *other.shards))
 
