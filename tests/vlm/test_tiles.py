@@ -1,6 +1,7 @@
 """`model.tiles: false` gives the model whole images alone, for every use alike and in what is saved."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,7 +28,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def image_tokens(vlm: VisionLanguageModel) -> int:
-    inputs = vlm.processor(images=PICTURE, text=vlm.render("Name it.", image=True), return_tensors="pt")
+    processor: Any = vlm.processor
+    inputs = processor(images=PICTURE, text=vlm.render("Name it.", image=True), return_tensors="pt")
     return int((inputs["input_ids"] == vlm.model.config.image_token_id).sum())
 
 
