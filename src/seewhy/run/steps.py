@@ -198,7 +198,7 @@ class Run:
             concepts_CE = self.encoder.embed_concepts(bank.all_concepts)
             if self.config.select.rule == "said":
                 finder = Said(bank.all_concepts, concepts_CE, self.domain.questions.noun, self.encoder)
-                said = finder.said(d.text for d in descriptions)
+                said = finder.reading(d.text for d in descriptions)
                 selections = select.select_said(
                     examples, descriptions, bank, bank.all_concepts, said, self.config.select
                 )
