@@ -38,7 +38,10 @@ continues and pays for nothing twice."""
 def show_run(metrics: "Metrics", config: RunConfig) -> None:
     from seewhy.report.doubts import of_run
     from seewhy.report.terminal import print_collapses, print_results
+    from seewhy.run.ranks import rank
 
+    if rank():  # rank 0 shows it
+        return
     console = Console()
     print_results(metrics, console)
     print_collapses(of_run(Path(config.output), metrics), console)

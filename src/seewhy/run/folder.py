@@ -22,7 +22,6 @@ moves back what is on it.
 """
 
 import json
-import os
 import platform
 import shutil
 import time
@@ -33,13 +32,13 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
-
-from filelock import FileLock, Timeout
+from typing import Any, Generic, Protocol, TypeVar
 
 from seewhy.errors import SeeWhyError
+from seewhy.run.lock import locked
 from seewhy.run.progress import progress, say
 from seewhy.run.storage import decode_shard, digest, disk, encode_shard, inside, sync, write_atomically
+from seewhy.run.workers import ThisProcess, Workers
 
 PLACE = "discarded"
 MOVES = "moving.txt"
@@ -137,40 +136,33 @@ class Stage:
         return digest([self.name, self.settings, [stage.fingerprint for stage in self.inputs]])
 
 
+@dataclass(frozen=True)
+class Shards(Generic[R]):
+    """The shards of a stage, by number: their files and items, and how one is made and read."""
+
+    paths: Sequence[Path]
+    parts: Sequence[Sequence[Any]]
+    make: Callable[[int], None]
+    read: Callable[[int], list[R]]
+
+
 class RunFolder:
     """The outputs of a run's stages on disk. Call `check` under `lock` before any other work."""
 
-    def __init__(self, path: str | Path, *, seed: int, shard_size: int) -> None:
+    def __init__(self, path: str | Path, *, seed: int, shard_size: int, workers: Workers | None = None) -> None:
         if shard_size < 1:
             raise SeeWhyError(f"shard_size is {shard_size}, but a shard holds at least 1 example.")
         self.path = Path(path)
         self.seed = seed
         self.shard_size = shard_size
+        self.workers = workers or ThisProcess()
         self._manifest: dict[str, Any] = {}
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other processes out. The system releases the lock when this process ends, however it ends."""
-        holder = self.path / "lock.pid"
-        lock = FileLock(self.path / "lock")
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock.acquire(blocking=False)
-        except Timeout:
-            who = "another process"
-            with suppress(FileNotFoundError):
-                who = f"process {holder.read_text()}"
-            remedy = "Wait for it, stop it, or choose another output folder."
-            raise SeeWhyError(f"{self.path} is in use by {who}. {remedy}") from None
-        except OSError as error:
-            remedy = "Choose another output folder."
-            raise SeeWhyError(f"{self.path} cannot hold a run: {error.strerror}. {remedy}") from error
-        try:
-            write_atomically(holder, str(os.getpid()).encode())
+        """Keep other processes out, of this and other machines. The lock ends with this process, however it ends."""
+        with locked(self.path):
             yield
-        finally:
-            holder.unlink(missing_ok=True)
-            lock.release()
 
     def check(
         self, stages: Sequence[Stage], *, config: Mapping[str, Any] | None = None, discard_stale: bool = False
@@ -206,36 +198,55 @@ class RunFolder:
         self.write_json("manifest.json", self._manifest)
 
     def records(
-        self, stage: Stage, record: type[R], items: Sequence[T], work: Callable[[Sequence[T], int], Iterable[R]]
+        self,
+        stage: Stage,
+        record: type[R],
+        items: Sequence[T],
+        work: Callable[[Sequence[T], int], Iterable[R]],
+        *,
+        here: bool = False,
     ) -> list[R]:
         """Return the stage's records in the order of its items, calling `work(items, seed)` for each missing shard.
 
         `work` must be a function of its arguments and the stage's settings. `seed`, in [0, 2**32), follows from the
-        run's seed, the stage's name and the shard's number. Raises SeeWhyError when a shard was made of other items.
+        run's seed, the stage's name and the shard's number, so the folder's workers may share the shards; with `here`
+        they are all made in this process. Raises SeeWhyError when a shard was made of other items.
         """
+        shards = self._shards(stage, record, items, work)
+        held = {number: shards.read(number) for number in range(len(shards.paths)) if shards.paths[number].exists()}
+        missing = [number for number in range(len(shards.paths)) if number not in held]
+        workers = ThisProcess() if here or len(missing) < 2 else self.workers
+        with progress(stage.name, total=len(items), done=sum(len(shards.parts[number]) for number in held)) as advance:
+            workers.make(stage.name, missing, shards.make, lambda number: advance(len(shards.parts[number])))
+        self._complete(stage, shards=len(shards.paths))
+        return [row for number in range(len(shards.paths)) for row in held.pop(number, None) or shards.read(number)]
+
+    def _shards(
+        self, stage: Stage, record: type[R], items: Sequence[T], work: Callable[[Sequence[T], int], Iterable[R]]
+    ) -> "Shards[R]":
+        """Return the shards of an announced stage. Raises SeeWhyError where the folder has one that it has not."""
         entry, folder = self._announced(stage), self._place(stage.name)
         parts = [items[start : start + self.shard_size] for start in range(0, len(items), self.shard_size)]
+        keys = [[item if isinstance(item, str) else item.id for item in part] for part in parts]
+        origins = [{"fingerprint": entry["fingerprint"], "items": digest(of_part)} for of_part in keys]
         paths = [folder / SHARD.format(number) for number in range(len(parts))]
         remedy = f"Move {folder} and the stages after it away and run again, or choose another output folder."
         if extra := sorted(set(folder.glob("shard-*.parquet")).difference(paths)):
             raise SeeWhyError(f"{extra[0]} is one shard more than the stage has items for now. {remedy}")
-        done = sum(len(part) for path, part in zip(paths, parts, strict=True) if path.exists())
-        found: list[R] = []
-        with progress(stage.name, total=len(items), done=done) as advance:
-            for number, (path, part) in enumerate(zip(paths, parts, strict=True)):
-                keys = [item if isinstance(item, str) else item.id for item in part]
-                origin = {"fingerprint": entry["fingerprint"], "items": digest(keys)}
-                if not path.exists():
-                    with disk(path), self._timed("shard", stage=stage.name, shard=number):
-                        seed = int(digest([self.seed, stage.name, number])[:8], 16)
-                        write_atomically(path, encode_shard(list(work(part, seed)), record, origin))
-                    advance(len(part))
-                rows, made_from = decode_shard(path, record)
-                if made_from != origin:
-                    raise SeeWhyError(f"{path} was made from other items than the stage has now. {remedy}")
-                found += rows
-        self._complete(stage, shards=len(parts))
-        return found
+
+        def make(number: int) -> None:
+            path = paths[number]
+            with disk(path), self._timed("shard", stage=stage.name, shard=number):
+                seed = int(digest([self.seed, stage.name, number])[:8], 16)
+                write_atomically(path, encode_shard(list(work(parts[number], seed)), record, origins[number]))
+
+        def read(number: int) -> list[R]:
+            rows, made_from = decode_shard(paths[number], record)
+            if made_from != origins[number]:
+                raise SeeWhyError(f"{paths[number]} was made from other items than the stage has now. {remedy}")
+            return rows
+
+        return Shards(paths, parts, make, read)
 
     def folder(self, stage: Stage, make: Callable[[Path], None]) -> Path:
         """Return the stage's folder, made by `make(partial_folder)` where it is missing.
@@ -249,7 +260,7 @@ class RunFolder:
             unfinished = final.with_name(final.name + ".partial")
             with disk(final), self._timed("folder", stage=stage.name):
                 unfinished.mkdir(parents=True, exist_ok=True)
-                make(unfinished)
+                self.workers.together(stage.name, lambda: make(unfinished))
                 for path in [*unfinished.rglob("*"), unfinished]:
                     sync(path)
                 unfinished.rename(final)

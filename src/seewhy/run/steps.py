@@ -31,6 +31,7 @@ from seewhy.records import (
     Candidate,
     Description,
     Example,
+    Likelihood,
     Prediction,
     Prompt,
     Replayed,
@@ -54,6 +55,8 @@ from seewhy.run.stages import (
     with_finished_controls,
 )
 from seewhy.run.storage import weights_digest
+from seewhy.vlm.loss import answer_likelihoods
+from seewhy.vlm.sampling import CPU_SEQUENCES
 from seewhy.vlm.tuning import tune
 
 
@@ -91,7 +94,6 @@ class Run:
         `elsewhere` is another data set to measure the models on. Raises SeeWhyError for data that cannot be used, and
         for stages that were made with other settings, unless `discard_stale` moves them aside.
         """
-        checks.refuse_several_processes()
         domain = load_domain(with_guide(config.data, folder.path / "fieldguide"))
         other = elsewhere and checks.load_measured_data(elsewhere, folder.path, config.evaluate, domain.concepts)
         measured = other or domain
@@ -293,8 +295,8 @@ class Run:
                 )  # fmt: skip
             return rejection.answers(judged, self.labels, self.domain.questions, self.config.seed, stand_ins)
 
-        stage = self.stages[arm.stage("answers", round)]
-        answers = self.folder.records(stage, Answer, self.train, work)
+        stage, asks_no_model = self.stages[arm.stage("answers", round)], self.config.sample.fallback == "label"
+        answers = self.folder.records(stage, Answer, self.train, work, here=asks_no_model)
         lost, reasons = support.fallback_reasons(answers).total(), support.reasons_of_lost_queries(candidates)
         checks.warn_of_losses(stage.name, lost, len(answers), reasons, fell_back=True)
         return answers
@@ -311,6 +313,22 @@ class Run:
 
         stage = self.stages[StageKey("predictions", model, split)]
         return self.folder.records(stage, Prediction, self.domain.split(split), work)
+
+    def likelihoods(self, model: ModelKey, predictions: Sequence[Prediction]) -> list[Likelihood]:
+        """Return the likelihood of each of a model's answers under the untuned base, for FS."""
+        split, settings = self.config.evaluate.split, self.config.model
+        answered = {p.example_id: p for p in predictions}
+
+        def work(examples: Sequence[Example], _seed: int) -> list[Likelihood]:
+            given = [answered[e.id] for e in examples]
+            turns = [Turn(e.id, self.domain.path(e), p.query, p.text) for e, p in zip(examples, given, strict=True)]
+            base = self.loaded.in_process(self.base).vlm
+            at_once = settings.batch_size or CPU_SEQUENCES
+            scored = answer_likelihoods(base, turns, at_once, load_image, share_image=settings.share_image)
+            return [Likelihood(turn.id, nats, tokens) for turn, (nats, tokens) in zip(turns, scored, strict=True)]
+
+        stage = self.stages[StageKey("likelihoods", model, split)]
+        return self.folder.records(stage, Likelihood, self.domain.split(split), work)
 
     @property
     def models(self) -> dict[ModelKey, Path]:
