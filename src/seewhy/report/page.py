@@ -12,7 +12,7 @@ else, so that it can be sent and opened on its own.
 import base64
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
@@ -101,6 +101,9 @@ class Extras:
     """Where the page is that of a comparison."""
     output: str = ""
     """The folder, as commands name it."""
+    images: Collection[str] | None = None
+    """The image files that may be shown, beside those in `home`, the run folder; None, any."""
+    home: Path | None = None
     later: Later = field(default_factory=Later)
     """What other commands measured."""
 
@@ -124,7 +127,7 @@ def write_page(run: str, *, heatmaps: bool = False, trust_remote_code: bool | No
     extras = Extras(
         find(source / Confusion.FILE, Confusion), heats, no_heats, heatmaps, read_manifest(source),
         find_usable(source / Gate.FILE, Gate), find_usable(source / Support.FILE, Support), compared=compared,
-        output=run, later=find_later(folder, compared.seeds if compared else None),
+        output=run, images=(), home=source, later=find_later(folder, compared.seeds if compared else None),
     )  # fmt: skip
     audit, fault, extras = _with_records(source, extras)
     page = build_page(
@@ -150,7 +153,7 @@ def build_page(
     A section of which nothing is known is left out. An image that is gone is named on its card.
     """
     extras = extras or Extras()
-    pictures, arms, compared = Pictures(), lines(metrics), extras.compared
+    pictures, arms, compared = Pictures(images=extras.images, home=extras.home), lines(metrics), extras.compared
     found = cards(gallery, extras.heats, pictures)
     mistakes = confused(extras.confusion, pictures) if extras.confusion else None
     seeds, later = compared.seeds if compared else None, extras.later
@@ -231,7 +234,8 @@ def _with_records(folder: Path, extras: Extras) -> tuple[Audit | None, str, Extr
     try:
         run = FinishedRun.open(folder)
         train = sum(row.split == "train" for row in run.examples.values())
-        extras = replace(extras, train=train, classes=len(set(run.labels.values())))
+        images = {str(run.image_folder / row.image) for row in run.examples.values()}
+        extras = replace(extras, train=train, classes=len(set(run.labels.values())), images=images)
         return audit_of(run), "", extras
     except SeeWhyError as error:
         return None, str(error), extras

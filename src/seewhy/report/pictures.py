@@ -6,6 +6,7 @@ already has. In both, the patches that counted most keep their colour and turn y
 
 import base64
 import io
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -34,14 +35,22 @@ class Picture:
 
 
 class Pictures:
-    """Embeds images one after the other until the budget is spent."""
+    """Embeds images one after the other until the budget is spent.
 
-    def __init__(self, budget: int = BUDGET) -> None:
+    `images` are the files that may be shown, beside those in the folder `home`; None, any. A run folder from somebody
+    else may name any file of its reader.
+    """
+
+    def __init__(self, budget: int = BUDGET, images: Collection[str] | None = None, home: Path | None = None) -> None:
         self.left = budget
+        self._images = images
+        self._home = home
         self._seen: dict[str, str] = {}
 
     def photo(self, path: str) -> Picture:
         """Return an image file, made small."""
+        if not self._may_be_shown(path):
+            return Picture("", f"{Path(path).name} cannot be shown: it is no image of the run's data.")
         try:
             uri = self._seen.get(path) or _jpeg(load_image(path))
         except SeeWhyError as error:
@@ -49,6 +58,10 @@ class Pictures:
             return Picture("", f"{name} cannot be shown: {str(error).removeprefix(path).strip()}")
         self._seen[path] = uri
         return self._within(uri)
+
+    def _may_be_shown(self, path: str) -> bool:
+        own = self._home is not None and Path(path).resolve().is_relative_to(self._home.resolve())
+        return self._images is None or path in self._images or own
 
     def drawing(self, image: Image.Image) -> Picture:
         """Return an image that is no file, made small."""

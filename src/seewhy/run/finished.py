@@ -29,7 +29,7 @@ from seewhy.run.folder import read_manifest, read_records, read_shards
 from seewhy.run.progress import say
 from seewhy.run.sources import base_source, made_base_source
 from seewhy.run.stages import ARMS, BASE, METHOD, OURS, ModelKey, StageKey, arms, is_complete
-from seewhy.run.storage import inside, weights_digest
+from seewhy.run.storage import inside, refuse_links, weights_digest
 from seewhy.settings import restore_config
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class FinishedRun:
         whatever the folder says. Raises SeeWhyError where there is no run, or one of a version that cannot be read.
         """
         path = Path(path)
+        refuse_links(path)
         manifest = read_manifest(path)
         if not (settings := manifest.get("config")):
             raise SeeWhyError(

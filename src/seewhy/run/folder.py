@@ -278,7 +278,7 @@ class RunFolder:
 
     def note(self, event: str, **details: Any) -> None:
         """Append a line to events.jsonl, where alone times may stand."""
-        path = self.path / "events.jsonl"
+        path = inside(self.path, "events.jsonl")
         with disk(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"time": datetime.now(UTC).isoformat(), "event": event, **details}) + "\n")
 

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from seewhy.errors import SeeWhyError
 from seewhy.run.progress import say
-from seewhy.run.storage import write_atomically
+from seewhy.run.storage import refuse_links, write_atomically
 
 BEAT = 5.0
 """Seconds between two touches of lock.pid."""
@@ -35,6 +35,7 @@ def locked(folder: Path) -> Iterator[None]:
     Raises SeeWhyError where another process, on this or another machine, works in it, and where it cannot be written.
     """
     holder, lock = holder_file(folder), FileLock(folder / "lock")
+    refuse_links(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(blocking=False)

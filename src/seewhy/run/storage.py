@@ -70,7 +70,7 @@ def weights_digest(folder: Path) -> str:
 def _parts(folder: Path) -> list[Path]:
     """A model's folder, that of its chat templates, and those of its modules (sentence-transformers)."""
     modules = [m for m in _json(folder / "modules.json", []) if isinstance(m, dict) and "path" in m]
-    places = {folder / "additional_chat_templates", *(folder / str(module["path"]) for module in modules)}
+    places = {folder / "additional_chat_templates", *(below(folder, str(module["path"])) for module in modules)}
     return [folder, *sorted(place for place in places if place.is_dir() and place != folder)]
 
 
@@ -124,6 +124,22 @@ def inside(folder: Path, name: str) -> Path:
     return path
 
 
+def below(folder: Path, name: str) -> Path:
+    """The path of a file that a model's own files name. Links are followed, as the Hub's cache has links to its blobs.
+    Raises SeeWhyError for a name that itself leads out of the folder."""
+    if os.path.isabs(name) or ".." in Path(name).parts:
+        raise SeeWhyError(f"{name!r} leads out of the model folder {folder}, and is not read. Do not use this model.")
+    return folder / name
+
+
+def refuse_links(folder: Path) -> None:
+    """Raise SeeWhyError for a link in a run folder that leads out of it: what is written there would be elsewhere."""
+    for place, folders, files in os.walk(folder):
+        for path in (Path(place, name) for name in (*folders, *files)):
+            if path.is_symlink():
+                inside(folder, str(path.relative_to(folder)))
+
+
 def sync(path: Path) -> None:
     """Flush a file, or the names in a folder, to disk; folders only where the file system can do that."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -141,8 +157,9 @@ def write_atomically(path: Path, payload: bytes) -> None:
     unfinished = path.with_name(path.name + ".partial")
     with disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.unlink(missing_ok=True)  # of a killed process, or a link that somebody put there
         try:
-            with unfinished.open("wb") as file:
+            with unfinished.open("xb") as file:
                 file.write(payload)
                 file.flush()
                 os.fsync(file.fileno())
