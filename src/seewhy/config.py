@@ -352,7 +352,7 @@ class EvaluateConfig:
 class WorkersConfig:
     """Who makes what a model makes. Every number of workers gives the same bytes (docs/scale.md)."""
 
-    kind: Literal["ranks"] = field(default="ranks", metadata=THROUGHPUT)
+    kind: Literal["ranks", "ray"] = field(default="ranks", metadata=THROUGHPUT)
     """Processes of this machine, or of the machines on which torchrun or `accelerate launch` starts them ('ranks'), or
     actors of a Ray cluster, whose nodes may come and go ('ray', `pip install 'seewhy[ray]'`)."""
     count: Count = field(default=1, metadata=THROUGHPUT)
@@ -365,9 +365,6 @@ class WorkersConfig:
     address: str = field(default="auto", metadata=THROUGHPUT)
     """Address of the Ray cluster, HOST:PORT. 'auto' is the one that this machine belongs to; 'local' starts one on this
     machine for the run."""
-    shard_model: bool = field(default=False, metadata=THROUGHPUT)
-    """Spread the tuned model's weights over all ranks (FSDP), for a model too large for one GPU; otherwise every rank
-    holds a whole one (DDP)."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -62,13 +62,26 @@ def _check(config: RunConfig) -> None:
 @contextmanager
 def workers_of(config: RunConfig, folder: RunFolder) -> Iterator[Workers]:
     """Give the workers of a run that this process drives; it has locked the folder."""
-    if ranks.world_size() > 1:
+    if config.workers.kind == "ray":
+        with _ray_workers(config, folder.path) as actors:
+            yield actors
+    elif ranks.world_size() > 1:
         team = Ranks()
         _invite(team, config, folder.path)
         yield team
         team.dismiss()
     else:
         yield ThisProcess()
+
+
+def _ray_workers(config: RunConfig, folder: Path) -> AbstractContextManager[Workers]:
+    try:
+        from seewhy.run.workers_ray import ray_workers
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "ray":
+            raise
+        raise SeeWhyError("workers.kind is ray, which needs the package ray: pip install 'seewhy[ray]'.") from error
+    return ray_workers(config, folder)
 
 
 def _invite(team: Ranks, config: RunConfig, folder: Path) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from transformers import TrainerCallback
+
 from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
 from seewhy.records import Answer
@@ -86,9 +88,10 @@ class FollowedFolder(RunFolder):
 class Follower:
     """A worker's view of the run. Raises SeeWhyError where it is not what the driving process has."""
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, callbacks: Sequence[TrainerCallback] = ()) -> None:
         self._folder = FollowedFolder(config.output, seed=config.seed, shard_size=config.shard_size)
         self._run = Run.open(self._folder, config)
+        self._run.callbacks = callbacks
         self._make: Callable[[int], None] = lambda _number: None
 
     def maker(self, stage: str) -> Callable[[int], None]:

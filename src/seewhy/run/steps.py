@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from transformers import TrainerCallback
 
 from seewhy.config import SELF, DataConfig, RunConfig
 from seewhy.domain.domain import VOCABULARY_FILE, Domain, Vocabulary, load_domain
@@ -75,6 +76,7 @@ class Run:
         self.loaded = Loaded(config.model, self.base, folder.path / "server" / "log.txt")
         self.train = domain.split("train")
         self.labels: Mapping[str, str] = {e.id: e.label for e in domain.examples}
+        self.callbacks: Sequence[TrainerCallback] = ()
         self._sizes_checked = False
         self._descriptions: dict[str, list[Description]] = {}
         self._selected: dict[str, Mapping[str, Sequence[str]]] = {}
@@ -252,8 +254,10 @@ class Run:
             turns += [Turn(f"replay/{n}", images[t.example_id], t.query, t.text) for n, t in enumerate(own, 1)]
             self.loaded.release()
             vlm = self.loaded.model(before, four_bit=self.config.tune.method == "qlora")
-            share_image = self.config.model.share_image
-            tune(vlm, turns, self.config.tune, folder, self.config.seed, load_image, share_image=share_image)
+            tune(
+                vlm, turns, self.config.tune, folder, self.config.seed, load_image,
+                share_image=self.config.model.share_image, callbacks=self.callbacks,
+            )  # fmt: skip
 
         self.folder.folder(self.stages[StageKey("model", model)], make)
         return model_path(self.folder.path, model)

@@ -13,6 +13,7 @@ Deviations from the research code:
 """
 
 import json
+import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -115,6 +116,7 @@ def tune(
     opener: Callable[[str], Image.Image] = open_image,
     *,
     share_image: bool = True,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> Path:
     """Tune on `turns`; write folder/adapter (not for method "full") and folder/model (merged), and return the latter.
 
@@ -149,7 +151,7 @@ def tune(
             data_collator=lambda steps: {
                 MICRO_BATCHES: [collate(rows, vlm.pad_token_id, "right") for step in steps for rows in step]
             },
-            callbacks=[_ProgressCallback()],
+            callbacks=[_ProgressCallback(), *callbacks],
         )
         trainer.remove_callback(PrinterCallback)
         if share[0]:
@@ -305,6 +307,8 @@ def _arguments(
     device: torch.device, dtype: torch.dtype, config: TuneConfig, steps: int, folder: Path, seed: int
 ) -> TrainingArguments:
     on_gpu = device.type == "cuda"
+    if not on_gpu and distributed.is_initialized():
+        os.environ.setdefault("ACCELERATE_TORCH_DEVICE", "cpu")  # not cpu:0, to which torch.load maps no checkpoint
     arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=1,  # the schedule holds them all
