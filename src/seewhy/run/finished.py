@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from seewhy.config import DataConfig, EngineConfig, RunConfig
 from seewhy.domain.concepts import ConceptBank
 from seewhy.domain.domain import Domain, Vocabulary, list_examples, load_domain
+from seewhy.domain.image_index import IMAGES_FILE, ImageIndex
 from seewhy.domain.labels import LabelMatcher
 from seewhy.domain.loaders import Row
 from seewhy.domain.questions import Questions
@@ -94,8 +95,8 @@ class FinishedRun:
 
     @cached_property
     def domain(self) -> Domain:
-        """The data set as it is now, with every image checked."""
-        return load_domain(self.data)
+        """The data set as it is now, with every image checked that has changed since the run last saw it."""
+        return load_domain(self.data, index=ImageIndex(inside(self.path, IMAGES_FILE)))
 
     @cached_property
     def _listed(self) -> tuple[Path, Mapping[str, Row]]:

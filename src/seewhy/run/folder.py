@@ -7,7 +7,8 @@ before any work starts, or it makes a folder, such as a model. The layout:
     stages/describe/shard-00000.parquet  one shard of a stage's records
     stages/round-1/model/                the folder of a stage; `model.partial/` until it is complete
     discarded/1/stages/...               outputs that `discard_stale` moved aside: all of them or none
-    events.jsonl                         when each piece was made: the one file whose bytes depend on time
+    images.parquet                       what the images held when they were last decoded (`domain/image_index.py`)
+    events.jsonl                         when each piece was made: with images.parquet all whose bytes depend on time
 
 Everything else is written under a `.partial` name, flushed to disk and renamed, so no unfinished file has a final name.
 A stage's records are always read back from its shards, so a resumed run sees what an uninterrupted one sees. Before
@@ -148,6 +149,9 @@ class Shards(Generic[R]):
 
 class RunFolder:
     """The outputs of a run's stages on disk. Call `check` under `lock` before any other work."""
+
+    is_own = True
+    """Whether this process drives the run, and so writes more to the folder than shards."""
 
     def __init__(self, path: str | Path, *, seed: int, shard_size: int, workers: Workers | None = None) -> None:
         if shard_size < 1:

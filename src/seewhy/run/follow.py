@@ -38,6 +38,7 @@ class Wanted(Exception):
 class FollowedFolder(RunFolder):
     """The run folder of another process, of which this one makes parts of the stage named `wanted`."""
 
+    is_own = False
     wanted = ""
 
     def check(

@@ -16,6 +16,7 @@ from transformers import TrainerCallback
 from seewhy.config import SELF, DataConfig, RunConfig
 from seewhy.domain.domain import VOCABULARY_FILE, Domain, Vocabulary, load_domain
 from seewhy.domain.general import GeneralQuestions
+from seewhy.domain.image_index import IMAGES_FILE, ImageIndex
 from seewhy.domain.images import load_image
 from seewhy.domain.loaders.llava import Replay, replay_digest
 from seewhy.errors import SeeWhyError
@@ -55,7 +56,7 @@ from seewhy.run.stages import (
     replay_turns,
     with_finished_controls,
 )
-from seewhy.run.storage import weights_digest
+from seewhy.run.storage import inside, weights_digest
 from seewhy.vlm.loss import answer_likelihoods
 from seewhy.vlm.sampling import CPU_SEQUENCES
 from seewhy.vlm.tuning import tune
@@ -96,7 +97,10 @@ class Run:
         `elsewhere` is another data set to measure the models on. Raises SeeWhyError for data that cannot be used, and
         for stages that were made with other settings, unless `discard_stale` moves them aside.
         """
-        domain = load_domain(with_guide(config.data, folder.path / "fieldguide"))
+        index = ImageIndex(inside(folder.path, IMAGES_FILE))
+        domain = load_domain(with_guide(config.data, folder.path / "fieldguide"), index=index)
+        if folder.is_own:
+            index.save()
         other = elsewhere and checks.load_measured_data(elsewhere, folder.path, config.evaluate, domain.concepts)
         measured = other or domain
         if not measured.split(split := config.evaluate.split):
