@@ -3,12 +3,15 @@
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from killed import PROCESSES
 from seewhy.config import RunConfig
+from seewhy.errors import SeeWhyError
 from seewhy.run import loop
 from seewhy.run.folder import RunFolder
 from seewhy.run.storage import digest
@@ -45,10 +48,18 @@ def _as_rank(number: int, count: int, port: int, work: Callable[..., None], argu
 
 
 def run_rank(config: RunConfig, die_in: str | None = None, rank: int = 1) -> None:
-    """Make a run as one of the ranks; `rank` kills itself with its first work for the stage `die_in`."""
+    """Make a run as one of the ranks; `rank` kills itself with its first work for the stage `die_in`.
+
+    "settings" gives it other settings instead. An error is printed, as the command does.
+    """
     if die_in and int(os.environ["RANK"]) == rank:
+        if die_in == "settings":
+            config = replace(config, seed=9)
         dying(die_in)
-    loop.run(config)
+    try:
+        loop.run(config)
+    except SeeWhyError as error:
+        sys.exit(str(error))
 
 
 def dying(wanted: str) -> None:
@@ -93,8 +104,6 @@ def losses_of(folder: Path, count: int) -> list[float]:
 
 def tune_rank(base: Path, out: Path, change: Mapping[str, Any], seed: int = 3, die_at: int | None = None) -> None:
     """Tune the turns of tune_once.py as one of the ranks, or alone, and write the losses of its steps beside `out`."""
-    from dataclasses import replace
-
     from seewhy.run.ranks import _joined
     from seewhy.vlm import tuning
     from seewhy.vlm.model import VisionLanguageModel

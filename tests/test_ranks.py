@@ -1,10 +1,12 @@
 """Ranks: a run that several processes share has the bytes of one, and goes on after any of them is killed."""
 
 import os
+import platform
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -15,6 +17,9 @@ from safetensors.torch import load_file
 from killed import start
 from ranked_runs import losses_of, run_rank, shards, start_ranks, tune_rank, without_samples
 from seewhy.config import RunConfig
+from seewhy.errors import SeeWhyError
+from seewhy.run import alike, lock, loop
+from seewhy.run.folder import RunFolder
 from seewhy.vlm.data import shares_of
 from tiny import tiny_llava
 from tiny_run import tiny_run
@@ -113,3 +118,66 @@ def test_ranks_of_one_flag_end_with_the_name_of_the_one_that_died(config: RunCon
     assert "was ended by signal 9" in ended.stderr
     assert "What is finished is kept" in ended.stderr
     assert not any("Traceback" in line for line in ended.stderr.splitlines())
+
+
+def test_ranks_with_a_folder_that_is_not_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alike, "PATIENCE", 0.1)
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    theirs.mkdir()
+    with RunFolder(mine, seed=0, shard_size=1).lock():
+        invited = alike.invitation(mine)
+        alike.check_shared(mine, invited)
+        with pytest.raises(SeeWhyError, match=f"not shared: {theirs} on .* to {mine}\\. Set output to a folder"):
+            alike.check_shared(theirs, invited)
+
+
+def test_ranks_of_other_versions_code_or_settings(config: RunConfig) -> None:
+    mine = alike.about(config)
+    alike.check_alike(mine, alike.about(replace(config, output="elsewhere")), "Rank 1")  # may be mounted elsewhere
+    other = alike.about(replace(config, seed=7))
+    other["alike"] = {**other["alike"], "code": "abc", "versions": {**other["alike"]["versions"], "torch": "1.0"}}
+    with pytest.raises(SeeWhyError, match=r"Rank 1 is not like .* other bytes: ") as found:
+        alike.check_alike(mine, other, "Rank 1")
+    for line in ('code: "', '-> "abc"', "versions.torch: ", '-> "1.0"', "settings.seed: 0 -> 7"):
+        assert line in str(found.value)
+
+
+def test_ranks_whose_clock_differs(capsys: pytest.CaptureFixture[str]) -> None:
+    alike.say_clock("Rank 1", 1_000.0, asked=995.0, heard=1_004.0)
+    assert capsys.readouterr().err == ""
+    alike.say_clock("Rank 1", 4_600.0, asked=995.0, heard=1_000.0)
+    assert "The clock of Rank 1 is 3600 seconds ahead" in capsys.readouterr().err
+
+
+def test_ranks_where_another_host_holds_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "BEAT", 0.05)
+    holder, ended = tmp_path / "lock.pid", threading.Event()
+    holder.write_text("4711 on another-host")
+    beating = threading.Thread(target=lock._touch, args=(holder, ended))
+    beating.start()
+    with (
+        pytest.raises(SeeWhyError, match="in use by process 4711 on another-host"),
+        RunFolder(tmp_path, seed=0, shard_size=1).lock(),
+    ):
+        pass
+    ended.set()
+    beating.join()
+    with RunFolder(tmp_path, seed=0, shard_size=1).lock():  # left behind by a machine that went down
+        assert holder.read_text() == f"{os.getpid()} on {platform.node()}"
+    assert not holder.exists()
+
+
+def test_ranks_and_a_server_for_each(config: RunConfig) -> None:
+    served = replace(config.model, engine=replace(config.model.engine, kind="server"))
+    with pytest.raises(SeeWhyError, match="each worker would start a server of its own"):
+        loop.run(replace(config, model=served, workers=replace(config.workers, count=2)))
+
+
+@pytest.mark.slow
+def test_ranks_say_what_went_wrong_with_one_of_them(
+    config: RunConfig, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert start_ranks(run_rank, replace(config, output=str(tmp_path / "run")), "settings") == [1, 1]
+    said = capfd.readouterr().err
+    assert "Rank 1 (process" in said
+    assert "settings.seed: 0 -> 9" in said

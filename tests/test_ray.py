@@ -1,5 +1,6 @@
 """Ray: actors make the bytes of one process, and the run goes on when one is killed."""
 
+import logging
 import os
 import shutil
 import signal
@@ -34,9 +35,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     source = str(Path(__file__).parents[1] / "src")
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [source, before]))
+    os.environ["RAY_worker_niceness"] = "0"  # 15 otherwise: beside other tests its processes would hardly ever begin
     ray.init(
         address="local", num_cpus=2, num_gpus=0, include_dashboard=False, log_to_driver=False,
-        object_store_memory=80 * 2**20, logging_level="ERROR",
+        object_store_memory=80 * 2**20, logging_level=logging.ERROR,
     )  # fmt: skip
     yield
     ray.shutdown()
@@ -95,7 +97,8 @@ def test_ray_ends_what_ranks_began_with_the_bytes_of_one_process_though_an_actor
     def noting(self: Any, answer: Any) -> None:
         import ray
 
-        processes.append(ray.get(answer)["process"])
+        told: Any = ray.get(answer)
+        processes.append(told["process"])
         welcome(self, answer)
 
     def killing(self: Any, stage: str, missing: Any, here: Any, told: Any) -> None:

@@ -21,8 +21,8 @@ DISK = 1.0e9
 """Bytes a second at which a worker reads a model, and one writes it. Assumed."""
 LINK = 1.0e11
 """Bytes a second between two GPUs of one machine. Assumed."""
-NETWORK = 1.0e10
-"""Bytes a second between two machines, for each GPU. Assumed."""
+NETWORK = 2.5e10
+"""Bytes a second between two machines, for each GPU: 200 Gbit/s. Assumed."""
 GPUS_A_MACHINE = 8
 """GPUs that share the faster links. Assumed."""
 ENCODER = 335e6

@@ -9,6 +9,7 @@ folder and see the same data. This is the one module that imports ray.
 """
 
 import json
+import logging
 import shutil
 import socket
 import tempfile
@@ -75,7 +76,7 @@ def _connect(address: str) -> None:
         except OSError as error:
             raise SeeWhyError(f"No Ray cluster answers at workers.address {address} ({error}). {remedy}") from error
     try:
-        ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
         raise SeeWhyError(f"No Ray cluster answers at workers.address {address} ({reason}). {remedy}") from error
@@ -167,7 +168,9 @@ class RayActors:
         trainer = TorchTrainer(
             tune_rank,
             train_loop_config={"settings": self._settings, "stage": stage},
-            scaling_config=ray.train.ScalingConfig(count, use_gpu="GPU" in needs, resources_per_worker=needs),
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=count, use_gpu="GPU" in needs, resources_per_worker=needs
+            ),
             run_config=ray.train.RunConfig(
                 name=stage.replace("/", "-"),
                 storage_path=str(scratch.absolute()),
@@ -209,7 +212,7 @@ class RayActors:
             say(f"A worker died before it had begun ({death}).")
             time.sleep(1.0)
             return
-        told = ray.get(answer)
+        told: Any = ray.get(answer)
         name = f"The worker in process {told['process']} on {told['host']}"
         check_alike(about(self._config), told, name)
         say_clock(name, told["clock"], asked, time.time())

@@ -156,12 +156,26 @@ def tune(
         trainer.remove_callback(PrinterCallback)
         if share[0]:
             torch.manual_seed(seed + share[0])  # ranks drop out differently
-        trainer.train(resume_from_checkpoint=_newest(checkpoints, share))
+        try:
+            trainer.train(resume_from_checkpoint=_newest(checkpoints, share))
+        except torch.OutOfMemoryError:
+            raise SeeWhyError(_too_large(vlm, config)) from None
         trainer.accelerator.unwrap_model(learner.model, keep_fp32_wrapper=False)  # it ran in autocast
     if share[0] == 0:
         learner.save(folder, rows)
         checkpoints.remove()
     return folder / "model"
+
+
+def _too_large(vlm: VisionLanguageModel, config: TuneConfig) -> str:
+    smaller = [f"a tune.micro_batch_size below {_micro(config)}"] if _micro(config) > 1 else []
+    smaller += [] if config.gradient_checkpointing else ["tune.gradient_checkpointing: true"]
+    smaller += [] if config.method == "qlora" else ["tune.method: qlora"]
+    return (
+        f"The GPU's memory does not do for tuning {vlm.name} with {_micro(config)} pairs at once: set "
+        f"{' or '.join(smaller) or 'model.max_pixels'}, and start the run again. It goes on from the last checkpoint, "
+        "unless another method is tuned."
+    )
 
 
 def _share() -> tuple[int, int]:
