@@ -71,8 +71,8 @@ def dying(wanted: str) -> None:
     def die(*_of: Any) -> Any:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def dying_shards(self: Any, stage: Any, record: Any, items: Any, work: Any) -> Any:
-        return shards(self, stage, record, items, die if stage.name == wanted else work)
+    def dying_shards(self: Any, stage: Any, record: Any, items: Any, work: Any, made_for: Any) -> Any:
+        return shards(self, stage, record, items, die if stage.name == wanted else work, made_for)
 
     def dying_step(self: Any, *arguments: Any, **named: Any) -> Any:
         steps.append(1)

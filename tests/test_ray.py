@@ -35,7 +35,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     source = str(Path(__file__).parents[1] / "src")
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [source, before]))
-    os.environ["RAY_worker_niceness"] = "0"  # 15 otherwise: beside other tests its processes would hardly ever begin
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 -- its name; at 15 its processes hardly ever begin
     ray.init(
         address="local", num_cpus=2, num_gpus=0, include_dashboard=False, log_to_driver=False,
         object_store_memory=80 * 2**20, logging_level=logging.ERROR,

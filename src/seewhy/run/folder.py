@@ -33,12 +33,14 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from seewhy.errors import SeeWhyError
 from seewhy.run.lock import locked
 from seewhy.run.progress import progress, say
-from seewhy.run.storage import decode_shard, digest, disk, encode_shard, inside, sync, write_atomically
+from seewhy.run.shards import SHARD, Identified, Shards
+from seewhy.run.storage import decode_shard, digest, disk, inside, sync, write_atomically
 from seewhy.run.workers import ThisProcess, Workers
 
 PLACE = "discarded"
@@ -110,13 +112,6 @@ def _move(path: Path, there: Path) -> None:
     path.rmdir()
 
 
-class Identified(Protocol):
-    @property
-    def id(self) -> str: ...
-
-
-SHARD = "shard-{:05d}.parquet"
-
 R = TypeVar("R")
 T = TypeVar("T", bound=str | Identified)
 
@@ -137,16 +132,6 @@ class Stage:
         return digest([self.name, self.settings, [stage.fingerprint for stage in self.inputs]])
 
 
-@dataclass(frozen=True)
-class Shards(Generic[R]):
-    """The shards of a stage, by number: their files and items, and how one is made and read."""
-
-    paths: Sequence[Path]
-    parts: Sequence[Sequence[Any]]
-    make: Callable[[int], None]
-    read: Callable[[int], list[R]]
-
-
 class RunFolder:
     """The outputs of a run's stages on disk. Call `check` under `lock` before any other work."""
 
@@ -161,6 +146,8 @@ class RunFolder:
         self.shard_size = shard_size
         self.workers = workers or ThisProcess()
         self._manifest: dict[str, Any] = {}
+        self._aside: Path | None = None
+        """The folder in discarded/ that this process has begun."""
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -208,49 +195,46 @@ class RunFolder:
         items: Sequence[T],
         work: Callable[[Sequence[T], int], Iterable[R]],
         *,
+        made_for: Mapping[str, str] = MappingProxyType({}),
         here: bool = False,
     ) -> list[R]:
         """Return the stage's records in the order of its items, calling `work(items, seed)` for each missing shard.
 
         `work` must be a function of its arguments and the stage's settings. `seed`, in [0, 2**32), follows from the
-        run's seed, the stage's name and the shard's number, so the folder's workers may share the shards; with `here`
-        they are all made in this process. Raises SeeWhyError when a shard was made of other items.
+        run's seed, the stage's name and the shard's number, so the folder's workers may share the missing shards; with
+        `here` they are all made in this process. `made_for` has, by item, a digest of what decides its records beside
+        the settings, where anything does: of a shard in which that has changed, these items' records (known by their
+        `example_id`) are made anew and the others kept; a shard in which nothing has keeps its bytes. Raises
+        SeeWhyError when a shard was made of other items.
         """
-        shards = self._shards(stage, record, items, work)
-        held = {number: shards.read(number) for number in range(len(shards.paths)) if shards.paths[number].exists()}
-        missing = [number for number in range(len(shards.paths)) if number not in held]
+        shards = self._shards(stage, record, items, work, made_for)
+        left = {number: len(items) for number in range(len(shards.paths)) if (items := shards.left(number))}
+        held = {number: shards.read(number) for number in range(len(shards.paths)) if number not in left}
+        missing = [number for number in left if not shards.paths[number].exists()]
+        changed = [number for number in left if number not in missing]
         workers = ThisProcess() if here or len(missing) < 2 else self.workers
-        with progress(stage.name, total=len(items), done=sum(len(shards.parts[number]) for number in held)) as advance:
-            workers.make(stage.name, missing, shards.make, lambda number: advance(len(shards.parts[number])))
+        done = sum(len(part) for part in shards.parts) - sum(left.values())
+        with progress(stage.name, total=done + sum(left.values()), done=done) as advance:
+            ThisProcess().make(stage.name, changed, shards.make, lambda number: advance(left[number]))
+            workers.make(stage.name, missing, shards.make, lambda number: advance(left[number]))
         self._complete(stage, shards=len(shards.paths))
         return [row for number in range(len(shards.paths)) for row in held.pop(number, None) or shards.read(number)]
 
     def _shards(
-        self, stage: Stage, record: type[R], items: Sequence[T], work: Callable[[Sequence[T], int], Iterable[R]]
-    ) -> "Shards[R]":
+        self,
+        stage: Stage,
+        record: type[R],
+        items: Sequence[T],
+        work: Callable[[Sequence[T], int], Iterable[R]],
+        made_for: Mapping[str, str],
+    ) -> Shards[R]:
         """Return the shards of an announced stage. Raises SeeWhyError where the folder has one that it has not."""
-        entry, folder = self._announced(stage), self._place(stage.name)
-        parts = [items[start : start + self.shard_size] for start in range(0, len(items), self.shard_size)]
-        keys = [[item if isinstance(item, str) else item.id for item in part] for part in parts]
-        origins = [{"fingerprint": entry["fingerprint"], "items": digest(of_part)} for of_part in keys]
-        paths = [folder / SHARD.format(number) for number in range(len(parts))]
-        remedy = f"Move {folder} and the stages after it away and run again, or choose another output folder."
-        if extra := sorted(set(folder.glob("shard-*.parquet")).difference(paths)):
-            raise SeeWhyError(f"{extra[0]} is one shard more than the stage has items for now. {remedy}")
-
-        def make(number: int) -> None:
-            path = paths[number]
-            with disk(path), self._timed("shard", stage=stage.name, shard=number):
-                seed = int(digest([self.seed, stage.name, number])[:8], 16)
-                write_atomically(path, encode_shard(list(work(parts[number], seed)), record, origins[number]))
-
-        def read(number: int) -> list[R]:
-            rows, made_from = decode_shard(paths[number], record)
-            if made_from != origins[number]:
-                raise SeeWhyError(f"{paths[number]} was made from other items than the stage has now. {remedy}")
-            return rows
-
-        return Shards(paths, parts, make, read)
+        shards = Shards(
+            stage.name, self._announced(stage)["fingerprint"], self._place(stage.name), record, items, self.shard_size,
+            self.seed, work, made_for, self._timed, self._copy_aside,
+        )  # fmt: skip
+        shards.check()
+        return shards
 
     def folder(self, stage: Stage, make: Callable[[Path], None]) -> Path:
         """Return the stage's folder, made by `make(partial_folder)` where it is missing.
@@ -339,8 +323,15 @@ class RunFolder:
         manifest = self.path / "manifest.json"
         results = {path for path in self.path.iterdir() if path.suffix in {".json", ".html"}} - {manifest}
         outputs = {path for paths in stale.values() for path in paths}
-        target = set_aside(self.path, [*outputs, *results], manifest)
-        self.note("discarded", stages=list(stale), to=str(target))
+        self._aside = set_aside(self.path, [*outputs, *results], manifest)
+        self.note("discarded", stages=list(stale), to=str(self._aside))
+
+    def _copy_aside(self, path: Path) -> None:
+        """Keep a copy of a shard that is about to be patched, where this process has moved what was made from it."""
+        if self._aside is None:
+            self._aside = set_aside(self.path, [], self.path / "manifest.json")
+        if not (copy := self._aside / path.relative_to(self.path)).exists():
+            write_atomically(copy, path.read_bytes())
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -387,7 +378,10 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 def _stage_changes(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[str]:
     """Return the differences between two entries of one stage, none where there was no entry."""
-    return changes(old["settings"], new["settings"]) if old else []
+    if not old:
+        return []
+    more = [f"now made from the stage {name} too" for name in new["inputs"] if name not in old["inputs"]]
+    return [*changes(old["settings"], new["settings"]), *more]
 
 
 def _data_changes(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> list[str]:

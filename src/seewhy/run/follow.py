@@ -10,6 +10,7 @@ A worker writes shards and nothing else: manifest, results and messages are the 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from transformers import TrainerCallback
@@ -19,7 +20,8 @@ from seewhy.errors import SeeWhyError
 from seewhy.records import Answer
 from seewhy.run.alike import PATIENCE
 from seewhy.run.finished import model_path
-from seewhy.run.folder import Identified, RunFolder, Stage, changes, read_manifest
+from seewhy.run.folder import RunFolder, Stage, changes, read_manifest
+from seewhy.run.shards import Identified
 from seewhy.run.stages import ARMS, BASE, OURS, Arm, ModelKey, StageKey
 from seewhy.run.steps import Run
 
@@ -63,10 +65,11 @@ class FollowedFolder(RunFolder):
         items: Sequence[T],
         work: Callable[[Sequence[T], int], Iterable[R]],
         *,
+        made_for: Mapping[str, str] = MappingProxyType({}),
         here: bool = False,
     ) -> list[R]:
         """Return the records of a finished stage. Raises Wanted for the stage to be made."""
-        shards = self._shards(stage, record, items, work)
+        shards = self._shards(stage, record, items, work, made_for)
         if stage.name == self.wanted:
             raise Wanted(shards.make)
         return [row for number, path in enumerate(shards.paths) for row in (_seen(path) and shards.read(number))]

@@ -7,11 +7,13 @@ Stages.of(config, domain.fingerprint, base, encoder)[StageKey("select")]
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from seewhy.config import SELF, RunConfig, decisive
+from seewhy.domain.corrections import Corrections
 from seewhy.domain.general import WORDINGS
 from seewhy.errors import SeeWhyError
 from seewhy.run.folder import Stage
@@ -67,8 +69,8 @@ BASE = ModelKey("base", 0)
 
 @dataclass(frozen=True)
 class StageKey:
-    """A stage of a run. `kind` is "domain", "base", "describe", "select", "replay", "answers", "candidates", "model",
-    "predictions" or "likelihoods"."""
+    """A stage of a run. `kind` is "domain", "base", "describe", "select", "verdicts", "reselect", "replay", "answers",
+    "candidates", "model", "predictions" or "likelihoods"."""
 
     kind: str
     model: ModelKey | None = None
@@ -168,12 +170,20 @@ class Stages(dict[StageKey, Stage]):
 
     @classmethod
     def of(
-        cls, config: RunConfig, domain_fingerprint: str, base_weights: str, encoder_weights: str, replay: str = ""
+        cls,
+        config: RunConfig,
+        domain_fingerprint: str,
+        base_weights: str,
+        encoder_weights: str,
+        replay: str = "",
+        corrections: Corrections | None = None,
     ) -> "Stages":
         """Return the stages of a run over a domain, each with all that its output depends on.
 
         `domain_fingerprint` covers examples, concepts and questions; the digests of the weights and of a file of replay
-        data distinguish a local file from another one under the same name.
+        data distinguish a local file from another one under the same name. Where there are `corrections` by people's
+        verdicts, even none any more, every model depends on them. "select" and the answers of round 1 do not: they
+        stay, and single images are made anew (`RunFolder.records`, `made_for`).
         """
         stages = cls()
         groups = ("describe", "select", "synthesise", "sample", "tune", "model")
@@ -195,6 +205,13 @@ class Stages(dict[StageKey, Stage]):
         predictions(BASE, measured, base)
         describe = stages.add(StageKey("describe"), {"describe": settings["describe"]}, domain, base)
         select = stages.add(StageKey("select"), {"select": settings["select"]}, describe)
+        corrected: tuple[Stage, ...] = ()
+        edited: tuple[Stage, ...] = ()
+        if corrections is not None:
+            corrected = (stages.add(StageKey("verdicts"), {"verdicts": _counted(corrections)}, domain),)
+        if corrections and corrections.reworded:
+            bank = [asdict(record) for record in corrections.records() if record.kind == "bank"]
+            edited = (stages.add(StageKey("reselect"), {**select.settings, "verdicts": {"bank": bank}}, describe),)
         own_answers: tuple[Stage, ...] = ()
         if config.tune.replay == SELF and config.rounds:
             asked = {"tune": {"replay_turns": replay_turns(config)}, "replay": {"wordings": digest(WORDINGS)}}
@@ -216,7 +233,8 @@ class Stages(dict[StageKey, Stage]):
                     candidates = stages.add(arm.stage("candidates", round), sampled, concepts[arm.concepts], before)
                     answers = stages.add(arm.stage("answers", round), filling, candidates)
                 start = base if config.start_from == "base" else before
-                tuned = stages.add(arm.stage("model", round), {"tune": settings["tune"]}, answers, start, *own_answers)
+                made_of = (answers, start, *own_answers, *corrected)
+                tuned = stages.add(arm.stage("model", round), {"tune": settings["tune"]}, *made_of)
                 predictions(arm.model(round), measured, tuned)
                 if arm == OURS and not config.keep_going:
                     predictions(arm.model(round), "val", tuned)
@@ -227,7 +245,7 @@ class Stages(dict[StageKey, Stage]):
         judged = {measured} if config.keep_going else {measured, "val"}
         for split in sorted(judged - {"train"}) if config.evaluate.consistency else ():
             described = stages.add(StageKey("describe", split=split), {"describe": settings["describe"]}, domain, base)
-            stages.add(StageKey("select", split=split), {"select": settings["select"]}, describe, described)
+            stages.add(StageKey("select", split=split), {"select": settings["select"]}, describe, described, *edited)
         return stages
 
     def elsewhere(self, name: str, domain_fingerprint: str) -> "Stages":
@@ -251,3 +269,11 @@ class Stages(dict[StageKey, Stage]):
         """Add a stage and return it."""
         self[key] = Stage(str(key), settings, inputs)
         return self[key]
+
+
+def _counted(corrections: Corrections) -> dict[str, Any]:
+    """Return what the manifest says of corrections: how many there are of each kind, and a digest of them all."""
+    records = corrections.records()
+    counts = Counter(record.kind for record in records)
+    kinds = {"concepts": counts["concept"], "labels": counts["label"], "bank": counts["bank"]}
+    return {**kinds, "digest": digest([asdict(record) for record in records])}

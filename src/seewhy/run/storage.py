@@ -211,5 +211,16 @@ def decode_shard(path: Path, record: type[R]) -> tuple[list[R], dict[str, str]]:
         record(**{name: tuple(value) if name in tuples else value for name, value in row.items()})
         for row in table.to_pylist()
     ]
-    metadata = table.schema.metadata or {}
-    return rows, {key.decode(): value.decode() for key, value in metadata.items()}
+    return rows, _origin(table.schema)
+
+
+def shard_origin(path: Path) -> dict[str, str]:
+    """Return what a shard was made from, without its records; {} for a damaged one, of which `decode_shard` speaks."""
+    try:
+        return _origin(pq.read_schema(path))
+    except (OSError, pa.ArrowInvalid):
+        return {}
+
+
+def _origin(schema: pa.Schema) -> dict[str, str]:
+    return {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
