@@ -70,9 +70,9 @@ def counted() -> Iterator[Tokens]:
     records, folder, generate = RunFolder.records, RunFolder.folder, BatchSampler._generate
 
     def in_stage(method: Any) -> Any:
-        def noting(self: Any, of: Any, *rest: Any) -> Any:
+        def noting(self: Any, of: Any, *rest: Any, **more: Any) -> Any:
             stage[0] = of.name
-            return method(self, of, *rest)
+            return method(self, of, *rest, **more)
 
         return noting
 

@@ -125,7 +125,10 @@ def _plain(origin: Mapping[str, str]) -> dict[str, str]:
 def _patched(rows: Sequence[R], keys: Sequence[str], changed: Collection[str], fresh: Iterable[R]) -> list[R]:
     """Return a shard's rows in the order of its items, those of `changed` items replaced by the `fresh` ones."""
     of_item: dict[str, list[R]] = {key: [] for key in keys}
-    every: list[Any] = [*(row for row in rows if row.example_id not in changed), *fresh]
-    for row in every:
-        of_item[row.example_id].append(row)
+    for row in [*(row for row in rows if _owner(row) not in changed), *fresh]:
+        of_item[_owner(row)].append(row)
     return [row for key in keys for row in of_item[key]]
+
+
+def _owner(row: Any) -> str:
+    return row.example_id
