@@ -34,7 +34,7 @@ from seewhy.cost import hardware, memory
 from seewhy.cost.estimate import Planner, RunCost
 from seewhy.cost.hardware import GPUS, Shape
 from seewhy.cost.memory import Batch, step_peak
-from seewhy.cost.scaling import spread
+from seewhy.cost.scaling import scale
 from seewhy.cost.tokens import Assumed, Workload
 from seewhy.domain.questions import Questions
 from seewhy.fieldguide.guide import BASE
@@ -250,7 +250,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.images:
         config = RunConfig(tune=TuneConfig(batch_size=options.batch))
         cost = cub_200(config, options.gpu, images={**CUB, "train": options.images})
-        print_cost(replace(cost, spread=spread(cost, config, options.gpus)), Console())
+        print_cost(replace(cost, scaled=scale(cost, config, options.gpus)), Console())
         return
     measure.begin(options)
     figures: dict[str, float] = {}

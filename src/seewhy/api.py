@@ -108,11 +108,11 @@ def plan(
     """
     from seewhy.cost.estimate import plan_run
     from seewhy.cost.hardware import find_gpu, here
-    from seewhy.cost.scaling import spread
+    from seewhy.cost.scaling import scale
     from seewhy.cost.tokens import Assumed
 
     cost = plan_run(config, find_gpu(gpu) if gpu else here(), Assumed(length=length, fallback=fallback))
-    return replace(cost, spread=spread(cost, config, gpus)) if gpus > 1 else cost
+    return replace(cost, scaled=scale(cost, config, gpus)) if gpus > 1 else cost
 
 
 def diagnose(config: RunConfig | None = None, *, quick: bool = False) -> "list[Check]":

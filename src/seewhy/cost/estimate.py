@@ -36,7 +36,7 @@ from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import CPU_SEQUENCES, GPU_SEQUENCES
 
 if TYPE_CHECKING:
-    from seewhy.cost.scaling import Spread
+    from seewhy.cost.scaling import Scaled
 
 FOUR_BIT_SPEED = 0.75
 """Speed of tuning on 4-bit weights, which are dequantised at each use, relative to 16-bit ones. Assumed."""
@@ -155,7 +155,7 @@ class RunCost:
     """A larger model.batch_size that fits and saves a tenth of the time, and the seconds that the run then takes."""
     images: Mapping[str, int]
     assumed: Assumed
-    spread: "Spread | None" = None
+    scaled: "Scaled | None" = None
     """The time on several GPUs, where it was asked for."""
 
     @property
@@ -182,8 +182,8 @@ class RunCost:
         own = ("model", "dtype", "disk", "calls", "overrides", "fits", "fits_changed", "faster", "images", "peak")
         parts = {key: asdict(getattr(self, key)) for key in ("shape", "trained", "tuning", "assumed")}
         gpu = None if self.gpu is None else asdict(self.gpu)
-        spread = None if self.spread is None else asdict(self.spread)
-        found = {"seconds": self.seconds, "spread": spread, **{key: getattr(self, key) for key in own}}
+        scaled = None if self.scaled is None else asdict(self.scaled)
+        found = {"seconds": self.seconds, "scaled": scaled, **{key: getattr(self, key) for key in own}}
         return {**found, **parts, "gpu": gpu, "utilisation": asdict(UTILISATION), "stages": rows}
 
 

@@ -30,7 +30,7 @@ ENCODER = 335e6
 
 
 @dataclass(frozen=True)
-class Spread:
+class Scaled:
     """The seconds of a run on several GPUs."""
 
     gpus: int
@@ -48,7 +48,7 @@ class Spread:
         return self.seconds * self.gpus / 3600
 
 
-def spread(cost: RunCost, config: RunConfig, gpus: int) -> Spread:
+def scale(cost: RunCost, config: RunConfig, gpus: int) -> Scaled:
     """Return how long a run takes on so many GPUs of one kind. Raises SeeWhyError without a kind."""
     if cost.gpu is None:
         raise SeeWhyError("--gpus needs to know the card: give --gpu H100, A100-80, L4, ...")
@@ -68,7 +68,7 @@ def spread(cost: RunCost, config: RunConfig, gpus: int) -> Spread:
         "adding up gradients": steps * sent,
     }
     seconds = divided + sum(alone.values())
-    return Spread(gpus, seconds, divided, alone, sum(alone.values()) / seconds if seconds else 0.0)
+    return Scaled(gpus, seconds, divided, alone, sum(alone.values()) / seconds if seconds else 0.0)
 
 
 def _divided(stage: StageCost, parts: int, gpus: int) -> float:

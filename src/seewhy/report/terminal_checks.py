@@ -16,7 +16,7 @@ from rich.text import Text
 
 from seewhy.cost.estimate import RunCost, StageCost, smallest_gpu
 from seewhy.cost.hardware import USABLE, UTILISATION
-from seewhy.cost.scaling import DISK, Spread
+from seewhy.cost.scaling import DISK, Scaled
 from seewhy.doctor import Check, broken
 from seewhy.domain.check import DataCheck
 from seewhy.domain.drafting import Draft, sources_path
@@ -111,8 +111,8 @@ def print_cost(cost: RunCost, console: Console, prices: Prices | None = None) ->
     console.print(_stages(cost))
     if cost.seconds is not None and cost.gpu is not None:
         _say(console, f"About {_hours(cost.seconds)} on one {cost.gpu.name}.")
-        if cost.spread is not None:
-            _print_spread(cost.spread, cost.gpu.name, console)
+        if cost.scaled is not None:
+            _print_scaled(cost.scaled, cost.gpu.name, console)
     _say(console, f"Tuning holds {_memory(cost)}.")
     disk = cost.disk
     _say(
@@ -145,7 +145,7 @@ def print_cost(cost: RunCost, console: Console, prices: Prices | None = None) ->
     )
 
 
-def _print_spread(found: Spread, gpu: str, console: Console) -> None:
+def _print_scaled(found: Scaled, gpu: str, console: Console) -> None:
     parts = ", ".join(f"{name} {_hours(seconds)}" for name, seconds in found.alone.items())
     _say(
         console,
