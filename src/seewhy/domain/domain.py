@@ -34,6 +34,7 @@ from seewhy.domain.questions import Questions
 from seewhy.domain.text import name_key
 from seewhy.errors import SeeWhyError
 from seewhy.records import Example, Truth
+from seewhy.run.checksums import unsealed_json
 from seewhy.run.progress import progress, say
 
 T = TypeVar("T")
@@ -308,7 +309,7 @@ class Vocabulary:
         """
         path = run / VOCABULARY_FILE
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = unsealed_json(path.read_bytes())
             concepts = {str(label): tuple(map(str, phrases)) for label, phrases in found["concepts"].items()}
             aliases = {str(label): tuple(map(str, names)) for label, names in found["aliases"].items()}
             return cls(tuple(map(str, found["labels"])), ConceptBank(concepts, aliases))

@@ -4,8 +4,9 @@ A run is a chain of stages (see `loop.py`). A stage writes records, as Parquet s
 before any work starts, or it makes a folder, such as a model. The layout:
 
     manifest.json                        config, versions, and each stage's fingerprint, settings and inputs
-    stages/describe/shard-00000.parquet  one shard of a stage's records
+    stages/describe/shard-00000.parquet  one shard of a stage's records, with a checksum of its own bytes
     stages/round-1/model/                the folder of a stage; `model.partial/` until it is complete
+    stages/round-1/model/SHA256SUMS      the checksums of its files, which are verified before it is used
     discarded/1/stages/...               outputs that `discard_stale` moved aside: all of them or none
     events.jsonl                         when each piece was made: the one file whose bytes depend on time
 
@@ -38,6 +39,16 @@ from typing import Any, Protocol, TypeVar
 from filelock import FileLock, Timeout
 
 from seewhy.errors import SeeWhyError
+from seewhy.run.checksums import (
+    KEY,
+    SUMS,
+    UNSEALED,
+    check_folder,
+    seal,
+    sealed_json,
+    unsealed_json,
+    write_sums,
+)
 from seewhy.run.progress import progress, say
 from seewhy.run.storage import decode_shard, digest, disk, encode_shard, inside, refuse_links, sync, write_atomically
 
@@ -116,6 +127,7 @@ class Identified(Protocol):
 
 
 SHARD = "shard-{:05d}.parquet"
+MADE_ANEW = "Delete the folder {folder} and start the run again: it is made anew."
 
 R = TypeVar("R")
 T = TypeVar("T", bound=str | Identified)
@@ -243,28 +255,30 @@ class RunFolder:
 
         The partial folder survives a kill, so `make` may find its own work there, finished even, and goes on with it.
         """
-        self._announced(stage)
-        final = self._place(stage.name)
-        if not final.exists():
+        entry, final = self._announced(stage), self._place(stage.name)
+        if final.exists():
+            check_stage_folder(final, entry)
+        else:
             say(stage.name)
             unfinished = final.with_name(final.name + ".partial")
             with disk(final), self._timed("folder", stage=stage.name):
                 unfinished.mkdir(parents=True, exist_ok=True)
                 make(unfinished)
+                write_sums(unfinished, entry["fingerprint"])
                 for path in [*unfinished.rglob("*"), unfinished]:
                     sync(path)
                 unfinished.rename(final)
                 sync(final.parent)
-        self._complete(stage, shards=None)
+        self._complete(stage, shards=None, sums=(final / SUMS).is_file())
         return final
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write a result at the top of the folder, whole or not at all. NaN is no JSON: say None."""
-        self.write_text(name, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+        """Write a result with a checksum at the top of the folder, whole or not at all. NaN is no JSON: say None."""
+        write_atomically(self.path / name, sealed_json(value, indent=2, sort_keys=True, allow_nan=False))
 
-    def write_text(self, name: str, text: str) -> None:
-        """Write a page or the like at the top of the folder, whole or not at all."""
-        write_atomically(self.path / name, text.encode())
+    def write_yaml(self, name: str, text: str) -> None:
+        """Write YAML, below a comment that is its checksum, at the top of the folder, whole or not at all."""
+        write_atomically(self.path / name, seal(f"# {KEY} {UNSEALED}\n{text}".encode()))
 
     def note(self, event: str, **details: Any) -> None:
         """Append a line to events.jsonl, where alone times may stand."""
@@ -296,10 +310,11 @@ class RunFolder:
             raise ValueError(f"stage {stage.name!r} was not announced to check()")
         return entry
 
-    def _complete(self, stage: Stage, *, shards: int | None) -> None:
+    def _complete(self, stage: Stage, *, shards: int | None, sums: bool = False) -> None:
         entry = self._announced(stage)
-        if (entry["shards"], entry["complete"]) != (shards, True):
-            entry.update(shards=shards, complete=True)
+        done = {"shards": shards, "complete": True, **({"sums": True} if sums else {})}
+        if entry | done != entry:
+            entry.update(done)
             self.write_json("manifest.json", self._manifest)
 
     def _place(self, name: str) -> Path:
@@ -329,14 +344,30 @@ class RunFolder:
         self.note("discarded", stages=list(stale), to=str(target))
 
 
+def check_stage_folder(folder: Path, entry: Mapping[str, Any]) -> None:
+    """Raise SeeWhyError for the first file of a stage's folder that is missing or damaged. `entry` is its record."""
+    remedy = MADE_ANEW.format(folder=folder)
+    if entry.get("sums") and not (folder / SUMS).is_file():
+        raise SeeWhyError(
+            f"{folder / SUMS} is missing, so it cannot be told whether the other files are whole. {remedy}"
+        )
+    check_folder(folder, remedy)
+
+
 def read_manifest(path: Path) -> dict[str, Any]:
     """Return the manifest of a run folder, or {} where there is none yet. Raises SeeWhyError for a damaged one."""
     try:
-        return json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        found = unsealed_json((path / "manifest.json").read_bytes())
+        if not isinstance(found, dict) or not isinstance(found.get("stages", {}), dict):
+            raise ValueError("it holds no stages")
     except FileNotFoundError:
         return {}
-    except ValueError as error:
-        raise SeeWhyError(f"{path / 'manifest.json'} is damaged ({error}). Choose another output folder.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise SeeWhyError(
+            f"{path / 'manifest.json'} is damaged ({error}). Delete it and start the run again with the same settings: "
+            "outputs that say themselves that they were made with these are kept."
+        ) from error
+    return found
 
 
 def read_records(path: Path, name: str, record: type[R]) -> list[R]:

@@ -110,7 +110,7 @@ class Run:
         if settings:
             checks.check_tower_setting(config, base)
             plain: Any = json.loads(json.dumps(settings))  # YAML has no tuples
-            folder.write_text("config.yaml", yaml.safe_dump(plain, sort_keys=False))
+            folder.write_yaml("config.yaml", yaml.safe_dump(plain, sort_keys=False))
             folder.write_json(VOCABULARY_FILE, Vocabulary.of(domain).record())
         return cls(config, measured, folder, stages, general)
 
