@@ -172,7 +172,7 @@ class FinishedRun:
     @cached_property
     def models(self) -> Mapping[ModelKey, Path]:
         """The models that are there, by round: the base, then the method's and the controls' after each round."""
-        found = [key for arm in ARMS for key in self._rounds_of(arm) if key.round <= self.config.rounds]
+        found = [key for arm in ARMS for key in self._rounds_of(arm)]
         ordered = sorted(found, key=lambda key: (key.round, list(ARMS).index(key.arm)))
         return {BASE: self.base, **{key: model_path(self.path, key) for key in ordered}}
 
@@ -183,9 +183,10 @@ class FinishedRun:
 
     @property
     def best_round(self) -> int:
-        """The round that the gate found best; without a gate, the last one that has a model. Raises SeeWhyError where
-        there is no tuned model."""
-        last = max(self._tuned_rounds())
+        """The round that the gate found best; without a gate, the last one that has a model, of those that the settings
+        ask for: they may have been lowered. Raises SeeWhyError where there is no tuned model."""
+        rounds = self._tuned_rounds()
+        last = max([round for round in rounds if round <= self.config.rounds] or rounds)
         return self.gate.best if self.gate else last
 
     def _tuned_rounds(self) -> list[int]:

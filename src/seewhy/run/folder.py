@@ -29,9 +29,7 @@ import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -44,13 +42,25 @@ from seewhy.run.checksums import (
     SUMS,
     UNSEALED,
     check_folder,
+    made_from,
     seal,
     sealed_json,
     unsealed_json,
     write_sums,
 )
 from seewhy.run.progress import progress, say
-from seewhy.run.storage import decode_shard, digest, disk, encode_shard, inside, refuse_links, sync, write_atomically
+from seewhy.run.staleness import Stage, changes, reasons, unchanged, versions_of
+from seewhy.run.storage import (
+    decode_shard,
+    digest,
+    disk,
+    encode_shard,
+    inside,
+    origin_of,
+    refuse_links,
+    sync,
+    write_atomically,
+)
 
 PLACE = "discarded"
 MOVES = "moving.txt"
@@ -133,22 +143,6 @@ R = TypeVar("R")
 T = TypeVar("T", bound=str | Identified)
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One step of a run. `name` is its folder below `stages/`, and `settings` (JSON-able) all that changes its output.
-
-    Nest settings under the name of their group, {"tune": {"epochs": 2}}, and messages speak of "tune.epochs".
-    """
-
-    name: str
-    settings: Mapping[str, Any]
-    inputs: tuple["Stage", ...] = ()
-
-    @cached_property
-    def fingerprint(self) -> str:
-        return digest([self.name, self.settings, [stage.fingerprint for stage in self.inputs]])
-
-
 class RunFolder:
     """The outputs of a run's stages on disk. Call `check` under `lock` before any other work."""
 
@@ -195,27 +189,36 @@ class RunFolder:
         """
         undo_half(self.path)
         manifest = read_manifest(self.path)
+        by_name = {stage.name: stage for stage in stages}
+        plan = {name: self._entry(stage) for name, stage in by_name.items()}
         recorded: dict[str, Any] = manifest.get("stages", {})
-        plan = {stage.name: self._entry(stage) for stage in stages}
         held = {name for name in [*plan, *recorded] if self._outputs(name, {*plan, *recorded})}
-        before = {name: entry["fingerprint"] for name, entry in recorded.items()}
-        changed = {n for n in before.keys() | held if n in plan and before.get(n) != plan[n]["fingerprint"]}
-        while more := {n for n, entry in recorded.items() if n not in changed and changed & entry["inputs"].keys()}:
+        if not recorded:  # a lost manifest: outputs say themselves what they were made from
+            recorded = {n: plan[n] for n in plan if n not in held or self._says_of_itself(n) == plan[n]["fingerprint"]}
+        same = unchanged(by_name, plan, recorded)
+        changed = (recorded.keys() | held) & plan.keys() - same
+        others = {name: entry for name, entry in recorded.items() if name not in plan}
+        while more := {n for n, entry in others.items() if n not in changed and changed & entry["inputs"].keys()}:
             changed |= more
         if stale := [name for name in dict.fromkeys([*plan, *recorded]) if name in changed & held]:
             if not discard_stale:
-                causes = [name for name in plan if name in changed]  # also what has no outputs, as the data have none
-                lines = [line for name in causes for line in _stage_changes(recorded.get(name), plan[name])]
-                if any(line.startswith("data.fingerprint: ") for line in lines):
-                    lines = [*_data_changes(manifest.get("config"), config), *lines]
+                causes = [stage for name, stage in by_name.items() if name in changed]
+                lines = reasons(causes, plan, recorded, [manifest.get("config"), config])
                 raise SeeWhyError(self._staleness(stale, lines))
             self._discard({name: self._outputs(name, {*plan, *recorded}) for name in stale})
         kept = {name: entry for name, entry in recorded.items() if name in held - changed}
         versions = package_versions()
-        if kept and manifest["versions"] != versions:
+        if kept and manifest.get("versions", versions) != versions:
             say(f"{self.path} was begun with {manifest['versions']} and goes on with {versions}: results may differ")
+        for name, entry in plan.items():
+            before = recorded[name] if name in same else None
+            entry["fingerprint"] = before["fingerprint"] if before else entry["fingerprint"]
+            entry["inputs"] = {source.name: plan[source.name]["fingerprint"] for source in by_name[name].inputs}
+            entry["versions"] = versions_of(before if name in held else None, manifest, versions)
+            if before and name in kept:
+                entry |= {key: before[key] for key in ("shards", "complete", "sums") if key in before}
         config = manifest.get("config") if config is None else config
-        self._manifest = {"versions": versions, "config": config, "stages": plan | kept}
+        self._manifest = {"versions": versions, "config": config, "stages": kept | plan}
         self.write_json("manifest.json", self._manifest)
 
     def records(
@@ -295,10 +298,13 @@ class RunFolder:
     def _identity(self, stage: Stage) -> str:
         return digest([stage.fingerprint, self.seed, self.shard_size])
 
+    def _settings(self, stage: Stage) -> dict[str, Any]:
+        return {"seed": self.seed, "shard_size": self.shard_size, **stage.settings}
+
     def _entry(self, stage: Stage) -> dict[str, Any]:
         return {
             "fingerprint": self._identity(stage),
-            "settings": {"seed": self.seed, "shard_size": self.shard_size, **stage.settings},
+            "settings": self._settings(stage),
             "inputs": {source.name: self._identity(source) for source in stage.inputs},
             "shards": None,
             "complete": False,
@@ -306,9 +312,16 @@ class RunFolder:
 
     def _announced(self, stage: Stage) -> dict[str, Any]:
         entry = self._manifest.get("stages", {}).get(stage.name)
-        if entry is None or entry["fingerprint"] != self._identity(stage):
+        if entry is None or changes(entry["settings"], self._settings(stage)):
             raise ValueError(f"stage {stage.name!r} was not announced to check()")
         return entry
+
+    def _says_of_itself(self, name: str) -> str | None:
+        """Return the fingerprint that a stage's own outputs hold."""
+        place = self._place(name)
+        if shards := sorted(place.glob("shard-*.parquet")):
+            return origin_of(shards[0]).get("fingerprint")
+        return made_from(place)
 
     def _complete(self, stage: Stage, *, shards: int | None, sums: bool = False) -> None:
         entry = self._announced(stage)
@@ -327,9 +340,9 @@ class RunFolder:
         return [path for path in places if path.is_file() or not only_leads_to(path, others)]
 
     def _staleness(self, stale: Sequence[str], lines: Sequence[str]) -> str:
-        reasons = "; ".join(dict.fromkeys(lines)) or "manifest.json does not say how they were made"
+        why = "; ".join(lines) or "manifest.json does not say how they were made"
         return (
-            f"{self.path} holds outputs made with other settings ({reasons}).\n"
+            f"{self.path} holds outputs made with other settings ({why}).\n"
             f"Stale because of this: {', '.join(stale)}.\n"
             "Go back to those settings, choose another output folder, or add --discard_stale true to make them again "
             f"(the old files move to {self.path / 'discarded'})."
@@ -393,29 +406,3 @@ def package_versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):  # a source tree on the path has no version
             versions[package] = version(package)
     return versions
-
-
-def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Return the differences between two nested settings, as "tune.epochs: 1 -> 2"."""
-    before, after = flatten(old), flatten(new)
-    keys = [key for key in before | after if before.get(key) != after.get(key)]
-    return [f"{key}: {before.get(key, 'not set'):.60} -> {after.get(key, 'not set'):.60}" for key in keys]
-
-
-def _stage_changes(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[str]:
-    """Return the differences between two entries of one stage, none where there was no entry."""
-    return changes(old["settings"], new["settings"]) if old else []
-
-
-def _data_changes(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> list[str]:
-    """Return the differences between the data's settings in two configurations, none where one is not known."""
-    if not old or not new:
-        return []
-    return changes({"data": old.get("data", {})}, {"data": new.get("data", {})})
-
-
-def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for key, value in settings.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: json.dumps(value)}
-    return flat

@@ -50,10 +50,11 @@ from seewhy.run.stages import (
     StageKey,
     Stages,
     arms,
+    engine_of,
     replay_turns,
     with_finished_controls,
 )
-from seewhy.run.storage import weights_digest
+from seewhy.run.storage import digest_of_ends, weights_digest
 from seewhy.vlm.tuning import tune
 
 
@@ -102,9 +103,14 @@ class Run:
         file = config.tune.replay if config.tune.replay != SELF else None
         general = Replay.read(file) if record and file else None
         replayed = replay_digest(file) if file else ""
-        shown = with_finished_controls(config, read_manifest(folder.path))
-        own = Stages.of(shown, domain.fingerprint, weights_digest(base), weights_digest(encoder), replayed)
-        stages = own.elsewhere(measured.name, measured.fingerprint) if other else own
+        manifest = read_manifest(folder.path)
+        shown = with_finished_controls(config, manifest)
+        own = Stages.of(
+            shown, domain.fingerprint, weights_digest(base), weights_digest(encoder), replayed,
+            parts=domain.parts, former_weights=(digest_of_ends(base), digest_of_ends(encoder)),
+            engine_of=None if record else lambda key: engine_of(manifest, key, config.model.engine.kind),
+        )  # fmt: skip
+        stages = own.elsewhere(measured.name, measured.fingerprint, measured.parts) if other else own
         settings = asdict(config) if record else None
         folder.check([*own.values(), *stages.values()], config=settings, discard_stale=discard_stale)
         if settings:

@@ -220,6 +220,16 @@ def encode_shard(rows: Sequence[Any], record: type, origin: Mapping[str, str]) -
     return seal(sink.getvalue().to_pybytes())
 
 
+def origin_of(path: Path) -> dict[str, str]:
+    """Return what a shard says that it was made from; nothing for a damaged one."""
+    try:
+        payload = path.read_bytes()
+        metadata = pq.read_schema(pa.BufferReader(payload)).metadata or {} if is_whole(payload) is not False else {}
+    except (OSError, ValueError, pa.ArrowException):
+        return {}
+    return {key.decode(): value.decode() for key, value in metadata.items() if key != KEY.encode()}
+
+
 def decode_shard(path: Path, record: type[R]) -> tuple[list[R], dict[str, str]]:
     """Return a shard's records and their origin. Raises SeeWhyError when the file is damaged or holds other records."""
     remedy = "Delete this one file and start the run again: it is made anew."
