@@ -21,7 +21,9 @@ import seewhy.report
 import seewhy.run  # noqa: F401
 from seewhy.api import (
     Budget,
+    Door,
     audit,
+    chat,
     check,
     check_concepts,
     compare,
@@ -65,6 +67,7 @@ _PLACES = {
 __all__ = [
     "Budget",
     "Domain",
+    "Door",
     "EngineConfig",
     "FinishedRun",
     "LabelMatcher",
@@ -73,6 +76,7 @@ __all__ = [
     "Service",
     "StatedConcepts",
     "audit",
+    "chat",
     "check",
     "check_concepts",
     "compare",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from seewhy.config import Count, EngineConfig, NonNegative, PositiveShare, RunConfig, Share
 from seewhy.errors import SeeWhyError
+from seewhy.pages.door import THIS_MACHINE, Door
 
 if TYPE_CHECKING:
     from seewhy.cost.estimate import RunCost
@@ -376,6 +377,37 @@ def explain(
     return explanation.explain(
         run, photos, samples=samples, round=round, base=base, output=output, trust_remote_code=trust_remote_code
     )
+
+
+def chat(
+    run: str,
+    *,
+    door: Door = THIS_MACHINE,
+    samples: Count = 8,
+    round: int | None = None,
+    trust_remote_code: bool | None = None,
+) -> None:
+    """Open a page on which anyone shows a photo, asks, and sees what the models of a run say of it, and why.
+
+    Models answer side by side, token by token. Each reason comes with its support and an overlay of where the model
+    looks. The page listens on this machine alone, under an address with a secret, until Ctrl-C; it loads nothing from
+    elsewhere. It needs the extra `pages`.
+
+    Args:
+        run: The run folder.
+        door: Where the page is opened, and what it takes.
+        samples: Number of sampled answers behind confidence and support.
+        round: Round of the model that is asked first (default: the best on val images).
+        trust_remote_code: Run code that came with the run's model. Read it first. The run folder's own settings do not
+            decide this.
+
+    Example:
+        >>> seewhy.chat("runs/birds", door=seewhy.Door(port=7860))  # doctest: +SKIP
+        Chat with runs/birds: http://127.0.0.1:7860/9nAVPjSMnYPAxGpgsm7GHA/
+    """
+    from seewhy.pages.chat import chat
+
+    chat(run, door, samples=samples, round=round, trust_remote_code=trust_remote_code)
 
 
 def audit(run: str) -> "Audit":

@@ -57,6 +57,10 @@ class DataConfig:
     noun."""
     truth: str | None = None
     """JSONL file of what is visible in each image, where that is known. It is used to measure, never to train."""
+    verdicts: str | None = field(default=None, metadata=ADDED)
+    """JSONL file of what people said in `seewhy review`. Of train images they correct the selection, of other images
+    they measure. Null: verdicts.jsonl beside the concept bank, or in the run folder if the data bring their own
+    bank."""
     layout: Literal[
         "auto",
         "folder",

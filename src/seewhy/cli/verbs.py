@@ -129,6 +129,10 @@ def show_explained(explained: "list[Explained]", *, json: bool = False) -> None:
     print(as_json(explained)) if json else print_explained(explained, Console())
 
 
+def show_nothing(_result: None) -> None:
+    """What there is to see is on the page."""
+
+
 def show_audit(audit: "Audit", *, json: bool = False) -> None:
     """Print the audit."""
     from seewhy.report.terminal import print_audit
@@ -314,6 +318,13 @@ chat template at hand; offline, put them into a folder and set model.name_or_pat
   seewhy explain runs/fieldguide *.jpg --output explained --json
   seewhy explain runs/fieldguide photo.jpg --round 1
   seewhy explain runs/fieldguide photo.jpg --base
+""",
+    ),
+    Verb(
+        "chat", api.chat, show_nothing, """\
+  seewhy chat runs/fieldguide
+  seewhy chat runs/fieldguide --port 7860 --round 1
+  seewhy chat runs/fieldguide --host 0.0.0.0       open to the network; the address still has a secret
 """,
     ),
     Verb(

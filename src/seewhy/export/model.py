@@ -172,8 +172,8 @@ class ExportedRound:
         return self.run.complete_records(OURS.stage("answers", round), Answer)
 
     def selections(self) -> list[Selection]:
-        """Return the concept scores of the training images."""
-        return self.run.complete_records(StageKey("select"), Selection)
+        """Return the concept scores of the training images, and what was selected of them."""
+        return self.run.selections()
 
 
 def write_merged(run: ExportedRound, target: Path) -> None:

@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 from matplotlib import colormaps
 from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import label
 
 from seewhy.domain.images import load_image
 from seewhy.errors import SeeWhyError
 from seewhy.proof.heatmaps import Region
 from seewhy.proof.interventions import peak
+from seewhy.results import Box
 
 BUDGET = 12_000_000
 """Characters of embedded images on one page, which keeps it under 15 MB with its text."""
@@ -80,8 +82,13 @@ class Pictures:
 def _jpeg(image: Image.Image) -> str:
     small = image.copy()
     small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    return data_uri(small)
+
+
+def data_uri(image: Image.Image) -> str:
+    """Return an image as a JPEG in a data URI."""
     buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=88, subsampling=0)
+    image.save(buffer, "JPEG", quality=88, subsampling=0)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
@@ -172,3 +179,25 @@ def where(heat_RK: np.ndarray, size: tuple[int, int], region: Region) -> str:
     down = ("top", "", "bottom")[min(2, int(3 * y / size[1]))]
     across = ("left", "", "right")[min(2, int(3 * x / size[0]))]
     return " ".join(filter(None, (down, across))) or "middle"
+
+
+BOX_SHARE = 0.5
+"""A box holds the patches that have at least this share of the map's maximum."""
+
+
+def heat_box(heat_RK: np.ndarray, region: Region) -> Box | None:
+    """Return the rectangle around the patches that count at least half as much as the peak and are connected to it.
+
+    It is in pixels of the image that `region` is in, and as coarse as the patches. None where nothing counted.
+    """
+    if not heat_RK.max() > 0:
+        return None
+    parts_RK = np.zeros(heat_RK.shape, np.int32)
+    label(heat_RK >= BOX_SHARE * heat_RK.max(), output=parts_RK)
+    rows, columns = np.nonzero(parts_RK == parts_RK[peak(heat_RK)])
+    left, top, right, bottom = region
+    wide, high = (right - left) / heat_RK.shape[1], (bottom - top) / heat_RK.shape[0]
+    return (
+        float(left + columns.min() * wide), float(top + rows.min() * high),
+        float(left + (columns.max() + 1) * wide), float(top + (rows.max() + 1) * high),
+    )  # fmt: skip

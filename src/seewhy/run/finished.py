@@ -17,12 +17,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from seewhy.config import DataConfig, EngineConfig, RunConfig
 from seewhy.domain.concepts import ConceptBank
+from seewhy.domain.corrections import Corrections, for_measuring
 from seewhy.domain.domain import Domain, Vocabulary, list_examples, load_domain
+from seewhy.domain.image_index import IMAGES_FILE, ImageIndex
 from seewhy.domain.labels import LabelMatcher
 from seewhy.domain.loaders import Row
 from seewhy.domain.questions import Questions
+from seewhy.domain.verdicts import read_verdicts, verdicts_file
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import with_guide
+from seewhy.records import Correction, Selection
 from seewhy.results import Gate, Metrics
 from seewhy.results_json import find
 from seewhy.run.folder import check_stage_folder, read_manifest, read_records, read_shards
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from seewhy.vlm.model import VisionLanguageModel
 
 R = TypeVar("R")
+SELECT = StageKey("select")
 AGAIN = "Start the run again: it goes on where it stopped."
 _STATING_REASONS = (METHOD, "lge")
 """The arms whose answers state concepts."""
@@ -94,8 +99,10 @@ class FinishedRun:
 
     @cached_property
     def domain(self) -> Domain:
-        """The data set as it is now, with every image checked."""
-        return load_domain(self.data)
+        """The data set as it is now, with every image checked that has changed since the run last saw it; the bank as
+        the run had it corrected, and what people have said of other images than train as truth."""
+        loaded = load_domain(self.data, index=ImageIndex(inside(self.path, IMAGES_FILE)))
+        return for_measuring(read_verdicts(self.verdicts_file), self.corrections.domain(loaded))
 
     @cached_property
     def _listed(self) -> tuple[Path, Mapping[str, Row]]:
@@ -139,6 +146,18 @@ class FinishedRun:
         """The label matcher of the vocabulary."""
         return self.vocabulary.matcher
 
+    @property
+    def verdicts_file(self) -> Path:
+        """Where people's verdicts on this run are kept."""
+        return verdicts_file(self.config.data, self.path)
+
+    @cached_property
+    def corrections(self) -> Corrections:
+        """What people's verdicts had corrected when the run was made."""
+        if not self.is_complete(key := StageKey("verdicts")):
+            return Corrections()
+        return Corrections.of_records(self.complete_records(key, Correction))
+
     @cached_property
     def questions(self) -> Questions:
         """The questions that were put to the models."""
@@ -161,6 +180,14 @@ class FinishedRun:
     def complete_records(self, key: StageKey, record: type[R]) -> list[R]:
         """Return all records of a stage. Raises SeeWhyError where some are not made yet."""
         return read_records(self.path, str(key), record)
+
+    def selections(self, key: StageKey = SELECT) -> list[Selection]:
+        """Return the selection that the run learnt from: of the train images as people have corrected it."""
+        edited = StageKey("reselect")
+        if key == SELECT and self.corrections.reworded and self.is_complete(edited):
+            key = edited
+        found = self.records(key, Selection)
+        return self.corrections.apply(found) if key.split == "train" else found
 
     # The models.
 

@@ -8,7 +8,8 @@ before any work starts, or it makes a folder, such as a model. The layout:
     stages/round-1/model/                the folder of a stage; `model.partial/` until it is complete
     stages/round-1/model/SHA256SUMS      the checksums of its files, which are verified before it is used
     discarded/1/stages/...               outputs that `discard_stale` moved aside: all of them or none
-    events.jsonl                         when each piece was made: the one file whose bytes depend on time
+    images.parquet                       what the images held when they were last decoded (`domain/image_index.py`)
+    events.jsonl                         when each piece was made: with images.parquet all whose bytes depend on time
 
 Everything else is written under a `.partial` name, flushed to disk and renamed, so no unfinished file has a final name.
 A stage's records are always read back from its shards, so a resumed run sees what an uninterrupted one sees. Before
@@ -32,6 +33,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from filelock import FileLock, Timeout
@@ -56,8 +58,8 @@ from seewhy.run.storage import (
     disk,
     encode_shard,
     inside,
-    origin_of,
     refuse_links,
+    shard_origin,
     sync,
     write_atomically,
 )
@@ -139,6 +141,9 @@ class Identified(Protocol):
 SHARD = "shard-{:05d}.parquet"
 MADE_ANEW = "Delete the folder {folder} and start the run again: it is made anew."
 
+MADE_FOR = "made_for"
+"""Key of a shard's origin: a JSON object of item -> digest, for the items of which `RunFolder.records` is given one."""
+
 R = TypeVar("R")
 T = TypeVar("T", bound=str | Identified)
 
@@ -153,6 +158,8 @@ class RunFolder:
         self.seed = seed
         self.shard_size = shard_size
         self._manifest: dict[str, Any] = {}
+        self._aside: Path | None = None
+        """The folder in discarded/ that this process has begun."""
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -222,12 +229,21 @@ class RunFolder:
         self.write_json("manifest.json", self._manifest)
 
     def records(
-        self, stage: Stage, record: type[R], items: Sequence[T], work: Callable[[Sequence[T], int], Iterable[R]]
+        self,
+        stage: Stage,
+        record: type[R],
+        items: Sequence[T],
+        work: Callable[[Sequence[T], int], Iterable[R]],
+        *,
+        made_for: Mapping[str, str] = MappingProxyType({}),
     ) -> list[R]:
         """Return the stage's records in the order of its items, calling `work(items, seed)` for each missing shard.
 
         `work` must be a function of its arguments and the stage's settings. `seed`, in [0, 2**32), follows from the
-        run's seed, the stage's name and the shard's number. Raises SeeWhyError when a shard was made of other items.
+        run's seed, the stage's name and the shard's number. `made_for` has, by item, a digest of what decides its
+        records beside the settings, where anything does: of a shard in which that has changed, these items' records
+        (known by their `example_id`) are made anew and the others kept; a shard in which nothing has keeps its bytes.
+        Raises SeeWhyError when a shard was made of other items.
         """
         entry, folder = self._announced(stage), self._place(stage.name)
         parts = [items[start : start + self.shard_size] for start in range(0, len(items), self.shard_size)]
@@ -235,19 +251,27 @@ class RunFolder:
         remedy = f"Move {folder} and the stages after it away and run again, or choose another output folder."
         if extra := sorted(set(folder.glob("shard-*.parquet")).difference(paths)):
             raise SeeWhyError(f"{extra[0]} is one shard more than the stage has items for now. {remedy}")
-        done = sum(len(part) for path, part in zip(paths, parts, strict=True) if path.exists())
+        done = sum(len(part) - len(_remade(path, part, made_for)) for path, part in zip(paths, parts, strict=True))
         found: list[R] = []
         with progress(stage.name, total=len(items), done=done) as advance:
             for number, (path, part) in enumerate(zip(paths, parts, strict=True)):
-                keys = [item if isinstance(item, str) else item.id for item in part]
-                origin = {"fingerprint": entry["fingerprint"], "items": digest(keys)}
+                keys = [_id(item) for item in part]
+                origin = {"fingerprint": entry["fingerprint"], "items": digest(keys), **_reasons(keys, made_for)}
                 if not path.exists():
                     with disk(path), self._timed("shard", stage=stage.name, shard=number):
                         seed = int(digest([self.seed, stage.name, number])[:8], 16)
                         write_atomically(path, encode_shard(list(work(part, seed)), record, origin))
                     advance(len(part))
                 rows, made_from = decode_shard(path, record)
-                if made_from != origin:
+                if made_from != origin and _plain(made_from) == _plain(origin):
+                    changed = _remade(path, part, made_for)
+                    with disk(path), self._timed("patch", stage=stage.name, shard=number, items=len(changed)):
+                        seed = int(digest([self.seed, stage.name, number, origin.get(MADE_FOR, "")])[:8], 16)
+                        rows = _patched(rows, keys, {_id(item) for item in changed}, work(changed, seed))
+                        self._copy_aside(path)
+                        write_atomically(path, encode_shard(rows, record, origin))
+                    advance(len(changed))
+                elif made_from != origin:
                     raise SeeWhyError(f"{path} was made from other items than the stage has now. {remedy}")
                 found += rows
         self._complete(stage, shards=len(parts))
@@ -320,7 +344,7 @@ class RunFolder:
         """Return the fingerprint that a stage's own outputs hold."""
         place = self._place(name)
         if shards := sorted(place.glob("shard-*.parquet")):
-            return origin_of(shards[0]).get("fingerprint")
+            return shard_origin(shards[0]).get("fingerprint")
         return made_from(place)
 
     def _complete(self, stage: Stage, *, shards: int | None, sums: bool = False) -> None:
@@ -353,8 +377,49 @@ class RunFolder:
         manifest = self.path / "manifest.json"
         results = {path for path in self.path.iterdir() if path.suffix in {".json", ".html"}} - {manifest}
         outputs = {path for paths in stale.values() for path in paths}
-        target = set_aside(self.path, [*outputs, *results], manifest)
-        self.note("discarded", stages=list(stale), to=str(target))
+        self._aside = set_aside(self.path, [*outputs, *results], manifest)
+        self.note("discarded", stages=list(stale), to=str(self._aside))
+
+    def _copy_aside(self, path: Path) -> None:
+        """Keep a copy of a shard that is about to be patched, where this process has moved what was made from it."""
+        if self._aside is None:
+            self._aside = set_aside(self.path, [], self.path / "manifest.json")
+        if not (copy := self._aside / path.relative_to(self.path)).exists():
+            write_atomically(copy, path.read_bytes())
+
+
+def _id(item: str | Identified) -> str:
+    return item if isinstance(item, str) else item.id
+
+
+def _reasons(keys: Sequence[str], made_for: Mapping[str, str]) -> dict[str, str]:
+    own = {key: made_for[key] for key in keys if key in made_for}
+    return {MADE_FOR: json.dumps(own, sort_keys=True)} if own else {}
+
+
+def _plain(origin: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in origin.items() if key != MADE_FOR}
+
+
+def _remade(path: Path, part: Sequence[T], made_for: Mapping[str, str]) -> Sequence[T]:
+    """Return the items of a shard whose records are to be made: all of one that is missing, else those that changed."""
+    if not path.exists():
+        return part
+    before = json.loads(shard_origin(path).get(MADE_FOR, "{}"))
+    return [item for item in part if before.get(_id(item)) != made_for.get(_id(item))]
+
+
+def _patched(rows: Sequence[R], keys: Sequence[str], changed: Collection[str], fresh: Iterable[R]) -> list[R]:
+    """Return a shard's rows in the order of its items, those of `changed` items replaced by the `fresh` ones."""
+    of_item: dict[str, list[R]] = {key: [] for key in keys}
+    every: list[Any] = [*(row for row in rows if _owner(row) not in changed), *fresh]
+    for row in every:
+        of_item[_owner(row)].append(row)
+    return [row for key in keys for row in of_item[key]]
+
+
+def _owner(row: Any) -> str:
+    return row.example_id
 
 
 def check_stage_folder(folder: Path, entry: Mapping[str, Any]) -> None:

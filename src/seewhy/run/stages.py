@@ -7,11 +7,13 @@ Stages.of(config, domain.fingerprint, base, encoder)[StageKey("select")]
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from seewhy.config import SELF, RunConfig, decisive
+from seewhy.domain.corrections import Corrections
 from seewhy.domain.general import WORDINGS
 from seewhy.errors import SeeWhyError
 from seewhy.run.staleness import Stage
@@ -69,8 +71,9 @@ BASE = ModelKey("base", 0)
 
 @dataclass(frozen=True)
 class StageKey:
-    """A stage of a run. `kind` is "base", "describe", "select", "replay", "answers", "candidates", "model",
-    "predictions" or "likelihoods"; or, without outputs of its own, one of `DATA` or "domain", all of the data."""
+    """A stage of a run. `kind` is "base", "describe", "select", "verdicts", "reselect", "replay", "answers",
+    "candidates", "model", "predictions" or "likelihoods"; or, without outputs of its own, a part of the data (`DATA`)
+    or all of them ("domain")."""
 
     kind: str
     model: ModelKey | None = None
@@ -186,6 +189,7 @@ class Stages(dict[StageKey, Stage]):
         base_weights: str,
         encoder_weights: str,
         replay: str = "",
+        corrections: Corrections | None = None,
         *,
         parts: DataParts | None = None,
         former_weights: tuple[str, str] = ("", ""),
@@ -196,7 +200,9 @@ class Stages(dict[StageKey, Stage]):
         `domain_fingerprint` covers all of the data and `parts` each part of them (`Domain.parts`); the digests of the
         weights and of a file of replay data distinguish a local file from another one under the same name, and
         `former_weights` are those that older versions recorded. `engine_of` says what samples for a stage, by default
-        what the settings say.
+        what the settings say. Where there are `corrections` by people's verdicts, even none any more, every model
+        depends on them. "select" and the answers of round 1 do not: they stay, and single images are made anew
+        (`RunFolder.records`, `made_for`).
         """
         stages = cls()
         groups = ("describe", "select", "synthesise", "sample", "tune", "model")
@@ -230,9 +236,17 @@ class Stages(dict[StageKey, Stage]):
         predictions(BASE, measured, base)
         described = {"describe": settings["describe"]}
         describe = sampled(StageKey("describe"), described, images, questions, base)
-        select = stages.add(
-            StageKey("select"), {"select": settings["select"]}, describe, labels, concepts, former=former_encoder
-        )
+        scored = (describe, labels, concepts)
+        select = stages.add(StageKey("select"), {"select": settings["select"]}, *scored, former=former_encoder)
+        corrected: tuple[Stage, ...] = ()
+        edited: tuple[Stage, ...] = ()
+        if corrections is not None:
+            counted = {"verdicts": _counted(corrections)}
+            corrected = (stages.add(StageKey("verdicts"), counted, images, labels, concepts),)
+        if corrections and corrections.reworded:
+            bank = [asdict(record) for record in corrections.records() if record.kind == "bank"]
+            reworded = {**select.settings, "verdicts": {"bank": bank}}
+            edited = (stages.add(StageKey("reselect"), reworded, *scored, former=former_encoder),)
         own_answers: tuple[Stage, ...] = ()
         if config.tune.replay == SELF and config.rounds:
             asked = {"tune": {"replay_turns": replay_turns(config)}, "replay": {"wordings": digest(WORDINGS)}}
@@ -256,7 +270,8 @@ class Stages(dict[StageKey, Stage]):
                     write = sampled if filling else stages.add
                     answers = write(arm.stage("answers", round), filling, candidates)
                 start = base if config.start_from == "base" else before
-                tuned = stages.add(arm.stage("model", round), {"tune": settings["tune"]}, answers, start, *own_answers)
+                made_of = (answers, start, *own_answers, *corrected)
+                tuned = stages.add(arm.stage("model", round), {"tune": settings["tune"]}, *made_of)
                 predictions(arm.model(round), measured, tuned)
                 if arm == OURS and not config.keep_going:
                     predictions(arm.model(round), "val", tuned)
@@ -267,7 +282,7 @@ class Stages(dict[StageKey, Stage]):
         judged = {measured} if config.keep_going else {measured, "val"}
         for split in sorted(judged - {"train"}) if config.evaluate.consistency else ():
             shown = sampled(StageKey("describe", split=split), described, stages.part("images", split), questions, base)
-            inputs = (describe, shown, labels, stages.part("labels", split), concepts)
+            inputs = (*scored, shown, stages.part("labels", split), *edited)
             key = StageKey("select", split=split)
             stages.add(key, {"select": settings["select"]}, *inputs, former=former_encoder)
         return stages
@@ -308,3 +323,11 @@ class Stages(dict[StageKey, Stage]):
         """Add a stage and return it."""
         self[key] = Stage(str(key), settings, inputs, former or {})
         return self[key]
+
+
+def _counted(corrections: Corrections) -> dict[str, Any]:
+    """Return what the manifest says of corrections: how many there are of each kind, and a digest of them all."""
+    records = corrections.records()
+    counts = Counter(record.kind for record in records)
+    kinds = {"concepts": counts["concept"], "labels": counts["label"], "bank": counts["bank"]}
+    return {**kinds, "digest": digest([asdict(record) for record in records])}

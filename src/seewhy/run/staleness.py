@@ -91,6 +91,12 @@ def reasons(
         if stage.name in recorded and stage.name not in parts
         for line in changes(recorded[stage.name]["settings"], plan[stage.name]["settings"], stage.former)
     ]
+    lines += [
+        f"{stage.name} is now made from the stage {source.name} too"
+        for stage in stages
+        for source in stage.inputs
+        if stage.name in recorded and source.name not in recorded and not source.part_of
+    ]
     if any(line.startswith("data.") for line in lines) and all(configs):
         old, new = ({"data": config.get("data", {})} for config in configs)
         lines = [*changes(old, new), *lines]

@@ -13,10 +13,14 @@ import numpy as np
 import yaml
 
 from seewhy.config import SELF, DataConfig, RunConfig
+from seewhy.domain.concepts import ConceptBank
+from seewhy.domain.corrections import Corrections, for_measuring
 from seewhy.domain.domain import VOCABULARY_FILE, Domain, Vocabulary, load_domain
 from seewhy.domain.general import GeneralQuestions
+from seewhy.domain.image_index import IMAGES_FILE, ImageIndex
 from seewhy.domain.images import load_image
 from seewhy.domain.loaders.llava import Replay, replay_digest
+from seewhy.domain.verdicts import Verdict
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import ENCODER, with_guide
 from seewhy.method import describe, rejection, replay, select, synthesise
@@ -29,6 +33,7 @@ from seewhy.proof.stated import StatedConcepts
 from seewhy.records import (
     Answer,
     Candidate,
+    Correction,
     Description,
     Example,
     Prediction,
@@ -38,10 +43,11 @@ from seewhy.records import (
     Selection,
     Turn,
 )
-from seewhy.run import checks
+from seewhy.run import checks, correcting
 from seewhy.run.finished import FinishedRun, model_path
 from seewhy.run.folder import RunFolder, read_manifest
 from seewhy.run.models import Loaded
+from seewhy.run.progress import say
 from seewhy.run.sources import base_source, made_base_source, model_source
 from seewhy.run.stages import (
     BASE,
@@ -54,7 +60,7 @@ from seewhy.run.stages import (
     replay_turns,
     with_finished_controls,
 )
-from seewhy.run.storage import digest_of_ends, weights_digest
+from seewhy.run.storage import digest_of_ends, inside, weights_digest
 from seewhy.vlm.tuning import tune
 
 
@@ -62,16 +68,28 @@ class Run:
     """The steps of one run over its domain."""
 
     def __init__(
-        self, config: RunConfig, domain: Domain, folder: RunFolder, stages: Stages, general: Replay | None = None
+        self,
+        config: RunConfig,
+        domain: Domain,
+        folder: RunFolder,
+        stages: Stages,
+        general: Replay | None = None,
+        corrections: Corrections | None = None,
+        verdicts: Sequence[Verdict] = (),
     ) -> None:
         self.config = config
-        self.domain = domain
+        self.corrections = corrections or Corrections()
+        self.given = domain
+        """The domain with the bank as its file has it; `domain` has the one that people's verdicts have corrected."""
+        self.domain = for_measuring(verdicts, self.corrections.domain(domain))
         self.folder = folder
         self.stages = stages
         self.general = general or Replay()
         self.base = base_source(config.model.name_or_path)
         self.loaded = Loaded(config.model, self.base, folder.path / "server" / "log.txt")
         self.train = domain.split("train")
+        self.learnt_from = tuple(example for example in self.train if example.id not in self.corrections.out)
+        """The train images without those whose label a verdict calls wrong."""
         self.labels: Mapping[str, str] = {e.id: e.label for e in domain.examples}
         self._sizes_checked = False
         self._descriptions: dict[str, list[Description]] = {}
@@ -93,8 +111,12 @@ class Run:
         for stages that were made with other settings, unless `discard_stale` moves them aside.
         """
         checks.refuse_several_processes()
-        domain = load_domain(with_guide(config.data, folder.path / "fieldguide"))
-        other = elsewhere and checks.load_measured_data(elsewhere, folder.path, config.evaluate, domain.concepts)
+        index = ImageIndex(inside(folder.path, IMAGES_FILE))
+        domain = load_domain(with_guide(config.data, folder.path / "fieldguide"), index=index)
+        index.save()
+        held = correcting.recorded_corrections(folder.path)
+        bank = (held or Corrections()).bank(domain.concepts)
+        other = elsewhere and checks.load_measured_data(elsewhere, folder.path, config.evaluate, bank)
         measured = other or domain
         if not measured.split(split := config.evaluate.split):
             raise SeeWhyError(f"{measured.name} has no {split} images to measure on: add some, or set evaluate.split.")
@@ -105,8 +127,12 @@ class Run:
         replayed = replay_digest(file) if file else ""
         manifest = read_manifest(folder.path)
         shown = with_finished_controls(config, manifest)
+        verdicts = correcting.given_verdicts(config, domain)
+        corrections = correcting.corrections_now(verdicts, domain, folder.path) if record else held
+        if anew := correcting.remade(config, domain.examples, held, corrections, folder.path):
+            say(f"Verdicts have been given since {folder.path} was made. {anew}")
         own = Stages.of(
-            shown, domain.fingerprint, weights_digest(base), weights_digest(encoder), replayed,
+            shown, domain.fingerprint, weights_digest(base), weights_digest(encoder), replayed, corrections,
             parts=domain.parts, former_weights=(digest_of_ends(base), digest_of_ends(encoder)),
             engine_of=None if record else lambda key: engine_of(manifest, key, config.model.engine.kind),
         )  # fmt: skip
@@ -117,8 +143,11 @@ class Run:
             checks.check_tower_setting(config, base)
             plain: Any = json.loads(json.dumps(settings))  # YAML has no tuples
             folder.write_yaml("config.yaml", yaml.safe_dump(plain, sort_keys=False))
-            folder.write_json(VOCABULARY_FILE, Vocabulary.of(domain).record())
-        return cls(config, measured, folder, stages, general)
+            folder.write_json(VOCABULARY_FILE, Vocabulary.of((corrections or Corrections()).domain(domain)).record())
+        if corrections is not None:
+            records = corrections.records()
+            folder.records(stages[correcting.VERDICTS], Correction, ["all"], lambda _all, _seed: records)
+        return cls(config, measured, folder, stages, general, None if other else corrections, verdicts)
 
     def __enter__(self) -> "Run":
         return self
@@ -155,35 +184,50 @@ class Run:
     def select(self, split: str = "train") -> list[Selection]:
         """Step 2, for all images at once: the negatives of one are the descriptions of the others.
 
-        Images of another split are scored among those of train.
+        Images of another split are scored among those of train. People's verdicts have the last word on train images.
         """
-        wanted, bank = self.domain.split(split), self.domain.concepts
+        if split != "train":
+            return self._scored(StageKey("select", split=split), self.domain.concepts)
+        if self.corrections.reworded:
+            return self.corrections.apply(self._scored(StageKey("reselect"), self.domain.concepts))
+        return self.corrections.apply(self._scored(StageKey("select"), self.given.concepts))
+
+    def _scored(self, key: StageKey, bank: ConceptBank) -> list[Selection]:
+        """Return the selection of a split's images among the concepts of a bank, as the rule makes it."""
+        split, wanted = key.split, self.domain.split(key.split)
         examples, descriptions = self.train, self.describe()
         if split != "train":
             examples, descriptions = (*examples, *wanted), [*descriptions, *self.describe(split)]
 
         def work(_all: Sequence[str], _seed: int) -> list[Selection]:
+            concepts_CE = self.encoder.embed_concepts(bank.all_concepts)
             if self.config.select.rule == "said":
-                finder = Said(bank.all_concepts, self.concepts_CE, self.domain.questions.noun, self.encoder)
+                finder = Said(bank.all_concepts, concepts_CE, self.domain.questions.noun, self.encoder)
                 said = finder.said(d.text for d in descriptions)
                 selections = select.select_said(
                     examples, descriptions, bank, bank.all_concepts, said, self.config.select
                 )
             else:
-                selections = self._scored_by_infonce(examples, descriptions)
+                selections = self._scored_by_infonce(examples, descriptions, bank, concepts_CE)
             ids = {example.id for example in wanted}
             return [selection for selection in selections if selection.example_id in ids]
 
-        return self.folder.records(self.stages[StageKey("select", split=split)], Selection, ["all"], work)
+        return self.folder.records(self.stages[key], Selection, ["all"], work)
 
-    def _scored_by_infonce(self, examples: Sequence[Example], descriptions: Sequence[Description]) -> list[Selection]:
+    def _scored_by_infonce(
+        self,
+        examples: Sequence[Example],
+        descriptions: Sequence[Description],
+        bank: ConceptBank,
+        concepts_CE: np.ndarray,
+    ) -> list[Selection]:
         """Select by InfoNCE, with the embeddings of the descriptions in a file while they are needed."""
-        bank, scratch = self.domain.concepts, self.folder.path / "scratch"
+        scratch = self.folder.path / "scratch"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
         embedded_DE = embed_to_file(scratch / "descriptions.npy", [d.text for d in descriptions], self.encoder)
         selections = select.select(
-            examples, descriptions, embedded_DE, bank, bank.all_concepts, self.concepts_CE, self.config.select
+            examples, descriptions, embedded_DE, bank, bank.all_concepts, concepts_CE, self.config.select
         )
         shutil.rmtree(scratch)
         return selections
@@ -223,18 +267,30 @@ class Run:
             return select.selected_concepts(selections)
         return {example.id: self.domain.concepts[example.label] for example in self.train}
 
+    def _touched(self, arm: Arm, concepts: Mapping[str, Sequence[str]]) -> dict[str, str]:
+        """Return, for each image that verdicts touch, a digest of what its answers of round 1 are made from."""
+        if not self.corrections:
+            return {}
+        if arm.concepts == "image":
+            before = select.selected_concepts(self._scored(StageKey("select"), self.given.concepts))
+        else:
+            before = {example.id: self.given.concepts[example.label] for example in self.train}
+        return correcting.effects(self.corrections, self.given, before, concepts)
+
     def synthesise(self, arm: Arm, selections: Sequence[Selection]) -> list[Answer]:
         """Step 3: the untuned base writes round 1's training set."""
         concepts = self.concepts(arm, selections)
 
         def work(examples: Sequence[Example], seed: int) -> list[Answer]:
+            wanted = [example for example in examples if example.id not in self.corrections.out]
             return synthesise.synthesise(
-                examples, self.domain, concepts, self.stated, self._sampler(self.base), self.config.synthesise,
+                wanted, self.domain, concepts, self.stated, self._sampler(self.base), self.config.synthesise,
                 seed=seed, query_seed=self.config.seed,
             )  # fmt: skip
 
         stage = self.stages[arm.stage("answers", 1)]
-        answers = self.folder.records(stage, Answer, self.train, work)
+        made_for = self._touched(arm, concepts)
+        answers = self.folder.records(stage, Answer, self.train, work, made_for=made_for)
         reasons = support.fallback_reasons(answers)
         checks.warn_of_losses(stage.name, reasons.total(), len(answers), reasons, fell_back=True)
         return answers
@@ -252,7 +308,8 @@ class Run:
             turns = [Turn(a.id, images[a.example_id], a.query, a.text) for a in answers]
             wanted, seed = round(self.config.tune.replay_ratio * len(turns)), self.config.seed
             turns += self.general.drawn(wanted, example_random(seed, "replay", "tune"))
-            own = replay.drawn(self.replay(), wanted, example_random(seed, "replay", f"round {model.round}"))
+            own = [turn for turn in self.replay() if turn.example_id not in self.corrections.out]
+            own = replay.drawn(own, wanted, example_random(seed, "replay", f"round {model.round}"))
             turns += [Turn(f"replay/{n}", images[t.example_id], t.query, t.text) for n, t in enumerate(own, 1)]
             self.loaded.release()
             vlm = self.loaded.model(before, four_bit=self.config.tune.method == "qlora")
@@ -275,7 +332,7 @@ class Run:
             )  # fmt: skip
 
         stage = self.stages[arm.stage("candidates", round)]
-        candidates = self.folder.records(stage, Candidate, self.train, work)
+        candidates = self.folder.records(stage, Candidate, self.learnt_from, work)
         unusable = support.unusable(candidates)
         checks.warn_of_losses(stage.name, unusable.total(), len(candidates), unusable)
         return candidates
@@ -300,7 +357,7 @@ class Run:
             return rejection.answers(judged, self.labels, self.domain.questions, self.config.seed, stand_ins)
 
         stage = self.stages[arm.stage("answers", round)]
-        answers = self.folder.records(stage, Answer, self.train, work)
+        answers = self.folder.records(stage, Answer, self.learnt_from, work)
         lost, reasons = support.fallback_reasons(answers).total(), support.reasons_of_lost_queries(candidates)
         checks.warn_of_losses(stage.name, lost, len(answers), reasons, fell_back=True)
         return answers

@@ -220,16 +220,6 @@ def encode_shard(rows: Sequence[Any], record: type, origin: Mapping[str, str]) -
     return seal(sink.getvalue().to_pybytes())
 
 
-def origin_of(path: Path) -> dict[str, str]:
-    """Return what a shard says that it was made from; nothing for a damaged one."""
-    try:
-        payload = path.read_bytes()
-        metadata = pq.read_schema(pa.BufferReader(payload)).metadata or {} if is_whole(payload) is not False else {}
-    except (OSError, ValueError, pa.ArrowException):
-        return {}
-    return {key.decode(): value.decode() for key, value in metadata.items() if key != KEY.encode()}
-
-
 def decode_shard(path: Path, record: type[R]) -> tuple[list[R], dict[str, str]]:
     """Return a shard's records and their origin. Raises SeeWhyError when the file is damaged or holds other records."""
     remedy = "Delete this one file and start the run again: it is made anew."
@@ -248,5 +238,16 @@ def decode_shard(path: Path, record: type[R]) -> tuple[list[R], dict[str, str]]:
         record(**{name: tuple(value) if name in tuples else value for name, value in row.items()})
         for row in table.to_pylist()
     ]
-    metadata = table.schema.metadata or {}
-    return rows, {key.decode(): value.decode() for key, value in metadata.items() if key != KEY.encode()}
+    return rows, _origin(table.schema)
+
+
+def shard_origin(path: Path) -> dict[str, str]:
+    """Return what a shard was made from, without its records; {} for a damaged one, of which `decode_shard` speaks."""
+    try:
+        return _origin(pq.read_schema(path))
+    except (OSError, pa.ArrowException):
+        return {}
+
+
+def _origin(schema: pa.Schema) -> dict[str, str]:
+    return {key.decode(): value.decode() for key, value in (schema.metadata or {}).items() if key != KEY.encode()}

@@ -4,8 +4,8 @@ Deviations from the research code: weights are read from safetensors alone; remo
 """
 
 import math
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ class VisionLanguageModel:
     source: Mapping[str, Any] = field(default_factory=dict)
     max_pixels: int | None = None
     """Images with more pixels are scaled down before the processor."""
+    earlier: tuple[tuple[str, str], ...] = ()
+    """Questions and answers that every prompt begins with: see `in_conversation`."""
 
     @classmethod
     def load(
@@ -169,7 +171,11 @@ class VisionLanguageModel:
 
     def render(self, question: str, *, image: bool) -> str:
         """Return the prompt for a question, with or without an image, up to where the answer begins."""
-        return template.prompt(self.processor, question, image=image)
+        return template.prompt(self.processor, question, image=image, earlier=self.earlier)
+
+    def in_conversation(self, earlier: Sequence[tuple[str, str]]) -> "VisionLanguageModel":
+        """Return the same model with these questions and answers before every question; the image is in the first."""
+        return replace(self, earlier=tuple(earlier))
 
     @cached_property
     def answer_context(self) -> tuple[str, str]:
@@ -177,7 +183,7 @@ class VisionLanguageModel:
 
         Tokenizers join that space to the answer's first word ("ASSISTANT:" and " ").
         """
-        prompt = self.render("?", image=False)
+        prompt = template.prompt(self.processor, "?", image=False)
         before_answer = template.conversation(self.processor).split(template.MARK)[0]
         return prompt, before_answer.removeprefix(prompt) if before_answer.startswith(prompt) else ""
 
