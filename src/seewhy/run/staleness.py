@@ -60,7 +60,7 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any], former: Mapping[str,
     `former` gives, by dotted name, a value of `old` that means the same as that of `new`; None, that it is not there.
     """
     before, after = flatten(old), flatten(new)
-    same = {key: None if value is None else json.dumps(value) for key, value in (former or {}).items()}
+    same = {key: None if value is None else json.dumps(value, sort_keys=True) for key, value in (former or {}).items()}
     keys = [
         key
         for key in before | after
@@ -73,7 +73,11 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Return nested settings by dotted names, each as JSON."""
     flat: dict[str, str] = {}
     for key, value in settings.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: json.dumps(value)}
+        flat |= (
+            flatten(value, f"{prefix}{key}.")
+            if isinstance(value, Mapping)
+            else {prefix + key: json.dumps(value, sort_keys=True)}
+        )
     return flat
 
 
