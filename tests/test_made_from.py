@@ -42,6 +42,10 @@ def begin(path: Path, stages: Stages, **options: Any) -> RunFolder:
     return folder
 
 
+def tune(partial: Path) -> None:
+    (partial / "weights").write_text("tuned")
+
+
 def fill(path: Path, stages: Stages) -> set[str]:
     """Make a small output of every stage that has one; return their names."""
     folder, made = begin(path, stages), set[str]()
@@ -50,7 +54,7 @@ def fill(path: Path, stages: Stages) -> set[str]:
             continue
         made.add(stage.name)
         if key.kind == "model":
-            folder.folder(stage, lambda partial: (partial / "weights").write_text("tuned") and None)
+            folder.folder(stage, tune)
         else:
             folder.records(stage, Row, ["a"], rows)
     return made
@@ -189,7 +193,8 @@ def older_manifest(run: Path, stages: Stages) -> None:
         if kinds[0] in DATA:
             del manifest["stages"][name]
             continue
-        entry.pop("versions"), entry.pop("sums", None)
+        del entry["versions"]
+        entry.pop("sums", None)
         entry["inputs"] = {n: f for n, f in entry["inputs"].items() if n.split("-")[0] not in DATA}
         if kinds[0] in reads_data and kinds[0] != "select":
             entry["inputs"]["domain"] = manifest["stages"]["domain"]["fingerprint"]
