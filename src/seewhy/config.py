@@ -93,7 +93,7 @@ class DataConfig:
 class EngineConfig:
     """What answers questions about images."""
 
-    kind: Literal["in_process", "server"] = field(default="in_process", metadata=THROUGHPUT)
+    kind: Literal["in_process", "server"] = field(default="in_process", metadata=ADDED)
     """What answers questions: the model in this process, or an OpenAI-compatible server (`pip install
     'seewhy[serve]'`). A server is first checked to answer as the model in this process does."""
     command: str = field(default="vllm serve {model} --port {port} --dtype {dtype}", metadata=THROUGHPUT)

@@ -59,10 +59,11 @@ from seewhy.run.stages import (
     StageKey,
     Stages,
     arms,
+    engine_of,
     replay_turns,
     with_finished_controls,
 )
-from seewhy.run.storage import inside, weights_digest
+from seewhy.run.storage import digest_of_ends, inside, weights_digest
 from seewhy.vlm.loss import answer_likelihoods
 from seewhy.vlm.sampling import CPU_SEQUENCES
 from seewhy.vlm.tuning import tune
@@ -132,19 +133,24 @@ class Run:
         file = config.tune.replay if config.tune.replay != SELF else None
         general = Replay.read(file) if record and file else None
         replayed = replay_digest(file) if file else ""
-        shown = with_finished_controls(config, read_manifest(folder.path))
+        manifest = read_manifest(folder.path)
+        shown = with_finished_controls(config, manifest)
         verdicts = correcting.given_verdicts(config, domain)
         corrections = correcting.corrections_now(verdicts, domain, folder.path) if record else held
         if anew := correcting.remade(config, domain.examples, held, corrections, folder.path):
             say(f"Verdicts have been given since {folder.path} was made. {anew}")
-        own = Stages.of(shown, domain.fingerprint, weights_digest(base), weights_digest(encoder), replayed, corrections)
-        stages = own.elsewhere(measured.name, measured.fingerprint) if other else own
+        own = Stages.of(
+            shown, domain.fingerprint, weights_digest(base), weights_digest(encoder), replayed, corrections,
+            parts=domain.parts, former_weights=(digest_of_ends(base), digest_of_ends(encoder)),
+            engine_of=None if record else lambda key: engine_of(manifest, key, config.model.engine.kind),
+        )  # fmt: skip
+        stages = own.elsewhere(measured.name, measured.fingerprint, measured.parts) if other else own
         settings = asdict(config) if record else None
         folder.check([*own.values(), *stages.values()], config=settings, discard_stale=discard_stale)
         if settings:
             checks.check_tower_setting(config, base)
             plain: Any = json.loads(json.dumps(settings))  # YAML has no tuples
-            folder.write_text("config.yaml", yaml.safe_dump(plain, sort_keys=False))
+            folder.write_yaml("config.yaml", yaml.safe_dump(plain, sort_keys=False))
             folder.write_json(VOCABULARY_FILE, Vocabulary.of((corrections or Corrections()).domain(domain)).record())
         if corrections is not None:
             records = corrections.records()
