@@ -282,8 +282,8 @@ def _read_text(path: Path) -> str:
 
 def _read_yaml(text: str, path: Path) -> Iterator[tuple[str, Any]]:
     """Yield the dotted name and the value of each setting in a YAML text."""
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)  # refuses control characters
         root = loader.get_single_node()
     except yaml.YAMLError as error:
         raise SeeWhyError(f"{path} is not valid YAML: {error}") from error

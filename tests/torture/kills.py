@@ -1,0 +1,166 @@
+"""Kills, full disks and refused writes at the file operations of a run; afterwards its bytes are those of one that was
+left alone.
+
+A chain starts one run again and again. Each start ends before a file operation at which none has ended so far, so a
+chain reaches every operation of every stage in turn; a random chain ends its starts at random moments instead.
+"""
+
+import errno
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from killed import contents
+from seewhy.run.folder import read_manifest
+from torture.children import Ended, in_child, verb
+from torture.faults import before_operations, die, refusing, tear
+
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+EXPECTED = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: -signal.SIGTERM, signal.SIGINT: 130}
+"""What a start ends with that got the signal: after Ctrl-C it says how to go on."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A tiny run: its settings, where it is written, and what it holds when nobody disturbs it."""
+
+    config: Path
+    run: Path
+    undisturbed: dict[str, bytes]
+
+    @classmethod
+    def made(cls, config: Path, run: Path, scratch: Path) -> "Workload":
+        """Make the run undisturbed. Raises RuntimeError where it does not end."""
+        ended = in_child(verb(["run", str(config)]), scratch)
+        if ended.code:
+            raise RuntimeError(f"the undisturbed run ended with {ended.code}:\n{ended.errors[-3000:]}")
+        return cls(config, run, contents(run))
+
+
+@dataclass
+class Chain:
+    """What a chain has met with."""
+
+    kills: int = 0
+    refused: int = 0
+    """Starts that a full disk or a lack of rights ended."""
+    faults: list[str] = field(default_factory=list)
+    different: list[str] = field(default_factory=list)
+    """The files whose bytes differ at the end."""
+
+
+def kill_at_each_operation(
+    work: Workload, scratch: Path, seen: set[str], end: float, each: Callable[[], None] = lambda: None
+) -> Chain:
+    """Kill a run before every file operation in turn, until it ends or the time is over; then let it end."""
+    chain, note = Chain(), scratch / "killed_at"
+    shutil.rmtree(work.run, ignore_errors=True)
+    while time.monotonic() < end:
+        name = SIGNALS[len(seen) % len(SIGNALS)]
+        note.unlink(missing_ok=True)
+        ended = in_child(lambda name=name: _run_and_die(work, note, seen, name), scratch)
+        if not note.exists():
+            _judge(chain, ended, "at its end", {0})
+            break
+        seen.add(at := note.read_text())
+        _judge(chain, ended, f"{name.name} at {at}", {EXPECTED[name]})
+        chain.kills += 1
+        each()
+    return _ended(chain, work, scratch)
+
+
+def _run_and_die(work: Workload, note: Path, seen: set[str], name: signal.Signals) -> int:
+    died = False
+
+    def before(kind: str, path: Path) -> None:
+        nonlocal died
+        at = _place(kind, path, work.run)
+        if died or at in seen:
+            return
+        died = True
+        note.write_text(at)
+        if kind == "flush" and name == signal.SIGKILL:
+            tear(path)
+        die(name)
+
+    before_operations(work.run, before)
+    return verb(["run", str(work.config)])()
+
+
+def _place(kind: str, path: Path, run: Path) -> str:
+    """Name an operation; one on the manifest also by how many stages are finished, since it is written after each."""
+    name = path.relative_to(run).as_posix() if path.is_relative_to(run) else path.name
+    if name.startswith("manifest.json"):
+        stages = read_manifest(run).get("stages", {}).values()
+        return f"{kind} {name} {sum(stage['complete'] for stage in stages)}"
+    return f"{kind} {name}"
+
+
+def kill_at_random(
+    work: Workload, scratch: Path, rng: random.Random, end: float, each: Callable[[], None] = lambda: None
+) -> Chain:
+    """Kill a run at random moments until it ends or the time is over; then let it end."""
+    chain, longest = Chain(), 1.0
+    shutil.rmtree(work.run, ignore_errors=True)
+    while time.monotonic() < end:
+        name, after = rng.choice(SIGNALS), rng.uniform(0, longest)
+        ended = in_child(verb(["run", str(work.config)]), scratch, shot=(after, name))
+        _judge(chain, ended, f"{name.name} after {after:.2f} s", {0, EXPECTED[name]})
+        if ended.code == 0:
+            break
+        longest *= 1.15  # a start must come further than the one before, now and then
+        chain.kills += 1
+        each()
+    return _ended(chain, work, scratch)
+
+
+def refuse_writes(
+    work: Workload, scratch: Path, rng: random.Random, end: float, each: Callable[[], None] = lambda: None
+) -> Chain:
+    """From a random file operation on refuse all others, as a full disk and one that is not ours does, again and again;
+    then let the run end."""
+    chain, most = Chain(), 40
+    shutil.rmtree(work.run, ignore_errors=True)
+    while time.monotonic() < end:
+        after, error = rng.randrange(most), rng.choice([errno.ENOSPC, errno.EACCES])
+        ended = in_child(lambda after=after, error=error: _run_refused(work, after, error), scratch)
+        _judge(chain, ended, f"{errno.errorcode[error]} from operation {after} on", {0, 1})
+        if ended.code == 0:
+            break
+        most += 25
+        chain.refused += 1
+        each()
+    return _ended(chain, work, scratch)
+
+
+def _run_refused(work: Workload, after: int, error: int) -> int:
+    left, refuse = after, refusing(error)
+
+    def before(kind: str, path: Path) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            refuse(kind, path)
+
+    before_operations(work.run, before)
+    return verb(["run", str(work.config)])()
+
+
+def _judge(chain: Chain, ended: Ended, what: str, expected: set[int]) -> None:
+    if ended.fault or ended.code not in expected:
+        told = ended.errors.strip().splitlines()[-12:]
+        chain.faults.append(f"{ended.fault or f'ended with {ended.code}'}: {what}\n" + "\n".join(told))
+
+
+def _ended(chain: Chain, work: Workload, scratch: Path) -> Chain:
+    ended = in_child(verb(["run", str(work.config)]), scratch)
+    _judge(chain, ended, "the last start", {0})
+    found = contents(work.run)
+    chain.different += sorted(
+        name for name in found.keys() | work.undisturbed.keys() if found.get(name) != work.undisturbed.get(name)
+    )
+    return chain
