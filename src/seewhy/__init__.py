@@ -37,6 +37,7 @@ from seewhy.api import (
     judge,
     plan,
     report,
+    review,
     run,
     trace,
 )
@@ -93,6 +94,7 @@ __all__ = [
     "plan",
     "preset_config",
     "report",
+    "review",
     "run",
     "trace",
 ]
