@@ -353,6 +353,25 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True)
+class WorkersConfig:
+    """Who makes what a model makes. Every number of workers gives the same bytes (docs/scale.md)."""
+
+    kind: Literal["ranks", "ray"] = field(default="ranks", metadata=THROUGHPUT)
+    """Processes of this machine, or of the machines on which torchrun or `accelerate launch` starts them ('ranks'), or
+    actors of a Ray cluster, whose nodes may come and go ('ray', `pip install 'seewhy[ray]'`)."""
+    count: Count = field(default=1, metadata=THROUGHPUT)
+    """Number of workers, each with a model of its own. With 'ranks' this machine starts so many processes, one for each
+    GPU; 1 is this process alone. Under torchrun its own number counts."""
+    gpus: NonNegative = field(default=1.0, metadata=THROUGHPUT)
+    """GPUs that Ray reserves for each worker; 0 for a cluster without GPUs."""
+    cpus: NonNegative = field(default=1.0, metadata=THROUGHPUT)
+    """CPU cores that Ray reserves for each worker."""
+    address: str = field(default="auto", metadata=THROUGHPUT)
+    """Address of the Ray cluster, HOST:PORT. 'auto' is the one that this machine belongs to; 'local' starts one on this
+    machine for the run."""
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """All settings of a run."""
 
@@ -388,6 +407,7 @@ class RunConfig:
     tune: TuneConfig = field(default_factory=TuneConfig)
     sample: SampleConfig = field(default_factory=SampleConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    workers: WorkersConfig = field(default_factory=WorkersConfig)
 
 
 def decisive(settings: "DataclassInstance") -> dict[str, Any]:

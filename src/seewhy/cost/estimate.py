@@ -17,7 +17,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -34,6 +34,9 @@ from seewhy.run.sources import made_base_source
 from seewhy.vlm.chat import refused_sizes
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import CPU_SEQUENCES, GPU_SEQUENCES
+
+if TYPE_CHECKING:
+    from seewhy.cost.scaling import Scaled
 
 FOUR_BIT_SPEED = 0.75
 """Speed of tuning on 4-bit weights, which are dequantised at each use, relative to 16-bit ones. Assumed."""
@@ -152,6 +155,8 @@ class RunCost:
     """A larger model.batch_size that fits and saves a tenth of the time, and the seconds that the run then takes."""
     images: Mapping[str, int]
     assumed: Assumed
+    scaled: "Scaled | None" = None
+    """The time on several GPUs, where it was asked for."""
 
     @property
     def peak(self) -> float:
@@ -177,7 +182,8 @@ class RunCost:
         own = ("model", "dtype", "disk", "calls", "overrides", "fits", "fits_changed", "faster", "images", "peak")
         parts = {key: asdict(getattr(self, key)) for key in ("shape", "trained", "tuning", "assumed")}
         gpu = None if self.gpu is None else asdict(self.gpu)
-        found = {"seconds": self.seconds, **{key: getattr(self, key) for key in own}}
+        scaled = None if self.scaled is None else asdict(self.scaled)
+        found = {"seconds": self.seconds, "scaled": scaled, **{key: getattr(self, key) for key in own}}
         return {**found, **parts, "gpu": gpu, "utilisation": asdict(UTILISATION), "stages": rows}
 
 

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from seewhy.cost.estimate import RunCost, StageCost, smallest_gpu
 from seewhy.cost.hardware import USABLE, UTILISATION
+from seewhy.cost.scaling import DISK, Scaled
 from seewhy.doctor import Check, broken
 from seewhy.domain.check import DataCheck
 from seewhy.domain.drafting import Draft, sources_path
@@ -110,6 +111,8 @@ def print_cost(cost: RunCost, console: Console, prices: Prices | None = None) ->
     console.print(_stages(cost))
     if cost.seconds is not None and cost.gpu is not None:
         _say(console, f"About {_hours(cost.seconds)} on one {cost.gpu.name}.")
+        if cost.scaled is not None:
+            _print_scaled(cost.scaled, cost.gpu.name, console)
     _say(console, f"Tuning holds {_memory(cost)}.")
     disk = cost.disk
     _say(
@@ -139,6 +142,16 @@ def print_cost(cost: RunCost, console: Console, prices: Prices | None = None) ->
         f"{use.prefill:.0%} of the card's 16-bit peak, writing {use.bandwidth:.0%} of its bandwidth and no token "
         f"faster than {use.layer_seconds * 1e3:.1f} ms a layer; tensors fill {USABLE:.0%} of its memory. Selection "
         "and reports are left out.",
+    )
+
+
+def _print_scaled(found: Scaled, gpu: str, console: Console) -> None:
+    parts = ", ".join(f"{name} {_hours(seconds)}" for name, seconds in found.alone.items())
+    _say(
+        console,
+        f"About {_hours(found.seconds)} on {found.gpus} of them, {found.gpu_hours:,.1f} hours of {gpu} in all: "
+        f"{_hours(found.divided)} of what divides among them, and {_hours(sum(found.alone.values()))} "
+        f"({found.alone_share:.0%}) of what does not ({parts}; assumed: {DISK / 1e9:g} GB/s from and to the disk).",
     )
 
 

@@ -23,7 +23,6 @@ moves back what is on it.
 """
 
 import json
-import os
 import platform
 import shutil
 import time
@@ -35,23 +34,14 @@ from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol, TypeVar
-
-from filelock import FileLock, Timeout
+from typing import Any, TypeVar
 
 from seewhy.errors import SeeWhyError
+from seewhy.run.lock import locked
 from seewhy.run.progress import progress, say
-from seewhy.run.storage import (
-    decode_shard,
-    digest,
-    disk,
-    encode_shard,
-    inside,
-    refuse_links,
-    shard_origin,
-    sync,
-    write_atomically,
-)
+from seewhy.run.shards import SHARD, Identified, Shards
+from seewhy.run.storage import decode_shard, digest, disk, inside, sync, write_atomically
+from seewhy.run.workers import ThisProcess, Workers
 
 PLACE = "discarded"
 MOVES = "moving.txt"
@@ -122,16 +112,6 @@ def _move(path: Path, there: Path) -> None:
     path.rmdir()
 
 
-class Identified(Protocol):
-    @property
-    def id(self) -> str: ...
-
-
-SHARD = "shard-{:05d}.parquet"
-
-MADE_FOR = "made_for"
-"""Key of a shard's origin: a JSON object of item -> digest, for the items of which `RunFolder.records` is given one."""
-
 R = TypeVar("R")
 T = TypeVar("T", bound=str | Identified)
 
@@ -155,40 +135,25 @@ class Stage:
 class RunFolder:
     """The outputs of a run's stages on disk. Call `check` under `lock` before any other work."""
 
-    def __init__(self, path: str | Path, *, seed: int, shard_size: int) -> None:
+    is_own = True
+    """Whether this process drives the run, and so writes more to the folder than shards."""
+
+    def __init__(self, path: str | Path, *, seed: int, shard_size: int, workers: Workers | None = None) -> None:
         if shard_size < 1:
             raise SeeWhyError(f"shard_size is {shard_size}, but a shard holds at least 1 example.")
         self.path = Path(path)
         self.seed = seed
         self.shard_size = shard_size
+        self.workers = workers or ThisProcess()
         self._manifest: dict[str, Any] = {}
         self._aside: Path | None = None
         """The folder in discarded/ that this process has begun."""
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other processes out. The system releases the lock when this process ends, however it ends."""
-        holder = self.path / "lock.pid"
-        lock = FileLock(self.path / "lock")
-        refuse_links(self.path)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock.acquire(blocking=False)
-        except Timeout:
-            who = "another process"
-            with suppress(FileNotFoundError):
-                who = f"process {holder.read_text()}"
-            remedy = "Wait for it, stop it, or choose another output folder."
-            raise SeeWhyError(f"{self.path} is in use by {who}. {remedy}") from None
-        except OSError as error:
-            remedy = "Choose another output folder."
-            raise SeeWhyError(f"{self.path} cannot hold a run: {error.strerror}. {remedy}") from error
-        try:
-            write_atomically(holder, str(os.getpid()).encode())
+        """Keep other processes out, of this and other machines. The lock ends with this process, however it ends."""
+        with locked(self.path):
             yield
-        finally:
-            holder.unlink(missing_ok=True)
-            lock.release()
 
     def check(
         self, stages: Sequence[Stage], *, config: Mapping[str, Any] | None = None, discard_stale: bool = False
@@ -231,46 +196,45 @@ class RunFolder:
         work: Callable[[Sequence[T], int], Iterable[R]],
         *,
         made_for: Mapping[str, str] = MappingProxyType({}),
+        here: bool = False,
     ) -> list[R]:
         """Return the stage's records in the order of its items, calling `work(items, seed)` for each missing shard.
 
         `work` must be a function of its arguments and the stage's settings. `seed`, in [0, 2**32), follows from the
-        run's seed, the stage's name and the shard's number. `made_for` has, by item, a digest of what decides its
-        records beside the settings, where anything does: of a shard in which that has changed, these items' records
-        (known by their `example_id`) are made anew and the others kept; a shard in which nothing has keeps its bytes.
-        Raises SeeWhyError when a shard was made of other items.
+        run's seed, the stage's name and the shard's number, so the folder's workers may share the missing shards; with
+        `here` they are all made in this process. `made_for` has, by item, a digest of what decides its records beside
+        the settings, where anything does: of a shard in which that has changed, these items' records (known by their
+        `example_id`) are made anew and the others kept; a shard in which nothing has keeps its bytes. Raises
+        SeeWhyError when a shard was made of other items.
         """
-        entry, folder = self._announced(stage), self._place(stage.name)
-        parts = [items[start : start + self.shard_size] for start in range(0, len(items), self.shard_size)]
-        paths = [folder / SHARD.format(number) for number in range(len(parts))]
-        remedy = f"Move {folder} and the stages after it away and run again, or choose another output folder."
-        if extra := sorted(set(folder.glob("shard-*.parquet")).difference(paths)):
-            raise SeeWhyError(f"{extra[0]} is one shard more than the stage has items for now. {remedy}")
-        done = sum(len(part) - len(_remade(path, part, made_for)) for path, part in zip(paths, parts, strict=True))
-        found: list[R] = []
-        with progress(stage.name, total=len(items), done=done) as advance:
-            for number, (path, part) in enumerate(zip(paths, parts, strict=True)):
-                keys = [_id(item) for item in part]
-                origin = {"fingerprint": entry["fingerprint"], "items": digest(keys), **_reasons(keys, made_for)}
-                if not path.exists():
-                    with disk(path), self._timed("shard", stage=stage.name, shard=number):
-                        seed = int(digest([self.seed, stage.name, number])[:8], 16)
-                        write_atomically(path, encode_shard(list(work(part, seed)), record, origin))
-                    advance(len(part))
-                rows, made_from = decode_shard(path, record)
-                if made_from != origin and _plain(made_from) == _plain(origin):
-                    changed = _remade(path, part, made_for)
-                    with disk(path), self._timed("patch", stage=stage.name, shard=number, items=len(changed)):
-                        seed = int(digest([self.seed, stage.name, number, origin.get(MADE_FOR, "")])[:8], 16)
-                        rows = _patched(rows, keys, {_id(item) for item in changed}, work(changed, seed))
-                        self._copy_aside(path)
-                        write_atomically(path, encode_shard(rows, record, origin))
-                    advance(len(changed))
-                elif made_from != origin:
-                    raise SeeWhyError(f"{path} was made from other items than the stage has now. {remedy}")
-                found += rows
-        self._complete(stage, shards=len(parts))
-        return found
+        shards = self._shards(stage, record, items, work, made_for)
+        left = {number: len(items) for number in range(len(shards.paths)) if (items := shards.left(number))}
+        held = {number: shards.read(number) for number in range(len(shards.paths)) if number not in left}
+        missing = [number for number in left if not shards.paths[number].exists()]
+        changed = [number for number in left if number not in missing]
+        workers = ThisProcess() if here or len(missing) < 2 else self.workers
+        done = sum(len(part) for part in shards.parts) - sum(left.values())
+        with progress(stage.name, total=done + sum(left.values()), done=done) as advance:
+            ThisProcess().make(stage.name, changed, shards.make, lambda number: advance(left[number]))
+            workers.make(stage.name, missing, shards.make, lambda number: advance(left[number]))
+        self._complete(stage, shards=len(shards.paths))
+        return [row for number in range(len(shards.paths)) for row in held.pop(number, None) or shards.read(number)]
+
+    def _shards(
+        self,
+        stage: Stage,
+        record: type[R],
+        items: Sequence[T],
+        work: Callable[[Sequence[T], int], Iterable[R]],
+        made_for: Mapping[str, str],
+    ) -> Shards[R]:
+        """Return the shards of an announced stage. Raises SeeWhyError where the folder has one that it has not."""
+        shards = Shards(
+            stage.name, self._announced(stage)["fingerprint"], self._place(stage.name), record, items, self.shard_size,
+            self.seed, work, made_for, self._timed, self._copy_aside,
+        )  # fmt: skip
+        shards.check()
+        return shards
 
     def folder(self, stage: Stage, make: Callable[[Path], None]) -> Path:
         """Return the stage's folder, made by `make(partial_folder)` where it is missing.
@@ -284,7 +248,7 @@ class RunFolder:
             unfinished = final.with_name(final.name + ".partial")
             with disk(final), self._timed("folder", stage=stage.name):
                 unfinished.mkdir(parents=True, exist_ok=True)
-                make(unfinished)
+                self.workers.together(stage.name, lambda: make(unfinished))
                 for path in [*unfinished.rglob("*"), unfinished]:
                     sync(path)
                 unfinished.rename(final)
@@ -368,40 +332,6 @@ class RunFolder:
             self._aside = set_aside(self.path, [], self.path / "manifest.json")
         if not (copy := self._aside / path.relative_to(self.path)).exists():
             write_atomically(copy, path.read_bytes())
-
-
-def _id(item: str | Identified) -> str:
-    return item if isinstance(item, str) else item.id
-
-
-def _reasons(keys: Sequence[str], made_for: Mapping[str, str]) -> dict[str, str]:
-    own = {key: made_for[key] for key in keys if key in made_for}
-    return {MADE_FOR: json.dumps(own, sort_keys=True)} if own else {}
-
-
-def _plain(origin: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in origin.items() if key != MADE_FOR}
-
-
-def _remade(path: Path, part: Sequence[T], made_for: Mapping[str, str]) -> Sequence[T]:
-    """Return the items of a shard whose records are to be made: all of one that is missing, else those that changed."""
-    if not path.exists():
-        return part
-    before = json.loads(shard_origin(path).get(MADE_FOR, "{}"))
-    return [item for item in part if before.get(_id(item)) != made_for.get(_id(item))]
-
-
-def _patched(rows: Sequence[R], keys: Sequence[str], changed: Collection[str], fresh: Iterable[R]) -> list[R]:
-    """Return a shard's rows in the order of its items, those of `changed` items replaced by the `fresh` ones."""
-    of_item: dict[str, list[R]] = {key: [] for key in keys}
-    every: list[Any] = [*(row for row in rows if _owner(row) not in changed), *fresh]
-    for row in every:
-        of_item[_owner(row)].append(row)
-    return [row for key in keys for row in of_item[key]]
-
-
-def _owner(row: Any) -> str:
-    return row.example_id
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from transformers import TrainerCallback
 
 from seewhy.config import SELF, DataConfig, RunConfig
 from seewhy.domain.concepts import ConceptBank
@@ -36,6 +37,7 @@ from seewhy.records import (
     Correction,
     Description,
     Example,
+    Likelihood,
     Prediction,
     Prompt,
     Replayed,
@@ -60,6 +62,8 @@ from seewhy.run.stages import (
     with_finished_controls,
 )
 from seewhy.run.storage import inside, weights_digest
+from seewhy.vlm.loss import answer_likelihoods
+from seewhy.vlm.sampling import CPU_SEQUENCES
 from seewhy.vlm.tuning import tune
 
 
@@ -90,6 +94,7 @@ class Run:
         self.learnt_from = tuple(example for example in self.train if example.id not in self.corrections.out)
         """The train images without those whose label a verdict calls wrong."""
         self.labels: Mapping[str, str] = {e.id: e.label for e in domain.examples}
+        self.callbacks: Sequence[TrainerCallback] = ()
         self._sizes_checked = False
         self._descriptions: dict[str, list[Description]] = {}
         self._selected: dict[str, Mapping[str, Sequence[str]]] = {}
@@ -109,10 +114,10 @@ class Run:
         `elsewhere` is another data set to measure the models on. Raises SeeWhyError for data that cannot be used, and
         for stages that were made with other settings, unless `discard_stale` moves them aside.
         """
-        checks.refuse_several_processes()
         index = ImageIndex(inside(folder.path, IMAGES_FILE))
         domain = load_domain(with_guide(config.data, folder.path / "fieldguide"), index=index)
-        index.save()
+        if folder.is_own:
+            index.save()
         held = correcting.recorded_corrections(folder.path)
         bank = (held or Corrections()).bank(domain.concepts)
         other = elsewhere and checks.load_measured_data(elsewhere, folder.path, config.evaluate, bank)
@@ -307,8 +312,10 @@ class Run:
             turns += [Turn(f"replay/{n}", images[t.example_id], t.query, t.text) for n, t in enumerate(own, 1)]
             self.loaded.release()
             vlm = self.loaded.model(before, four_bit=self.config.tune.method == "qlora")
-            share_image = self.config.model.share_image
-            tune(vlm, turns, self.config.tune, folder, self.config.seed, load_image, share_image=share_image)
+            tune(
+                vlm, turns, self.config.tune, folder, self.config.seed, load_image,
+                share_image=self.config.model.share_image, callbacks=self.callbacks,
+            )  # fmt: skip
 
         self.folder.folder(self.stages[StageKey("model", model)], make)
         return model_path(self.folder.path, model)
@@ -350,8 +357,8 @@ class Run:
                 )  # fmt: skip
             return rejection.answers(judged, self.labels, self.domain.questions, self.config.seed, stand_ins)
 
-        stage = self.stages[arm.stage("answers", round)]
-        answers = self.folder.records(stage, Answer, self.learnt_from, work)
+        stage, asks_no_model = self.stages[arm.stage("answers", round)], self.config.sample.fallback == "label"
+        answers = self.folder.records(stage, Answer, self.learnt_from, work, here=asks_no_model)
         lost, reasons = support.fallback_reasons(answers).total(), support.reasons_of_lost_queries(candidates)
         checks.warn_of_losses(stage.name, lost, len(answers), reasons, fell_back=True)
         return answers
@@ -368,6 +375,22 @@ class Run:
 
         stage = self.stages[StageKey("predictions", model, split)]
         return self.folder.records(stage, Prediction, self.domain.split(split), work)
+
+    def likelihoods(self, model: ModelKey, predictions: Sequence[Prediction]) -> list[Likelihood]:
+        """Return the likelihood of each of a model's answers under the untuned base, for FS."""
+        split, settings = self.config.evaluate.split, self.config.model
+        answered = {p.example_id: p for p in predictions}
+
+        def work(examples: Sequence[Example], _seed: int) -> list[Likelihood]:
+            given = [answered[e.id] for e in examples]
+            turns = [Turn(e.id, self.domain.path(e), p.query, p.text) for e, p in zip(examples, given, strict=True)]
+            base = self.loaded.in_process(self.base).vlm
+            at_once = settings.batch_size or CPU_SEQUENCES
+            scored = answer_likelihoods(base, turns, at_once, load_image, share_image=settings.share_image)
+            return [Likelihood(turn.id, nats, tokens) for turn, (nats, tokens) in zip(turns, scored, strict=True)]
+
+        stage = self.stages[StageKey("likelihoods", model, split)]
+        return self.folder.records(stage, Likelihood, self.domain.split(split), work)
 
     @property
     def models(self) -> dict[ModelKey, Path]:
