@@ -420,9 +420,7 @@ def chat(
     chat(run, door, samples=samples, round=round, trust_remote_code=trust_remote_code)
 
 
-def review(
-    run: str, *, reviewer: str = "", verdicts: str | None = None, door: Door = THIS_MACHINE
-) -> None:
+def review(run: str, *, reviewer: str = "", verdicts: str | None = None, door: Door = THIS_MACHINE) -> None:
     """Open a page on which people say which selections of a run are right, most useful first.
 
     For each train image it shows the concepts of the class with what was selected, its score and the descriptions that

@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 from seewhy.domain.corrections import Opinions
 from seewhy.domain.verdicts import Verdict
 from seewhy.errors import SeeWhyError
 from seewhy.pages.door import Door
 from seewhy.pages.reviewing import LISTED, Reviewing
-from seewhy.pages.shell import blocks, gradio, rendered, serve_page
+from seewhy.pages.shell import blocks, gradio, scratch_folder, serve_page
 from seewhy.proof import review as showing
 from seewhy.results import Figure
 from seewhy.run.finished import FinishedRun
@@ -24,6 +26,10 @@ from seewhy.run.progress import say
 
 WORDS = {"right": "right", "wrong": "wrong", "hidden": "cannot be seen", "struck": "strike it", "kept": "keep it"}
 PARTS = ("train", "test", "summary")
+_TEMPLATES = Environment(
+    loader=PackageLoader("seewhy.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+    lstrip_blocks=True,
+)  # fmt: skip
 _SCRIPT = (Path(__file__).parent / "templates" / "review.js").read_text(encoding="utf-8")
 
 
@@ -35,7 +41,8 @@ def review(run: str, door: Door, *, reviewer: str, verdicts: str | None) -> None
     say(f"Verdicts go to {reviewing.path}.")
     if verdicts and Path(verdicts).resolve() != opened.verdicts_file.resolve():
         say(f"A run obeys {opened.verdicts_file}: set data.verdicts, or it will not see these.")
-    serve_page(review_page(reviewing, reviewer), door, f"Review of {opened.path}")
+    with scratch_folder(opened.path) as scratch:
+        serve_page(review_page(reviewing, reviewer), door, scratch, f"Review of {opened.path}")
 
 
 def review_page(reviewing: Reviewing, reviewer: str = "") -> Any:
@@ -46,7 +53,7 @@ def review_page(reviewing: Reviewing, reviewer: str = "") -> Any:
     def act(asked: str) -> dict[str, Any]:
         return answer(reviewing, asked)
 
-    frame = rendered("review_frame.html", title=title, reviewer=reviewer)
+    frame = _TEMPLATES.get_template("review_frame.html").render(title=title, reviewer=reviewer)
     with blocks(title) as page:
         gr.HTML(value="", html_template=_literal(frame), js_on_load=_SCRIPT, server_functions=[act], elem_id="review")
     return page
@@ -177,8 +184,11 @@ def _shown(
                    if kind == "concept" and name == image and who in of}  # fmt: skip
             listed = reviewing.run.bank.get(reviewing.rows[image].label, ())
             ordered = [*listed, *(p for p in reviewing.run.bank.all_concepts if p not in listed)]
-            values |= {"phrases": [(p, own.get(p, "")) for p in ordered], "is_marked": (image, who) in opinions.complete}
-    html = rendered("review.html", **values)
+            values |= {
+                "phrases": [(p, own.get(p, "")) for p in ordered],
+                "is_marked": (image, who) in opinions.complete,
+            }
+    html = _TEMPLATES.get_template("review.html").render(**values)
     return {"html": html, "part": part, "image": image, "said": said, "problem": False, "count": count}
 
 
@@ -217,10 +227,11 @@ def _editing(reviewing: Reviewing, image: str, concept: str, opinions: Opinions)
 
 def _summary(reviewing: Reviewing, verdicts: list[Verdict], opinions: Opinions) -> dict[str, Any]:
     shown, config = reviewing.shown(opinions), reviewing.run.config.select
-    lines = [f"{shown.verdicts} settled verdicts on concepts of train images, by {', '.join(opinions.people) or 'nobody'}."]
+    people = ", ".join(opinions.people) or "nobody"
+    lines = [f"{shown.verdicts} settled verdicts on concepts of train images, by {people}."]
     reword: tuple[showing.Reword, ...] = ()
     if shown.verdicts < showing.ENOUGH:
-        lines.append(f"From {showing.ENOUGH} on, this page says how often the selection is right, and what would be better.")
+        lines.append(f"From {showing.ENOUGH} on, this page says how often the selection is right.")
     else:
         reword = shown.reword
         lines += [
@@ -228,8 +239,8 @@ def _summary(reviewing: Reviewing, verdicts: list[Verdict], opinions: Opinions) 
             f"The same in images chosen because they are doubtful, which says nothing of the others: "
             f"{_figure(shown.precision_in_doubt)}.",
             f"Concepts that were not selected and are right, in images drawn by chance: {_figure(shown.missed)}.",
-            f"Rule '{config.rule}' with {shown.better.threshold:.3g} instead of {showing.threshold(config):.3g} would agree "
-            f"with {shown.better.agrees} of these verdicts instead of {shown.better.now}."
+            f"Rule '{config.rule}' with {shown.better.threshold:.3g} instead of {showing.threshold(config):.3g} would "
+            f"agree with {shown.better.agrees} of these verdicts instead of {shown.better.now}."
             if shown.better
             else f"No other threshold of rule '{config.rule}' agrees with more of these verdicts beyond chance.",
         ]
@@ -249,4 +260,3 @@ def _figure(figure: Figure | None) -> str:
         return "none judged yet"
     reach = f" ({100 * figure.interval[0]:.0f} to {100 * figure.interval[1]:.0f})" if figure.interval else ""
     return f"{100 * figure.value:.0f} %{reach} of {figure.n}"
-

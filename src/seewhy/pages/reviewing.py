@@ -5,6 +5,7 @@ reloaded, opened twice, or served by a process that was killed and started again
 """
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -177,7 +178,7 @@ class Reviewing:
     def _spoke(self, texts: Sequence[str], concept: str) -> tuple[str, ...]:
         says = [text for text in texts if concept in self.stated(text)]
         words = set(concept.lower().split())
-        near = sorted(texts, key=lambda text: -len(words & set(text.lower().replace(",", " ").replace(".", " ").split())))
+        near = sorted(texts, key=lambda text: -len(words.intersection(re.findall(r"\w+", text.lower()))))
         return tuple(dict.fromkeys(says or near[:1]))[:SPOKE]
 
     def photo(self, name: str) -> str:
@@ -320,4 +321,3 @@ def _truth_line(of: Any) -> str:
     record = {"example_id": of.example_id, "visible": of.visible, "hidden": of.hidden, "absent": of.absent,
               "complete": of.complete}  # fmt: skip
     return json.dumps(record, ensure_ascii=False) + "\n"
-
