@@ -113,6 +113,8 @@ class RayActors:
         self._coming: dict[Any, tuple[Any, float]] = {}
         """Answer to `meet` -> the actor that gives it, and when it was asked."""
         self._free: list[Any] = []
+        self._busy: dict[Any, tuple[Any, int]] = {}
+        """Answer to `make` -> the actor that gives it, and the shard."""
         self._alone_since: float | None = None
         self._invited: Mapping[str, Any] = {}
         self._about: Mapping[str, Any] = {}
@@ -136,7 +138,7 @@ class RayActors:
         self, stage: str, missing: Sequence[int], here: Callable[[int], None], made: Callable[[int], None]
     ) -> None:
         """Make the missing shards of a stage, each by the next actor that is free. None is made in this process."""
-        waiting, busy, deaths = list(reversed(missing)), dict[Any, tuple[Any, int]](), Counter[int]()
+        waiting, busy, deaths = list(reversed(missing)), self._busy, Counter[int]()
         while waiting or busy:
             self._hire(self._config.workers.count - len(busy))
             while self._free and waiting:
@@ -160,7 +162,7 @@ class RayActors:
                 else:
                     self._free.append(actor)
                     made(number)
-            self._say_if_alone(busy)
+            self._say_if_alone()
 
     def together(self, stage: str, here: Callable[[], None]) -> None:
         """Tune a model by Ray Train, in as many ranks as there is room for; the actors give up theirs."""
@@ -203,9 +205,10 @@ class RayActors:
 
     def close(self) -> None:
         """End the actors."""
-        for actor in [*self._free, *(actor for actor, _ in self._coming.values())]:
+        asked = [*self._coming.values(), *self._busy.values()]
+        for actor in [*self._free, *(actor for actor, _ in asked)]:
             ray.kill(actor)
-        self._free, self._coming = [], {}
+        self._free, self._coming, self._busy = [], {}, {}
 
     def _hire(self, wanted: int) -> None:
         """Start actors until so many are free or on their way. Ray starts one when and where there is room."""
@@ -231,8 +234,8 @@ class RayActors:
         say_clock(name, told["clock"], asked, time.time())
         self._free.append(actor)
 
-    def _say_if_alone(self, busy: Mapping[Any, Any]) -> None:
-        if busy or self._free:
+    def _say_if_alone(self) -> None:
+        if self._busy or self._free:
             self._alone_since = None
         elif self._alone_since is None:
             self._alone_since = time.monotonic()
