@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -31,7 +31,9 @@ from seewhy.domain.questions import Questions
 from seewhy.domain.text import name_key
 from seewhy.errors import SeeWhyError
 from seewhy.records import Example, Truth
+from seewhy.run.checksums import unsealed_json
 from seewhy.run.progress import say
+from seewhy.run.storage import digest
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,27 @@ class Domain:
             "questions": list(self.questions.texts),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+    @cached_property
+    def parts(self) -> dict[str, Any]:
+        """Return each part of the data as it is recorded of what was made from it: images and labels by split, concepts
+        and aliases by label, questions by kind."""
+        found: dict[str, Any] = {}
+        for split in ("train", "val", "test"):
+            of_split, suffix = self.split(split), "" if split == "train" else f"-{split}"
+            labels = [(e.id, e.label) for e in of_split]
+            found[f"images{suffix}"] = f"{len(of_split)} images, {_digest([(e.id, e.sha256) for e in of_split])}"
+            found[f"labels{suffix}"] = f"{len({e.label for e in of_split})} labels, {_digest(labels)}"
+        bank, questions = self.concepts, self.questions
+        return found | {
+            "concepts": {label: f"{len(phrases)} phrases, {_digest(phrases)}" for label, phrases in bank.items()},
+            "aliases": {label: ", ".join(names) for label, names in bank.aliases.items()},
+            "questions": {part.name: _digest(getattr(questions, part.name)) for part in fields(questions)},
+        }
+
+
+def _digest(value: Any) -> str:
+    return digest(value)[:16]
 
 
 def load_domain(
@@ -265,7 +288,7 @@ class Vocabulary:
         """
         path = run / VOCABULARY_FILE
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = unsealed_json(path.read_bytes())
             concepts = {str(label): tuple(map(str, phrases)) for label, phrases in found["concepts"].items()}
             aliases = {str(label): tuple(map(str, names)) for label, names in found["aliases"].items()}
             return cls(tuple(map(str, found["labels"])), ConceptBank(concepts, aliases))
