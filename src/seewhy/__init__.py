@@ -38,6 +38,7 @@ from seewhy.api import (
     plan,
     report,
     run,
+    serve,
     trace,
 )
 from seewhy.config import EngineConfig, RunConfig
@@ -94,6 +95,7 @@ __all__ = [
     "preset_config",
     "report",
     "run",
+    "serve",
     "trace",
 ]
 
