@@ -17,8 +17,9 @@ from seewhy.cli import main
 from seewhy.config import DataConfig, DescribeConfig, EngineConfig, EvaluateConfig, ModelConfig, RunConfig, SelectConfig
 from seewhy.errors import SeeWhyError
 from seewhy.run import loop
+from seewhy.run.checksums import unsealed_json
 from seewhy.run.finished import FinishedRun
-from seewhy.run.folder import RunFolder
+from seewhy.run.folder import RunFolder, read_manifest
 from seewhy.run.model_files import weight_files
 from seewhy.run.storage import weights_digest, write_atomically
 from tiny import tiny_llava
@@ -102,11 +103,11 @@ def test_who_opens_it_may_allow_it(received: Path, photo: str, sentinel: Path):
 
 
 def recorded_command(run: Path) -> str:
-    return json.loads((run / "manifest.json").read_text())["config"]["model"]["engine"]["command"]
+    return read_manifest(run)["config"]["model"]["engine"]["command"]
 
 
 def test_no_image_goes_to_a_server_that_a_run_folder_names(received: Path, monkeypatch: pytest.MonkeyPatch):
-    manifest = json.loads((received / "manifest.json").read_text())
+    manifest = read_manifest(received)
     manifest["config"]["model"]["engine"]["base_url"] = "http://stranger.example/v1"
     (received / "manifest.json").write_text(json.dumps(manifest))
     monkeypatch.setattr("seewhy.vlm.server.sampler.ChatClient", lambda *_, **__: pytest.fail("a server was asked"))
@@ -155,7 +156,7 @@ def test_the_page_shows_no_image_outside_of_run_and_data(received: Path, tmp_pat
     loop.evaluate(str(received), "test")
     shutil.copy(received / "metrics-test.json", received / "metrics.json")
     (received / "config.yaml").write_text("rounds: 0")
-    gallery = json.loads((received / "gallery-test.json").read_text())
+    gallery = unsealed_json((received / "gallery-test.json").read_bytes())
     kept, planted = gallery["cards"][0]["image"], str(tmp_path / "private.png")
     gallery["cards"][1]["image"] = planted
     (received / "gallery.json").write_text(json.dumps(gallery))
@@ -176,7 +177,7 @@ def test_all_else_is_as_recorded(tmp_path: Path):
 
 
 def test_a_run_whose_settings_cannot_be_read_names_the_version_that_made_it(received: Path):
-    manifest = json.loads((received / "manifest.json").read_text())
+    manifest = read_manifest(received)
     manifest["config"]["tune"]["beam_search"] = 4
     (received / "manifest.json").write_text(json.dumps({**manifest, "versions": {"seewhy": "7.5"}}))
     with pytest.raises(SeeWhyError, match=r"was made by SeeWhy 7\.5, .*beam_search"):

@@ -39,6 +39,7 @@ from seewhy.api import (
     report,
     review,
     run,
+    serve,
     trace,
 )
 from seewhy.config import EngineConfig, RunConfig
@@ -96,6 +97,7 @@ __all__ = [
     "report",
     "review",
     "run",
+    "serve",
     "trace",
 ]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from seewhy.config import Count, EngineConfig, NonNegative, PositiveShare, RunConfig, Share
 from seewhy.errors import SeeWhyError
-from seewhy.pages.door import THIS_MACHINE, Door
+from seewhy.pages.door import API_DOOR, THIS_MACHINE, Door
 
 if TYPE_CHECKING:
     from seewhy.cost.estimate import RunCost
@@ -92,11 +92,13 @@ def plan(
 
     The estimate needs the data and the model's configuration: no weights are read, and nothing is downloaded but what
     the processor needs. It covers every stage, and requests to other models. If the run does not fit, it names settings
-    with which it does. Times rest on assumed shares of the card's data sheet.
+    with which it does. Times rest on assumed shares of the card's data sheet, or those of this machine's CPU on a
+    measurement of ten seconds.
 
     Args:
         config: Settings of the run.
-        gpu: Card: H100, A100-80, L4, RTX4090, ... (default: the one in this machine; without one there are no hours).
+        gpu: Card: H100, A100-80, L4, RTX4090, ..., or cpu (default: the CPU where model.device is cpu, else the card in
+            this machine; without one there are no hours).
         gpus: Number of such cards: the hours on all of them, with the part that does not divide.
         length: Mean length of a text, as a share of the maximum length.
         fallback: Share of training answers for which something stands in, as none of the model's can be used.
@@ -107,11 +109,13 @@ def plan(
         True
     """
     from seewhy.cost.estimate import plan_run
-    from seewhy.cost.hardware import find_gpu, here
+    from seewhy.cost.hardware import find_gpu, here, measured_processor
     from seewhy.cost.scaling import scale
     from seewhy.cost.tokens import Assumed
 
-    cost = plan_run(config, find_gpu(gpu) if gpu else here(), Assumed(length=length, fallback=fallback))
+    on_cpu = (gpu or config.model.device).casefold() == "cpu"
+    device = measured_processor() if on_cpu else find_gpu(gpu) if gpu else here()
+    cost = plan_run(config, device, Assumed(length=length, fallback=fallback))
     return replace(cost, scaled=scale(cost, config, gpus)) if gpus > 1 else cost
 
 
@@ -418,6 +422,39 @@ def chat(
     from seewhy.pages.chat import chat
 
     chat(run, door, samples=samples, round=round, trust_remote_code=trust_remote_code)
+
+
+def serve(
+    run: str,
+    *,
+    door: Door = API_DOOR,
+    samples: Count = 8,
+    round: int | None = None,
+    base: bool = False,
+    trust_remote_code: bool | None = None,
+) -> None:
+    """Answer over HTTP what a photo shows and why, with the best model of a run.
+
+    POST an image to /explain: JSON comes back, with label, confidence, reasons and their boxes. There are /docs,
+    /openapi.json, /health and /metrics. It listens on this machine alone and wants a token, until Ctrl-C. It needs the
+    extra `pages`.
+
+    Args:
+        run: The run folder.
+        door: Where it listens, and what it takes.
+        samples: Number of sampled answers behind confidence and support.
+        round: Round of the model (default: the best on val images).
+        base: Ask the untuned model.
+        trust_remote_code: Run code that came with the run's model. Read it first. The run folder's own settings do not
+            decide this.
+
+    Example:
+        >>> seewhy.serve("runs/birds", door=seewhy.Door(port=8000))  # doctest: +SKIP
+        runs/birds (round 1) answers at: http://127.0.0.1:8000/9nAVPjSMnYPAxGpgsm7GHA/
+    """
+    from seewhy.pages.serve import serve
+
+    serve(run, door, samples=samples, round=round, base=base, trust_remote_code=trust_remote_code)
 
 
 def review(run: str, *, reviewer: str = "", verdicts: str | None = None, door: Door = THIS_MACHINE) -> None:

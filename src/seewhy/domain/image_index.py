@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from seewhy.domain.images import Inspected
+from seewhy.run.checksums import KEY, UNSEALED, is_whole, seal
 from seewhy.run.storage import write_atomically
 
 CHECKS = 1
@@ -68,10 +69,15 @@ class ImageIndex:
         """Read what the file knows of the images of a folder."""
         self._root, self._began = str(root), time.time_ns()
         try:
-            table = pq.ParquetFile(BytesIO(self.file.read_bytes())).read(use_threads=False)
-        except (OSError, pa.ArrowException):
+            payload = self.file.read_bytes()
+            table = pq.ParquetFile(BytesIO(payload)).read(use_threads=False)
+        except (OSError, ValueError, pa.ArrowException):
             return
-        if (table.schema.metadata or {}) != self._made_by() or table.schema.names != _SCHEMA.names:
+        if (
+            not is_whole(payload)
+            or not (table.schema.metadata or {}).items() >= self._made_by().items()
+            or table.schema.names != _SCHEMA.names
+        ):
             return
         images, sha256s, modes, *numbers = (column.to_pylist() for column in table.columns)
         for image, sha256, mode, bytes_, modified, changed, width, height in zip(
@@ -102,8 +108,9 @@ class ImageIndex:
         columns = dict(zip(_SCHEMA.names, zip(*rows, strict=True) if rows else [()] * len(_SCHEMA), strict=True))
         sink = BytesIO()
         table = pa.Table.from_pydict({name: list(column) for name, column in columns.items()}, schema=_SCHEMA)
-        pq.write_table(table.replace_schema_metadata(self._made_by()), sink, compression="zstd")
-        write_atomically(self.file, sink.getvalue())
+        metadata = {**self._made_by(), KEY.encode(): UNSEALED.encode()}
+        pq.write_table(table.replace_schema_metadata(metadata), sink, compression="zstd")
+        write_atomically(self.file, seal(sink.getvalue()))
         self._known = dict(self._kept)
 
     def _made_by(self) -> dict[bytes, bytes]:

@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -156,10 +157,10 @@ class ExportedRound:
         """The exported model."""
         return OURS.model(self.round)
 
-    @property
+    @cached_property
     def model(self) -> Path:
-        """The folder of the merged model."""
-        return self.run.models[self.key]
+        """The folder of the merged model, all of whose files are whole."""
+        return self.run.whole(self.key)
 
     @property
     def figures(self) -> Figures:

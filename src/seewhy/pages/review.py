@@ -41,8 +41,8 @@ def review(run: str, door: Door, *, reviewer: str, verdicts: str | None) -> None
     say(f"Verdicts go to {reviewing.path}.")
     if verdicts and Path(verdicts).resolve() != opened.verdicts_file.resolve():
         say(f"A run obeys {opened.verdicts_file}: set data.verdicts, or it will not see these.")
-    with scratch_folder(opened.path) as scratch:
-        serve_page(review_page(reviewing, reviewer), door, scratch, f"Review of {opened.path}")
+    with scratch_folder(opened.path):
+        serve_page(review_page(reviewing, reviewer), door, f"Review of {opened.path}")
 
 
 def review_page(reviewing: Reviewing, reviewer: str = "") -> Any:

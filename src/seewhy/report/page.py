@@ -36,6 +36,7 @@ from seewhy.report.sections import asked, audit_values, commands, differences, h
 from seewhy.report.table import lines, selection_cells
 from seewhy.results import Card, Comparison, Confusion, Gallery, Gate, Metrics, Support
 from seewhy.results_json import find, find_usable, read
+from seewhy.run.checksums import KEY, UNSEALED, is_whole, seal
 from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import read_manifest
 from seewhy.run.storage import write_atomically
@@ -134,7 +135,8 @@ def write_page(run: str, *, heatmaps: bool = False, trust_remote_code: bool | No
         compared.metrics if compared else metrics, shown, title=folder.resolve().name, config=config, audit=audit,
         audit_fault=fault, extras=extras,
     )  # fmt: skip
-    write_atomically(folder / "report.html", page.encode())
+    first, _, rest = page.partition("\n")
+    write_atomically(folder / "report.html", seal(f"{first}\n<!-- {KEY} {UNSEALED} -->\n{rest}".encode()))
     return folder / "report.html"
 
 
@@ -243,6 +245,10 @@ def _with_records(folder: Path, extras: Extras) -> tuple[Audit | None, str, Extr
 
 def _config(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        payload = path.read_bytes()
+        if is_whole(payload) is False:
+            raise ValueError("it was changed or damaged after it was written")
+        text = payload.decode()
+        return text.partition("\n")[2] if text.startswith(f"# {KEY} ") else text
     except (OSError, ValueError) as error:
         raise SeeWhyError(f"{path} cannot be read ({error}). Start the run again, which writes it.") from error

@@ -29,7 +29,7 @@ from seewhy.fieldguide.guide import with_guide
 from seewhy.records import Correction, Selection
 from seewhy.results import Gate, Metrics
 from seewhy.results_json import find
-from seewhy.run.folder import read_manifest, read_records, read_shards
+from seewhy.run.folder import check_stage_folder, read_manifest, read_records, read_shards
 from seewhy.run.progress import say
 from seewhy.run.sources import base_source, made_base_source
 from seewhy.run.stages import ARMS, BASE, METHOD, OURS, ModelKey, StageKey, arms, is_complete
@@ -37,6 +37,10 @@ from seewhy.run.storage import inside, refuse_links, weights_digest
 from seewhy.settings import restore_config
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from seewhy.explanation.asking import Asker
+    from seewhy.explanation.explained import Explanation
     from seewhy.vlm.model import VisionLanguageModel
 
 R = TypeVar("R")
@@ -210,9 +214,10 @@ class FinishedRun:
 
     @property
     def best_round(self) -> int:
-        """The round that the gate found best; without a gate, the last one that has a model. Raises SeeWhyError where
-        there is no tuned model."""
-        last = max(self._tuned_rounds())
+        """The round that the gate found best; without a gate, the last one that has a model, of those that the settings
+        ask for: they may have been lowered. Raises SeeWhyError where there is no tuned model."""
+        rounds = self._tuned_rounds()
+        last = max([round for round in rounds if round <= self.config.rounds] or rounds)
         return self.gate.best if self.gate else last
 
     def _tuned_rounds(self) -> list[int]:
@@ -263,13 +268,20 @@ class FinishedRun:
             raise SeeWhyError(
                 f"{self.path} has no model {missing[0]} yet; start its run again: it goes on where it stopped."
             )
-        return {key: path for key, path in self.models.items() if key.round <= last}
+        return {key: self.whole(key) for key in self.models if key.round <= last}
+
+    def whole(self, key: ModelKey) -> Path:
+        """Return a model's folder. Raises SeeWhyError naming the file of a tuned one that is missing or damaged."""
+        if key != BASE:
+            entry = self.manifest.get("stages", {}).get(str(StageKey("model", key)), {})
+            check_stage_folder(self.models[key].parent, entry)
+        return self.models[key]
 
     def adapters(self, round: int) -> list[Path]:
         """Return the adapters that made the method's model after a round, in order: each is relative to the model that
         the ones before it made of the base."""
         first = round if self.config.start_from == "base" else 1
-        return [model_path(self.path, OURS.model(r)).with_name("adapter") for r in range(first, round + 1)]
+        return [self.whole(OURS.model(r)).with_name("adapter") for r in range(first, round + 1)]
 
     def load(self, key: ModelKey) -> "VisionLanguageModel":
         """Load a model in this process, as the run itself does. Raises SeeWhyError where it cannot be loaded."""
@@ -278,7 +290,24 @@ class FinishedRun:
         self._say_code_is_not_run()
         if key == BASE:
             made_base_source(self.config.model.name_or_path)
-        return models.load_model(self.config.model, self.models[key], untuned=key == BASE)
+        return models.load_model(self.config.model, self.whole(key), untuned=key == BASE)
+
+    def explain(
+        self, image: "str | Path | Image", *, round: int | None = None, base: bool = False, samples: int = 8
+    ) -> "Explanation":
+        """Name what an image shows and say why, with the best model, or that of `round`, or the untuned `base`.
+
+        In a notebook the result shows the image, with an overlay of where the model looks for each reason; printed, it
+        is what `seewhy explain` prints. The model stays loaded. Raises SeeWhyError for an image that cannot be read and
+        a model that is not there.
+        """
+        return self._asker.explain_image(image, BASE if base else self.method_model(round), samples)
+
+    @cached_property
+    def _asker(self) -> "Asker":
+        from seewhy.explanation.asking import Asker  # the one arrow that points up: a shortcut for notebooks
+
+        return Asker(self)
 
     def weights(self, key: ModelKey) -> str:
         """Return a digest of a model's weights, or the name of one on the Hub."""

@@ -20,9 +20,11 @@ from seewhy.errors import SeeWhyError
 from seewhy.records import Answer
 from seewhy.run.alike import PATIENCE
 from seewhy.run.finished import model_path
-from seewhy.run.folder import RunFolder, Stage, changes, read_manifest
+from seewhy.run.folder import RunFolder, read_manifest
+from seewhy.run.records import Records
 from seewhy.run.shards import Identified
 from seewhy.run.stages import ARMS, BASE, OURS, Arm, ModelKey, StageKey
+from seewhy.run.staleness import Stage, changes, unchanged
 from seewhy.run.steps import Run
 
 R = TypeVar("R")
@@ -49,9 +51,12 @@ class FollowedFolder(RunFolder):
         """Read the manifest. Raises SeeWhyError where data, models or settings are not those of its writer."""
         self._manifest = read_manifest(self.path)
         recorded = self._manifest.get("stages", {})
+        by_name = {stage.name: stage for stage in stages}
+        plan = {name: self._entry(stage) for name, stage in by_name.items()}
+        same = unchanged(by_name, plan, recorded)
         for stage in stages:
-            mine, theirs = self._entry(stage), recorded.get(stage.name)
-            if theirs is None or theirs["fingerprint"] != mine["fingerprint"]:
+            mine, theirs = plan[stage.name], recorded.get(stage.name)
+            if stage.name not in same:
                 how = "; ".join(changes(theirs["settings"], mine["settings"])) if theirs else "it is not planned there"
                 raise SeeWhyError(
                     f"stage {stage.name} is made from something else here than in the manifest of {self.path} "
@@ -67,12 +72,12 @@ class FollowedFolder(RunFolder):
         *,
         made_for: Mapping[str, str] = MappingProxyType({}),
         here: bool = False,
-    ) -> list[R]:
+    ) -> Records[R]:
         """Return the records of a finished stage. Raises Wanted for the stage to be made."""
         shards = self._shards(stage, record, items, work, made_for)
         if stage.name == self.wanted:
             raise Wanted(shards.make)
-        return [row for number, path in enumerate(shards.paths) for row in (_seen(path) and shards.read(number))]
+        return Records([shards.look(number) for number, path in enumerate(shards.paths) if _seen(path)])
 
     def folder(self, stage: Stage, make: Callable[[Path], None]) -> Path:
         """Return the folder of a finished stage. Raises Wanted for the stage to be made."""
@@ -82,7 +87,7 @@ class FollowedFolder(RunFolder):
             raise Wanted(lambda _number: make(_seen(final.with_name(final.name + ".partial"))))
         return _seen(final)
 
-    def write_text(self, name: str, text: str) -> None:
+    def write(self, name: str, payload: bytes) -> None:
         """Leave it to the driving process."""
 
     def note(self, event: str, **details: Any) -> None:
@@ -137,7 +142,7 @@ def take_step(run: Run, key: StageKey) -> None:
             raise ValueError(f"workers make no shards of {key}")
 
 
-def _taught(run: Run, arm: Arm, round: int) -> list[Answer]:
+def _taught(run: Run, arm: Arm, round: int) -> Sequence[Answer]:
     """Return the training set of an arm's round, as the loop makes it."""
     if arm.template:
         return run.fill_in(arm, _taught(run, OURS, round))

@@ -34,9 +34,10 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from seewhy.config import TuneConfig, decisive
 from seewhy.errors import SeeWhyError
 from seewhy.records import Turn
+from seewhy.run.checksums import broken, write_sums
 from seewhy.run.folder import changes
 from seewhy.run.progress import say
-from seewhy.run.storage import digest
+from seewhy.run.storage import digest, sync, write_atomically
 from seewhy.vlm.adapter import load_trained, prepare, rest_frozen, save_trained
 from seewhy.vlm.chat import Row, collate, move, open_image
 from seewhy.vlm.data import MicroBatches, Schedule, drop_too_long
@@ -47,6 +48,8 @@ from seewhy.vlm.prefix import attend, branch_attention, why_not_shared
 
 MARKER = "complete"
 """File that completes a checkpoint. It holds, as JSON, all that the weights depend on."""
+DAMAGED = "damaged-"
+"""How the name of a checkpoint begins that was found damaged."""
 
 
 class Checkpoints:
@@ -67,19 +70,33 @@ class Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
         complete = {path: marker for path in self.folder.iterdir() if (marker := self._marker(path)) is not None}
         newest = max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+        if newest is not None and (fault := next(broken(newest), None)):
+            say(
+                f"tuning goes on without {newest}, of which {fault[0]} {fault[1]}: it is set aside as "
+                f"{DAMAGED}{newest.name}, and removed when the tuning ends"
+            )
+            (newest / MARKER).unlink()
+            newest.rename(newest.with_name(DAMAGED + newest.name))
+            return self.newest()
         if newest is not None and complete[newest] != self.made_of:
             what = "; ".join(changes(complete[newest], self.made_of))
             say(f"tuning begins anew, without {newest.name} in {self.folder}, which was made otherwise ({what})")
             newest = None
         for path in self.folder.iterdir():
-            if path != newest:
+            if path != newest and not path.name.startswith(DAMAGED):
                 self._remove(path)
         return None if newest is None else str(newest)
 
     def complete(self, step: int) -> None:
-        """Mark the checkpoint of `step` as complete and remove the older ones."""
-        (self.folder / f"checkpoint-{step}" / MARKER).write_text(json.dumps(self.made_of))
-        self.newest()
+        """Mark the checkpoint of `step` as complete, once it is on disk, and remove the older ones."""
+        checkpoint = self.folder / f"checkpoint-{step}"
+        write_sums(checkpoint)
+        for path in [*checkpoint.rglob("*"), checkpoint]:
+            sync(path)
+        write_atomically(checkpoint / MARKER, json.dumps(self.made_of).encode())
+        for path in self.folder.iterdir():
+            if path != checkpoint and not path.name.startswith(DAMAGED):
+                self._remove(path)
 
     def remove(self) -> None:
         """Remove all checkpoints and their folder."""

@@ -14,7 +14,6 @@ split are one image; under two labels, the first stays and the rest are told.
 """
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
@@ -43,12 +42,6 @@ _LIBRARY_ERRORS = (
     pa.ArrowException, yaml.YAMLError, httpx.HTTPError,
 )  # fmt: skip
 """What the datasets library raises, from its own code and from the libraries below it, for data that it cannot read."""
-
-
-def default_cache() -> Path:
-    """Return SEEWHY_CACHE, or `seewhy` in the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("SEEWHY_CACHE") or Path(home) / "seewhy")
 
 
 def is_saved(folder: Path) -> bool:
