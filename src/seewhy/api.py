@@ -416,7 +416,8 @@ def chat(
             decide this.
 
     Example:
-        >>> seewhy.chat("runs/birds", door=seewhy.Door(port=7860))  # doctest: +SKIP
+        >>> door = seewhy.Door(port=7860)
+        >>> seewhy.chat("runs/birds", door=door)  # doctest: +SKIP
         Chat with runs/birds: http://127.0.0.1:7860/9nAVPjSMnYPAxGpgsm7GHA/
     """
     from seewhy.pages.chat import chat
@@ -449,7 +450,8 @@ def serve(
             decide this.
 
     Example:
-        >>> seewhy.serve("runs/birds", door=seewhy.Door(port=8000))  # doctest: +SKIP
+        >>> door = seewhy.Door(port=8000)
+        >>> seewhy.serve("runs/birds", door=door)  # doctest: +SKIP
         runs/birds (round 1) answers at: http://127.0.0.1:8000/9nAVPjSMnYPAxGpgsm7GHA/
     """
     from seewhy.pages.serve import serve
