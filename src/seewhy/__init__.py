@@ -39,6 +39,7 @@ from seewhy.api import (
     report,
     run,
     trace,
+    verify,
 )
 from seewhy.config import EngineConfig, RunConfig
 from seewhy.errors import SeeWhyError
@@ -95,6 +96,7 @@ __all__ = [
     "report",
     "run",
     "trace",
+    "verify",
 ]
 
 
