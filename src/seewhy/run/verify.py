@@ -6,10 +6,14 @@ Every byte of every file with a checksum is read; no digest is taken from the us
     [finding.file for finding in checked.findings]
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from seewhy.errors import SeeWhyError
 from seewhy.run.checksums import SUMS, broken, is_whole
