@@ -60,9 +60,9 @@ def run_and_die(config: RunConfig, die_in: str | None) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a run by its path; times stand in events.jsonl alone."""
+    """Every file of a run by its path; times stand in events.jsonl and images.parquet alone."""
     return {
         str(path.relative_to(folder)): path.read_bytes().replace(str(folder).encode(), b"RUN")
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in {"events.jsonl", "lock"}
+        if path.is_file() and path.name not in {"events.jsonl", "images.parquet", "lock"}
     }

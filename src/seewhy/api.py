@@ -93,11 +93,13 @@ def plan(
 
     The estimate needs the data and the model's configuration: no weights are read, and nothing is downloaded but what
     the processor needs. It covers every stage, and requests to other models. If the run does not fit, it names settings
-    with which it does. Times rest on assumed shares of the card's data sheet.
+    with which it does. Times rest on assumed shares of the card's data sheet, or those of this machine's CPU on a
+    measurement of ten seconds.
 
     Args:
         config: Settings of the run.
-        gpu: Card: H100, A100-80, L4, RTX4090, ... (default: the one in this machine; without one there are no hours).
+        gpu: Card: H100, A100-80, L4, RTX4090, ..., or cpu (default: the CPU where model.device is cpu, else the card in
+            this machine; without one there are no hours).
         gpus: Number of such cards: the hours on all of them, with the part that does not divide.
         length: Mean length of a text, as a share of the maximum length.
         fallback: Share of training answers for which something stands in, as none of the model's can be used.
@@ -108,11 +110,13 @@ def plan(
         True
     """
     from seewhy.cost.estimate import plan_run
-    from seewhy.cost.hardware import find_gpu, here
+    from seewhy.cost.hardware import find_gpu, here, measured_processor
     from seewhy.cost.scaling import scale
     from seewhy.cost.tokens import Assumed
 
-    cost = plan_run(config, find_gpu(gpu) if gpu else here(), Assumed(length=length, fallback=fallback))
+    on_cpu = (gpu or config.model.device).casefold() == "cpu"
+    device = measured_processor() if on_cpu else find_gpu(gpu) if gpu else here()
+    cost = plan_run(config, device, Assumed(length=length, fallback=fallback))
     return replace(cost, scaled=scale(cost, config, gpus)) if gpus > 1 else cost
 
 

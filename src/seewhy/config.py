@@ -145,6 +145,9 @@ class ModelConfig:
     max_pixels: Count | None = field(default=None, metadata=ADDED)
     """Scale larger images down to this many pixels before the processor, keeping their shape. Needed for photographs
     with models whose number of image tokens follows the size (Qwen-VL: one for 28 x 28 pixels)."""
+    tiles: bool = field(default=True, metadata=ADDED)
+    """Give the model, beside the whole image, the tiles that its processor cuts it into. False is for a CPU: a SmolVLM
+    then sees 64 tokens instead of more than a thousand, and less detail. Other models have no such choice."""
     batch_size: CountOrZero = field(default=0, metadata=THROUGHPUT)
     """Number of sequences generated at the same time. 0 is automatic: 16 on a CPU, and on a GPU as many as fit, at most
     384. A number that a GPU's memory has no room for is halved."""

@@ -137,13 +137,13 @@ def check_support(
 
     `name` is `model.name_or_path`. Raises SeeWhyError with `stop` where the share is below `minimum`.
     """
-    texts = [description.text for description in descriptions]
-    found = support.support(domain.concepts.all_concepts, texts, minimum)
+    texts = (description.text for description in descriptions)
+    found = support.support(domain.concepts.all_concepts, texts, minimum, count=len(descriptions))
     write(folder.path / Support.FILE, found)
     if not found.too_low:
         say(support.verdict(found))
         return
-    example, speaks_of = texts[0] if texts else "", _SPEAKS_OF.get(name, "")
+    example, speaks_of = descriptions[0].text if len(descriptions) else "", _SPEAKS_OF.get(name, "")
     message = support.too_few(found, stops=stop, example=example, speaks_of=speaks_of, folder=folder.path)
     if stop:
         raise SeeWhyError(message)

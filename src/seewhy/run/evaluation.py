@@ -34,6 +34,7 @@ class Evaluation:
         self._predictions: dict[ModelKey, Sequence[Prediction]] = {}
         self._figures: dict[ModelKey, Figures] = {}
         self._selection: Mapping[str, Figure] = {}
+        self._fallback_shares: dict[ModelKey, float] = {}
         self._val_counts: dict[ModelKey, Counts] = {}
 
     def measure(
@@ -59,6 +60,8 @@ class Evaluation:
                 )  # fmt: skip
         if selections and not self._selection:
             self._selection = measure_selection(domain, selections, **self._settings)
+        for model in taught.keys() - self._fallback_shares.keys():
+            self._fallback_shares[model] = fallback_share(taught[model])
         before = self._before if name == Metrics.FILE else None
         arms = {}
         for arm in run.shown_arms:
@@ -66,7 +69,7 @@ class Evaluation:
             arms[arm.key] = tuple(
                 _in_round(
                     self._figures[model], round, self._selection if arm == OURS and selections else {},
-                    taught.get(model), trained.get(round),
+                    (len(taught[model]), self._fallback_shares[model]) if model in taught else None, trained.get(round),
                 )
                 for round in range(1, run.config.rounds + 1)
                 if (model := arm.model(round)) in every
@@ -134,16 +137,16 @@ def _in_round(
     figures: Figures,
     round: int,
     selection: Mapping[str, Figure],
-    taught: Sequence[Answer] | None,
+    taught: tuple[int, float] | None,
     before: Figures | None,
 ) -> Figures:
     """Return a model's figures with its round, the selection's figures, and counts of its training answers.
 
-    These are counted from the answers that it was `taught`, or else are those of an earlier start of the run.
+    These are the number and the fallback share of what it was `taught`, or else those of an earlier start of the run.
     """
     found = replace(figures, figures={**figures.figures, **selection}, round=round)
     if taught is not None:
-        return replace(found, training_answers=len(taught), fallback_share=fallback_share(taught))
+        return replace(found, training_answers=taught[0], fallback_share=taught[1])
     if before is not None:
         return replace(found, training_answers=before.training_answers, fallback_share=before.fallback_share)
     return found

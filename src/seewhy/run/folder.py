@@ -49,6 +49,7 @@ from seewhy.run.checksums import (
 )
 from seewhy.run.lock import Held, locked
 from seewhy.run.progress import progress, say
+from seewhy.run.records import Records
 from seewhy.run.shards import SHARD, Identified, Shards
 from seewhy.run.staleness import Stage, changes, reasons, unchanged, versions_of
 from seewhy.run.storage import decode_shard, digest, disk, inside, shard_origin, sync, write_atomically
@@ -213,7 +214,7 @@ class RunFolder:
         *,
         made_for: Mapping[str, str] = MappingProxyType({}),
         here: bool = False,
-    ) -> list[R]:
+    ) -> Records[R]:
         """Return the stage's records in the order of its items, calling `work(items, seed)` for each missing shard.
 
         `work` must be a function of its arguments and the stage's settings. `seed`, in [0, 2**32), follows from the
@@ -221,11 +222,11 @@ class RunFolder:
         `here` they are all made in this process. `made_for` has, by item, a digest of what decides its records beside
         the settings, where anything does: of a shard in which that has changed, these items' records (known by their
         `example_id`) are made anew and the others kept; a shard in which nothing has keeps its bytes. Raises
-        SeeWhyError when a shard was made of other items.
+        SeeWhyError when a shard was made of other items. What is returned reads the shards whenever it is gone through.
         """
         shards = self._shards(stage, record, items, work, made_for)
         left = {number: len(items) for number in range(len(shards.paths)) if (items := shards.left(number))}
-        held = {number: shards.read(number) for number in range(len(shards.paths)) if number not in left}
+        held = {number: shards.look(number) for number in range(len(shards.paths)) if number not in left}
         missing = [number for number in left if not shards.paths[number].exists()]
         changed = [number for number in left if number not in missing]
         workers = ThisProcess() if here or len(missing) < 2 else self.workers
@@ -234,7 +235,7 @@ class RunFolder:
             ThisProcess().make(stage.name, changed, shards.make, lambda number: advance(left[number]))
             workers.make(stage.name, missing, shards.make, lambda number: advance(left[number]))
         self._complete(stage, shards=len(shards.paths))
-        return [row for number in range(len(shards.paths)) for row in held.pop(number, None) or shards.read(number)]
+        return Records([held.get(number) or shards.look(number) for number in range(len(shards.paths))])
 
     def _shards(
         self,

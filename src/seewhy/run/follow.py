@@ -21,6 +21,7 @@ from seewhy.records import Answer
 from seewhy.run.alike import PATIENCE
 from seewhy.run.finished import model_path
 from seewhy.run.folder import RunFolder, read_manifest
+from seewhy.run.records import Records
 from seewhy.run.shards import Identified
 from seewhy.run.stages import ARMS, BASE, OURS, Arm, ModelKey, StageKey
 from seewhy.run.staleness import Stage, changes, unchanged
@@ -71,12 +72,12 @@ class FollowedFolder(RunFolder):
         *,
         made_for: Mapping[str, str] = MappingProxyType({}),
         here: bool = False,
-    ) -> list[R]:
+    ) -> Records[R]:
         """Return the records of a finished stage. Raises Wanted for the stage to be made."""
         shards = self._shards(stage, record, items, work, made_for)
         if stage.name == self.wanted:
             raise Wanted(shards.make)
-        return [row for number, path in enumerate(shards.paths) for row in (_seen(path) and shards.read(number))]
+        return Records([shards.look(number) for number, path in enumerate(shards.paths) if _seen(path)])
 
     def folder(self, stage: Stage, make: Callable[[Path], None]) -> Path:
         """Return the folder of a finished stage. Raises Wanted for the stage to be made."""
@@ -141,7 +142,7 @@ def take_step(run: Run, key: StageKey) -> None:
             raise ValueError(f"workers make no shards of {key}")
 
 
-def _taught(run: Run, arm: Arm, round: int) -> list[Answer]:
+def _taught(run: Run, arm: Arm, round: int) -> Sequence[Answer]:
     """Return the training set of an arm's round, as the loop makes it."""
     if arm.template:
         return run.fill_in(arm, _taught(run, OURS, round))

@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from seewhy.errors import SeeWhyError
-from seewhy.run.storage import decode_shard, digest, disk, encode_shard, shard_origin, write_atomically
+from seewhy.run.records import Shard
+from seewhy.run.storage import (
+    decode_shard,
+    digest,
+    disk,
+    encode_shard,
+    look_at_shard,
+    shard_origin,
+    write_atomically,
+)
 
 SHARD = "shard-{:05d}.parquet"
 MADE_FOR = "made_for"
@@ -79,12 +88,12 @@ class Shards(Generic[R]):
             self.check_held()
             write_atomically(path, encode_shard(rows, self.record, self._origin(number)))
 
-    def read(self, number: int) -> list[R]:
-        """Return the records of a shard. Raises SeeWhyError when it was made of other items."""
-        rows, made_from = decode_shard(self.paths[number], self.record)
+    def look(self, number: int) -> Shard[R]:
+        """Return a shard, of which only the end is read so far. Raises SeeWhyError when it was made of other items."""
+        rows, made_from = look_at_shard(self.paths[number], self.record)
         if made_from != self._origin(number):
             raise self._of_others(number)
-        return rows
+        return Shard(self.paths[number], rows, lambda path: decode_shard(path, self.record)[0])
 
     def _patch(self, number: int) -> None:
         path, origin, changed = self.paths[number], self._origin(number), self.left(number)

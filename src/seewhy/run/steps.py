@@ -50,6 +50,7 @@ from seewhy.run.finished import FinishedRun, model_path
 from seewhy.run.folder import RunFolder, read_manifest
 from seewhy.run.models import Loaded
 from seewhy.run.progress import say
+from seewhy.run.records import Records
 from seewhy.run.sources import base_source, made_base_source, model_source
 from seewhy.run.stages import (
     BASE,
@@ -97,7 +98,7 @@ class Run:
         self.labels: Mapping[str, str] = {e.id: e.label for e in domain.examples}
         self.callbacks: Sequence[TrainerCallback] = ()
         self._sizes_checked = False
-        self._descriptions: dict[str, list[Description]] = {}
+        self._descriptions: dict[str, Records[Description]] = {}
         self._selected: dict[str, Mapping[str, Sequence[str]]] = {}
 
     @classmethod
@@ -118,9 +119,11 @@ class Run:
         if record:
             checks.check_settings(config)
         index = ImageIndex(inside(folder.path, IMAGES_FILE))
-        domain = load_domain(with_guide(config.data, folder.path / "fieldguide"), index=index)
-        if folder.is_own:
-            index.save()
+        try:
+            domain = load_domain(with_guide(config.data, folder.path / "fieldguide"), index=index)
+        finally:  # what was decoded before an error, too: the next start is after it was mended
+            if folder.is_own:
+                index.save()
         held = correcting.recorded_corrections(folder.path)
         bank = (held or Corrections()).bank(domain.concepts)
         other = elsewhere and checks.load_measured_data(elsewhere, folder.path, config.evaluate, bank)
@@ -162,7 +165,7 @@ class Run:
     def __exit__(self, *_error: object) -> None:
         self.loaded.release()
 
-    def describe(self, split: str = "train") -> list[Description]:
+    def describe(self, split: str = "train") -> Records[Description]:
         """Step 1: the untuned base describes images; those of another split than train are for the figures alone."""
         if split in self._descriptions:
             return self._descriptions[split]
@@ -204,13 +207,13 @@ class Run:
         split, wanted = key.split, self.domain.split(key.split)
         examples, descriptions = self.train, self.describe()
         if split != "train":
-            examples, descriptions = (*examples, *wanted), [*descriptions, *self.describe(split)]
+            examples, descriptions = (*examples, *wanted), descriptions + self.describe(split)
 
         def work(_all: Sequence[str], _seed: int) -> list[Selection]:
             concepts_CE = self.encoder.embed_concepts(bank.all_concepts)
             if self.config.select.rule == "said":
                 finder = Said(bank.all_concepts, concepts_CE, self.domain.questions.noun, self.encoder)
-                said = finder.said(d.text for d in descriptions)
+                said = finder.reading(d.text for d in descriptions)
                 selections = select.select_said(
                     examples, descriptions, bank, bank.all_concepts, said, self.config.select
                 )
@@ -219,12 +222,12 @@ class Run:
             ids = {example.id for example in wanted}
             return [selection for selection in selections if selection.example_id in ids]
 
-        return self.folder.records(self.stages[key], Selection, ["all"], work)
+        return list(self.folder.records(self.stages[key], Selection, ["all"], work))
 
     def _scored_by_infonce(
         self,
         examples: Sequence[Example],
-        descriptions: Sequence[Description],
+        descriptions: Records[Description],
         bank: ConceptBank,
         concepts_CE: np.ndarray,
     ) -> list[Selection]:
@@ -232,7 +235,8 @@ class Run:
         scratch = self.folder.path / "scratch"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
-        embedded_DE = embed_to_file(scratch / "descriptions.npy", [d.text for d in descriptions], self.encoder)
+        texts = (d.text for d in descriptions)
+        embedded_DE = embed_to_file(scratch / "descriptions.npy", texts, self.encoder, count=len(descriptions))
         selections = select.select(
             examples, descriptions, embedded_DE, bank, bank.all_concepts, concepts_CE, self.config.select
         )
@@ -252,18 +256,19 @@ class Run:
         """
         if (key := StageKey("replay")) not in self.stages:
             return []
-        turns, described = replay_turns(self.config), dict[str, list[Description]]()
+        turns, descriptions = replay_turns(self.config), self.describe()
         general = GeneralQuestions.of(self.domain.questions.noun, self.domain.concepts)
-        for description in self.describe():
-            described.setdefault(description.example_id, []).append(description)
 
         def work(examples: Sequence[Example], seed: int) -> list[Replayed]:
+            described: dict[str, list[Description]] = {}
+            for description in descriptions.about([example.id for example in examples]):
+                described.setdefault(description.example_id, []).append(description)
             return replay.replay(
                 examples, self.domain, general, described, self._sampler(self.base), self.config.describe,
                 turns=turns, seed=seed, query_seed=self.config.seed,
             )  # fmt: skip
 
-        found = self.folder.records(self.stages[key], Replayed, self.train, work)
+        found = list(self.folder.records(self.stages[key], Replayed, self.train, work))
         reasons = Counter(turn.fault for turn in found if turn.fault)
         checks.warn_of_losses(key.kind, reasons.total(), len(found), reasons)
         return found
@@ -284,7 +289,7 @@ class Run:
             before = {example.id: self.given.concepts[example.label] for example in self.train}
         return correcting.effects(self.corrections, self.given, before, concepts)
 
-    def synthesise(self, arm: Arm, selections: Sequence[Selection]) -> list[Answer]:
+    def synthesise(self, arm: Arm, selections: Sequence[Selection]) -> Records[Answer]:
         """Step 3: the untuned base writes round 1's training set."""
         concepts = self.concepts(arm, selections)
 
@@ -328,7 +333,7 @@ class Run:
         self.folder.folder(self.stages[StageKey("model", model)], make)
         return model_path(self.folder.path, model)
 
-    def sample(self, arm: Arm, round: int, model: Path, selections: Sequence[Selection]) -> list[Candidate]:
+    def sample(self, arm: Arm, round: int, model: Path, selections: Sequence[Selection]) -> Records[Candidate]:
         """Steps 5 and 6: the tuned model answers, and its answers are judged."""
         concepts = self.concepts(arm, selections)
 
@@ -347,16 +352,13 @@ class Run:
         return candidates
 
     def filter(
-        self, arm: Arm, round: int, candidates: Sequence[Candidate], model: Path, selections: Sequence[Selection]
-    ) -> list[Answer]:
+        self, arm: Arm, round: int, candidates: Records[Candidate], model: Path, selections: Sequence[Selection]
+    ) -> Records[Answer]:
         """Return the round's training set: the best candidate of each query, or what `sample.fallback` puts in."""
         concepts = self.concepts(arm, selections)
-        of_example: dict[str, list[Candidate]] = {}
-        for candidate in candidates:
-            of_example.setdefault(candidate.example_id, []).append(candidate)
 
         def work(examples: Sequence[Example], seed: int) -> list[Answer]:
-            judged = [c for e in examples for c in of_example[e.id]]
+            judged = candidates.about([example.id for example in examples])
             stand_ins: Mapping[str, StandIn] = {}
             if self.config.sample.fallback == "reasons" and (lost := rejection.lost_queries(judged, examples)):
                 stand_ins = reasons_for(
@@ -382,7 +384,7 @@ class Run:
             return [Prediction(e.id, query, text) for e, (text,) in zip(examples, texts, strict=True)]
 
         stage = self.stages[StageKey("predictions", model, split)]
-        return self.folder.records(stage, Prediction, self.domain.split(split), work)
+        return list(self.folder.records(stage, Prediction, self.domain.split(split), work))
 
     def likelihoods(self, model: ModelKey, predictions: Sequence[Prediction]) -> list[Likelihood]:
         """Return the likelihood of each of a model's answers under the untuned base, for FS."""
@@ -398,7 +400,7 @@ class Run:
             return [Likelihood(turn.id, nats, tokens) for turn, (nats, tokens) in zip(turns, scored, strict=True)]
 
         stage = self.stages[StageKey("likelihoods", model, split)]
-        return self.folder.records(stage, Likelihood, self.domain.split(split), work)
+        return list(self.folder.records(stage, Likelihood, self.domain.split(split), work))
 
     @property
     def models(self) -> dict[ModelKey, Path]:

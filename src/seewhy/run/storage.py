@@ -201,6 +201,9 @@ def schema_of(record: type) -> pa.Schema:
     return pa.schema([pa.field(f.name, ARROW_TYPES[types[f.name]], nullable=False) for f in fields(record)])
 
 
+ANEW = "Delete this one file and start the run again: it is made anew."
+
+
 def encode_shard(rows: Sequence[Any], record: type, origin: Mapping[str, str]) -> bytes:
     """Return records as the bytes of a sealed Parquet file, with what they were made from as `origin`."""
     schema = schema_of(record).with_metadata({**origin, KEY: UNSEALED})
@@ -220,25 +223,48 @@ def encode_shard(rows: Sequence[Any], record: type, origin: Mapping[str, str]) -
     return seal(sink.getvalue().to_pybytes())
 
 
+def look_at_shard(path: Path, record: type) -> tuple[int, dict[str, str]]:
+    """Return the number of a shard's records and their origin, once its checksum is verified. Errors as
+    `decode_shard`."""
+    with _readable(path):
+        metadata = pq.read_metadata(pa.BufferReader(_whole(path)))
+        rows, schema = metadata.num_rows, metadata.schema.to_arrow_schema()
+    _check_columns(path, schema, record)
+    return rows, _origin(schema)
+
+
 def decode_shard(path: Path, record: type[R]) -> tuple[list[R], dict[str, str]]:
     """Return a shard's records and their origin. Raises SeeWhyError when the file is damaged or holds other records."""
-    remedy = "Delete this one file and start the run again: it is made anew."
+    with _readable(path):
+        table = pq.ParquetFile(pa.BufferReader(_whole(path))).read(use_threads=False)
+    _check_columns(path, table.schema, record)
+    columns = [
+        [tuple(value) for value in column.to_pylist()] if pa.types.is_list(column.type) else column.to_pylist()
+        for column in table.columns
+    ]
+    return [record(*values) for values in zip(*columns, strict=True)], _origin(table.schema)
+
+
+def _whole(path: Path) -> bytes:
+    """Return the bytes of a shard. Raises SeeWhyError where they are not those that were written."""
+    payload = path.read_bytes()
+    if is_whole(payload) is False:
+        raise SeeWhyError(f"{path} is damaged: its bytes are not those that were written. {ANEW}")
+    return payload
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        payload = path.read_bytes()
-        if is_whole(payload) is False:
-            raise SeeWhyError(f"{path} is damaged: its bytes are not those that were written. {remedy}")
-        table = pq.ParquetFile(pa.BufferReader(payload)).read(use_threads=False)
+        yield
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise SeeWhyError(f"{path} cannot be read ({error}). {remedy}") from error
-    if not table.schema.equals(schema_of(record)):
+        raise SeeWhyError(f"{path} cannot be read ({error}). {ANEW}") from error
+
+
+def _check_columns(path: Path, schema: pa.Schema, record: type) -> None:
+    if not schema.equals(schema_of(record)):
         remedy = "Another version of seewhy wrote it: use that version, or choose another output folder."
         raise SeeWhyError(f"{path} does not hold the columns of {record.__name__}. {remedy}")
-    tuples = {field.name for field in table.schema if pa.types.is_list(field.type)}
-    rows = [
-        record(**{name: tuple(value) if name in tuples else value for name, value in row.items()})
-        for row in table.to_pylist()
-    ]
-    return rows, _origin(table.schema)
 
 
 def shard_origin(path: Path) -> dict[str, str]:

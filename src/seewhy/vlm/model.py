@@ -15,7 +15,6 @@ from PIL import Image
 from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
-    AutoProcessor,
     GenerationConfig,
     PreTrainedModel,
     ProcessorMixin,
@@ -25,7 +24,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from seewhy.errors import SeeWhyError
 from seewhy.run.model_files import check_model_folder
 from seewhy.vlm import template
-from seewhy.vlm.loading import fill_gaps, four_bit_config, loading, model_source, saveable
+from seewhy.vlm.loading import fill_gaps, four_bit_config, load_processor, loading, model_source, saveable
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,13 @@ class VisionLanguageModel:
         trust_remote_code: bool = False,
         four_bit: bool = False,
         max_pixels: int | None = None,
+        tiles: bool = True,
     ) -> "VisionLanguageModel":
         """Load a model from a folder or the Hub, in evaluation mode.
 
         `device` "auto" takes a GPU where there is one; `dtype` "auto" is bfloat16 on a GPU and float32 on a CPU.
-        `four_bit` holds the language model's linear layers in 4 bits, for QLoRA.
+        `four_bit` holds the language model's linear layers in 4 bits, for QLoRA. Without `tiles` the processor gives
+        the model whole images alone.
         Raises SeeWhyError where there is no such model, its weights are not safetensors, it takes no images, its
         processor needs a missing package, or its chat template is missing or has no place for an image.
         """
@@ -77,8 +78,7 @@ class VisionLanguageModel:
             )  # fmt: skip
             model, info = loaded
         _check_whole(name, model, info["missing_keys"])
-        with loading(name, "its processor or tokenizer"):
-            processor = AutoProcessor.from_pretrained(name, **source)
+        processor = load_processor(name, source, tiles=tiles)
         model.generation_config = saveable(model.generation_config or GenerationConfig())
         vlm = cls(name, model, processor, {**source, "dtype": str(torch_dtype).removeprefix("torch.")}, max_pixels)
         vlm._check_processor()
@@ -94,6 +94,7 @@ class VisionLanguageModel:
         revision: str | None = None,
         trust_remote_code: bool = False,
         max_pixels: int | None = None,
+        tiles: bool = True,
     ) -> "VisionLanguageModel":
         """Load the processor, and the model's shape on torch's meta device: no weights are read or held.
 
@@ -109,8 +110,7 @@ class VisionLanguageModel:
                 model = AutoModelForImageTextToText.from_config(
                     config, dtype=dtype, trust_remote_code=trust_remote_code
                 )
-        with loading(name, "its processor or tokenizer"):
-            processor = AutoProcessor.from_pretrained(name, **source)
+        processor = load_processor(name, source, tiles=tiles)
         vlm = cls(name, model.eval(), processor, max_pixels=max_pixels)
         vlm._check_processor()
         return vlm
