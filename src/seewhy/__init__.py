@@ -38,6 +38,7 @@ from seewhy.api import (
     plan,
     report,
     run,
+    serve,
     trace,
     verify,
 )
@@ -95,6 +96,7 @@ __all__ = [
     "preset_config",
     "report",
     "run",
+    "serve",
     "trace",
     "verify",
 ]

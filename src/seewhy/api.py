@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from seewhy.config import Count, EngineConfig, NonNegative, PositiveShare, RunConfig, Share
 from seewhy.errors import SeeWhyError
-from seewhy.pages.door import THIS_MACHINE, Door
+from seewhy.pages.door import API_DOOR, THIS_MACHINE, Door
 
 if TYPE_CHECKING:
     from seewhy.cost.estimate import RunCost
@@ -451,6 +451,39 @@ def chat(
     from seewhy.pages.chat import chat
 
     chat(run, door, samples=samples, round=round, trust_remote_code=trust_remote_code)
+
+
+def serve(
+    run: str,
+    *,
+    door: Door = API_DOOR,
+    samples: Count = 8,
+    round: int | None = None,
+    base: bool = False,
+    trust_remote_code: bool | None = None,
+) -> None:
+    """Answer over HTTP what a photo shows and why, with the best model of a run.
+
+    POST an image to /explain: JSON comes back, with label, confidence, reasons and their boxes. There are /docs,
+    /openapi.json, /health and /metrics. It listens on this machine alone and wants a token, until Ctrl-C. It needs the
+    extra `pages`.
+
+    Args:
+        run: The run folder.
+        door: Where it listens, and what it takes.
+        samples: Number of sampled answers behind confidence and support.
+        round: Round of the model (default: the best on val images).
+        base: Ask the untuned model.
+        trust_remote_code: Run code that came with the run's model. Read it first. The run folder's own settings do not
+            decide this.
+
+    Example:
+        >>> seewhy.serve("runs/birds", door=seewhy.Door(port=8000))  # doctest: +SKIP
+        runs/birds (round 1) answers at: http://127.0.0.1:8000/9nAVPjSMnYPAxGpgsm7GHA/
+    """
+    from seewhy.pages.serve import serve
+
+    serve(run, door, samples=samples, round=round, base=base, trust_remote_code=trust_remote_code)
 
 
 def audit(run: str) -> "Audit":

@@ -25,12 +25,16 @@ def _float(name: str, *limits: tuple[str, float]) -> Any:
 Count = Annotated[int, PositiveInt, "a whole number, at least 1"]
 CountOrZero = Annotated[int, NonNegativeInt, "a whole number, at least 0"]
 Rounds = Annotated[
-    int, restricted_number_type("Rounds", int, [(">=", 0), ("<=", 1000)]), "a whole number from 0 to 1000"
+    int, restricted_number_type("Rounds", int, [(">=", 0), ("<=", 1000)]), "a whole number, at least 0 and at most 1000"
 ]
 Seed = Annotated[
-    int, restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)]), "a whole number from 0 to 4294967295"
+    int,
+    restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)]),
+    "a whole number, at least 0 and below 4294967296",
 ]
-Port = Annotated[int, restricted_number_type("Port", int, [(">=", 0), ("<=", 65535)]), "a whole number from 0 to 65535"]
+Port = Annotated[
+    int, restricted_number_type("Port", int, [(">=", 0), ("<=", 65535)]), "a whole number, at least 0 and at most 65535"
+]
 Finite = Annotated[float, _float("FiniteFloat", (">", -_INFINITY), ("<", _INFINITY)), "a finite number"]
 Positive = Annotated[float, _float("FinitePositiveFloat", (">", 0), ("<", _INFINITY)), "a number above 0"]
 NonNegative = Annotated[float, _float("FiniteNonNegativeFloat", (">=", 0), ("<", _INFINITY)), "a number, at least 0"]

@@ -358,6 +358,13 @@ chat template at hand; offline, put them into a folder and set model.name_or_pat
 """,
     ),
     Verb(
+        "serve", api.serve, show_nothing, """\
+  seewhy serve runs/fieldguide
+  seewhy serve runs/fieldguide --token secret --round 1
+  curl --data-binary @photo.jpg http://127.0.0.1:8000/secret/explain
+""",
+    ),
+    Verb(
         "audit", api.audit, show_audit, """\
   seewhy audit runs/fieldguide
   seewhy audit runs/fieldguide --json
