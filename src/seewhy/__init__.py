@@ -40,6 +40,7 @@ from seewhy.api import (
     run,
     serve,
     trace,
+    verify,
 )
 from seewhy.config import EngineConfig, RunConfig
 from seewhy.errors import SeeWhyError
@@ -97,6 +98,7 @@ __all__ = [
     "run",
     "serve",
     "trace",
+    "verify",
 ]
 
 
