@@ -41,6 +41,7 @@ from seewhy.api import (
     run,
     serve,
     trace,
+    verify,
 )
 from seewhy.config import EngineConfig, RunConfig
 from seewhy.errors import SeeWhyError
@@ -99,6 +100,7 @@ __all__ = [
     "run",
     "serve",
     "trace",
+    "verify",
 ]
 
 
