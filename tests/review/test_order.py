@@ -97,12 +97,6 @@ def test_a_better_threshold_is_found_and_chance_is_not_taken_for_one() -> None:
     assert better.agrees == 120 > better.now
     assert better.chance < 1e-6
     assert better_threshold(pairs, {(n, "a"): s > 0.3 for n, s in scores.items()}, SAID) is None
-    found = sum(
-        better_threshold(pairs, {(n, "a"): draw.random() < 0.7 for n in scores}, SAID) is not None for _ in range(20)
-    )
-    assert (
-        found >= 15
-    )  # where a concept is right in 70 % whatever the score, keeping all is better, and that is no chance
     chance = sum(
         better_threshold(pairs, {(n, "a"): draw.random() < 0.5 for n in scores}, SAID) is not None for _ in range(40)
     )

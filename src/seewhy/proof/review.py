@@ -2,8 +2,9 @@
 
 A pair is one concept of one image's class. Its *doubt* has two parts, each from 0 to 1:
 
-1. how near its score is to what the rule compares it with, as a rank among all pairs; a concept that was only kept to
-   reach `select.minimum`, against its score, is nearer than any other, and so is one that has no score;
+1. how near its score is to what the rule compares it with, as a rank among the selected pairs, or among the others:
+   nobody knows beforehand on which side of the threshold there are more mistakes, so both are asked about. A concept
+   that was only kept to reach `select.minimum`, against its score, is nearer than any other, and so is one without;
 2. where the tuned model has answered about the image without being told its label: how far the share of its answers
    that state the concept is from the selection (all answers say it and it is not selected, or the other way round).
 
@@ -111,7 +112,9 @@ def review_order(pairs: Sequence[Pair]) -> Order:
     if not pairs:
         return Order((), {}, frozenset(), {})
     reach_P = np.array([pair.reach for pair in pairs])
-    nearness_P = 1 - (stats.rankdata(reach_P) - 1) / max(1, len(pairs) - 1)
+    selected_P, nearness_P = np.array([pair.selected for pair in pairs]), np.zeros(len(pairs))
+    for side_P in (selected_P, ~selected_P):
+        nearness_P[side_P] = 1 - (stats.rankdata(reach_P[side_P]) - 1) / max(1, side_P.sum() - 1)
     apart_P = np.array([0.0 if p.stated is None else abs(p.stated - p.selected) for p in pairs])
     doubt = {(p.image, p.concept): float(d) for p, d in zip(pairs, nearness_P + apart_P, strict=True)}
     concepts: dict[str, list[str]] = defaultdict(list)
