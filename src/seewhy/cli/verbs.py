@@ -365,6 +365,12 @@ chat template at hand; offline, put them into a folder and set model.name_or_pat
 """,
     ),
     Verb(
+        "review", api.review, show_nothing, """\
+  seewhy review runs/fieldguide --reviewer Ada
+  seewhy review runs/fieldguide --verdicts verdicts.jsonl --port 7861
+""",
+    ),
+    Verb(
         "audit", api.audit, show_audit, """\
   seewhy audit runs/fieldguide
   seewhy audit runs/fieldguide --json
