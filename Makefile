@@ -7,10 +7,11 @@ comma := ,
 INSTALLED := .venv/.installed-$(subst $(comma),-,$(EXTRAS))
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile $(TEST_OPTIONS)
 PHOTOS := ../shared/data/grocery_fruit
+MINUTES ?= 60
 CELLS ?= ../shared/data/wbcatt
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help demo fruit results photos cells cells-base cells-images test quick check format bench wheel clean
+.PHONY: help demo fruit results photos cells cells-base cells-images test quick torture check format bench wheel clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -23,6 +24,9 @@ test: $(INSTALLED)  ## set up, then run all tests (about ten minutes on two core
 
 quick: $(INSTALLED)  ## the tests that neither train nor start a browser, a server or an environment (three minutes)
 	$(PYTEST) -m "not slow and not browser and not server and not wheel"
+
+torture: $(INSTALLED)  ## kill, damage and fuzz everything for MINUTES (60), and count what went wrong: docs/reliability.md
+	PYTHONPATH=tests $(BIN)/python -m torture --minutes $(MINUTES)
 
 check: $(INSTALLED)  ## lint, format, types, import arrows
 	$(BIN)/ruff check .

@@ -240,6 +240,8 @@ def restore_config(settings: Mapping[str, Any]) -> RunConfig:
 
     Settings that an older manifest lacks are those of its preset.
     """
+    if not isinstance(settings, Mapping):
+        raise SeeWhyError(f"manifest.json: its settings are {settings!r:.40}, but should be names and values.")
     given = dict[str, Any]()
     for name, value in _flat(settings):
         if name not in known_settings():

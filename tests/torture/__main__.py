@@ -34,7 +34,7 @@ class Campaign:
     def __init__(self, output: Path, seed: int) -> None:
         self.output = output
         self.seed = seed
-        self.counts = Counter(dict.fromkeys((*COUNTS, "refused_writes"), 0))
+        self.counts: Counter[str] = Counter(dict.fromkeys((*COUNTS, "refused_writes"), 0))
         self._known: set[str] = set()
 
     def found(self, count: str, **details: Any) -> None:
@@ -78,19 +78,26 @@ def kills(campaign: Campaign, make: Callable[..., Any], minutes: float) -> None:
     work: Workload = make()
     seen: set[str] = set()
     scratch = campaign.output / "scratch"
+
+    def until(end: float, tick: Callable[[], None]) -> Callable[[Any], bool]:
+        def enough(_chain: Any) -> bool:
+            tick()
+            return time.monotonic() > end
+
+        return enough
+
     with part(campaign, "kills", minutes) as (end, tick):
         middle = end - (end - time.monotonic()) / 3
         while time.monotonic() < end:
             if time.monotonic() < middle:
-                chain = kill_at_each_operation(work, scratch, seen, middle, tick)
+                chain = kill_at_each_operation(work, scratch, seen, until(middle, tick))
+                middle = middle if chain.kills else 0.0  # every operation has had its kill
             else:
-                chain = kill_at_random(work, scratch, rng, end, tick)
+                chain = kill_at_random(work, scratch, rng, until(end, tick))
             _count(campaign, chain)
-            if not chain.kills:
-                middle = 0.0  # every operation has had its kill
     with part(campaign, "refusals", minutes) as (end, tick):
         while time.monotonic() < end:
-            _count(campaign, refuse_writes(work, scratch, rng, end, tick))
+            _count(campaign, refuse_writes(work, scratch, rng, until(end, tick)))
 
 
 def _count(campaign: Campaign, chain: Any) -> None:
@@ -107,6 +114,7 @@ def damage(campaign: Campaign, make: Callable[..., Any], photo: Callable[[], Pat
     from torture.damage import Finished, fault_of, trials
 
     work, rng = make(), random.Random(campaign.seed)
+    work.restore(campaign.output / "scratch")
     finished = Finished.of(work.run, work.config, photo(), campaign.output / "scratch/damage")
     whole = {name: finished.outcome(name) for name in finished.verbs}
     for name, outcome in whole.items():

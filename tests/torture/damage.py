@@ -67,7 +67,7 @@ class Finished:
             "run": ["run", str(config)],
             "evaluate": ["evaluate", name, "--split", "test"],
             "explain": ["explain", name, str(photo), "--samples", "1"],
-            "report": ["report", name, "--heatmaps", "false"],
+            "report": ["report", name, "--no_heatmaps"],
             "audit": ["audit", name],
             "export": ["export", name, "--output", str(output)],
             "check": ["check", name],

@@ -45,7 +45,7 @@ def try_inputs(name: str, folder: Path, count: int, number: int, each: Callable[
         database=None,
         deadline=None,
         phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
     )
     @given(target.inputs())
     def run(payload: bytes) -> None:

@@ -306,7 +306,8 @@ def _use_results(payload: bytes, folder: Path) -> None:
 
 
 def _texts() -> st.SearchStrategy[bytes]:
-    words = st.sampled_from([*CONCEPTS, *sum(CONCEPTS.values(), []), "no", "not", "a", ",", ".", ";", "(", "without",
+    phrases = [phrase for listed in CONCEPTS.values() for phrase in listed]
+    words = st.sampled_from([*CONCEPTS, *phrases, "no", "not", "a", ",", ".", ";", "(", "without",
                              "but", "rather than", "\n", "-", "\"", "1.", "é", "\u202e", "\x00"])  # fmt: skip
     return (st.lists(words | st.text(max_size=6), max_size=30).map(" ".join) | st.text(max_size=200)).map(
         lambda text: text.encode(errors="surrogatepass")

@@ -9,7 +9,6 @@ import errno
 import random
 import shutil
 import signal
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +39,12 @@ class Workload:
             raise RuntimeError(f"the undisturbed run ended with {ended.code}:\n{ended.errors[-3000:]}")
         return cls(config, run, contents(run))
 
+    def restore(self, scratch: Path) -> None:
+        """Make the run anew if it is not as it was. Raises RuntimeError where it does not end."""
+        if contents(self.run) != self.undisturbed:
+            shutil.rmtree(self.run, ignore_errors=True)
+            Workload.made(self.config, self.run, scratch)
+
 
 @dataclass
 class Chain:
@@ -53,36 +58,38 @@ class Chain:
     """The files whose bytes differ at the end."""
 
 
-def kill_at_each_operation(
-    work: Workload, scratch: Path, seen: set[str], end: float, each: Callable[[], None] = lambda: None
-) -> Chain:
-    """Kill a run before every file operation in turn, until it ends or the time is over; then let it end."""
+Enough = Callable[[Chain], bool]
+
+
+def kill_at_each_operation(work: Workload, scratch: Path, seen: set[str], enough: Enough, *, skip: int = 0) -> Chain:
+    """Kill a run before every file operation in turn, or after `skip` others, until it ends or it is `enough`; then let
+    it end. `seen` takes the operations that have had their turn."""
     chain, note = Chain(), scratch / "killed_at"
     shutil.rmtree(work.run, ignore_errors=True)
-    while time.monotonic() < end:
-        name = SIGNALS[len(seen) % len(SIGNALS)]
+    while not enough(chain):
+        name = SIGNALS[chain.kills % len(SIGNALS)]
         note.unlink(missing_ok=True)
-        ended = in_child(lambda name=name: _run_and_die(work, note, seen, name), scratch)
+        ended = in_child(lambda name=name: _run_and_die(work, note, seen, name, skip), scratch)
         if not note.exists():
             _judge(chain, ended, "at its end", {0})
             break
-        seen.add(at := note.read_text())
-        _judge(chain, ended, f"{name.name} at {at}", {EXPECTED[name]})
+        passed = note.read_text().splitlines()
+        seen.update(passed)
+        _judge(chain, ended, f"{name.name} at {passed[-1]}", {EXPECTED[name]})
         chain.kills += 1
-        each()
     return _ended(chain, work, scratch)
 
 
-def _run_and_die(work: Workload, note: Path, seen: set[str], name: signal.Signals) -> int:
-    died = False
+def _run_and_die(work: Workload, note: Path, seen: set[str], name: signal.Signals, skip: int) -> int:
+    passed: dict[str, None] = {}
 
     def before(kind: str, path: Path) -> None:
-        nonlocal died
-        at = _place(kind, path, work.run)
-        if died or at in seen:
+        if len(passed) > skip or (at := _place(kind, path, work.run)) in seen:
             return
-        died = True
-        note.write_text(at)
+        passed[at] = None
+        if len(passed) <= skip:
+            return
+        note.write_text("\n".join(passed))
         if kind == "flush" and name == signal.SIGKILL:
             tear(path)
         die(name)
@@ -100,13 +107,11 @@ def _place(kind: str, path: Path, run: Path) -> str:
     return f"{kind} {name}"
 
 
-def kill_at_random(
-    work: Workload, scratch: Path, rng: random.Random, end: float, each: Callable[[], None] = lambda: None
-) -> Chain:
-    """Kill a run at random moments until it ends or the time is over; then let it end."""
+def kill_at_random(work: Workload, scratch: Path, rng: random.Random, enough: Enough) -> Chain:
+    """Kill a run at random moments until it ends or it is `enough`; then let it end."""
     chain, longest = Chain(), 1.0
     shutil.rmtree(work.run, ignore_errors=True)
-    while time.monotonic() < end:
+    while not enough(chain):
         name, after = rng.choice(SIGNALS), rng.uniform(0, longest)
         ended = in_child(verb(["run", str(work.config)]), scratch, shot=(after, name))
         _judge(chain, ended, f"{name.name} after {after:.2f} s", {0, EXPECTED[name]})
@@ -114,18 +119,15 @@ def kill_at_random(
             break
         longest *= 1.15  # a start must come further than the one before, now and then
         chain.kills += 1
-        each()
     return _ended(chain, work, scratch)
 
 
-def refuse_writes(
-    work: Workload, scratch: Path, rng: random.Random, end: float, each: Callable[[], None] = lambda: None
-) -> Chain:
+def refuse_writes(work: Workload, scratch: Path, rng: random.Random, enough: Enough) -> Chain:
     """From a random file operation on refuse all others, as a full disk and one that is not ours does, again and again;
     then let the run end."""
     chain, most = Chain(), 40
     shutil.rmtree(work.run, ignore_errors=True)
-    while time.monotonic() < end:
+    while not enough(chain):
         after, error = rng.randrange(most), rng.choice([errno.ENOSPC, errno.EACCES])
         ended = in_child(lambda after=after, error=error: _run_refused(work, after, error), scratch)
         _judge(chain, ended, f"{errno.errorcode[error]} from operation {after} on", {0, 1})
@@ -133,7 +135,6 @@ def refuse_writes(
             break
         most += 25
         chain.refused += 1
-        each()
     return _ended(chain, work, scratch)
 
 

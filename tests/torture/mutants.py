@@ -12,12 +12,13 @@ Path = tuple[Any, ...]
 """The keys that lead to a place in a document."""
 
 ODD_TEXTS = (
-    "", " ", "\x00", "\x1b[2J", "\ud800", "\u202e", "../../../etc/passwd", "/etc/passwd", "a" * 5000, "{}", "{0.x}", "[1",
-    "<image>", "%s", "nan", "1e400", "null", "é" * 300, "\n", "a\r\nb", "train", "!!python/object:os.system", "-1",
+    "", " ", "\x00", "\x1b[2J", "\ud800", "\u202e", "../../../etc/passwd", "/etc/passwd", "a" * 5000, "{}", "{0.x}",
+    "[1", "<image>", "%s", "nan", "1e400", "null", "é" * 300, "\n", "a\r\nb", "train", "!!python/object:os.system",
+    "-1",
 )  # fmt: skip
 ODD_VALUES = (
-    None, True, False, 0, -1, 2**31, 2**63, 2**200, -(2**63), 0.5, -0.0, 1e308, float("inf"), float("nan"), [], {}, [[]],
-    [None], {"": None}, [{}], {"a": {"b": {}}}, [[[[[[]]]]]],
+    None, True, False, 0, -1, 2**31, 2**63, 2**200, -(2**63), 0.5, -0.0, 1e308, float("inf"), float("nan"), [], {},
+    [[]], [None], {"": None}, [{}], {"a": {"b": {}}}, [[[[[[]]]]]],
 )  # fmt: skip
 
 

@@ -51,7 +51,7 @@ from seewhy.run.lock import Held, locked
 from seewhy.run.progress import progress, say
 from seewhy.run.records import Records
 from seewhy.run.shards import SHARD, Identified, Shards
-from seewhy.run.staleness import Stage, changes, reasons, unchanged, versions_of
+from seewhy.run.staleness import Stage, changes, check_form, reasons, unchanged, versions_of
 from seewhy.run.storage import decode_shard, digest, disk, inside, shard_origin, sync, write_atomically
 from seewhy.run.workers import ThisProcess, Workers
 
@@ -385,8 +385,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """Return the manifest of a run folder, or {} where there is none yet. Raises SeeWhyError for a damaged one."""
     try:
         found = unsealed_json((path / "manifest.json").read_bytes())
-        if not isinstance(found, dict) or not isinstance(found.get("stages", {}), dict):
-            raise ValueError("it holds no stages")
+        check_form(found)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:

@@ -117,3 +117,41 @@ def versions_of(entry: Mapping[str, Any] | None, manifest: Mapping[str, Any], no
         return dict(then)
     every = {name: [*then.get(name, "").split(" and "), now.get(name, "")] for name in {**then, **now}}
     return {name: " and ".join(filter(None, dict.fromkeys(found))) for name, found in every.items()}
+
+
+_FORM: Mapping[str, type | tuple[type, ...]] = {
+    "fingerprint": str, "settings": dict, "inputs": dict, "shards": (int, type(None)), "complete": bool,
+}  # fmt: skip
+"""What the record of a stage holds in every version."""
+
+
+def check_form(manifest: Any) -> None:
+    """Raise ValueError naming the first part of a manifest that is missing or of another type than SeeWhy writes."""
+    json.dumps(manifest, allow_nan=False)
+    wrong = [] if isinstance(manifest, dict) else ["the whole"]
+    if not wrong:
+        wrong = [name for name in ("stages", "versions") if not isinstance(manifest.get(name, {}), dict)]
+        wrong += [] if isinstance(manifest.get("config") or {}, dict) else ["config"]
+    if not wrong:
+        wrong = [f"versions.{name}" for name, value in manifest.get("versions", {}).items() if type(value) is not str]
+        wrong += [at for name, entry in manifest.get("stages", {}).items() for at in _wrong_in(entry, f"stages.{name}")]
+    if wrong:
+        raise ValueError(f"{wrong[0]} is missing, or not what SeeWhy writes")
+
+
+def _wrong_in(entry: Any, at: str) -> list[str]:
+    if not isinstance(entry, dict):
+        return [at]
+    wrong = [f"{at}.{name}" for name, kind in _FORM.items() if not isinstance(entry.get(name, ...), kind)]
+    versions, model = entry.get("versions", {}), not wrong and entry["settings"].get("model", {})
+    if not isinstance(versions, dict) or any(type(value) is not str for value in versions.values()):
+        wrong.append(f"{at}.versions")
+    if not wrong and not (isinstance(model, dict) and isinstance(model.get("engine", {}), dict)):
+        wrong.append(f"{at}.settings.model")
+    if not wrong and entry["complete"] and not 0 <= (entry["shards"] or 0) < _MOST_SHARDS:
+        wrong.append(f"{at}.shards")
+    return wrong
+
+
+_MOST_SHARDS = 10**8
+"""More files than any folder holds."""

@@ -35,6 +35,7 @@ UNDECISIVE_FILES = {"generation_config.json", "trainer_state.json", "video_prepr
 tokens that end an answer."""
 TOKENIZER_TEXTS = {"vocab.txt", "merges.txt"}
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+_NOT_OURS = {errno.EACCES, errno.EPERM, errno.EIO}
 ALMOST_FULL = 2**20  # bytes
 ENDS = 2**24
 """Bytes of a file's beginning and end that `digest_of_ends` reads."""
@@ -127,13 +128,18 @@ def disk(path: Path) -> Iterator[None]:
     except SeeWhyError:
         raise
     except Exception as error:
-        refused = isinstance(error, OSError) and error.errno in DISK_ERRORS
+        refused = isinstance(error, OSError) and (error.errno in DISK_ERRORS or _is_not_ours(error, path))
         folder = next(parent for parent in path.absolute().parents if parent.exists())
         if not refused and shutil.disk_usage(folder).free > ALMOST_FULL:
             raise
         reason = (isinstance(error, OSError) and error.strerror) or error
         remedy = "Make room and start the run again: what is finished is kept."
         raise SeeWhyError(f"{path} cannot be written: {reason}. {remedy}") from error
+
+
+def _is_not_ours(error: OSError, path: Path) -> bool:
+    """Return whether a file beside or below `path`, and no other, cannot be written or is on a disk that fails."""
+    return error.errno in _NOT_OURS and str(error.filename or "").startswith(str(path.parent))
 
 
 def inside(folder: Path, name: str) -> Path:

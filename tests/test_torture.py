@@ -1,0 +1,147 @@
+"""A short part of the torture campaign (`make torture`), with fixed seeds, and what the campaign has found."""
+
+import errno
+import os
+import random
+import signal
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from seewhy.errors import SeeWhyError
+from seewhy.run.folder import read_manifest
+from seewhy.run.lock import holder_file, locked
+from seewhy.run.storage import disk, write_atomically
+from seewhy.settings import load_config, restore_config
+from torture.children import in_child
+from torture.damage import Finished, fault_of, trials
+from torture.fuzz import met
+from torture.inputs import TARGETS
+from torture.kills import Workload, kill_at_each_operation, kill_at_random, refuse_writes
+from torture.workloads import photo, tiny_workload
+
+EXAMPLES = {"results": 15, "image": 300}
+"""Inputs of a kind; 60 of the others."""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("torture")
+
+
+@pytest.fixture(scope="module")
+def work(root: Path) -> Workload:
+    return tiny_workload(root / "tiny", root / "scratch")
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_an_odd_input_gives_a_result_or_a_sentence(name: str, tmp_path: Path) -> None:
+    @settings(
+        max_examples=EXAMPLES.get(name, 60), database=None, deadline=None, derandomize=True,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+    )  # fmt: skip
+    @given(TARGETS[name].inputs())
+    def run(payload: bytes) -> None:
+        assert met(TARGETS[name], payload, tmp_path / "input") is None
+
+    run()
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_its_file_operations_ends_with_the_same_bytes(work: Workload, root: Path) -> None:
+    chain = kill_at_each_operation(work, root / "scratch", set(), lambda chain: chain.kills == 12, skip=25)
+    assert chain.kills > 5
+    assert (chain.faults, chain.different) == ([], [])
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(work: Workload, root: Path) -> None:
+    chain = kill_at_random(work, root / "scratch", random.Random(0), lambda chain: chain.kills == 4)
+    assert (chain.faults, chain.different) == ([], [])
+
+
+@pytest.mark.slow
+def test_a_run_whose_writes_are_refused_says_so_and_goes_on_later(work: Workload, root: Path) -> None:
+    chain = refuse_writes(work, root / "scratch", random.Random(3), lambda chain: chain.refused == 5)
+    assert chain.refused > 2
+    assert (chain.faults, chain.different) == ([], [])
+
+
+@pytest.mark.slow
+def test_damage_of_a_finished_run_is_never_used_silently(work: Workload, root: Path) -> None:
+    rng = random.Random(0)
+    work.restore(root / "scratch")
+    finished = Finished.of(work.run, work.config, photo(root / "tiny"), root / "scratch/damage")
+    whole = {name: finished.outcome(name) for name in finished.verbs}
+    assert {name: outcome.ended.code for name, outcome in whole.items()} == dict.fromkeys(finished.verbs, 0)
+    found = {trial: fault_of(finished, whole, trial, rng) for trial in islice(trials(finished, rng), 20)}
+    assert {trial: fault for trial, fault in found.items() if fault} == {}
+
+
+def test_the_oracle_sees_what_it_is_there_for(tmp_path: Path) -> None:
+    """A campaign that finds nothing must be one that would."""
+    from torture.guard import fault_of as guard
+
+    outside = tmp_path / "outside"
+    (tmp_path / "in").mkdir()
+    assert guard(lambda: {}["a"], tmp_path / "in").kind == "traceback"  # type: ignore[union-attr]
+    assert guard(lambda: outside.write_text("a"), tmp_path / "in").kind == "outside_write"  # type: ignore[union-attr]
+    assert guard(lambda: [None for _ in iter(int, 1)], tmp_path / "in", seconds=0.2).kind == "hang"  # type: ignore[union-attr]
+    assert guard(lambda: (tmp_path / "in/a").write_text("a"), tmp_path / "in") is None
+    assert in_child(lambda: {}["a"], tmp_path / "child").fault == "traceback"
+    assert in_child(lambda: os.kill(os.getpid(), signal.SIGKILL) or 0, tmp_path / "child").code == -signal.SIGKILL
+
+
+# What the campaign has found.
+
+
+def test_control_characters_in_settings_are_told(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_bytes(b"out\x01put: run")
+    with pytest.raises(SeeWhyError, match=r"run\.yaml is not valid YAML: .*special characters are not allowed"):
+        load_config(tmp_path / "run.yaml")
+
+
+@pytest.mark.parametrize(
+    ("manifest", "part"),
+    [
+        ('{"stages": {"describe": 1}}', r"stages\.describe "),
+        ('{"stages": {"describe": {"settings": {}, "inputs": {}, "shards": 1, "complete": true}}}', "fingerprint"),
+        ('{"versions": {"torch": 2}}', r"versions\.torch"),
+        ('{"config": "settings"}', "config"),
+        ('{"config": {"seed": 1e999}}', "Out of range float"),
+    ],
+)
+def test_a_manifest_of_another_form_is_named(tmp_path: Path, manifest: str, part: str) -> None:
+    (tmp_path / "manifest.json").write_text(manifest)
+    with pytest.raises(SeeWhyError, match=rf"manifest\.json is damaged \(.*{part}"):
+        read_manifest(tmp_path)
+
+
+def test_settings_of_a_manifest_are_names_and_values() -> None:
+    with pytest.raises(SeeWhyError, match="settings are 'text', but should be names and values"):
+        restore_config("text")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO])
+def test_a_folder_that_may_not_be_written_is_told(tmp_path: Path, code: int) -> None:
+    path = tmp_path / "metrics.json"
+    with pytest.raises(SeeWhyError, match=r"metrics\.json cannot be written: .*start the run again"), disk(path):
+        raise OSError(code, os.strerror(code), str(path.with_name("metrics.json.partial")))
+    with pytest.raises(OSError, match="elsewhere"), disk(path):  # what was read is no matter of the disk
+        raise OSError(code, os.strerror(code), "/elsewhere/image.png")
+    write_atomically(path, b"{}")
+
+
+def test_a_lock_whose_file_cannot_be_removed_is_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: Path, *, missing_ok: bool = False) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    with locked(tmp_path):
+        monkeypatch.setattr(Path, "unlink", refused)
+    monkeypatch.undo()
+    assert holder_file(tmp_path).exists()
+    with locked(tmp_path):
+        pass
+    assert not holder_file(tmp_path).exists()
