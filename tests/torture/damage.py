@@ -7,7 +7,7 @@ import random
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import product, zip_longest
 from pathlib import Path
 
 from killed import contents
@@ -26,13 +26,19 @@ class Outcome:
     def differs(self, whole: "Outcome", file: str, spoilt: bytes | None) -> str:
         """Return what differs from the outcome on the whole run; empty where nothing does. The damaged file may still
         be as it was `spoilt`."""
-        if self.ended.output != whole.ended.output:
-            return "what it says"
+        for said, expected in zip_longest(_said(self.ended), _said(whole.ended)):
+            if said != expected:
+                return f"what it says ({said!r:.80}, not {expected!r:.80})"
         for name in sorted(self.files.keys() | whole.files.keys()):
             found = self.files.get(name)
             if found != whole.files.get(name) and not (name == file and found == spoilt):
                 return name
         return ""
+
+
+def _said(ended: Ended) -> list[str]:
+    """The lines on standard output, but that of time and memory."""
+    return [line for line in ended.output.splitlines() if not line.startswith("Took ")]
 
 
 @dataclass(frozen=True)

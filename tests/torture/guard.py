@@ -1,6 +1,7 @@
 """What no input may make the package do: an exception that is no SeeWhyError, a hang, a write or a program outside."""
 
 import os
+import platform
 import signal
 import sys
 import tempfile
@@ -20,6 +21,9 @@ HANG_SECONDS = 10.0
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.symlink", "os.link", "os.truncate", "os.chmod"}
 _PROGRAMS = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.connect"}
+
+
+platform.processor()  # is found by a program, once
 
 
 class Hang(BaseException):

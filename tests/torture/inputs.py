@@ -9,9 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
+from openai import OpenAI
 from PIL import Image
 
 from fixtures_data import CONCEPTS
@@ -26,6 +28,7 @@ from seewhy.domain.loaders.llava import load_replay
 from seewhy.domain.loaders.truth import load_truth
 from seewhy.domain.questions import Questions
 from seewhy.domain.verdicts import read_verdicts
+from seewhy.endpoint import Endpoint, Request, Service, fields_of, system, user
 from seewhy.errors import SeeWhyError
 from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Description, Example
@@ -302,6 +305,35 @@ def _use_results(payload: bytes, folder: Path) -> None:
     write_page(str(run), heatmaps=False)
 
 
+# Servers.
+
+
+def _replies() -> st.SearchStrategy[bytes]:
+    message = {"role": "assistant", "content": '{"word": "crow"}', "refusal": None}
+    document = {"id": "1", "object": "chat.completion", "created": 1_800_000_000, "model": "judge-1",
+                "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+                "usage": {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}}  # fmt: skip
+    contents = st.sampled_from(["{" * 20_000, "[" * 20_000, '{"word": 1}', '{"word": "\\ud800"}', "```json\n{}\n```"])
+    odd = contents.map(lambda text: {**document, "choices": [{"message": {**message, "content": text}}]}).map(as_json)
+    errors = files({"error": {"message": "no", "type": "a", "code": 404, "param": None}}, as_json)
+    return files(document, as_json) | odd | errors
+
+
+def _use_reply(payload: bytes, folder: Path) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200 + 20 * (len(payload) % 16), content=payload)
+
+    service = Service("judge", "http://localhost:1/v1", backoff=0.0, attempts=2, concurrency=1)
+    endpoint = Endpoint(service, folder / "answers")
+    client = httpx.Client(transport=httpx.MockTransport(answer))
+    endpoint.__dict__["_client"] = OpenAI(api_key="none", base_url=service.url, max_retries=0, http_client=client)
+    request = Request("crow", (system("Answer in JSON."), user("Say crow.")), fields_of(word=str))
+    try:
+        endpoint.ask([request], "fuzzing")
+    finally:
+        client.close()
+
+
 # Words.
 
 
@@ -350,5 +382,6 @@ TARGETS: Mapping[str, Target] = {
     "shard": Target(lambda: damaged(_shard()), _use_shard),
     "index": Target(lambda: damaged(_shard()) | damaged(_parquet()), _use_index),
     "results": Target(_results, _use_results),
+    "reply": Target(_replies, _use_reply),
     "text": Target(_texts, _use_text),
 }  # fmt: skip
