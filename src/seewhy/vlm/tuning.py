@@ -25,7 +25,6 @@ from typing import Any, Literal, cast
 import torch
 from peft import PeftModel
 from PIL import Image
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import distributed
 from torch.utils.data import DataLoader, Dataset
@@ -36,7 +35,7 @@ from seewhy.errors import SeeWhyError
 from seewhy.records import Turn
 from seewhy.run.checksums import broken, write_sums
 from seewhy.run.folder import changes
-from seewhy.run.progress import say
+from seewhy.run.progress import console, say
 from seewhy.run.storage import digest, sync, write_atomically
 from seewhy.vlm.adapter import load_trained, prepare, rest_frozen, save_trained
 from seewhy.vlm.chat import Row, collate, move, open_image
@@ -378,7 +377,7 @@ class _ProgressCallback(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         state.save_steps = args.save_steps  # a checkpoint brings its own back
         columns = (TextColumn("tuning"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.progress = Progress(*columns, TextColumn("{task.description}"), console=Console(stderr=True))
+        self.progress = Progress(*columns, TextColumn("{task.description}"), console=console(stderr=True))
         self.task = self.progress.add_task("", total=state.max_steps, completed=state.global_step)
         if state.is_world_process_zero and self.progress.console.is_terminal:
             self.progress.start()
