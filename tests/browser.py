@@ -90,6 +90,13 @@ class Browser:
         tab.call("Emulation.setEmulatedMedia", features=[scheme])
         return tab
 
+    def close_tabs(self) -> None:
+        """Close every tab: an open page of Gradio keeps a connection, and a browser has six to a server."""
+        for target in self.call("Target.getTargets")["targetInfos"]:
+            if target["type"] == "page" and target["url"] != "about:blank":
+                self.call("Target.closeTarget", targetId=target["targetId"])
+        self.tabs.clear()
+
     def call(self, method: str, session: str | None = None, **params: Any) -> dict[str, Any]:
         """The result of a command. Raises RuntimeError for one that is refused."""
         self._number += 1

@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from safetensors.torch import load_file
 
@@ -20,9 +21,12 @@ from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
 from seewhy.run import alike, lock, loop
 from seewhy.run.folder import RunFolder
+from seewhy.vlm import tuning
 from seewhy.vlm.data import shares_of
+from seewhy.vlm.model import VisionLanguageModel
 from tiny import tiny_llava
 from tiny_run import tiny_run
+from tune_once import CONFIG, turns
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +175,18 @@ def test_ranks_and_a_server_for_each(config: RunConfig) -> None:
     served = replace(config.model, engine=replace(config.model.engine, kind="server"))
     with pytest.raises(SeeWhyError, match="each worker would start a server of its own"):
         loop.run(replace(config, model=served, workers=replace(config.workers, count=2)))
+
+
+def test_ranks_without_the_memory_to_tune_say_what_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_arguments: object, **_named: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(tuning._CheckpointedTrainer, "train", full)
+    vlm = VisionLanguageModel.load(tiny_llava(tmp_path / "base"), device="cpu")
+    given = turns(tmp_path)
+    remedies = "tune.micro_batch_size below 2 or tune.gradient_checkpointing: true or tune.method: qlora"
+    with pytest.raises(SeeWhyError, match=remedies):
+        tuning.tune(vlm, given, CONFIG, tmp_path / "out", seed=0)
 
 
 @pytest.mark.slow

@@ -145,9 +145,10 @@ def load_domain(
     copies = find_duplicates(dataset.rows, ["" if isinstance(image, str) else image.sha256 for image in images])
     problems += [] if dataset.is_published else [f"{copy}; remove one." for copy in copies]
     raise_problems(data.source, problems + bank_problems + fit_problems)
+    ids = example_ids(dataset.rows)
     whole = {
         example_id: (Example(example_id, row.image, image.sha256, row.label, row.split), image)
-        for row, example_id, image in zip(dataset.rows, example_ids(dataset.rows), images, strict=True)
+        for row, example_id, image in zip(dataset.rows, ids, images, strict=True)
         if not isinstance(image, str)
     }
     examples = tuple(example for example, _ in whole.values())
@@ -164,7 +165,7 @@ def load_domain(
     root = dataset.root
     name = dataset.name or (root.name if Path(data.source).expanduser().is_dir() else Path(data.source).stem)
     sizes = {example_id: image.size for example_id, (_, image) in whole.items()}
-    groups = {i: row.group for i, row in zip(example_ids(dataset.rows), dataset.rows, strict=True) if row.group}
+    groups = {i: row.group for i, row in zip(ids, dataset.rows, strict=True) if row.group}
     attributes = dataset.attributes if truth is not None and data.truth is None else {}
     return Domain(name, root, examples, bank, questions, truth, sizes, groups, attributes)
 
@@ -222,9 +223,10 @@ def _read_truth(
 
 def example_ids(rows: Sequence[Row]) -> list[str]:
     """Return each row's example id."""
-    stems = Counter(_stem(row.image) for row in rows)
+    stem_of_row = [_stem(row.image) for row in rows]
+    stems = Counter(stem_of_row)
     stems.update(row.image for row in rows)
-    return [stem if stems[stem := _stem(row.image)] == 1 else row.image for row in rows]
+    return [stem if stems[stem] == 1 else row.image for stem, row in zip(stem_of_row, rows, strict=True)]
 
 
 def class_problems(rows: Sequence[Row], bank: ConceptBank, *, to_train: bool = True) -> list[str]:
@@ -261,7 +263,12 @@ def find_duplicates(rows: Sequence[Row], sha256s: Iterable[str]) -> list[str]:
 
 
 def _stem(image: str) -> str:
-    return str(PurePosixPath(image).with_suffix(""))
+    """Return a path without its last suffix, as pathlib sees it, which takes ten times as long."""
+    name = image.rpartition("/")[2]
+    if name in ("", ".", "..") or "//" in image or "./" in image:
+        return str(PurePosixPath(image).with_suffix(""))
+    dot = name.rfind(".")
+    return image[: len(image) - len(name) + dot] if 0 < dot < len(name) - 1 else image
 
 
 VOCABULARY_FILE = "vocabulary.json"

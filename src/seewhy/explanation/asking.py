@@ -15,10 +15,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from seewhy.domain.images import load_image
+from seewhy.errors import SeeWhyError
 from seewhy.explanation.explained import Explanation
 from seewhy.proof.interventions import mention
 from seewhy.proof.stated import StatedConcepts
@@ -35,6 +38,8 @@ from seewhy.vlm.streaming import stream
 
 SAMPLES = 8
 """Sampled answers behind confidence and support."""
+MOST_TURNS = 12
+"""Earlier questions and answers that a model is told at most."""
 KEPT_BYTES = 4 * 2**30
 """Weights of models that stay loaded side by side; beyond it, the one that was asked longest ago is released."""
 
@@ -82,7 +87,7 @@ class Asker:
         greedy = Sampling(max_new_tokens=self._tokens)
         yield from stream(self._asked(question), question.text, question.picture, greedy, self.seed)
 
-    def explain(self, question: Question, answer: str | None = None) -> Explanation:
+    def explain(self, question: Question, answer: str | None = None, *, samples: int | None = None) -> Explanation:
         """Return the answer, how steady it is, and each reason with its support and its place on the photo.
 
         `answer` is the greedy one where it has been streamed already. Raises SeeWhyError as `stream` does.
@@ -90,21 +95,30 @@ class Asker:
         sampler, prompt = self._sampler(question), [self._prompt(question)]
         if answer is None:
             answer = sampler.sample(prompt, Sampling(max_new_tokens=self._tokens), self.seed)[0][0]
-        drawn = self.run.config.sample
-        often = Sampling(self.samples, drawn.temperature, drawn.top_p, self._tokens)
+        drawn, samples = self.run.config.sample, samples or self.samples
+        often = Sampling(samples, drawn.temperature, drawn.top_p, self._tokens)
         others = sampler.sample(prompt, often, self.seed)[0]
         named = [_only(self.run.matcher.names(text)) for text in others]
         label, concepts = _only(self.run.matcher.names(answer)), self.stated(answer)
         heats, problem = _heats(sampler.vlm, question, answer, concepts)
         reasons = tuple(
-            Reason(concept, sum(concept in self.stated(text) for text in others) / self.samples, None)
+            Reason(concept, sum(concept in self.stated(text) for text in others) / samples, None)
             for concept in concepts
         )
-        confidence = named.count(label) / self.samples if label else 0.0
+        confidence = named.count(label) / samples if label else 0.0
         counts = dict(Counter(name or "" for name in named).most_common())
         said = Explained(question.name, label, confidence, answer, reasons, counts, problem)
         region = seen_region(sampler.vlm, question.picture.size)
         return Explanation(said, question.model.title, question.text, question.picture, heats, region)
+
+    def explain_image(self, image: str | Path | Image.Image, model: ModelKey, samples: int) -> Explanation:
+        """Return what a model says of an image, a file or a picture in memory: what `FinishedRun.explain` returns."""
+        if samples < 1:
+            raise SeeWhyError(f"samples is {samples}, but the confidence needs at least 1 sampled answer.")
+        in_memory = isinstance(image, Image.Image)
+        picture, name = (image.convert("RGB"), "image") if in_memory else (load_image(image), str(image))
+        question = Question(picture, self.run.questions.evaluation, model, name=name)
+        return self.explain(question, samples=samples)
 
     @property
     def _tokens(self) -> int:
@@ -119,7 +133,7 @@ class Asker:
 
     def _asked(self, question: Question) -> VisionLanguageModel:
         """Return the model with as much of the conversation before it as it has room for, the newest turns first."""
-        vlm, turns = self.model(question.model), question.earlier
+        vlm, turns = self.model(question.model), question.earlier[-MOST_TURNS:]
         turns = tuple(turn for turn in turns if not any(special_token_in(vlm, text) for text in turn))
         while turns:
             within = vlm.in_conversation(turns)

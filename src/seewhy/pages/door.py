@@ -64,6 +64,7 @@ class Door:
 
 
 THIS_MACHINE = Door()
+API_DOOR = Door(port=8000)
 
 
 def with_token(door: Door) -> Door:

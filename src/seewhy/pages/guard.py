@@ -6,6 +6,7 @@
 import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 from seewhy.pages.door import LOCAL, Door
@@ -29,16 +30,16 @@ HEADERS = {
     "x-frame-options": "DENY",
     "cache-control": "no-store",
 }
+LET_END = 10.0
+"""Seconds for which the rest of a refused request is read."""
+FORM = 2**16
+"""Bytes that a form may have around an upload."""
 KEPT = ("/assets/", "/static/", "/manifest.json", "/favicon.ico")
 """Parts of a page that never change and may be kept by the browser."""
 
 
-class _TooMuch(Exception):
-    """More bytes were sent than are taken."""
-
-
-class _TooSlow(Exception):
-    """The sender was silent for too long."""
+class _Refused(Exception):
+    """The sender was answered while it still sent: what reads from it need not go on."""
 
 
 class Guard:
@@ -58,26 +59,30 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        if refused := self._refusal(scope, headers):
-            await _answer(send, *refused)
+        if refusal := self._refusal(scope, headers):
+            await self._let_end(receive)
+            await _answer(send, *refusal)
             return
-        begun = False
+        begun = refused = False
 
         async def answered(message: Message) -> None:
             nonlocal begun
+            if refused:
+                return
             if message["type"] == "http.response.start":
                 begun = True
                 message = {**message, "headers": [*message["headers"], *_headers(scope["path"], message["headers"])]}
             await send(message)
 
-        try:
-            await self.app(scope, self._within_limits(receive), answered)
-        except _TooMuch:
+        async def refuse(status: int, text: str) -> None:
+            nonlocal refused
             if not begun:
-                await _answer(send, 413, f"More than {self.door.max_mb} MB were sent, which is the limit (--max_mb).")
-        except _TooSlow:
-            if not begun:
-                await _answer(send, 408, f"Nothing was sent for {self.door.seconds} seconds.")
+                await _answer(send, status, text)
+            refused = True
+            raise _Refused
+
+        with suppress(_Refused):  # frameworks answer with 500 and raise it again
+            await self.app(scope, self._within_limits(receive, refuse), answered)
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
         """Return status and text for what is not let in."""
@@ -86,8 +91,8 @@ class Guard:
         if scope["path"] not in self.open_paths and not self._is_known(scope["path"], headers):
             return 401, "The address needs the token that the command printed when it started."
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > self.door.max_bytes + 2**16:
-            return 413, f"More than {self.door.max_mb} MB were sent, which is the limit (--max_mb)."
+        if not length.isdecimal() or int(length) > self._most:
+            return 413, self._too_much
         return None
 
     def _is_known(self, path: str, headers: dict[str, str]) -> bool:
@@ -99,7 +104,7 @@ class Guard:
     def _secret_in(self, path: str) -> bool:
         return _same(path.split("/")[1] if path.startswith("/") else "", self.door.secret)
 
-    def _within_limits(self, receive: Receive) -> Receive:
+    def _within_limits(self, receive: Receive, refuse: Callable[[int, str], Awaitable[None]]) -> Receive:
         received, ended = 0, False
 
         async def counted() -> Message:
@@ -109,14 +114,34 @@ class Guard:
             try:
                 message = await asyncio.wait_for(receive(), self.door.seconds)
             except TimeoutError:
-                raise _TooSlow from None
+                await refuse(408, f"Nothing was sent for {self.door.seconds} seconds.")
+                raise
             received += len(message.get("body", b""))
             ended = not message.get("more_body", False)
-            if received > self.door.max_bytes + 2**16:
-                raise _TooMuch
+            if received > self._most:
+                await self._let_end(receive)
+                await refuse(413, self._too_much)
             return message
 
         return counted
+
+    async def _let_end(self, receive: Receive) -> None:
+        """Read and forget the rest of what is sent, as far as is bearable: who still sends hears no answer."""
+        left, more = 8 * self._most, True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LET_END):
+                while more and left > 0:
+                    message = await receive()
+                    left -= len(message.get("body", b""))
+                    more = message.get("more_body", False)
+
+    @property
+    def _most(self) -> int:
+        return self.door.max_bytes + FORM
+
+    @property
+    def _too_much(self) -> str:
+        return f"More than {self.door.max_mb} MB were sent, which is the limit (--max_mb)."
 
 
 def _same(given: str, secret: str) -> bool:

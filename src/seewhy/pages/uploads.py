@@ -26,14 +26,12 @@ def opened(data: bytes, name: str, door: Door) -> Image.Image:
 
 
 def opened_file(path: Path, door: Door) -> Image.Image:
-    """Return the image in a file that was sent, and remove the file. Errors as `opened`."""
+    """Return the image in a file that was sent. Errors as `opened`."""
     try:
         size = path.stat().st_size
         data = path.read_bytes() if size <= door.max_bytes else b""
     except OSError as error:
         raise SeeWhyError(f"{shown_name(path.name)} is gone ({error.strerror}): send it again.") from error
-    finally:
-        path.unlink(missing_ok=True)
     if size > door.max_bytes:
         raise _too_large(path.name, size, door)
     return opened(data, path.name, door)

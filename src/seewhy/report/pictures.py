@@ -80,9 +80,14 @@ class Pictures:
 
 
 def _jpeg(image: Image.Image) -> str:
-    small = image.copy()
-    small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    return data_uri(small)
+    return data_uri(small(image))
+
+
+def small(image: Image.Image) -> Image.Image:
+    """Return a copy that is no longer than an embedded image."""
+    copy = image.copy()
+    copy.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    return copy
 
 
 def data_uri(image: Image.Image) -> str:

@@ -37,6 +37,10 @@ from seewhy.run.storage import inside, refuse_links, weights_digest
 from seewhy.settings import restore_config
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from seewhy.explanation.asking import Asker
+    from seewhy.explanation.explained import Explanation
     from seewhy.vlm.model import VisionLanguageModel
 
 R = TypeVar("R")
@@ -287,6 +291,23 @@ class FinishedRun:
         if key == BASE:
             made_base_source(self.config.model.name_or_path)
         return models.load_model(self.config.model, self.whole(key), untuned=key == BASE)
+
+    def explain(
+        self, image: "str | Path | Image", *, round: int | None = None, base: bool = False, samples: int = 8
+    ) -> "Explanation":
+        """Name what an image shows and say why, with the best model, or that of `round`, or the untuned `base`.
+
+        In a notebook the result shows the image, with an overlay of where the model looks for each reason; printed, it
+        is what `seewhy explain` prints. The model stays loaded. Raises SeeWhyError for an image that cannot be read and
+        a model that is not there.
+        """
+        return self._asker.explain_image(image, BASE if base else self.method_model(round), samples)
+
+    @cached_property
+    def _asker(self) -> "Asker":
+        from seewhy.explanation.asking import Asker  # the one arrow that points up: a shortcut for notebooks
+
+        return Asker(self)
 
     def weights(self, key: ModelKey) -> str:
         """Return a digest of a model's weights, or the name of one on the Hub."""

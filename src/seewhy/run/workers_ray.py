@@ -10,6 +10,7 @@ folder and see the same data. This is the one module that imports ray.
 
 import json
 import logging
+import os
 import shutil
 import socket
 import tempfile
@@ -23,8 +24,9 @@ from typing import Any
 
 import ray
 import ray.train
+import torch
 from ray.exceptions import RayActorError, RayTaskError
-from ray.train.torch import TorchTrainer
+from ray.train.torch import TorchTrainer, get_device
 from transformers import TrainerCallback
 
 from seewhy.config import RunConfig
@@ -85,8 +87,9 @@ def _connect(address: str) -> None:
 class Maker:
     """An actor: a worker with a model of its own."""
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
+    def __init__(self, settings: Mapping[str, Any], started_in: str) -> None:
         be_quiet()
+        _enter(started_in)
         self._config = restore_config(settings)
         self._follower: Follower | None = None
 
@@ -110,7 +113,11 @@ class RayActors:
         self._coming: dict[Any, tuple[Any, float]] = {}
         """Answer to `meet` -> the actor that gives it, and when it was asked."""
         self._free: list[Any] = []
+        self._busy: dict[Any, tuple[Any, int]] = {}
+        """Answer to `make` -> the actor that gives it, and the shard."""
         self._alone_since: float | None = None
+        self._invited: Mapping[str, Any] = {}
+        self._about: Mapping[str, Any] = {}
 
     @property
     def _needs(self) -> dict[str, float]:
@@ -118,21 +125,20 @@ class RayActors:
         return {"CPU": float(workers.cpus)} | ({"GPU": float(workers.gpus)} if workers.gpus else {})
 
     def begin(self) -> None:
-        """Start the actors. Raises SeeWhyError for a cluster without GPUs where workers need them."""
+        """Raise SeeWhyError for a cluster without GPUs where workers need them. Actors start with the first shards."""
         has, gpus = ray.cluster_resources(), self._config.workers.gpus
         if gpus and not has.get("GPU"):
             raise SeeWhyError(
                 f"workers.gpus is {gpus:g}, but the Ray cluster has no GPU ({_words(has)}): add a node with one, or "
                 "set workers.gpus to 0."
             )
-        self._invited = invitation(self._folder)
-        self._hire(self._config.workers.count)
+        self._invited, self._about = invitation(self._folder), about(self._config)
 
     def make(
         self, stage: str, missing: Sequence[int], here: Callable[[int], None], made: Callable[[int], None]
     ) -> None:
         """Make the missing shards of a stage, each by the next actor that is free. None is made in this process."""
-        waiting, busy, deaths = list(reversed(missing)), dict[Any, tuple[Any, int]](), Counter[int]()
+        waiting, busy, deaths = list(reversed(missing)), self._busy, Counter[int]()
         while waiting or busy:
             self._hire(self._config.workers.count - len(busy))
             while self._free and waiting:
@@ -156,7 +162,7 @@ class RayActors:
                 else:
                     self._free.append(actor)
                     made(number)
-            self._say_if_alone(busy)
+            self._say_if_alone()
 
     def together(self, stage: str, here: Callable[[], None]) -> None:
         """Tune a model by Ray Train, in as many ranks as there is room for; the actors give up theirs."""
@@ -167,7 +173,12 @@ class RayActors:
         scratch = self._folder / "ray"
         trainer = TorchTrainer(
             tune_rank,
-            train_loop_config={"settings": self._settings, "stage": stage},
+            train_loop_config={
+                "settings": self._settings,
+                "stage": stage,
+                "invited": self._invited,
+                "about": self._about,
+            },
             scaling_config=ray.train.ScalingConfig(
                 num_workers=count, use_gpu="GPU" in needs, resources_per_worker=needs
             ),
@@ -194,15 +205,20 @@ class RayActors:
 
     def close(self) -> None:
         """End the actors."""
-        for actor in [*self._free, *(actor for actor, _ in self._coming.values())]:
+        asked = [*self._coming.values(), *self._busy.values()]
+        for actor in [*self._free, *(actor for actor, _ in asked)]:
             ray.kill(actor)
-        self._free, self._coming = [], {}
+        self._free, self._coming, self._busy = [], {}, {}
 
     def _hire(self, wanted: int) -> None:
         """Start actors until so many are free or on their way. Ray starts one when and where there is room."""
         workers = self._config.workers
         for _ in range(wanted - len(self._free) - len(self._coming)):
-            actor = ray.remote(Maker).options(num_cpus=workers.cpus, num_gpus=workers.gpus).remote(self._settings)
+            actor = (
+                ray.remote(Maker)
+                .options(num_cpus=workers.cpus, num_gpus=workers.gpus)
+                .remote(self._settings, os.getcwd())
+            )
             self._coming[actor.meet.remote(self._invited)] = actor, time.time()
 
     def _welcome(self, answer: Any) -> None:
@@ -214,12 +230,12 @@ class RayActors:
             return
         told: Any = ray.get(answer)
         name = f"The worker in process {told['process']} on {told['host']}"
-        check_alike(about(self._config), told, name)
+        check_alike(self._about, told, name)
         say_clock(name, told["clock"], asked, time.time())
         self._free.append(actor)
 
-    def _say_if_alone(self, busy: Mapping[Any, Any]) -> None:
-        if busy or self._free:
+    def _say_if_alone(self) -> None:
+        if self._busy or self._free:
             self._alone_since = None
         elif self._alone_since is None:
             self._alone_since = time.monotonic()
@@ -232,9 +248,16 @@ class RayActors:
 
 
 def tune_rank(given: Mapping[str, Any]) -> None:
-    """Take part in tuning as one of Ray Train's ranks."""
+    """Take part in tuning as one of Ray Train's ranks, all of which see every GPU of their node."""
     be_quiet()
-    Follower(restore_config(given["settings"]), [ReportCheckpoints()]).maker(given["stage"])(0)
+    if (device := get_device()).type == "cuda":
+        torch.cuda.set_device(device)
+    _enter(given["started_in"])
+    config = restore_config(given["settings"])
+    check_shared(Path(config.output), given["invited"])
+    mine = about(config)
+    check_alike(given["about"], mine, f"The worker in process {mine['process']} on {mine['host']}")
+    Follower(config, [ReportCheckpoints()]).maker(given["stage"])(0)
 
 
 class ReportCheckpoints(TrainerCallback):
@@ -250,6 +273,12 @@ class ReportCheckpoints(TrainerCallback):
             where = {"checkpoint": str(Path(args.output_dir) / f"checkpoint-{state.global_step}")}
             (Path(pointer) / "pointer.json").write_text(json.dumps(where))
             ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(pointer))
+
+
+def _enter(folder: str) -> None:
+    """Go to the folder in which the run was started, from which relative paths lead, if this node has it."""
+    if Path(folder).is_dir():
+        os.chdir(folder)
 
 
 def _death(answer: Any) -> str:

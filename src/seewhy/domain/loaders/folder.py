@@ -196,7 +196,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _is_plain(entry: os.DirEntry[str]) -> bool:
     """Return whether an entry is a file itself, so that it lies where its folder does, under a name in UTF-8."""
-    return entry.is_file(follow_symlinks=False) and not any("\ud800" <= letter <= "\udfff" for letter in entry.name)
+    in_utf8 = entry.name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in entry.name)
+    return in_utf8 and entry.is_file(follow_symlinks=False)
 
 
 def image_files(folder: Path) -> list[Path]:
