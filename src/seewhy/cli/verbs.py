@@ -112,7 +112,7 @@ def show_verified(checked: "RunCheck | DataCheck", *, json: bool = False) -> int
         return show_data_check(checked, json=json)
     from seewhy.report.terminal_checks import print_run_check
 
-    print_json(asdict(checked)) if json else print_run_check(checked, Console())
+    print_json(asdict(checked)) if json else print_run_check(checked, console())
     return int(bool(checked.findings))
 
 

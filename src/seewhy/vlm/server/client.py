@@ -248,9 +248,7 @@ class ChatClient:
             text = ""
             try:
                 with openai_failures():
-                    text = text_of(
-                        (await ask(model=self.model, messages=body["messages"], extra_body=body)).http_response
-                    )
+                    text = (await ask(model=self.model, messages=body["messages"], extra_body=body)).http_response.text
                 return self._read(prompt, asked, read_completion(text))
             except RequestFailed as failure:
                 malformed = failure.kind in ("cut", "malformed")
