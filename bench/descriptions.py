@@ -20,22 +20,23 @@ examples:
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import get_args
 
 import numpy as np
 
 from bench.measure import limit_threads, machine, note, numbers, report, show
-from seewhy.config import RunConfig, SelectConfig
+from seewhy.config import RunConfig, SelectionRule
 from seewhy.domain.domain import Domain
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import ENCODER
+from seewhy.method.clauses import Said
 from seewhy.method.encoder import Encoder, TextEncoder
 from seewhy.method.sampler import example_random
-from seewhy.method.select import select
+from seewhy.method.select import select, select_said
 from seewhy.proof.figures import count_selected
 from seewhy.proof.statistics import estimate
 from seewhy.records import Description, Selection
@@ -43,7 +44,7 @@ from seewhy.run.finished import FinishedRun
 from seewhy.run.progress import progress
 from seewhy.run.stages import StageKey
 
-RULES = get_args(get_type_hints(SelectConfig)["rule"])
+RULES: tuple[SelectionRule, ...] = get_args(SelectionRule)
 FIGURES = ("precision", "recall")
 
 
@@ -60,6 +61,16 @@ class BagOfWords:
 
     def embed_concepts(self, concepts: Sequence[str]) -> np.ndarray:
         return self.embed_texts(concepts)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an encoder makes of a run: the embeddings of its D descriptions and C concepts, and the rows of the concepts
+    that each text says."""
+
+    texts_DE: np.ndarray
+    concepts_CE: np.ndarray
+    said: Mapping[str, Collection[int]]
 
 
 @dataclass(frozen=True)
@@ -100,13 +111,21 @@ class Described:
         lost = {row for e in sorted(chosen) for row in random.sample(rows_of[e], min(count, len(rows_of[e]) - 1))}
         return np.array([row for row in range(len(self.descriptions)) if row not in lost]), chosen
 
-    def selections(self, rows: np.ndarray, rule: str, texts_DE: np.ndarray, concepts_CE: np.ndarray) -> list[Selection]:
-        """What a rule selects with some of the descriptions, of which all are embedded in `texts_DE`."""
-        bank = self.domain.concepts
-        return select(
-            self.domain.split("train"), [self.descriptions[row] for row in rows], texts_DE[rows],
-            bank, bank.all_concepts, concepts_CE, replace(self.config.select, rule=rule),
-        )  # fmt: skip
+    def read_by(self, encoder: TextEncoder) -> "Reading":
+        """Return what an encoder makes of all descriptions and concepts."""
+        texts, concepts = [d.text for d in self.descriptions], self.domain.concepts.all_concepts
+        concepts_CE = encoder.embed_concepts(concepts)
+        said = Said(concepts, concepts_CE, self.domain.questions.noun, encoder).said(texts)
+        return Reading(encoder.embed_texts(texts), concepts_CE, said)
+
+    def selections(self, rows: np.ndarray, rule: SelectionRule, reading: "Reading") -> list[Selection]:
+        """What a rule selects with some of the descriptions."""
+        bank, config = self.domain.concepts, replace(self.config.select, rule=rule)
+        examples, descriptions = self.domain.split("train"), [self.descriptions[row] for row in rows]
+        if rule == "said":
+            return select_said(examples, descriptions, bank, bank.all_concepts, reading.said, config)
+        texts_DE = reading.texts_DE[rows]
+        return select(examples, descriptions, texts_DE, bank, bank.all_concepts, reading.concepts_CE, config)
 
     def counts(self, selections: Sequence[Selection]) -> np.ndarray:
         """(3, N): of each image whose truth is known, the concepts selected and visible, selected, and visible."""
@@ -132,14 +151,12 @@ def measure(
 ) -> dict[Key, dict[str, float]]:
     """precision and recall, each with _low and _high (95 % over images), and selected, the concepts an image keeps."""
     found = {}
-    texts = [description.text for description in described.descriptions]
     with progress("selecting", total=len(encoders) * len(RULES) * len(counts), done=0) as advance:
         for name, encoder in encoders.items():
-            texts_DE = encoder.embed_texts(texts)
-            concepts_CE = encoder.embed_concepts(described.domain.concepts.all_concepts)
+            reading = described.read_by(encoder)
             for rule, count in product(RULES, counts):
                 subsets = [described.subset(count, draw) for draw in range(draws if count < described.most else 1)]
-                counted = [described.counts(described.selections(s, rule, texts_DE, concepts_CE)) for s in subsets]
+                counted = [described.counts(described.selections(s, rule, reading)) for s in subsets]
                 found[name, rule, count] = figures(np.mean(counted, axis=0), resamples)
                 advance(1)
     return found
@@ -154,17 +171,16 @@ def measure_losses(
 ) -> dict[Loss, dict[str, float]]:
     """precision, recall, each with _before, and changed, the share of verdicts that change; means over the draws."""
     found: dict[Loss, dict[str, float]] = {}
-    texts, whole = [d.text for d in described.descriptions], np.arange(len(described.descriptions))
+    whole = np.arange(len(described.descriptions))
     for name, encoder in encoders.items():
-        texts_DE = encoder.embed_texts(texts)
-        concepts_CE = encoder.embed_concepts(described.domain.concepts.all_concepts)
+        reading = described.read_by(encoder)
         for rule in RULES:
-            before = described.selections(whole, rule, texts_DE, concepts_CE)
+            before = described.selections(whole, rule, reading)
             for count in losses:
                 drawn: dict[str, list[dict[str, float]]] = {"theirs": [], "others": []}
                 for draw in range(draws):
                     rows, chosen = described.without(count, losers, draw)
-                    after = described.selections(rows, rule, texts_DE, concepts_CE)
+                    after = described.selections(rows, rule, reading)
                     for whose, group in drawn.items():
                         pairs = [
                             (b, a)

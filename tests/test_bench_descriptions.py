@@ -86,10 +86,9 @@ def test_figures_are_those_of_the_selection(bench: Any, tmp_path: Path):
     figures = figures_of(bench, config)
     described = bench.Described.of(config.output)
     encoder = bench.BagOfWords([d.text for d in described.descriptions])
-    texts_DE = encoder.embed_texts([d.text for d in described.descriptions])
-    concepts_CE = encoder.embed_concepts(described.domain.concepts.all_concepts)
+    reading = described.read_by(encoder)
     for rule in bench.RULES:
-        selections = described.selections(np.arange(36), rule, texts_DE, concepts_CE)
+        selections = described.selections(np.arange(36), rule, reading)
         whole = measure_selection(described.domain, selections, resamples=50, seed=0)
         assert figures[f"selection_precision_{rule}_tfidf_3"] == whole["selection_precision"].value
         assert figures[f"selection_recall_{rule}_tfidf_3"] == whole["selection_recall"].value

@@ -16,7 +16,8 @@ from seewhy.errors import SeeWhyError
 from seewhy.export.card import base_of, public_base
 from seewhy.fieldguide.guide import BASE as FIELD_GUIDE
 from seewhy.run import loop
-from seewhy.run.finished import FinishedRun, base_source, cells_folder, made_base_source
+from seewhy.run.finished import FinishedRun
+from seewhy.run.sources import base_source, cells_folder, made_base_source
 from seewhy.run.stages import BASE, OURS
 from tiny import tiny_llava
 from tiny_run import tiny_run

@@ -40,12 +40,13 @@ from seewhy.fieldguide import quiz
 from seewhy.fieldguide.draw import SIZE
 from seewhy.fieldguide.world import random_look
 from tools import fieldguide_language as language
-from tools.fieldguide_lessons import ATTRIBUTES, Batch, Packer, Pool, Speaker, kept_pool
+from tools.fieldguide_lessons import ATTRIBUTES, GRID, Pool, Speaker, kept_pool
+from tools.training import Packer, adamw, language_loss, step
 
 PATCH = 12
 VOCABULARY = 1536
 CONTEXT = 1024
-_CHAT_TEMPLATE = (
+CHAT_TEMPLATE = (
     "{% for message in messages %}{% if message['role'] == 'user' %}USER: "
     "{% for part in message['content'] %}{% if part['type'] == 'image' %}<image>\n"
     "{% else %}{{ part['text'] }}{% endif %}{% endfor %} ASSISTANT:"
@@ -74,7 +75,7 @@ def build_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
     images = CLIPImageProcessor(size={"shortest_edge": SIZE}, crop_size={"height": SIZE, "width": SIZE},
                                 image_mean=half, image_std=half)  # fmt: skip
     return LlavaProcessor(image_processor=images, tokenizer=tokenizer, patch_size=PATCH, num_additional_image_tokens=1,
-                          vision_feature_select_strategy="default", chat_template=_CHAT_TEMPLATE,
+                          vision_feature_select_strategy="default", chat_template=CHAT_TEMPLATE,
                           image_token="<image>")  # fmt: skip
 
 
@@ -144,15 +145,15 @@ def train_tower(model: LlavaForConditionalGeneration, pool: Pool, steps: int, ba
     tower = model.model.vision_tower
     heads = TowerHeads(model.model.vision_tower.config.hidden_size).to(device)
     rng = np.random.default_rng(1)
-    optimizer, schedule = _optimizer([{"params": [*tower.parameters(), *heads.parameters()], "lr": 1e-3}], steps)
+    optimizer, schedule = adamw([{"params": [*tower.parameters(), *heads.parameters()], "lr": 1e-3}], steps)
     held_out = np.arange(len(pool) - 512, len(pool))
     clock = time.time()
-    for step in range(steps):
+    for number in range(steps):
         rows = rng.integers(0, len(pool) - 512, batch)
         loss = tower_loss(heads, image_features(model, to_pixels(pool.pixels_NHW3[rows], device)), pool, rows)
-        _step(loss, optimizer, schedule, [*tower.parameters(), *heads.parameters()])
-        if step % 250 == 249 or step == steps - 1:
-            print(f"tower {step + 1}/{steps} loss {loss.item():.3f} {time.time() - clock:.0f} s", flush=True)
+        step(loss, optimizer, schedule)
+        if number % 250 == 249 or number == steps - 1:
+            print(f"tower {number + 1}/{steps} loss {loss.item():.3f} {time.time() - clock:.0f} s", flush=True)
     with torch.inference_mode():
         _, pooled = heads(image_features(model, to_pixels(pool.pixels_NHW3[held_out], device)))
     for a, logits in enumerate(pooled):
@@ -169,37 +170,20 @@ def image_features(model: LlavaForConditionalGeneration, pixels_B3HW: torch.Tens
 # Stages 2 and 3 ------------------------------------------------------------------------------------------------------
 
 
-def language_loss(
-    model: LlavaForConditionalGeneration, batch: Batch, features_BGE: torch.Tensor | None
-) -> torch.Tensor:
-    """Return mean cross-entropy of the answers' tokens."""
-    llama = model.model.language_model
-    embeds_BTE = llama.embed_tokens(batch.ids_BT)
-    if features_BGE is not None:
-        images = model.model.multi_modal_projector(features_BGE)
-        where = (batch.ids_BT == model.config.image_token_id)[..., None]
-        embeds_BTE = embeds_BTE.masked_scatter(where, images)
-    hidden_BTE = llama(
-        inputs_embeds=embeds_BTE, attention_mask=batch.mask_B1TT, position_ids=batch.positions_BT, use_cache=False
-    ).last_hidden_state
-    wanted = batch.labels_BT[:, 1:] != -100
-    return F.cross_entropy(model.lm_head(hidden_BTE[:, :-1][wanted]), batch.labels_BT[:, 1:][wanted])
-
-
 def train_text(
     model: LlavaForConditionalGeneration, packer: Packer, steps: int, batch: int, device: torch.device
 ) -> None:
     """Run stage 2."""
     speaker = Speaker(2)
     parameters = [*model.model.language_model.parameters()]
-    optimizer, schedule = _optimizer([{"params": parameters, "lr": 2e-3}], steps)
+    optimizer, schedule = adamw([{"params": parameters, "lr": 2e-3}], steps)
     clock = time.time()
-    for step in range(steps):
+    for number in range(steps):
         rows = packer.pack([[speaker.about_nothing()] for _ in range(batch)], device, image=False)
         loss = language_loss(model, rows, None)
-        _step(loss, optimizer, schedule, parameters)
-        if step % 100 == 99:
-            print(f"text {step + 1}/{steps} loss {loss.item():.3f} {time.time() - clock:.0f} s", flush=True)
+        step(loss, optimizer, schedule)
+        if number % 100 == 99:
+            print(f"text {number + 1}/{steps} loss {loss.item():.3f} {time.time() - clock:.0f} s", flush=True)
 
 
 def train_together(model: LlavaForConditionalGeneration, packer: Packer, pool: Pool, steps: int, batch: int,
@@ -210,9 +194,9 @@ def train_together(model: LlavaForConditionalGeneration, packer: Packer, pool: P
     tower, parameters = [*model.model.vision_tower.parameters()], [*model.parameters(), *heads.parameters()]
     known = {id(p) for p in tower}
     groups = [{"params": tower, "lr": 4e-4}, {"params": [p for p in parameters if id(p) not in known], "lr": 1.3e-3}]
-    optimizer, schedule = _optimizer(groups, steps)
+    optimizer, schedule = adamw(groups, steps)
     clock, mean = time.time(), 0.0
-    for step in range(steps):
+    for number in range(steps):
         chosen = rng.integers(0, len(pool) - 512, batch)
         rows = packer.pack([speaker.about(pool, n) for n in chosen], device, image=True)
         features_BGE = image_features(model, to_pixels(pool.pixels_NHW3[chosen], device))
@@ -222,26 +206,12 @@ def train_together(model: LlavaForConditionalGeneration, packer: Packer, pool: P
         ]
         for task in (tasks[: batch // 2], tasks[batch // 2 :]):
             loss = loss + 0.3 * language_loss(model, packer.pack(task, device, image=False), None)
-        _step(loss + 0.1 * tower_loss(heads, features_BGE, pool, chosen), optimizer, schedule, parameters)
-        mean += (loss.item() - mean) * max(0.02, 1 / (step + 1))
-        if step % 50 == 49:
-            print(f"together {step + 1}/{steps} loss {mean:.3f} {time.time() - clock:.0f} s", flush=True)
-        if step % 500 == 499:
+        step(loss + 0.1 * tower_loss(heads, features_BGE, pool, chosen), optimizer, schedule)
+        mean += (loss.item() - mean) * max(0.02, 1 / (number + 1))
+        if number % 50 == 49:
+            print(f"together {number + 1}/{steps} loss {mean:.3f} {time.time() - clock:.0f} s", flush=True)
+        if number % 500 == 499:
             torch.save(model.state_dict(), snapshot)
-
-
-def _optimizer(groups: list[dict], steps: int):
-    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01)
-    rates = [group["lr"] for group in groups]
-    return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps, pct_start=0.05)
-
-
-def _step(loss: torch.Tensor, optimizer, schedule, parameters: list[nn.Parameter]) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(parameters, 1.0)
-    optimizer.step()
-    schedule.step()
 
 
 def main() -> None:
@@ -268,7 +238,7 @@ def main() -> None:
         processor = build_processor(train_tokenizer(_corpus(Speaker(1), 20_000)))
     model = build_model(processor)
     model.to(device)  # pyright: ignore[reportArgumentType]
-    packer = Packer(processor)
+    packer = Packer(processor, GRID * GRID)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
     pool = kept_pool(work / "pool", max(2000, int(options.drawings * options.scale)))
     print(f"{len(pool):,} drawings", flush=True)

@@ -7,15 +7,14 @@ features that are not the world's own are made of common words of several fields
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from seewhy.domain.marks_quiz import LOOK_AT, SHOWS
+from seewhy.domain.marks_quiz import LOOK_AT, SHOWS, listed_features, with_feature_article
 from seewhy.domain.questions import Questions, synthesis_prompt, with_article
-from seewhy.fieldguide.quiz import featured, listed
 from seewhy.fieldguide.world import Attribute, Look, make_species
+from tools.training import Said
 
 NOUNS = {"bird": ("bird", "bird", "bird", "animal"), "produce": ("fruit", "fruit", "produce", "food")}
 
@@ -61,15 +60,7 @@ _TAILS = ("on the skin", "at one end", "over the surface", "along the length", "
           "near the edge", "in the centre", "under the wing", "without spots")  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Said:
-    """One question and the answer that the base should learn to give."""
-
-    query: str
-    answer: str
-
-
-def _made_up_word(rng: random.Random) -> str:
+def made_up_word(rng: random.Random) -> str:
     """Return a word of syllables, or of letters that make one: copying it must not depend on having met its pieces."""
     if rng.random() < 0.3:
         return "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(2, 4))).capitalize()
@@ -79,9 +70,9 @@ def _made_up_word(rng: random.Random) -> str:
 
 def made_up_name(rng: random.Random) -> str:
     """Return a class name that means nothing, of one to three words; never a species of the field guide."""
-    word = _made_up_word(rng)
+    word = made_up_word(rng)
     while word in _TAKEN:
-        word = _made_up_word(rng)
+        word = made_up_word(rng)
     shape = rng.random()
     if shape < 0.55:
         return f"{word} {rng.choice(_KINDS)}"
@@ -134,15 +125,19 @@ def ask(attribute: Attribute, look: Look, noun: str, rng: random.Random, *, visi
     own = rng.choice(attribute.values[look[attribute.name]])
     if rng.random() < 0.6:
         return Said(
-            rng.choice(LOOK_AT).format(name), f"It has {featured(own)}." if visible else f"The {name} cannot be seen."
+            rng.choice(LOOK_AT).format(name),
+            f"It has {with_feature_article(own)}." if visible else f"The {name} cannot be seen.",
         )
     if rng.random() < 0.5:
         other = rng.choice([v for v in attribute.values if v != look[attribute.name]])
         asked = rng.choice(attribute.values[other])
-        answer = f"No, it has {featured(own)}."
+        answer = f"No, it has {with_feature_article(own)}."
     else:
         asked, answer = own, "Yes, it does."
-    return Said(SHOWS.format(noun=noun, feature=featured(asked)), answer if visible else f"The {name} cannot be seen.")
+    return Said(
+        SHOWS.format(noun=noun, feature=with_feature_article(asked)),
+        answer if visible else f"The {name} cannot be seen.",
+    )
 
 
 def some(phrases: Sequence[str], count: int, rng: random.Random) -> list[str]:
@@ -157,6 +152,9 @@ def _fill(frame: str, phrases: list[str], label: str, noun: str, rng: random.Ran
         frame = "It has {all}." if not label else "This is {a_label}: it has {all}."
     a_noun = with_article(noun)
     return frame.format(noun=noun, A_noun=a_noun[0].upper() + a_noun[1:],
-                        all=listed(phrases), some=listed(phrases[:cut]),
-                        rest=listed(phrases[cut:]) if phrases[cut:] else "",
+                        all=_listed(phrases), some=_listed(phrases[:cut]), rest=_listed(phrases[cut:]),
                         a_label=with_article(label) if label else "")  # fmt: skip
+
+
+def _listed(phrases: list[str]) -> str:
+    return listed_features(phrases) if any(phrases) else ""

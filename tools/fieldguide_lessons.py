@@ -1,13 +1,11 @@
-"""The training data of the field guide's base model: drawings, questions and answers, and rows of tokens."""
+"""The training data of the field guide's base model: drawings, questions and answers."""
 
 import random
-from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from seewhy.domain.questions import Questions
 from seewhy.fieldguide import quiz
@@ -16,10 +14,8 @@ from seewhy.fieldguide.draw import PARTS, SIZE
 from seewhy.fieldguide.guide import attribute_visibility
 from seewhy.fieldguide.produce import draw_produce
 from seewhy.fieldguide.world import BIRD, PRODUCE, random_look
-from seewhy.vlm.chat import PADDING
-from seewhy.vlm.prefix import branch_mask
 from tools import fieldguide_language as language
-from tools.fieldguide_language import Said
+from tools.training import Said
 
 ATTRIBUTES = (*BIRD, *PRODUCE)
 GRID = 8
@@ -141,55 +137,3 @@ class Speaker:
             own = rng.choice(attribute.values[rng.choice(tuple(attribute.values))])
             phrases.append(own if rng.random() < 0.5 else language.made_up_feature(rng))
         return list(dict.fromkeys(phrases))
-
-
-@dataclass
-class Batch:
-    """Rows `[prefix][branch 1]...[branch Q]`, padded on the right; labels are -100 but on answers."""
-
-    ids_BT: torch.Tensor
-    labels_BT: torch.Tensor
-    positions_BT: torch.Tensor
-    mask_B1TT: torch.Tensor
-
-
-class Packer:
-    """Turns questions and answers into rows behind one prefix."""
-
-    def __init__(self, processor) -> None:
-        self.tokenizer = processor.tokenizer
-        image = [processor.tokenizer.convert_tokens_to_ids(processor.image_token)] * (GRID * GRID)
-        ids = lambda text: self.tokenizer(text, add_special_tokens=False).input_ids  # noqa: E731
-        self.image_prefix = [*ids("USER: "), *image, *ids("\n")]
-        self.text_prefix = ids("USER: ")
-
-    def pack(self, rows: Sequence[Sequence[Said]], device: torch.device, *, image: bool) -> Batch:
-        """Return one row for each sequence of questions and answers."""
-        prefix = self.image_prefix if image else self.text_prefix
-        flat = [text for row in rows for s in row for text in (f"{s.query} ASSISTANT:", f" {s.answer}")]
-        ids = iter(self.tokenizer(flat, add_special_tokens=False).input_ids)
-        built = [self._row(prefix, len(row), ids) for row in rows]
-        length = max(len(row[0]) for row in built)
-        pad = self.tokenizer.pad_token_id
-        ids_BT = torch.full((len(rows), length), pad)
-        labels_BT = torch.full((len(rows), length), -100)
-        positions_BT = torch.zeros((len(rows), length), dtype=torch.long)
-        segments_BT = torch.full((len(rows), length), PADDING)
-        for b, (row_ids, labels, lens) in enumerate(built):
-            t = len(row_ids)
-            ids_BT[b, :t], labels_BT[b, :t] = torch.tensor(row_ids), torch.tensor(labels)
-            positions_BT[b, :t] = torch.cat([torch.arange(len(prefix)), *(len(prefix) + torch.arange(n) for n in lens)])
-            lens = torch.tensor([len(prefix), *lens])
-            segments_BT[b, :t] = torch.repeat_interleave(torch.arange(len(lens)), lens)
-        allowed_BTT = branch_mask(segments_BT)
-        mask = torch.zeros(allowed_BTT.shape).masked_fill(~allowed_BTT, torch.finfo(torch.float32).min)[:, None]
-        return Batch(ids_BT.to(device), labels_BT.to(device), positions_BT.to(device), mask.to(device))
-
-    def _row(self, prefix: list[int], branches: int, ids: Iterator[list[int]]):
-        row, labels, lens = list(prefix), [-100] * len(prefix), []
-        for _ in range(branches):
-            query, answer = next(ids), [*next(ids), self.tokenizer.eos_token_id]
-            row += query + answer
-            labels += [-100] * len(query) + answer
-            lens.append(len(query) + len(answer))
-        return row, labels, lens

@@ -160,6 +160,9 @@ class DescribeConfig:
     """Maximum length of a description, in tokens."""
 
 
+SelectionRule = Literal["image", "unlisted", "said"]
+
+
 @dataclass(frozen=True)
 class SelectConfig:
     """Step 2: select the concepts that the descriptions support."""
@@ -171,13 +174,16 @@ class SelectConfig:
     'passage: '. The paper's code does not."""
     temperature: Positive = 0.1
     """tau of InfoNCE, here and in rejection sampling."""
-    rule: Literal["image", "unlisted"] = "unlisted"
+    rule: SelectionRule = "unlisted"
     """What a concept's score is compared with: 'image', as in the paper, the scores of its class's other concepts in
-    the same image; 'unlisted', its own scores in images of classes that do not list it."""
+    the same image; 'unlisted', its own scores in images of classes that do not list it. 'said' scores a concept by the
+    share of the image's descriptions that say it in a clause, and needs no other images."""
     threshold_std: Finite = 0.4
     """Rule 'image' keeps concepts that score above mean + threshold_std * std of their class's concepts."""
     unlisted_std: Finite = 2.5
     """Rule 'unlisted' keeps concepts that score above mean + unlisted_std * std of their scores where unlisted."""
+    said_share: PositiveShare = field(default=0.3, metadata=ADDED)
+    """Rule 'said' keeps concepts that at least this share of the image's descriptions say."""
     minimum: CountOrZero = 3
     """Never keep fewer than this many concepts."""
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tools import fieldguide_base
 from tools import fieldguide_language as language
-from tools.fieldguide_lessons import Packer
+from tools.training import Packer, Said, language_loss
 
 from seewhy.domain.questions import Questions
 from seewhy.fieldguide.guide import BASE
@@ -23,8 +23,8 @@ def base() -> VisionLanguageModel:
 
 
 def test_rows_are_what_the_processor_makes(base: VisionLanguageModel) -> None:
-    packer = Packer(base.processor)
-    said = language.Said("Describe the bird.", "It has a red crown.")
+    packer = Packer(base.processor, 64)
+    said = Said("Describe the bird.", "It has a red crown.")
     batch = packer.pack([[said]], torch.device("cpu"), image=True)
     rendered = base.render(said.query, image=True)
     prompt = base.processor.tokenizer(rendered.replace("<image>", "<image>" * 64), add_special_tokens=False).input_ids
@@ -35,7 +35,7 @@ def test_rows_are_what_the_processor_makes(base: VisionLanguageModel) -> None:
 
 
 def test_questions_behind_one_image_cost_what_they_cost_alone(base: VisionLanguageModel) -> None:
-    packer, device = Packer(base.processor), torch.device("cpu")
+    packer, device = Packer(base.processor, 64), torch.device("cpu")
     rng = random.Random(0)
     look = random_look(BIRD, rng)
     questions = Questions.for_noun("bird")
@@ -43,9 +43,9 @@ def test_questions_behind_one_image_cost_what_they_cost_alone(base: VisionLangua
     features = torch.randn(1, 64, 128)
     model: Any = base.model.float().eval()
     with torch.no_grad():
-        together = fieldguide_base.language_loss(model, packer.pack([said], device, image=True), features)
+        together = language_loss(model, packer.pack([said], device, image=True), features)
         rows = [packer.pack([[s]], device, image=True) for s in said]
-        alone = [fieldguide_base.language_loss(model, row, features) for row in rows]
+        alone = [language_loss(model, row, features) for row in rows]
     tokens = torch.tensor([int((row.labels_BT != -100).sum()) for row in rows])
     assert together.item() == pytest.approx(float((torch.stack(alone) * tokens).sum() / tokens.sum()), rel=1e-4)
 

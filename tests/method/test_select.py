@@ -7,7 +7,7 @@ import pytest
 from method.fakes import ALL_CONCEPTS, BANK, WordEncoder, example
 from seewhy.config import SelectConfig
 from seewhy.errors import SeeWhyError
-from seewhy.method.select import kept, moments_where_unlisted, select, selected_concepts, standardised
+from seewhy.method.select import kept, moments_where_unlisted, select, select_said, selected_concepts, standardised
 from seewhy.records import Description
 
 RULE = {"temperature": 0.1, "threshold_std": 0.4, "minimum": 1, "rule": "image"}
@@ -237,3 +237,28 @@ def test_our_rule_keeps_what_descriptions_say_and_other_classes_never_do():
     assert "long legs" in chosen["b1"]
     assert "long legs" not in chosen["b0"]
     assert "black bill" in chosen["a1"]
+
+
+def said(share: float, minimum: int, texts: dict[str, list[str]]) -> dict[str, tuple[str, ...]]:
+    """Select under rule "said", where a text says the concepts that stand in it."""
+    descriptions = [Description(name, "?", n, text) for name, many in texts.items() for n, text in enumerate(many)]
+    rows = {d.text: {row for row, concept in enumerate(ALL_CONCEPTS) if concept in d.text} for d in descriptions}
+    config = SelectConfig(rule="said", said_share=share, minimum=minimum)
+    return selected_concepts(select_said(EXAMPLES, descriptions, BANK, ALL_CONCEPTS, rows, config))
+
+
+def test_rule_said_keeps_what_enough_descriptions_say():
+    texts = {"a": ["black bill"] * 3 + ["nothing"] * 7, "b": ["long legs", "nothing", "nothing", "nothing"]}
+    chosen = said(0.3, 0, texts)
+    assert chosen["a"] == ("black bill",)  # 3 of 10 is a share of 0.3
+    assert chosen["b"] == ()
+    assert said(0.25, 0, texts)["b"] == ("long legs",)
+    assert len(said(0.3, 2, texts)["b"]) == 2
+
+
+def test_rule_said_keeps_nothing_without_descriptions():
+    assert said(0.3, 3, {"a": ["black bill"]})["c"] == ()
+
+
+def test_rule_said_counts_concepts_of_the_own_class_alone():
+    assert said(0.3, 0, {"a": ["long legs"]})["a"] == ()

@@ -105,6 +105,7 @@ def test_results_of_lmms_eval(tmp_path: Path) -> None:
     assert read_lmms_results(tmp_path, ["mme"]) is None
     mmmu = {"alias": "mmmu_val", "mmmu_acc,none": 0.36, "mmmu_acc_stderr,none": "N/A", "submission,none": None}
     mme = {"alias": "mme", "mme_perception_score,none": 1500.5, "mme_perception_score_stderr,none": 20.0,
+           "mme_perception_score_stderr_clt,none": 19.0,
            "mme_cognition_score,none": 300}  # fmt: skip
     results(tmp_path, "20260101_120000", {"mmmu_val": {**mmmu, "mmmu_acc,none": 0.1}, "mme": mme})
     results(tmp_path, "20260102_120000", {"mmmu_val": mmmu, "mme": mme})

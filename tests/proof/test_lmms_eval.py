@@ -126,5 +126,5 @@ def test_the_real_program_scores_base_and_tuned_model_on_a_cpu(
     assert found.models["base"].scores == {"crowns/speaks_of_it": 1.0}
     assert found.models["round-1"].scores == {"crowns/speaks_of_it": 1.0}
     (tmp_path / "tasks" / "crowns.yaml").unlink()  # another folder of tasks: not the scores that are there
-    with pytest.raises(SeeWhyError, match="lmms-eval ended with code"):
+    with pytest.raises(SeeWhyError, match="left no results for these tasks"):
         general(config.output, tasks=["crowns"], lmms_eval=program, include_path=str(tmp_path / "tasks"))

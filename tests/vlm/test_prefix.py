@@ -143,7 +143,7 @@ def test_weights_stand_on_the_tokens_of_the_name(vlm: VisionLanguageModel):
     prompt = encode(vlm, "Name it.", None)
     row = with_weights(vlm, with_answer(vlm, prompt, answer), answer, [name], 8.0)
     heavy = row["input_ids"][row["weights"] == 8.0]
-    assert vlm.tokenizer.decode(heavy).strip() == "Fish Crow"
+    assert str(vlm.tokenizer.decode(heavy)).strip() == "Fish Crow"
     assert bool((row["weights"][row["weights"] != 8.0] == 1.0).all())
 
 

@@ -29,8 +29,8 @@ from seewhy.domain.drafting import requests as draft_requests
 from seewhy.domain.problems import raise_problems, size_problems
 from seewhy.endpoint import Request
 from seewhy.endpoint.usage import estimate_tokens
-from seewhy.run.finished import made_base_source
 from seewhy.run.progress import progress
+from seewhy.run.sources import made_base_source
 from seewhy.vlm.chat import refused_sizes
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import CPU_SEQUENCES, GPU_SEQUENCES

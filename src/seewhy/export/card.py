@@ -24,7 +24,7 @@ from seewhy.report.figures import COLUMNS, title
 from seewhy.report.table import percent, rows, selection_cells
 from seewhy.results import Figures
 from seewhy.results_json import encode
-from seewhy.run.finished import CELLS
+from seewhy.run.sources import CELLS
 
 _SPECIAL = re.compile(r"[\\`*_{}\[\]<>|~$&]|^[#+=-]|(?<=^\d)[.)](?=\s)")
 _FILES = ("data.concepts", "data.questions", "data.truth", "tune.replay")

@@ -1,4 +1,4 @@
-"""Step 2, the rule: which concepts of its label an image shows, Z*(X). There are two.
+"""Step 2, the rule: which concepts of its label an image shows, Z*(X). There are three.
 
 "image", the paper's: keep a concept when its score is above mean + threshold_std * std of the scores of the label's
 concepts for this image, and never fewer than the best `minimum` (all, where the label has fewer). As in the research
@@ -9,18 +9,22 @@ deviations above the mean of its scores for the images of classes that do not li
 where it cannot be seen. A concept is compared with itself alone, so the verdict depends neither on the rest of the list
 nor, much, on tau. A concept that every class lists has no such images and falls under the paper's rule.
 
+"said", ours: keep a concept when at least `said_share` of the image's descriptions say it in a clause (see `clauses`).
+It needs no images that cannot show the concept, and holds where most classes list most concepts, as of blood cells.
+
 The paper's score is a sum over D(X). Within one image a sum and a mean give the same verdict. Across images only means
 can be compared: an image that has lost descriptions would have a higher sum for every concept, seen or not.
 
-Both rules keep the best `minimum` at least. A record's score is the paper's sum under the first rule, and the
-standardised mean under the second.
+All rules keep the best `minimum` at least. A record's score is the paper's sum under the first rule, the standardised
+mean under the second, and the share of the descriptions under the third.
 
 1. Concepts of equal score rank in the order of the bank.
 2. Nothing is known of an image without usable descriptions: its concepts score NaN, none is selected, and only its name
    is taught (see `synthesise` and `rejection`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -28,6 +32,9 @@ from seewhy.config import SelectConfig
 from seewhy.errors import SeeWhyError
 from seewhy.method.infonce import concept_scores, each_images_scores
 from seewhy.records import Description, Example, Selection
+
+_ROUNDING = 1e-9
+"""3 of 10 descriptions are a share of 0.3."""
 
 
 def select(
@@ -46,17 +53,7 @@ def select(
     without concepts and for a description of an unknown example.
     """
     temperature, minimum = config.temperature, config.minimum
-    row_of = {concept: row for row, concept in enumerate(all_concepts)}
-    image_of = {example.id: image for image, example in enumerate(examples)}
-    for example in examples:
-        if not bank.get(example.label):
-            raise SeeWhyError(f"Class {example.label!r} has no concepts; add some to the concept bank.")
-    strangers = {d.example_id for d in descriptions} - image_of.keys()
-    if strangers:
-        raise SeeWhyError(f"A description is of example {min(strangers)!r}, which is not among those to select for.")
-    owner_D = np.array([image_of[d.example_id] for d in descriptions], dtype=np.int64)
-    rows_of_label = {label: np.array([row_of[c] for c in bank[label]]) for label in {e.label for e in examples}}
-    wanted = [rows_of_label[example.label] for example in examples]
+    owner_D, wanted = _owners(examples, descriptions), _wanted(examples, bank, all_concepts)
     scores = concept_scores(descriptions_DE, owner_D, concepts_CE, wanted, temperature)
     keeps = [kept(score_C, config.threshold_std, minimum) for score_C in scores]
     if config.rule == "unlisted":
@@ -69,6 +66,60 @@ def select(
             for score_C, texts, keep_C, rows in zip(scores, texts_I, keeps, wanted, strict=True)
         ]
         scores, keeps = [score_C for score_C, _ in judged], [keep_C for _, keep_C in judged]
+    return _selections(examples, bank, scores, keeps)
+
+
+def select_said(
+    examples: Sequence[Example],
+    descriptions: Sequence[Description],
+    bank: Mapping[str, Sequence[str]],
+    all_concepts: Sequence[str],
+    said: Mapping[str, Collection[int]],
+    config: SelectConfig,
+) -> list[Selection]:
+    """Return the same under rule "said". `said` is text -> the rows of the concepts that it says (`clauses.Said`).
+
+    Raises SeeWhyError as `select` does.
+    """
+    owner_D, wanted = _owners(examples, descriptions), _wanted(examples, bank, all_concepts)
+    counts = [Counter[int]() for _ in examples]
+    for owner, description in zip(owner_D, descriptions, strict=True):
+        counts[owner].update(said[description.text])
+    texts_I = np.bincount(owner_D, minlength=len(examples))
+    scores, keeps = [], []
+    for counted, texts, rows in zip(counts, texts_I, wanted, strict=True):
+        score_C = np.array([counted[row] for row in rows]) / texts if texts else np.full(len(rows), np.nan)
+        scores.append(score_C)
+        keep_C = score_C >= config.said_share - _ROUNDING
+        keeps.append(_at_least(config.minimum, score_C, keep_C) if texts else keep_C)
+    return _selections(examples, bank, scores, keeps)
+
+
+def _owners(examples: Sequence[Example], descriptions: Sequence[Description]) -> np.ndarray:
+    """Return the number of the example that each description is of, (D,)."""
+    image_of = {example.id: image for image, example in enumerate(examples)}
+    strangers = {d.example_id for d in descriptions} - image_of.keys()
+    if strangers:
+        raise SeeWhyError(f"A description is of example {min(strangers)!r}, which is not among those to select for.")
+    return np.array([image_of[d.example_id] for d in descriptions], dtype=np.int64)
+
+
+def _wanted(
+    examples: Sequence[Example], bank: Mapping[str, Sequence[str]], all_concepts: Sequence[str]
+) -> list[np.ndarray]:
+    """Return for each example the rows of its label's concepts among `all_concepts`."""
+    for example in examples:
+        if not bank.get(example.label):
+            raise SeeWhyError(f"Class {example.label!r} has no concepts; add some to the concept bank.")
+    row_of = {concept: row for row, concept in enumerate(all_concepts)}
+    rows_of_label = {label: np.array([row_of[c] for c in bank[label]]) for label in {e.label for e in examples}}
+    return [rows_of_label[example.label] for example in examples]
+
+
+def _selections(
+    examples: Sequence[Example], bank: Mapping[str, Sequence[str]], scores: Sequence[np.ndarray],
+    keeps: Sequence[np.ndarray],
+) -> list[Selection]:  # fmt: skip
     return [
         Selection(example.id, concept, float(score), bool(keep))
         for example, score_C, keep_C in zip(examples, scores, keeps, strict=True)

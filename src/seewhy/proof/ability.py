@@ -267,7 +267,7 @@ def _scores(task: str, values: Mapping[str, Any]) -> Scores:
     found: Scores = {}
     for key, value in values.items():
         metric, _, kind = key.partition(",")
-        if metric.endswith("_stderr") or not _is_number(value):
+        if "_stderr" in metric or not _is_number(value):  # lmms-eval 0.7 has _stderr_clt and _stderr_clustered too
             continue
         error = values.get(f"{metric}_stderr,{kind}" if kind else f"{metric}_stderr")
         found[f"{task}/{metric}"] = (float(value), float(error) if _is_number(error) else None)

@@ -52,8 +52,8 @@ _REMEDIES: Mapping[Stage, str] = {
     "describe": "It began with the descriptions: the model has no words for the concept bank. Set model.name_or_path "
     "to a vision-language model that describes such images in these terms, or reword the phrases as one would describe "
     "a picture (support.json lists those that were never said).",
-    "select": "It began with the selection: hardly any concept was found in an image. Lower select.unlisted_std (or "
-    "select.threshold_std with rule image), or describe each image more often.",
+    "select": "It began with the selection: hardly any concept was found in an image. Lower select.unlisted_std (with "
+    "rule image select.threshold_std, with rule said select.said_share), or describe each image more often.",
     "synthesise": "It began with round 1's training answers, which the untuned model could not write. `seewhy audit` "
     "shows why; then try a larger or instruction-tuned model, more synthesise.tries, aliases for what it calls the "
     "classes, or synthesise.fallback: reasons.",

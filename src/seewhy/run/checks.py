@@ -17,9 +17,9 @@ from seewhy.proof import support
 from seewhy.records import Description
 from seewhy.results import Support
 from seewhy.results_json import write
-from seewhy.run.finished import CELLS
 from seewhy.run.folder import RunFolder
 from seewhy.run.progress import say
+from seewhy.run.sources import CELLS
 from seewhy.vlm import adapter
 from seewhy.vlm.model import VisionLanguageModel
 

@@ -20,15 +20,14 @@ from seewhy.domain.concepts import ConceptBank
 from seewhy.domain.domain import Domain, Vocabulary, list_examples, load_domain
 from seewhy.domain.labels import LabelMatcher
 from seewhy.domain.loaders import Row
-from seewhy.domain.loaders.hub import default_cache
 from seewhy.domain.questions import Questions
 from seewhy.errors import SeeWhyError
-from seewhy.fieldguide.guide import BASE as SHIPPED_BASE
 from seewhy.fieldguide.guide import with_guide
 from seewhy.results import Gate, Metrics
 from seewhy.results_json import find
 from seewhy.run.folder import read_manifest, read_records, read_shards
 from seewhy.run.progress import say
+from seewhy.run.sources import base_source, made_base_source
 from seewhy.run.stages import ARMS, BASE, METHOD, OURS, ModelKey, StageKey, arms, is_complete
 from seewhy.run.storage import inside, weights_digest
 from seewhy.settings import restore_config
@@ -325,37 +324,6 @@ class FinishedRun:
 def model_path(run: Path, key: ModelKey) -> Path:
     """Return the folder of a tuned model, `RUN/stages/ARM/round-N/model/model`; its adapter is `adapter` beside it."""
     return inside(run, f"stages/{StageKey('model', key)}/model")
-
-
-def model_source(name: str, shipped: Path) -> Path:
-    """Return where a model is loaded from: `shipped` for 'fieldguide', else the folder or the name on the Hub."""
-    return shipped if name == "fieldguide" else Path(name).expanduser()
-
-
-CELLS = "cells"
-"""The `model.name_or_path` of the white-blood-cell base, which is made on the user's machine."""
-
-
-def cells_folder() -> Path:
-    """Return the folder in which `python -m tools.cells_base` leaves the white-blood-cell base."""
-    return default_cache() / "cells-base"
-
-
-def base_source(name: str) -> Path:
-    """Return where the untuned model that settings name is loaded from, whether it is there or not."""
-    return cells_folder() if name == CELLS else model_source(name, SHIPPED_BASE)
-
-
-def made_base_source(name: str) -> Path:
-    """Return `base_source(name)`. Raises SeeWhyError for 'cells' where that base has not been made yet."""
-    folder = base_source(name)
-    if name == CELLS and not folder.is_dir():
-        raise SeeWhyError(
-            f"model.name_or_path: cells is the small base of white blood cells, which is made on your machine and is "
-            f"not in {folder} yet. Make it in a checkout of SeeWhy: python -m tools.cells_base --data FOLDER, with "
-            "the folder of WBCAtt (docs/your_data.md says where to get it)."
-        )
-    return folder
 
 
 @cache

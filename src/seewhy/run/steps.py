@@ -21,6 +21,7 @@ from seewhy.domain.loaders.llava import Replay, replay_digest
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import ENCODER, with_guide
 from seewhy.method import describe, rejection, replay, select, synthesise
+from seewhy.method.clauses import Said
 from seewhy.method.encoder import Encoder, embed_to_file
 from seewhy.method.sampler import Sampler, example_random
 from seewhy.method.told import StandIn, reasons_for
@@ -39,9 +40,10 @@ from seewhy.records import (
     Turn,
 )
 from seewhy.run import checks
-from seewhy.run.finished import FinishedRun, base_source, made_base_source, model_path, model_source
+from seewhy.run.finished import FinishedRun, model_path
 from seewhy.run.folder import RunFolder, read_manifest
 from seewhy.run.models import Loaded
+from seewhy.run.sources import base_source, made_base_source, model_source
 from seewhy.run.stages import (
     BASE,
     Arm,
@@ -156,18 +158,30 @@ class Run:
             examples, descriptions = (*examples, *wanted), [*descriptions, *self.describe(split)]
 
         def work(_all: Sequence[str], _seed: int) -> list[Selection]:
-            scratch = self.folder.path / "scratch"
-            shutil.rmtree(scratch, ignore_errors=True)
-            scratch.mkdir()
-            embedded_DE = embed_to_file(scratch / "descriptions.npy", [d.text for d in descriptions], self.encoder)
-            selections = select.select(
-                examples, descriptions, embedded_DE, bank, bank.all_concepts, self.concepts_CE, self.config.select
-            )
-            shutil.rmtree(scratch)
+            if self.config.select.rule == "said":
+                finder = Said(bank.all_concepts, self.concepts_CE, self.domain.questions.noun, self.encoder)
+                said = finder.said(d.text for d in descriptions)
+                selections = select.select_said(
+                    examples, descriptions, bank, bank.all_concepts, said, self.config.select
+                )
+            else:
+                selections = self._scored_by_infonce(examples, descriptions)
             ids = {example.id for example in wanted}
             return [selection for selection in selections if selection.example_id in ids]
 
         return self.folder.records(self.stages[StageKey("select", split=split)], Selection, ["all"], work)
+
+    def _scored_by_infonce(self, examples: Sequence[Example], descriptions: Sequence[Description]) -> list[Selection]:
+        """Select by InfoNCE, with the embeddings of the descriptions in a file while they are needed."""
+        bank, scratch = self.domain.concepts, self.folder.path / "scratch"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        embedded_DE = embed_to_file(scratch / "descriptions.npy", [d.text for d in descriptions], self.encoder)
+        selections = select.select(
+            examples, descriptions, embedded_DE, bank, bank.all_concepts, self.concepts_CE, self.config.select
+        )
+        shutil.rmtree(scratch)
+        return selections
 
     def selected(self, split: str) -> Mapping[str, Sequence[str]]:
         """Return example id -> the concepts selected for each image of a split, with which CS compares answers."""

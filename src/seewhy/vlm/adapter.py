@@ -28,7 +28,7 @@ from transformers import PreTrainedModel
 
 from seewhy.config import TuneConfig
 from seewhy.errors import SeeWhyError
-from seewhy.vlm.loading import is_four_bit
+from seewhy.vlm.loading import evaluation_mode, is_four_bit
 from seewhy.vlm.model import VisionLanguageModel
 
 COLOURS = 3
@@ -201,7 +201,7 @@ def rest_frozen(model: nn.Module) -> None:
         return
     parameters = list(model.parameters())
     if parameters and not any(parameter.requires_grad for parameter in parameters):
-        model.eval()
+        evaluation_mode(model)
         return
     for child in model.children():
         rest_frozen(child)

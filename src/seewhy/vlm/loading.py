@@ -207,6 +207,17 @@ def is_four_bit(module: nn.Module) -> bool:
     return type(module).__name__ == "Linear4bit"
 
 
+def evaluation_mode(model: nn.Module) -> None:
+    """Put a model that is being tuned into evaluation mode: dropout is off and statistics stay.
+
+    Layers in 4 bits are left in training mode, which for them means no more than that: in evaluation mode bitsandbytes
+    repacks their weights on a CPU, and no gradient passes them any more.
+    """
+    model.eval()
+    for module in filter(is_four_bit, model.modules()):
+        module.training = True
+
+
 TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 
 

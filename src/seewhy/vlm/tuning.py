@@ -36,7 +36,7 @@ from seewhy.run.storage import digest
 from seewhy.vlm.adapter import load_trained, prepare, rest_frozen, save_trained
 from seewhy.vlm.chat import collate, move, open_image
 from seewhy.vlm.data import MicroBatches, Schedule, drop_too_long
-from seewhy.vlm.loading import check_saveable
+from seewhy.vlm.loading import check_saveable, evaluation_mode
 from seewhy.vlm.loss import answer_logits, answer_loss, answers_of, weights_of
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import attend, branch_attention, why_not_shared
@@ -175,7 +175,7 @@ def _disagreement(vlm: VisionLanguageModel, schedule: Schedule, turns: Sequence[
     if reason := why_not_shared(vlm.model, "tune"):
         return reason
     alone = [row for turn in turns for row in schedule.rows([turn], None)]
-    vlm.model.eval()
+    evaluation_mode(vlm.model)
     half = vlm.model.dtype != torch.float32
     with torch.inference_mode(), torch.autocast(vlm.device.type, vlm.model.dtype, enabled=half):
         shared, separate = (torch.cat([answer_logits(vlm.model, move(r, vlm))[0] for r in rs]) for rs in (rows, alone))
