@@ -94,5 +94,6 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	$(BIN)/python -m pip install --quiet --no-deps --target .venv/torchvision torchvision==0.28.0  # tests/torchvision_ops.py
+	@case ,$(EXTRAS), in *,pages,*) $(BIN)/python -m pip install --quiet --no-deps --target .venv/axe axe-playwright-python==0.1.8;; esac  # tests/accessibility.py
 	@if [ -e .git ] && [ -x $(BIN)/pre-commit ] && [ -z "$$(git config core.hooksPath)" ]; then $(BIN)/pre-commit install; fi
 	touch $@

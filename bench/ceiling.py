@@ -5,6 +5,9 @@ one for the class, learns from the experts' marks of the same train images, on t
 vision features, with a weight decay chosen on val. It states the phrase of each attribute's likeliest mark: all of
 them, or only the most confident, as many as the run's model states on average, which is the fair comparison.
 
+`same_class_follows_ceiling` is how often such a phrase goes with another image of the same class that does not show it,
+on the images that `seewhy faithfulness --images N` takes (`--exchange N`).
+
 example:
   python -m bench.ceiling runs/compare_cells/seed-0 --split val --json ceiling.json
 """
@@ -24,6 +27,7 @@ from seewhy.domain.images import load_image
 from seewhy.errors import SeeWhyError
 from seewhy.proof.comparison import Tally, shares
 from seewhy.proof.confusion import spread
+from seewhy.proof.interventions import count_exchange
 from seewhy.records import Example, Truth
 from seewhy.results import Counts
 from seewhy.run.finished import FinishedRun
@@ -173,8 +177,26 @@ def counted(
     return tally.counts
 
 
-def measured(opened: FinishedRun, split: str, per_image: float | None, images: int) -> tuple[Counts, dict[str, float]]:
-    """Return the counts on a split, and the weight decay that each head took. `images` bounds those of each split."""
+def exchanged(
+    heads: Sequence[Head], found: Sequence[np.ndarray], domain: Domain, examples: Sequence[Example],
+    per_image: float | None, images: int,
+) -> Counts:  # fmt: skip
+    """Return the counts of the exchange within a class, one number for each of `images` of the examples."""
+    taken = spread(examples, images)
+    place = {example.id: n for n, example in enumerate(examples)}
+    said = stated(heads, found, per_image)
+    tally = Tally(len(taken))
+    count_exchange(tally, domain, taken, [said[place[example.id]] for example in taken])
+    return {f"{name}_ceiling": counts for name, counts in tally.counts.items()}
+
+
+def measured(
+    opened: FinishedRun, split: str, per_image: float | None, *, images: int, exchange: int
+) -> tuple[Counts, Counts, dict[str, float]]:
+    """Return the counts on a split, those of the exchange, and the weight decay that each head took.
+
+    `images` bounds those of each split, and `exchange` those of the exchange within a class.
+    """
     domain = opened.domain
     if not domain.attributes:
         raise SeeWhyError(
@@ -201,7 +223,8 @@ def measured(opened: FinishedRun, split: str, per_image: float | None, images: i
     by_decay = {decay: probabilities(features[split], fitted[decay], sizes) for decay in set(decays)}
     found = [by_decay[decay][h].numpy() for h, decay in enumerate(decays)]
     counts = counted(heads, found, answers[split], [truth[e.id] for e in parts[split]], per_image)
-    return counts, {head.name: decay for head, decay in zip(heads, decays, strict=True)}
+    exchanges = exchanged(heads, found, domain, parts[split], per_image, exchange)
+    return counts, exchanges, {head.name: decay for head, decay in zip(heads, decays, strict=True)}
 
 
 def options(arguments: Sequence[str] | None) -> Namespace:
@@ -210,6 +233,7 @@ def options(arguments: Sequence[str] | None) -> Namespace:
     made.add_argument("--split", default="val", choices=("val", "test"), help="images to measure on (default: val)")
     made.add_argument("--stated", type=float, help="phrases an image (default: as the run's last model states)")
     made.add_argument("--images", type=int, default=100_000, help="at most so many of each split")
+    made.add_argument("--exchange", type=int, default=60, help="images of the exchange within a class (default: 60)")
     made.add_argument("--bootstrap", type=int, default=1000, help="resamples behind each interval")
     made.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
     made.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, as one flat object")
@@ -230,8 +254,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     opened = FinishedRun.open(given.run)
     per_image = stated_by(opened) if given.stated is None else given.stated
     start = time.perf_counter()
-    counts, decays = measured(opened, given.split, per_image, given.images)
-    found = shares(counts, resamples=given.bootstrap, seed=0)
+    counts, exchanges, decays = measured(opened, given.split, per_image, images=given.images, exchange=given.exchange)
+    found = {
+        name: figure
+        for of in (counts, exchanges)
+        for name, figure in shares(of, resamples=given.bootstrap, seed=0).items()
+    }
     seconds = time.perf_counter() - start
     rows = []
     figures: dict[str, float] = {"ceiling_images": len(next(iter(counts.values()))[0])}

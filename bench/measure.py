@@ -143,10 +143,10 @@ def _peak(threads: int, prepare: Callable[..., Callable[[], object]], *arguments
     loaded = psutil.Process().memory_info().rss
     work()
     work()
-    return torch.cuda.max_memory_allocated() if on_gpu else _highest_resident() - loaded
+    return torch.cuda.max_memory_allocated() if on_gpu else highest_resident() - loaded
 
 
-def _highest_resident() -> int:
+def highest_resident() -> int:
     """Highest resident memory of this process. Linux lets ru_maxrss begin at the parent's, VmHWM not."""
     status = Path("/proc/self/status")
     if status.exists():

@@ -34,6 +34,7 @@ from seewhy.cost import hardware, memory
 from seewhy.cost.estimate import Planner, RunCost
 from seewhy.cost.hardware import GPUS, Shape
 from seewhy.cost.memory import Batch, step_peak
+from seewhy.cost.scaling import scale
 from seewhy.cost.tokens import Assumed, Workload
 from seewhy.domain.questions import Questions
 from seewhy.fieldguide.guide import BASE
@@ -69,9 +70,9 @@ def counted() -> Iterator[Tokens]:
     records, folder, generate = RunFolder.records, RunFolder.folder, BatchSampler._generate
 
     def in_stage(method: Any) -> Any:
-        def noting(self: Any, of: Any, *rest: Any) -> Any:
+        def noting(self: Any, of: Any, *rest: Any, **more: Any) -> Any:
             stage[0] = of.name
-            return method(self, of, *rest)
+            return method(self, of, *rest, **more)
 
         return noting
 
@@ -231,16 +232,26 @@ def llava_7b() -> VisionLanguageModel:
     return VisionLanguageModel("LLaVA-1.5-7B (shape)", model.eval(), processor)
 
 
-def cub_200(config: RunConfig, gpu: str | None, assumed: Assumed = Assumed()) -> RunCost:  # noqa: B008
-    """The plan of CUB-200-2011 by its published counts, with 20 concepts a class."""
+def cub_200(
+    config: RunConfig,
+    gpu: str | None,
+    assumed: Assumed = Assumed(),  # noqa: B008
+    images: Mapping[str, int] = CUB,
+) -> RunCost:
+    """The plan of CUB-200-2011 by its published counts, or of so many images like its own, with 20 concepts a class."""
     concepts = [f"{colour} {part}" for part, colour in product(("crown", "breast", "wings", "bill"), COLOURS)]
     bank = {f"Species Number {number}": concepts for number in range(CUB_CLASSES)}
-    work = Workload(CUB, {(500, 375): 1}, Questions.for_noun("bird"), bank)
+    work = Workload(images, {(500, 375): 1}, Questions.for_noun("bird"), bank)
     return Planner(config, work, GPUS[gpu] if gpu else None, assumed, lambda _dtype: llava_7b()).cost()
 
 
 def main(arguments: list[str] | None = None) -> None:
     options = parsed(arguments)
+    if options.images:
+        config = RunConfig(tune=TuneConfig(batch_size=options.batch))
+        cost = cub_200(config, options.gpu, images={**CUB, "train": options.images})
+        print_cost(replace(cost, scaled=scale(cost, config, options.gpus)), Console())
+        return
     measure.begin(options)
     figures: dict[str, float] = {}
     rows = []
@@ -260,6 +271,9 @@ def main(arguments: list[str] | None = None) -> None:
 def parsed(arguments: list[str] | None) -> Namespace:
     parser = measure.parser("bench.plan", __doc__ or "")
     parser.add_argument("--gpu", default="H100", choices=list(GPUS), help="card of the CUB-200 plan (default: H100)")
+    parser.add_argument("--images", type=int, help="only plan, for so many train images like those of CUB-200")
+    parser.add_argument("--gpus", type=int, default=8, help="number of cards of that plan (default: 8)")
+    parser.add_argument("--batch", type=int, default=32, help="tune.batch_size of that plan (default: 32)")
     return parser.parse_args(arguments)
 
 

@@ -207,7 +207,7 @@ def ceiling(figures: Mapping[str, float]) -> list[str]:
     if "stated_true_ceiling_all" not in figures:
         return []
     kinds = {"ours": "SeeWhy", "ceiling": "Heads, as many phrases as SeeWhy", "ceiling_all": "Heads, all phrases"}
-    shown = ("stated_true", "stated_false")
+    shown = ("stated_true", "stated_false", "same_class_follows")
     rows = [[text, *(share(figures, f"{name}_{kind}") for name in shown)] for kind, text in kinds.items()]
     lines = table(("", *(REGISTRY[name].title for name in shown)), rows)
     name = "attribute_ceiling_"

@@ -90,6 +90,13 @@ class Browser:
         tab.call("Emulation.setEmulatedMedia", features=[scheme])
         return tab
 
+    def close_tabs(self) -> None:
+        """Close every tab: an open page of Gradio keeps a connection, and a browser has six to a server."""
+        for target in self.call("Target.getTargets")["targetInfos"]:
+            if target["type"] == "page" and target["url"] != "about:blank":
+                self.call("Target.closeTarget", targetId=target["targetId"])
+        self.tabs.clear()
+
     def call(self, method: str, session: str | None = None, **params: Any) -> dict[str, Any]:
         """The result of a command. Raises RuntimeError for one that is refused."""
         self._number += 1
@@ -133,8 +140,12 @@ class Tab:
     def open(self, path: Path, *, scripts: bool = True) -> None:
         """Load a file and wait until it is there; without `scripts` as in a browser that runs none."""
         self.call("Emulation.setScriptExecutionDisabled", value=not scripts)
+        self.go(path.absolute().as_uri())
+
+    def go(self, url: str) -> None:
+        """Load an address and wait until it is there."""
         self.events.clear()
-        self.call("Page.navigate", url=path.absolute().as_uri())
+        self.call("Page.navigate", url=url)
         while not self.events["Page.loadEventFired"]:
             self._browser.receive()
 
@@ -145,11 +156,29 @@ class Tab:
             raise RuntimeError(result["exceptionDetails"])
         return result["result"].get("value")
 
+    def wait(self, expression: str, seconds: float = 60.0) -> None:
+        """Wait until a JavaScript expression holds. Raises TimeoutError where it never does."""
+        end = time.monotonic() + seconds
+        while not self.evaluate(f"Boolean({expression})"):
+            if time.monotonic() > end:
+                raise TimeoutError(f"{expression} did not hold within {seconds:.0f} seconds.")
+            time.sleep(0.05)
+
+    def choose_file(self, selector: str, path: Path) -> None:
+        """Put a file into an input of the page, as its dialogue does."""
+        node = self.call("Runtime.evaluate", expression=f"document.querySelector({selector!r})")["result"]
+        self.call("DOM.setFileInputFiles", files=[str(path)], objectId=node["objectId"])
+
+    def type(self, text: str) -> None:
+        """Write where the focus is."""
+        self.call("Input.insertText", text=text)
+
     def press(self, key: str) -> None:
-        """A key that writes nothing, as 'Tab', 'Enter' or 'Escape'."""
-        codes = {"Tab": 9, "Enter": 13, "Escape": 27}
-        for kind in ("rawKeyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=codes[key])
+        """A key that writes nothing, as 'Tab' or 'Escape', or ends a line ('Enter')."""
+        codes = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowDown": 40, "ArrowUp": 38, " ": 32}
+        more = {"text": "\r"} if key == "Enter" else {}
+        for kind in ("keyDown" if more else "rawKeyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=codes[key], **more)
 
     def point(self, x: float, y: float, *, click: bool = False) -> None:
         """Move the mouse there, and press its button."""

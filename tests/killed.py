@@ -32,7 +32,7 @@ def run_and_die(config: RunConfig, die_in: str | None) -> None:
     records, folder, step = RunFolder.records, RunFolder.folder, _CheckpointedTrainer.training_step
     state = {"tuning": "", "steps": 0}
 
-    def dying_records(self, stage, record, items, work):
+    def dying_records(self, stage, record, items, work, **more):
         calls = []
 
         def dying_work(part, seed):
@@ -42,7 +42,7 @@ def run_and_die(config: RunConfig, die_in: str | None) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             return rows
 
-        return records(self, stage, record, items, dying_work)
+        return records(self, stage, record, items, dying_work, **more)
 
     def noting_folder(self, stage, make):
         state.update(tuning=stage.name, steps=0)
@@ -60,9 +60,9 @@ def run_and_die(config: RunConfig, die_in: str | None) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a run by its path; times stand in events.jsonl alone."""
+    """Every file of a run by its path; times stand in events.jsonl and images.parquet alone."""
     return {
         str(path.relative_to(folder)): path.read_bytes().replace(str(folder).encode(), b"RUN")
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in {"events.jsonl", "lock"}
+        if path.is_file() and path.name not in {"events.jsonl", "images.parquet", "lock"}
     }

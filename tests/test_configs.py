@@ -102,3 +102,10 @@ def test_qwen_in_four_bits_with_a_pixel_limit() -> None:
     config = load_config(CONFIGS / "qwen2_5_vl_qlora.yaml")
     assert (config.tune.method, config.model.max_pixels) == ("qlora", 640 * 28 * 28)
     assert "pip install 'seewhy[qlora]'" in (CONFIGS / "qwen2_5_vl_qlora.yaml").read_text()
+
+
+def test_a_laptop_gets_whole_images_on_its_cpu() -> None:
+    config = load_config(CONFIGS / "laptop.yaml")
+    assert (config.model.device, config.model.tiles, config.rounds) == ("cpu", False, 1)
+    assert config.model.name_or_path == "HuggingFaceTB/SmolVLM-256M-Instruct"
+    assert (config.evaluate.consistency, config.evaluate.fluency) == (False, False)

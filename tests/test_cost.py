@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 
 from families import FAMILIES, no_torchvision
 from seewhy.cli import main
@@ -37,6 +38,7 @@ from seewhy.cost.hardware import (
     trainable_on_meta,
 )
 from seewhy.cost.memory import Batch, shallow, step_peak
+from seewhy.cost.scaling import scale
 from seewhy.cost.tokens import (
     Assumed,
     Lengths,
@@ -50,7 +52,7 @@ from seewhy.cost.tokens import (
 )
 from seewhy.errors import SeeWhyError
 from seewhy.records import Turn
-from seewhy.report.terminal_checks import nested
+from seewhy.report.terminal_checks import nested, print_cost
 from seewhy.run import loop
 from seewhy.run.stages import StageKey
 from seewhy.vlm.data import Schedule
@@ -124,6 +126,23 @@ def test_the_shape_is_that_of_the_weights(config: RunConfig):
     assert shape.total == sum(parameter.numel() for parameter in vlm.model.parameters())
     assert shape.keys == 2 * 2 * 4 * 8  # keys and values, layers, heads, size
     assert shape.attention == 2 * 4 * 8
+
+
+def test_several_gpus_divide_what_can_be_divided(config: RunConfig, capsys: pytest.CaptureFixture[str]):
+    planned = replace(config, shard_size=2, tune=replace(config.tune, batch_size=4))
+    cost = plan_run(planned, H100)
+    one, two, four, many = (scale(cost, planned, gpus) for gpus in (1, 2, 4, 1000))
+    assert one.divided == pytest.approx(cost.seconds)
+    assert one.alone["adding up gradients"] == 0 < two.alone["adding up gradients"] < four.alone["adding up gradients"]
+    assert one.divided / 2 <= two.divided < one.divided
+    assert many.divided == scale(cost, planned, 10_000).divided  # no more than one shard, one turn of a step, for each
+    assert four.seconds == pytest.approx(four.divided + sum(four.alone.values()))
+    assert four.gpu_hours == pytest.approx(4 * four.seconds / 3600)
+    print_cost(replace(cost, scaled=four), Console())
+    assert "on 4 of them" in capsys.readouterr().out
+    assert replace(cost, scaled=four).as_json()["scaled"]["alone"]["loading models"] > 0
+    with pytest.raises(SeeWhyError, match="--gpus needs to know the card"):
+        scale(plan_run(planned, None), planned, 8)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

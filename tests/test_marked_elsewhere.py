@@ -121,6 +121,7 @@ def test_the_ceiling_of_a_run(ceiling: Any, run: RunConfig, tmp_path: Path) -> N
     found = json.loads(file.read_text())
     assert found["ceiling_images"] == 18
     assert {"accuracy_ceiling", "stated_true_ceiling", "attribute_ceiling_size_of_the_cell"} <= found.keys()
+    assert 0 <= found["same_class_follows_ceiling"] <= 1
     assert found["stated_true_ceiling"] + found["stated_false_ceiling"] == pytest.approx(1)
     assert found["stated_true_ceiling_all"] + found["stated_false_ceiling_all"] == pytest.approx(1)
     assert found["stated_true_ceiling_low"] <= found["stated_true_ceiling"] <= found["stated_true_ceiling_high"]

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,13 +12,16 @@ import pytest
 from PIL import Image
 
 from fixtures_data import image_folder, tiny_encoder
-from seewhy import explanation
+from seewhy import api, explanation
 from seewhy.cli import main
 from seewhy.config import DataConfig, DescribeConfig, EngineConfig, EvaluateConfig, ModelConfig, RunConfig, SelectConfig
 from seewhy.errors import SeeWhyError
 from seewhy.run import loop
+from seewhy.run.checksums import unsealed_json
 from seewhy.run.finished import FinishedRun
-from seewhy.run.folder import RunFolder
+from seewhy.run.folder import RunFolder, read_manifest
+from seewhy.run.model_files import weight_files
+from seewhy.run.storage import weights_digest, write_atomically
 from tiny import tiny_llava
 
 EVIL = """
@@ -99,17 +103,67 @@ def test_who_opens_it_may_allow_it(received: Path, photo: str, sentinel: Path):
 
 
 def recorded_command(run: Path) -> str:
-    return json.loads((run / "manifest.json").read_text())["config"]["model"]["engine"]["command"]
+    return read_manifest(run)["config"]["model"]["engine"]["command"]
 
 
 def test_no_image_goes_to_a_server_that_a_run_folder_names(received: Path, monkeypatch: pytest.MonkeyPatch):
-    manifest = json.loads((received / "manifest.json").read_text())
+    manifest = read_manifest(received)
     manifest["config"]["model"]["engine"]["base_url"] = "http://stranger.example/v1"
     (received / "manifest.json").write_text(json.dumps(manifest))
     monkeypatch.setattr("seewhy.vlm.server.sampler.ChatClient", lambda *_, **__: pytest.fail("a server was asked"))
     loop.evaluate(str(received), "test")
     engine = EngineConfig(kind="server", base_url="http://localhost:1/v1")
     assert FinishedRun.open(received, engine=engine).config.model.engine == engine
+
+
+@pytest.mark.parametrize("name", ["events.jsonl", "metrics.json", "heatmaps", "stages/round-1/model/model/config.json"])
+def test_a_link_out_of_a_received_run_is_refused(received: Path, tmp_path: Path, name: str) -> None:
+    mine = tmp_path / "mine"
+    mine.write_text("years")
+    (received / name).unlink(missing_ok=True)
+    (received / name).symlink_to(mine)
+    for open_it in (FinishedRun.open, lambda path: RunFolder(path, seed=0, shard_size=4).lock().__enter__()):
+        with pytest.raises(SeeWhyError, match=r"leads out of .*run, to .*mine, and is not touched"):
+            open_it(received)
+    assert mine.read_text() == "years"
+
+
+def test_no_file_is_written_through_a_link_that_waits_for_it(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("years")
+    (tmp_path / "report.html.partial").symlink_to(tmp_path / "mine")
+    write_atomically(tmp_path / "report.html", b"page")
+    assert (tmp_path / "report.html").read_bytes() == b"page"
+    assert (tmp_path / "mine").read_text() == "years"
+
+
+@pytest.mark.parametrize("path", ["../private/model.safetensors", "/private/model.safetensors"])
+def test_a_model_names_no_file_outside_of_its_folder(tmp_path: Path, path: str) -> None:
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private/model.safetensors").write_bytes(b"weights")
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": path}}))
+    with pytest.raises(SeeWhyError, match="leads out of the model folder"):
+        weight_files(model)
+    (model / "modules.json").write_text(json.dumps([{"path": str(Path(path).parent)}]))
+    with pytest.raises(SeeWhyError, match="leads out of the model folder"):
+        weights_digest(model)
+
+
+def test_the_page_shows_no_image_outside_of_run_and_data(received: Path, tmp_path: Path) -> None:
+    """A gallery that came with a folder names a picture of the reader's."""
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "private.png")
+    loop.evaluate(str(received), "test")
+    shutil.copy(received / "metrics-test.json", received / "metrics.json")
+    (received / "config.yaml").write_text("rounds: 0")
+    gallery = unsealed_json((received / "gallery-test.json").read_bytes())
+    kept, planted = gallery["cards"][0]["image"], str(tmp_path / "private.png")
+    gallery["cards"][1]["image"] = planted
+    (received / "gallery.json").write_text(json.dumps(gallery))
+    page = api.report(str(received), heatmaps=False).read_text()
+    assert page.count("data:image/jpeg") == len(gallery["cards"]) - 1
+    assert "private.png cannot be shown" in page
+    assert Path(kept).name + " cannot be shown" not in page
 
 
 def test_all_else_is_as_recorded(tmp_path: Path):
@@ -123,7 +177,7 @@ def test_all_else_is_as_recorded(tmp_path: Path):
 
 
 def test_a_run_whose_settings_cannot_be_read_names_the_version_that_made_it(received: Path):
-    manifest = json.loads((received / "manifest.json").read_text())
+    manifest = read_manifest(received)
     manifest["config"]["tune"]["beam_search"] = 4
     (received / "manifest.json").write_text(json.dumps({**manifest, "versions": {"seewhy": "7.5"}}))
     with pytest.raises(SeeWhyError, match=r"was made by SeeWhy 7\.5, .*beam_search"):

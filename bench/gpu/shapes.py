@@ -15,10 +15,15 @@ from PIL import Image
 from transformers import (
     AutoModelForImageTextToText,
     GenerationConfig,
+    Idefics3Config,
+    Idefics3Processor,
+    Idefics3VisionConfig,
+    LlamaConfig,
     Qwen2_5_VLConfig,
     Qwen2_5_VLProcessor,
     Qwen2VLImageProcessorPil,
 )
+from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 
 from bench import models
 from seewhy.vlm.model import VisionLanguageModel
@@ -127,6 +132,48 @@ def qwen(size: str, device: str, seed: int = 0) -> VisionLanguageModel:
     return VisionLanguageModel(f"random-qwen2.5-vl-{size}", model.eval(), processor)
 
 
+SMOLVLM_SPECIAL = (
+    "<|endoftext|>", "<|im_start|>", "<end_of_utterance>", "<image>", "<fake_token_around_image>", "<global-img>",
+    *(f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7)),
+)  # fmt: skip
+SMOLVLM_TEMPLATE = (
+    "{% for message in messages %}{% if loop.first %}<|im_start|>{% endif %}"
+    "{% if message['role'] == 'user' %}User:{% else %}Assistant: {% endif %}"
+    "{% for part in message['content'] %}{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}"
+    "{% endfor %}<end_of_utterance>\n{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+
+
+def smolvlm(device: str, seed: int = 0) -> VisionLanguageModel:
+    """Return a SmolVLM-256M that is given whole images alone (`model.tiles: false`): 64 tokens each."""
+    special = {"eos": "<end_of_utterance>", "pad": "<|endoftext|>", "bos": "<|im_start|>"}
+    tokenizer = models.word_tokenizer(SMOLVLM_SPECIAL, **special, context=8192)
+    images = Idefics3ImageProcessorPil(
+        size={"longest_edge": 2048}, max_image_size={"longest_edge": 512}, do_image_splitting=False
+    )
+    processor = Idefics3Processor(images, tokenizer, image_seq_len=64, chat_template=SMOLVLM_TEMPLATE)
+    ids: dict[str, Any] = {f"{name}_token_id": tokenizer.convert_tokens_to_ids(text) for name, text in special.items()}
+    config = Idefics3Config(
+        vision_config=Idefics3VisionConfig(
+            hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12, image_size=512,
+            patch_size=16,
+        ).to_dict(),
+        text_config=LlamaConfig(
+            hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3,
+            vocab_size=49_280, max_position_embeddings=8192, tie_word_embeddings=False, **ids,
+        ),
+        image_token_id=processor.image_token_id,
+        scale_factor=4,
+        pad_token_id=ids["pad_token_id"],
+        tie_word_embeddings=False,
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    with torch.device(device):
+        dtype = torch.float32 if device == "cpu" else torch.bfloat16
+        model = AutoModelForImageTextToText.from_config(config, dtype=dtype)
+    return VisionLanguageModel("random-smolvlm-256m", model.eval(), processor)
+
+
 TINY: dict[str, Any] = {
     "rank": 4, "pairs": 3, "question": 30, "answer": 12, "new_tokens": 4, "longest": 8, "tuning": (1, 2),
     "separate": (2,), "sampling": (1, 2), "evaluated": 2,
@@ -136,6 +183,19 @@ SHAPES = {
     "tiny-qwen2.5-vl": Shape(lambda device: qwen("small", device), (84, 56), **TINY),
     "llava-7b": Shape(lambda device: models.llava(576, size="7b", device=device), (336, 336)),
     "qwen2.5-vl-7b": Shape(lambda device: qwen("7b", device), (500, 375), tuning=(4,), separate=(8,)),
+    "smolvlm-256m": Shape(
+        smolvlm,
+        (640, 480),
+        rank=16,
+        pairs=4,
+        answer=50,
+        new_tokens=16,
+        longest=64,
+        tuning=(1, 2),
+        separate=(4,),
+        sampling=(1, 4),
+        evaluated=8,
+    ),
 }
 """A CUB-200 photo has some 500 x 375 pixels: 576 tokens in LLaVA-1.5, which cuts a square of 336, and 234 in Qwen."""
 

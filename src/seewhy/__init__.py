@@ -21,7 +21,9 @@ import seewhy.report
 import seewhy.run  # noqa: F401
 from seewhy.api import (
     Budget,
+    Door,
     audit,
+    chat,
     check,
     check_concepts,
     compare,
@@ -36,6 +38,7 @@ from seewhy.api import (
     plan,
     report,
     run,
+    serve,
     trace,
 )
 from seewhy.config import EngineConfig, RunConfig
@@ -65,6 +68,7 @@ _PLACES = {
 __all__ = [
     "Budget",
     "Domain",
+    "Door",
     "EngineConfig",
     "FinishedRun",
     "LabelMatcher",
@@ -73,6 +77,7 @@ __all__ = [
     "Service",
     "StatedConcepts",
     "audit",
+    "chat",
     "check",
     "check_concepts",
     "compare",
@@ -90,6 +95,7 @@ __all__ = [
     "preset_config",
     "report",
     "run",
+    "serve",
     "trace",
 ]
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from seewhy.config import Count, EngineConfig, NonNegative, PositiveShare, RunConfig, Share
 from seewhy.errors import SeeWhyError
+from seewhy.pages.door import API_DOOR, THIS_MACHINE, Door
 
 if TYPE_CHECKING:
     from seewhy.cost.estimate import RunCost
@@ -79,16 +80,26 @@ def compare(config: RunConfig, *, seeds: Sequence[int] = (0, 1, 2)) -> "Comparis
     return comparison.compare(config, seeds)
 
 
-def plan(config: RunConfig, *, gpu: str | None = None, length: PositiveShare = 0.6, fallback: Share = 0.1) -> "RunCost":
+def plan(
+    config: RunConfig,
+    *,
+    gpu: str | None = None,
+    gpus: Count = 1,
+    length: PositiveShare = 0.6,
+    fallback: Share = 0.1,
+) -> "RunCost":
     """Estimate the tokens, memory, hours and disk of a run before it starts.
 
     The estimate needs the data and the model's configuration: no weights are read, and nothing is downloaded but what
     the processor needs. It covers every stage, and requests to other models. If the run does not fit, it names settings
-    with which it does. Times rest on assumed shares of the card's data sheet.
+    with which it does. Times rest on assumed shares of the card's data sheet, or those of this machine's CPU on a
+    measurement of ten seconds.
 
     Args:
         config: Settings of the run.
-        gpu: Card: H100, A100-80, L4, RTX4090, ... (default: the one in this machine; without one there are no hours).
+        gpu: Card: H100, A100-80, L4, RTX4090, ..., or cpu (default: the CPU where model.device is cpu, else the card in
+            this machine; without one there are no hours).
+        gpus: Number of such cards: the hours on all of them, with the part that does not divide.
         length: Mean length of a text, as a share of the maximum length.
         fallback: Share of training answers for which something stands in, as none of the model's can be used.
 
@@ -98,10 +109,14 @@ def plan(config: RunConfig, *, gpu: str | None = None, length: PositiveShare = 0
         True
     """
     from seewhy.cost.estimate import plan_run
-    from seewhy.cost.hardware import find_gpu, here
+    from seewhy.cost.hardware import find_gpu, here, measured_processor
+    from seewhy.cost.scaling import scale
     from seewhy.cost.tokens import Assumed
 
-    return plan_run(config, find_gpu(gpu) if gpu else here(), Assumed(length=length, fallback=fallback))
+    on_cpu = (gpu or config.model.device).casefold() == "cpu"
+    device = measured_processor() if on_cpu else find_gpu(gpu) if gpu else here()
+    cost = plan_run(config, device, Assumed(length=length, fallback=fallback))
+    return replace(cost, scaled=scale(cost, config, gpus)) if gpus > 1 else cost
 
 
 def diagnose(config: RunConfig | None = None, *, quick: bool = False) -> "list[Check]":
@@ -376,6 +391,70 @@ def explain(
     return explanation.explain(
         run, photos, samples=samples, round=round, base=base, output=output, trust_remote_code=trust_remote_code
     )
+
+
+def chat(
+    run: str,
+    *,
+    door: Door = THIS_MACHINE,
+    samples: Count = 8,
+    round: int | None = None,
+    trust_remote_code: bool | None = None,
+) -> None:
+    """Open a page on which anyone shows a photo, asks, and sees what the models of a run say of it, and why.
+
+    Models answer side by side, token by token. Each reason comes with its support and an overlay of where the model
+    looks. The page listens on this machine alone, under an address with a secret, until Ctrl-C; it loads nothing from
+    elsewhere. It needs the extra `pages`.
+
+    Args:
+        run: The run folder.
+        door: Where the page is opened, and what it takes.
+        samples: Number of sampled answers behind confidence and support.
+        round: Round of the model that is asked first (default: the best on val images).
+        trust_remote_code: Run code that came with the run's model. Read it first. The run folder's own settings do not
+            decide this.
+
+    Example:
+        >>> seewhy.chat("runs/birds", door=seewhy.Door(port=7860))  # doctest: +SKIP
+        Chat with runs/birds: http://127.0.0.1:7860/9nAVPjSMnYPAxGpgsm7GHA/
+    """
+    from seewhy.pages.chat import chat
+
+    chat(run, door, samples=samples, round=round, trust_remote_code=trust_remote_code)
+
+
+def serve(
+    run: str,
+    *,
+    door: Door = API_DOOR,
+    samples: Count = 8,
+    round: int | None = None,
+    base: bool = False,
+    trust_remote_code: bool | None = None,
+) -> None:
+    """Answer over HTTP what a photo shows and why, with the best model of a run.
+
+    POST an image to /explain: JSON comes back, with label, confidence, reasons and their boxes. There are /docs,
+    /openapi.json, /health and /metrics. It listens on this machine alone and wants a token, until Ctrl-C. It needs the
+    extra `pages`.
+
+    Args:
+        run: The run folder.
+        door: Where it listens, and what it takes.
+        samples: Number of sampled answers behind confidence and support.
+        round: Round of the model (default: the best on val images).
+        base: Ask the untuned model.
+        trust_remote_code: Run code that came with the run's model. Read it first. The run folder's own settings do not
+            decide this.
+
+    Example:
+        >>> seewhy.serve("runs/birds", door=seewhy.Door(port=8000))  # doctest: +SKIP
+        runs/birds (round 1) answers at: http://127.0.0.1:8000/9nAVPjSMnYPAxGpgsm7GHA/
+    """
+    from seewhy.pages.serve import serve
+
+    serve(run, door, samples=samples, round=round, base=base, trust_remote_code=trust_remote_code)
 
 
 def audit(run: str) -> "Audit":

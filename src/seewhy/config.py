@@ -57,6 +57,10 @@ class DataConfig:
     noun."""
     truth: str | None = None
     """JSONL file of what is visible in each image, where that is known. It is used to measure, never to train."""
+    verdicts: str | None = field(default=None, metadata=ADDED)
+    """JSONL file of what people said in `seewhy review`. Of train images they correct the selection, of other images
+    they measure. Null: verdicts.jsonl beside the concept bank, or in the run folder if the data bring their own
+    bank."""
     layout: Literal[
         "auto",
         "folder",
@@ -89,7 +93,7 @@ class DataConfig:
 class EngineConfig:
     """What answers questions about images."""
 
-    kind: Literal["in_process", "server"] = field(default="in_process", metadata=THROUGHPUT)
+    kind: Literal["in_process", "server"] = field(default="in_process", metadata=ADDED)
     """What answers questions: the model in this process, or an OpenAI-compatible server (`pip install
     'seewhy[serve]'`). A server is first checked to answer as the model in this process does."""
     command: str = field(default="vllm serve {model} --port {port} --dtype {dtype}", metadata=THROUGHPUT)
@@ -134,6 +138,9 @@ class ModelConfig:
     max_pixels: Count | None = field(default=None, metadata=ADDED)
     """Scale larger images down to this many pixels before the processor, keeping their shape. Needed for photographs
     with models whose number of image tokens follows the size (Qwen-VL: one for 28 x 28 pixels)."""
+    tiles: bool = field(default=True, metadata=ADDED)
+    """Give the model, beside the whole image, the tiles that its processor cuts it into. False is for a CPU: a SmolVLM
+    then sees 64 tokens instead of more than a thousand, and less detail. Other models have no such choice."""
     batch_size: CountOrZero = field(default=0, metadata=THROUGHPUT)
     """Number of sequences generated at the same time. 0 is automatic: 16 on a CPU, and on a GPU as many as fit, at most
     384. A number that a GPU's memory has no room for is halved."""
@@ -351,6 +358,25 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True)
+class WorkersConfig:
+    """Who makes what a model makes. Every number of workers gives the same bytes (docs/scale.md)."""
+
+    kind: Literal["ranks", "ray"] = field(default="ranks", metadata=THROUGHPUT)
+    """Processes of this machine, or of the machines on which torchrun or `accelerate launch` starts them ('ranks'), or
+    actors of a Ray cluster, whose nodes may come and go ('ray', `pip install 'seewhy[ray]'`)."""
+    count: Count = field(default=1, metadata=THROUGHPUT)
+    """Number of workers, each with a model of its own. With 'ranks' this machine starts so many processes, one for each
+    GPU; 1 is this process alone. Under torchrun its own number counts."""
+    gpus: NonNegative = field(default=1.0, metadata=THROUGHPUT)
+    """GPUs that Ray reserves for each worker; 0 for a cluster without GPUs."""
+    cpus: NonNegative = field(default=1.0, metadata=THROUGHPUT)
+    """CPU cores that Ray reserves for each worker."""
+    address: str = field(default="auto", metadata=THROUGHPUT)
+    """Address of the Ray cluster, HOST:PORT. 'auto' is the one that this machine belongs to; 'local' starts one on this
+    machine for the run."""
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """All settings of a run."""
 
@@ -386,6 +412,7 @@ class RunConfig:
     tune: TuneConfig = field(default_factory=TuneConfig)
     sample: SampleConfig = field(default_factory=SampleConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    workers: WorkersConfig = field(default_factory=WorkersConfig)
 
 
 def decisive(settings: "DataclassInstance") -> dict[str, Any]:

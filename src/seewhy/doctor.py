@@ -47,7 +47,7 @@ def diagnose(output: Path, *, generate: bool = True, hub: bool = True) -> list[C
     if hub:
         found.append(_hub())
     if generate and all(check.state != "error" for check in found):
-        found.append(_generation())
+        found += [_generation(), _speed()]
     return found
 
 
@@ -104,7 +104,9 @@ def _torchvision() -> list[Check]:
 def _devices() -> list[Check]:
     import torch
 
-    memory = _memory()
+    from seewhy.vlm.speed import machine_memory
+
+    memory = machine_memory()
     processor = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
     cpu = Check("CPU", "ok", processor + ("" if memory is None else f", {_gib(memory)} of memory"))
     if not torch.cuda.is_available():
@@ -114,14 +116,6 @@ def _devices() -> list[Check]:
     names = range(torch.cuda.device_count())
     found = [(torch.cuda.get_device_name(i), *torch.cuda.mem_get_info(i)) for i in names]
     return [cpu, *(Check("GPU", "ok", f"{name}, {_gib(free)} of {_gib(all_)} free") for name, free, all_ in found)]
-
-
-def _memory() -> int | None:
-    """Bytes of this machine's memory, where the system says."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return None
 
 
 def _precision() -> Check:
@@ -234,6 +228,15 @@ def _generation(seconds: float = GENERATION_SECONDS, clock: Callable[[], float] 
     if not tokens:
         return Check("generation", "error", "the shipped model writes nothing", "Install torch and seewhy again.")
     return Check("generation", "ok", f"{rate:,.0f} tokens a second with the shipped model on {vlm.device.type}")
+
+
+def _speed(seconds: float = GENERATION_SECONDS) -> Check:
+    """What the CPU does, as `seewhy plan` measures it where a run has no GPU."""
+    from seewhy.vlm.speed import cpu_speed
+
+    speed = cpu_speed(seconds)
+    reached = ", ".join(f"{getattr(speed, work) / 1e9:,.3g} in {work}" for work in ("reading", "tuning", "writing"))
+    return Check("CPU speed", "ok", f"billions of operations a second: {reached} ({speed.threads} threads)")
 
 
 def _gib(size: float) -> str:

@@ -112,6 +112,21 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
+class Correction:
+    """What a person's verdict changes of a run's training.
+
+    "concept": whether an image shows a concept, `value` "right" or "wrong". "label": the example's label is wrong.
+    "bank": for class `label` the concept has the wording `value`, or is struck where that is empty.
+    """
+
+    kind: str
+    example_id: str
+    label: str
+    concept: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """One sampled answer, judged. `reason` says why it won or lost; `score` is NaN where it was never scored."""
 

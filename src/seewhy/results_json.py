@@ -14,6 +14,7 @@ from types import UnionType
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from seewhy.errors import SeeWhyError
+from seewhy.run.checksums import sealed_json, unsealed_json
 from seewhy.run.storage import write_atomically
 
 FLAT = {"flat": True}
@@ -180,8 +181,7 @@ def read(path: Path, kind: type[R]) -> R:
     """
     remedy = kind.REMEDY.format(run=path.parent)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        found = kind.upgraded(found)
+        found = kind.upgraded(unsealed_json(path.read_bytes()))
         version = decode(int, found.get("version", 1), "version") if isinstance(found, dict) else 1
         if version > VERSION:
             raise SeeWhyError(
@@ -212,12 +212,13 @@ def find_usable(path: Path, kind: type[R]) -> R | None:
 
 
 def write(path: Path, record: Any) -> None:
-    """Write a record, whole or not at all."""
-    write_atomically(path, to_json(record).encode())
+    """Write a record with a checksum, whole or not at all."""
+    write_atomically(path, sealed_json(as_values(record), indent=2, allow_nan=False))
 
 
 def to_json(record: Any) -> str:
-    """Return what `write` writes. Raises ValueError for a figure that is not finite, which is no JSON."""
+    """Return a record as JSON, as `write` writes it but for the checksum. Raises ValueError for a figure that is not
+    finite, which is no JSON."""
     return json.dumps(as_values(record), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 

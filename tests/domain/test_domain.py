@@ -13,8 +13,7 @@ import pytest
 from PIL import Image
 
 from seewhy.config import DataConfig
-from seewhy.domain import domain as domain_module
-from seewhy.domain import load_domain
+from seewhy.domain import inspection, load_domain
 from seewhy.domain.check import check_data
 from seewhy.domain.domain import VOCABULARY_FILE, Vocabulary
 from seewhy.domain.loaders.folder import label_of
@@ -512,7 +511,7 @@ def test_long_checks_show_progress(
 ) -> None:
     load_domain(data)
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(domain_module, "PROGRESS_AFTER", -1.0)
+    monkeypatch.setattr(inspection, "PROGRESS_AFTER", -1.0)
     load_domain(data)
     assert "checking images" in capsys.readouterr().err
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -220,3 +222,36 @@ def test_the_folder_that_the_hint_names_is_read(tmp_path: Path, cache: Path) -> 
         read_data(DataConfig(str(tmp_path / "data/train-00000-of-00001.parquet")))
     rows = read_data(DataConfig(str(tmp_path / "data"), layout="hub")).rows
     assert Counter(row.split for row in rows) == {"train": 6, "test": 2}
+
+
+def write_rows_of_paths(file: Path, paths: list[str]) -> None:
+    """Write rows that name their image and do not hold it, which the library itself fills in."""
+    part(range(len(paths))).to_parquet(str(file))
+    table = pq.read_table(file)
+    images = pa.array([{"bytes": None, "path": path} for path in paths], table.schema.field("image").type)
+    pq.write_table(table.set_column(0, table.schema.field("image"), images), file)
+
+
+@pytest.mark.parametrize("named", ["absolute", "../private.png", "link.png"])
+def test_a_row_reads_no_file_outside_of_its_data_set(tmp_path: Path, cache: Path, named: str) -> None:
+    """What a row names would be trained on, shown and exported."""
+    private, folder = tmp_path / "private.png", tmp_path / "set"
+    private.write_bytes(picture(0)["bytes"])
+    folder.mkdir()
+    (folder / "own.png").write_bytes(picture(1)["bytes"])
+    (folder / "link.png").symlink_to(private)
+    paths = ["own.png", str(private) if named == "absolute" else named]
+    write_rows_of_paths(folder / "train.parquet", paths)
+    with pytest.raises(SeeWhyError, match=r"train row 2 names the file .*, which is not in the data set"):
+        read_data(DataConfig(str(folder), layout="hub"))
+    assert private.read_bytes() not in [path.read_bytes() for path in cache.rglob("*.png")]
+
+
+def test_a_row_may_name_a_file_of_its_data_set(tmp_path: Path, cache: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for n in range(2):
+        (folder / f"{n}.png").write_bytes(picture(n)["bytes"])
+    write_rows_of_paths(folder / "train.parquet", ["0.png", str(folder / "1.png")])
+    reading = read_data(DataConfig(str(folder), layout="hub"))
+    assert [(reading.root / row.image).read_bytes() for row in reading.rows] == [picture(n)["bytes"] for n in range(2)]

@@ -2,10 +2,12 @@
 
 import errno
 import json
+import os
 import random
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -171,13 +173,13 @@ def test_a_damaged_number_of_a_published_set_is_told(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_may_not_be_read_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    listing = Path.iterdir
+    listing = os.scandir
 
-    def forbidden(self: Path) -> object:
-        if self.name == "Raven":
-            raise PermissionError(errno.EACCES, "Permission denied", str(self))
-        return listing(self)
+    def forbidden(folder: Any) -> object:
+        if Path(folder).name == "Raven":
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return listing(folder)
 
-    monkeypatch.setattr(Path, "iterdir", forbidden)
+    monkeypatch.setattr(os, "scandir", forbidden)
     with pytest.raises(SeeWhyError, match=r"train/Raven cannot be read \(Permission denied\); check its permissions"):
         read_data(DataConfig(str(root)))

@@ -1,6 +1,5 @@
 """`seewhy evaluate RUN --data OTHER.yaml`: a run's models on another data set, beside the run's own figures."""
 
-import json
 import re
 import shutil
 from dataclasses import replace
@@ -16,8 +15,9 @@ from seewhy.records import Prediction
 from seewhy.report.page import write_page
 from seewhy.results_json import as_values
 from seewhy.run import loop
+from seewhy.run.checksums import unsealed_json
 from seewhy.run.folder import read_manifest, read_records
-from seewhy.run.stages import Stages
+from seewhy.run.stages import DATA, Stages
 from seewhy.settings import restore_config
 from seewhy.vlm.model import VisionLanguageModel
 
@@ -41,7 +41,7 @@ def test_it_is_measured_and_kept_apart(run: Path, animals: Path, capsys: pytest.
     before = {p: p.read_bytes() for p in run.rglob("*") if p.suffix == ".parquet" or p.name == "metrics.json"}
     assert main(["evaluate", str(run), "--data", str(animals)]) == 0
     assert "Results on 3 test images" in capsys.readouterr().out
-    metrics = json.loads((run / "metrics-animals-test.json").read_text())
+    metrics = unsealed_json((run / "metrics-animals-test.json").read_bytes())
     assert [r["round"] for r in metrics["rounds"]] == [r["round"] for r in metrics["nl"]] == [1, 2]
     assert "selected_per_image" not in metrics["rounds"][0]  # the selection is of the run's own images
     assert {p: p.read_bytes() for p in before} == before
@@ -81,7 +81,7 @@ def test_no_stage_of_a_run_is_named_as_one_elsewhere(run: Path) -> None:
     plan, moved = by_name(stages), by_name(stages.elsewhere("animals", "123456789"))
     assert moved.keys() == plan.keys()
     for key, stage in moved.items():
-        measures = key.split("-")[0] in ("domain", "describe", "select") or "/predictions-" in key
+        measures = key.split("-")[0] in ("domain", *DATA, "describe", "select") or "/predictions-" in key
         assert stage.name == (f"elsewhere/animals-12345678/{key}" if measures else key)
         if key.endswith("/model") or key.endswith("/answers"):
             assert stage.fingerprint == plan[key].fingerprint
@@ -101,11 +101,11 @@ def test_a_run_started_again_without_its_controls_keeps_showing_them(
 ) -> None:
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
-    before = json.loads((copy / "metrics.json").read_text())
+    before = unsealed_json((copy / "metrics.json").read_bytes())
     config = replace(restore_config(read_manifest(copy)["config"]), output=str(copy), controls=())
     monkeypatch.setattr(VisionLanguageModel, "load", lambda *_args, **_kwargs: pytest.fail("work was done again"))
     assert as_values(loop.run(config)) == before
     assert [r["round"] for r in before["nl"]] == [1, 2]
     assert before["nl"][0]["training_answers"]
-    assert json.loads((copy / "metrics.json").read_text()) == before
+    assert unsealed_json((copy / "metrics.json").read_bytes()) == before
     assert "NL, round 2" in write_page(str(copy)).read_text(encoding="utf-8")

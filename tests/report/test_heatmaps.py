@@ -18,7 +18,7 @@ from seewhy.report.pictures import VEIL_SIDE, veil, where
 from seewhy.results import Card, Gallery
 from seewhy.results_json import read
 from seewhy.run import models
-from seewhy.run.folder import RunFolder, Stage
+from seewhy.run.folder import RunFolder, Stage, read_manifest
 from seewhy.vlm import attribution
 from tiny import tiny_llava
 
@@ -109,7 +109,7 @@ def test_another_model_or_answer_has_no_kept_heat(run: Path, changed: str):
     gallery = gallery_of(run)[:1]
     find_heats(run, gallery, "round 1", compute=True)
     if changed == "model":
-        manifest = json.loads((run / "manifest.json").read_text())
+        manifest = read_manifest(run)
         manifest["stages"]["round-1/model"] = entry("second")
         (run / "manifest.json").write_text(json.dumps(manifest))
     else:

@@ -22,7 +22,8 @@ from seewhy.records import Prediction, Selection
 from seewhy.report.terminal import print_judged
 from seewhy.results import Judgement
 from seewhy.results_json import decode
-from seewhy.run.folder import RunFolder, Stage
+from seewhy.run.checksums import unsealed_json
+from seewhy.run.folder import RunFolder, Stage, read_manifest
 from seewhy.run.stages import BASE, ModelKey
 
 
@@ -101,7 +102,7 @@ def judged(run: Path, url: str, *options: str) -> int:
 
 
 def read(run: Path) -> dict[str, Any]:
-    return json.loads((run / "judge.json").read_text())
+    return unsealed_json((run / "judge.json").read_bytes())
 
 
 def test_the_command_judges_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,7 +139,7 @@ def test_an_answer_for_whose_image_nothing_was_selected_has_no_cs_without_a_judg
     """As in metrics.json (evaluate.count): it is neither 0 nor in the mean."""
     if not selected:
         rmtree(run / "stages" / "select-test")
-        manifest = json.loads((run / "manifest.json").read_text())
+        manifest = read_manifest(run)
         del manifest["stages"]["select-test"]
         (run / "manifest.json").write_text(json.dumps(manifest))
     judging = Judging(run, round="1")

@@ -20,6 +20,7 @@ from seewhy.records import Answer, Candidate, Description, Selection
 from seewhy.report.page import write_page
 from seewhy.report.terminal import AUDITED, print_audit, print_trace
 from seewhy.report.trace import trace
+from seewhy.run.checksums import unsealed_json
 from seewhy.run.folder import RunFolder, Stage
 
 IDS = [f"train/{label}/{number}" for label in CONCEPTS for number in range(3)]
@@ -196,7 +197,7 @@ def test_commands(unfinished: Path, capsys: pytest.CaptureFixture[str]):
     assert "Fish Crow (100.0 %)" in capsys.readouterr().out
     assert main(["audit", str(unfinished), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert printed == json.loads((unfinished / "audit.json").read_text(encoding="utf-8"))
+    assert printed == unsealed_json((unfinished / "audit.json").read_bytes())
     assert [r["whole"]["accepted_share"] for r in printed["rounds"]] == [None, 0.5]
     assert printed["rounds"][0]["starving"] == ["Fish Crow"]
     assert {"label": "Red-crested Finch", "concept": "eye ring", "images": 3, "selected": 0} in printed["never"]

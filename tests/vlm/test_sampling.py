@@ -10,7 +10,7 @@ from seewhy.records import Prompt, Sampling
 from seewhy.vlm import sampling as sampling_module
 from seewhy.vlm.chat import encode, encode_all, open_image
 from seewhy.vlm.model import VisionLanguageModel
-from seewhy.vlm.sampling import BLOCK, BatchSampler, PlainDecoder, SharedDecoder, _draw
+from seewhy.vlm.sampling import BLOCK, BatchSampler, PlainDecoder, SharedDecoder, draw
 from tiny import tiny_llava
 
 QUESTIONS = ("Name it.", "Describe the bird, only the bird.", "Why?")
@@ -168,7 +168,7 @@ def test_an_automatic_batch_leaves_room_for_the_longest_answers(
 
 def test_a_draw_follows_the_distribution():
     logits = torch.tensor([-torch.inf, 2.0, 0.5, -torch.inf, 1.0, -torch.inf])
-    drawn = _draw(logits.expand(100_000, 6), Sampling(temperature=1.0), torch.linspace(0, 1, 100_000))
+    drawn = draw(logits.expand(100_000, 6), Sampling(temperature=1.0), torch.linspace(0, 1, 100_000))
     shares = torch.bincount(drawn, minlength=6) / 100_000
     torch.testing.assert_close(shares, torch.softmax(logits, -1), atol=1e-4, rtol=0)
 
@@ -195,13 +195,13 @@ def test_text_ends_before_its_end_token_and_shows_other_markers(vlm: VisionLangu
 @pytest.mark.parametrize(("top_p", "possible"), [(1.0, {0, 1, 2, 3}), (0.85, {0, 1, 2}), (0.5, {0}), (0.01, {0})])
 def test_top_p_keeps_the_smallest_set_of_its_mass(top_p: float, possible: set[int]):
     logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log().expand(2000, 4)
-    drawn = _draw(logits, Sampling(temperature=1.0, top_p=top_p), torch.linspace(0, 1, 2000))
+    drawn = draw(logits, Sampling(temperature=1.0, top_p=top_p), torch.linspace(0, 1, 2000))
     assert set(drawn.tolist()) == possible
 
 
 def test_temperature_sharpens():
     logits = torch.tensor([0.6, 0.4]).log().expand(4000, 2)
-    draws = [_draw(logits, Sampling(temperature=t), torch.linspace(0, 1, 4000)).float().mean() for t in (1.0, 0.25)]
+    draws = [draw(logits, Sampling(temperature=t), torch.linspace(0, 1, 4000)).float().mean() for t in (1.0, 0.25)]
     assert draws[0] == pytest.approx(0.4, abs=0.03)
     assert draws[1] == pytest.approx(0.4**4 / (0.4**4 + 0.6**4), abs=0.03)
 

@@ -66,13 +66,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         verb, rest = find(list(sys.argv[1:] if arguments is None else arguments))
         return verb.run(rest)
     except SeeWhyError as error:
-        return _fail(str(error))
+        return fail(str(error))
     except KeyboardInterrupt:
         text = "Stopped. Give the same command again, and it goes on where it stopped."
         Console(stderr=True).print(Text(text, style="yellow"), soft_wrap=True)
         return 130
 
 
-def _fail(text: str) -> int:
+def fail(text: str) -> int:
+    """Print an error and return the exit code."""
     Console(stderr=True).print(Text(f"Error: {text}", style="red"), soft_wrap=True)
     return 1

@@ -38,7 +38,10 @@ continues and pays for nothing twice."""
 def show_run(metrics: "Metrics", config: RunConfig) -> None:
     from seewhy.report.doubts import of_run
     from seewhy.report.terminal import print_collapses, print_results
+    from seewhy.run.ranks import rank
 
+    if rank():  # rank 0 shows it
+        return
     console = Console()
     print_results(metrics, console)
     print_collapses(of_run(Path(config.output), metrics), console)
@@ -127,6 +130,10 @@ def show_explained(explained: "list[Explained]", *, json: bool = False) -> None:
     from seewhy.report.terminal import print_explained
 
     print(as_json(explained)) if json else print_explained(explained, Console())
+
+
+def show_nothing(_result: None) -> None:
+    """What there is to see is on the page."""
 
 
 def show_audit(audit: "Audit", *, json: bool = False) -> None:
@@ -236,6 +243,7 @@ VERBS = (
   seewhy run configs/fieldguide.yaml --tune.epochs 1 --output runs/one_epoch
   seewhy run configs/fieldguide.yaml --rounds 2 --controls '[nl]'
   seewhy run configs/fieldguide.yaml --tune.epochs 3 --discard_stale
+  seewhy run configs/cub200.yaml --workers.count 8       on 8 GPUs of this machine
 """,
         """\
 The settings below may stand in CONFIG (`tune:`, then `epochs: 1` indented) or on the command line, which wins.
@@ -253,6 +261,7 @@ The figures are written to OUTPUT/comparison.json and OUTPUT/report.html. Contro
     Verb(
         "plan", api.plan, show_plan, """\
   seewhy plan configs/cub200.yaml --gpu H100
+  seewhy plan configs/cub200.yaml --gpu H100 --gpus 8
   seewhy plan configs/cub200.yaml --gpu RTX4090 --tune.method qlora --tune.micro_batch_size 8
   seewhy plan configs/cub200.yaml --gpu A100-80 --json > plan.json
   seewhy plan configs/cub200.yaml --price_in 2.5 --price_out 10
@@ -314,6 +323,20 @@ chat template at hand; offline, put them into a folder and set model.name_or_pat
   seewhy explain runs/fieldguide *.jpg --output explained --json
   seewhy explain runs/fieldguide photo.jpg --round 1
   seewhy explain runs/fieldguide photo.jpg --base
+""",
+    ),
+    Verb(
+        "chat", api.chat, show_nothing, """\
+  seewhy chat runs/fieldguide
+  seewhy chat runs/fieldguide --port 7860 --round 1
+  seewhy chat runs/fieldguide --host 0.0.0.0       open to the network; the address still has a secret
+""",
+    ),
+    Verb(
+        "serve", api.serve, show_nothing, """\
+  seewhy serve runs/fieldguide
+  seewhy serve runs/fieldguide --token secret --round 1
+  curl --data-binary @photo.jpg http://127.0.0.1:8000/secret/explain
 """,
     ),
     Verb(

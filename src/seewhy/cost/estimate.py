@@ -17,7 +17,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -34,6 +34,9 @@ from seewhy.run.sources import made_base_source
 from seewhy.vlm.chat import refused_sizes
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import CPU_SEQUENCES, GPU_SEQUENCES
+
+if TYPE_CHECKING:
+    from seewhy.cost.scaling import Scaled
 
 FOUR_BIT_SPEED = 0.75
 """Speed of tuning on 4-bit weights, which are dequantised at each use, relative to 16-bit ones. Assumed."""
@@ -81,13 +84,14 @@ def tuning_flops(shape: Shape, trained: Trained, stage: StageTokens, patches: fl
 
 
 def sampling_seconds(
-    shape: Shape, stage: StageTokens, patches: float, config: RunConfig, gpu: Gpu, use: Utilisation = UTILISATION
+    shape: Shape, stage: StageTokens, patches: float, config: RunConfig, gpu: Gpu, use: Utilisation | None = None
 ) -> float:
     """Return the seconds of sampling: reading at `use.prefill` of the card's operations, then the steps of each batch.
 
     A batch takes as many steps as its longest answer may have tokens. A step takes the longest of its operations, of
-    reading all weights (16 bits) and the cache once, and of launching its kernels.
+    reading all weights (16 bits) and the cache once, and of launching its kernels. `use` is the card's own by default.
     """
+    use = use or gpu.use
     read, written = sampling_flops(shape, stage, patches)
     seconds = read / (gpu.flops * use.prefill)
     if not stage.answers:
@@ -106,9 +110,9 @@ def sampling_seconds(
     return seconds + steps * step
 
 
-def tuning_seconds(flops: float, config: RunConfig, gpu: Gpu, use: Utilisation = UTILISATION) -> float:
+def tuning_seconds(flops: float, config: RunConfig, gpu: Gpu) -> float:
     """Return the seconds of tuning, at `use.tuning` of the card's operations; 4-bit weights are slower."""
-    return flops / (gpu.flops * use.tuning * (FOUR_BIT_SPEED if config.tune.method == "qlora" else 1))
+    return flops / (gpu.flops * gpu.use.tuning * (FOUR_BIT_SPEED if config.tune.method == "qlora" else 1))
 
 
 TEXT_BYTES = 5
@@ -152,6 +156,8 @@ class RunCost:
     """A larger model.batch_size that fits and saves a tenth of the time, and the seconds that the run then takes."""
     images: Mapping[str, int]
     assumed: Assumed
+    scaled: "Scaled | None" = None
+    """The time on several GPUs, where it was asked for."""
 
     @property
     def peak(self) -> float:
@@ -176,9 +182,12 @@ class RunCost:
         ]
         own = ("model", "dtype", "disk", "calls", "overrides", "fits", "fits_changed", "faster", "images", "peak")
         parts = {key: asdict(getattr(self, key)) for key in ("shape", "trained", "tuning", "assumed")}
-        gpu = None if self.gpu is None else asdict(self.gpu)
-        found = {"seconds": self.seconds, **{key: getattr(self, key) for key in own}}
-        return {**found, **parts, "gpu": gpu, "utilisation": asdict(UTILISATION), "stages": rows}
+        of_gpu = ("name", "memory", "flops", "bandwidth")
+        gpu = None if self.gpu is None else {key: getattr(self.gpu, key) for key in of_gpu}
+        use = UTILISATION if self.gpu is None else self.gpu.use
+        scaled = None if self.scaled is None else asdict(self.scaled)
+        found = {"seconds": self.seconds, "scaled": scaled, **{key: getattr(self, key) for key in own}}
+        return {**found, **parts, "gpu": gpu, "utilisation": asdict(use), "stages": rows}
 
 
 def plan_run(config: RunConfig, gpu: Gpu | None, assumed: Assumed = Assumed(), work: Workload | None = None) -> RunCost:  # noqa: B008
@@ -196,6 +205,7 @@ def outline(config: RunConfig, dtype: torch.dtype) -> VisionLanguageModel:
     return VisionLanguageModel.outline(
         made_base_source(settings.name_or_path), dtype=dtype,
         revision=settings.revision, trust_remote_code=settings.trust_remote_code, max_pixels=settings.max_pixels,
+        tiles=settings.tiles,
     )  # fmt: skip
 
 
@@ -205,7 +215,7 @@ class Planner:
     def __init__(self, config: RunConfig, work: Workload, gpu: Gpu | None, assumed: Assumed, outline: Any) -> None:
         self.config, self.work, self.gpu, self.assumed = config, work, gpu, assumed
         asked = config.model.dtype
-        on_cpu = config.model.device == "cpu"
+        on_cpu = config.model.device == "cpu" or (gpu is not None and gpu.is_cpu)
         self.dtype = (torch.float32 if on_cpu else torch.bfloat16) if asked == "auto" else getattr(torch, asked)
         self.outline = lambda: outline(self.dtype)
         self.vlm = self.outline()
@@ -261,7 +271,7 @@ class Planner:
     ) -> tuple[int, float] | None:
         """Return the largest batch of sampling below `limit`, by doubling, where it saves a tenth of the time."""
         gpu, size = self.gpu, self.config.model.batch_size
-        if gpu is None or limit is None or overrides is None or "model.batch_size" in overrides:
+        if gpu is None or gpu.is_cpu or limit is None or overrides is None or "model.batch_size" in overrides:
             return None
         while 2 * size <= LARGEST_BATCH and self._sampling_peak(2 * size) <= limit:
             size *= 2

@@ -1,5 +1,6 @@
-"""GPUs by their data sheets, the shape of a model, and what tuning holds whatever the batch."""
+"""GPUs by their data sheets and this CPU by measurement; a model's shape, and what tuning holds whatever the batch."""
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,16 +14,41 @@ from seewhy.errors import SeeWhyError
 from seewhy.vlm.adapter import projector_names, trainable, vision_tower_of
 from seewhy.vlm.loading import BITS
 from seewhy.vlm.model import VisionLanguageModel
+from seewhy.vlm.speed import SEQUENCES, CpuSpeed, cpu_speed, machine_memory
+
+
+@dataclass(frozen=True)
+class Utilisation:
+    """Shares of the data sheet's figures that the steps reach: assumed, but for `layer_seconds`; `python -m bench.gpu`
+    prints what a card of yours reaches."""
+
+    tuning: float = 0.40
+    """Of `flops`, forward and backward of a large batch."""
+    prefill: float = 0.50
+    """Of `flops`, reading images and questions."""
+    bandwidth: float = 0.60
+    """Of `bandwidth`, writing one token for a batch."""
+    layer_seconds: float = 1.4e-3
+    """Seconds that Python and the launches of one layer's kernels take, whatever the batch: no token is faster.
+    Measured beside an H200: 43 to 51 ms for 32 layers (docs/performance.md)."""
+
+
+UTILISATION = Utilisation()
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """A card: `memory` in bytes, `flops` of dense 16-bit matrix products a second, `bandwidth` in bytes a second."""
+    """A card: `memory` in bytes, `flops` of dense 16-bit matrix products a second, `bandwidth` in bytes a second.
+
+    A CPU is one too, whose figures are measured, so that all of them are reached.
+    """
 
     name: str
     memory: float
     flops: float
     bandwidth: float
+    use: Utilisation = UTILISATION
+    is_cpu: bool = False
 
 
 def _gpu(name: str, gibibytes: float, tera_flops: float, terabytes_a_second: float) -> Gpu:
@@ -53,25 +79,6 @@ USABLE = 0.92
 """Share of a card's memory that tensors may fill; the rest is the CUDA context and gaps. Assumed."""
 
 
-@dataclass(frozen=True)
-class Utilisation:
-    """Shares of the data sheet's figures that the steps reach: assumed, but for `layer_seconds`; `python -m bench.gpu`
-    prints what a card of yours reaches."""
-
-    tuning: float = 0.40
-    """Of `flops`, forward and backward of a large batch."""
-    prefill: float = 0.50
-    """Of `flops`, reading images and questions."""
-    bandwidth: float = 0.60
-    """Of `bandwidth`, writing one token for a batch."""
-    layer_seconds: float = 1.4e-3
-    """Seconds that Python and the launches of one layer's kernels take, whatever the batch: no token is faster.
-    Measured beside an H200: 43 to 51 ms for 32 layers (docs/performance.md)."""
-
-
-UTILISATION = Utilisation()
-
-
 def find_gpu(name: str) -> Gpu:
     """Return the card of that name; case, spaces, hyphens and "NVIDIA" do not count. Raises SeeWhyError."""
     wanted = _key(name)
@@ -81,6 +88,18 @@ def find_gpu(name: str) -> Gpu:
     near = [gpu.name for gpu in GPUS.values() if wanted and _key(gpu.name).startswith(wanted)]
     hint = f" Do you mean {' or '.join(near)}?" if near else ""
     raise SeeWhyError(f"There is no GPU {name!r} in the table.{hint} Known: {', '.join(GPUS)}.")
+
+
+def measured_processor() -> Gpu:
+    """Return this machine's CPU as a measurement of ten seconds finds it."""
+    return processor(cpu_speed(), machine_memory() or math.inf)
+
+
+def processor(speed: CpuSpeed, memory: float) -> Gpu:
+    """Return a CPU with `memory` bytes. Writing is told as the reading of 16-bit weights, once for each step."""
+    use = Utilisation(tuning=speed.tuning / speed.reading, prefill=1.0, bandwidth=1.0, layer_seconds=0.0)
+    name = f"CPU with {speed.threads} thread{'s' if speed.threads > 1 else ''}"
+    return Gpu(name, memory, speed.reading, speed.writing / SEQUENCES, use, is_cpu=True)
 
 
 def here() -> Gpu | None:

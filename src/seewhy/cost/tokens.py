@@ -24,9 +24,10 @@ from PIL import Image
 
 from seewhy.config import SELF, RunConfig, SelectConfig
 from seewhy.domain.concepts import fit_concepts
-from seewhy.domain.domain import map_images, read_bank
+from seewhy.domain.domain import read_bank
 from seewhy.domain.general import GeneralQuestions
 from seewhy.domain.images import image_size
+from seewhy.domain.inspection import map_images
 from seewhy.domain.loaders.layouts import read_data
 from seewhy.domain.problems import Size
 from seewhy.domain.questions import Questions, general_explanation, label_sentence, listed_reasons, synthesis_prompt
@@ -64,7 +65,7 @@ class Workload:
             bank, _ = fit_concepts(read_bank(data, reading)[0], sorted({row.label for row in reading.rows}))
             if not reading.rows:
                 raise SeeWhyError(f"{data.source} has no images that can be used: `seewhy data check` says why.")
-            found = list(map_images(size_of, [reading.root / row.image for row in reading.rows]))
+            found = list(map_images(size_of, reading.root, [row.image for row in reading.rows]))
         files = [(row.where, size) for row, size in zip(reading.rows, found, strict=True)]
         sizes = Counter(found[:: max(1, len(found) // COUNTED)])
         images = Counter(row.split for row in reading.rows)

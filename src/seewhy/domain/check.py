@@ -27,8 +27,9 @@ from PIL import Image
 
 from seewhy.config import DataConfig
 from seewhy.domain.concepts import ConceptBank, fit_concepts, unused_classes
-from seewhy.domain.domain import class_problems, example_ids, inspect_images, read_bank, with_aliases
+from seewhy.domain.domain import class_problems, example_ids, read_bank, with_aliases
 from seewhy.domain.images import Inspected
+from seewhy.domain.inspection import inspect_images
 from seewhy.domain.loaders import SPLITS, Dataset, Row
 from seewhy.domain.loaders.layouts import read_data
 from seewhy.domain.loaders.truth import load_truth

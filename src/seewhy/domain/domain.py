@@ -1,8 +1,8 @@
 """The data set of a run: labelled images, the concept bank, the questions, and (where it is known) the ground truth.
 
-`load_domain` reads a user's data, decodes every image once (on up to eight threads, in the pass that takes its SHA-256)
-and raises one `SeeWhyError` with everything that is wrong, before the first hour of computing. An example's id is its
-path without the extension, or with it if two files differ in nothing else.
+`load_domain` reads a user's data, decodes every image once (on all cores, in the pass that takes its SHA-256; with an
+index, only those that have changed since) and raises one `SeeWhyError` with everything that is wrong, before the first
+hour of computing. An example's id is its path without the extension, or with it if two files differ in nothing else.
 
 A run writes its `Vocabulary` into its folder, so that a finished run is read with the matcher and the concepts that it
 was made with, although the bank on disk may have changed or the images be gone.
@@ -10,20 +10,17 @@ was made with, although the bank on disk may have changed or the images be gone.
 
 import hashlib
 import json
-import os
-import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 
 from seewhy.config import DataConfig
 from seewhy.domain.concepts import ConceptBank, fit_concepts, label_problems, read_concepts, unused_classes
-from seewhy.domain.images import Inspected, inspect_image
+from seewhy.domain.image_index import ImageIndex
+from seewhy.domain.inspection import image_records
 from seewhy.domain.labels import LabelMatcher, name_problems, sentence_problems
 from seewhy.domain.loaders import Dataset, Row
 from seewhy.domain.loaders.layouts import read_data
@@ -34,12 +31,9 @@ from seewhy.domain.questions import Questions
 from seewhy.domain.text import name_key
 from seewhy.errors import SeeWhyError
 from seewhy.records import Example, Truth
-from seewhy.run.progress import progress, say
-
-T = TypeVar("T")
-
-PROGRESS_AFTER = 10.0
-"""Seconds of checking images after which progress is shown."""
+from seewhy.run.checksums import unsealed_json
+from seewhy.run.progress import say
+from seewhy.run.storage import digest
 
 
 @dataclass(frozen=True)
@@ -94,15 +88,41 @@ class Domain:
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
+    @cached_property
+    def parts(self) -> dict[str, Any]:
+        """Return each part of the data as it is recorded of what was made from it: images and labels by split, concepts
+        and aliases by label, questions by kind."""
+        found: dict[str, Any] = {}
+        for split in ("train", "val", "test"):
+            of_split, suffix = self.split(split), "" if split == "train" else f"-{split}"
+            labels = [(e.id, e.label) for e in of_split]
+            found[f"images{suffix}"] = f"{len(of_split)} images, {_digest([(e.id, e.sha256) for e in of_split])}"
+            found[f"labels{suffix}"] = f"{len({e.label for e in of_split})} labels, {_digest(labels)}"
+        bank, questions = self.concepts, self.questions
+        return found | {
+            "concepts": {label: f"{len(phrases)} phrases, {_digest(phrases)}" for label, phrases in bank.items()},
+            "aliases": {label: ", ".join(names) for label, names in bank.aliases.items()},
+            "questions": {part.name: _digest(getattr(questions, part.name)) for part in fields(questions)},
+        }
+
+
+def _digest(value: Any) -> str:
+    return digest(value)[:16]
+
 
 def load_domain(
-    data: DataConfig, cache: Path | None = None, *, to_train: bool = True, bank: ConceptBank | None = None
+    data: DataConfig,
+    cache: Path | None = None,
+    *,
+    to_train: bool = True,
+    bank: ConceptBank | None = None,
+    index: ImageIndex | None = None,
 ) -> Domain:
     """Load and check the user's data. Raises SeeWhyError with every problem of images, labels, splits and concepts.
 
     `cache` takes the images of a Hugging Face data set; by default a folder in the user's cache. Where nothing is to be
     trained on the data (`to_train`), a class needs no train image. `bank` is taken where neither the settings nor the
-    data set have one.
+    data set have one. Of what `index` knows only sizes and times are looked at; save it afterwards.
 
     Example:
         >>> domain = seewhy.load_domain(seewhy.load_config("birds.yaml").data)
@@ -117,7 +137,7 @@ def load_domain(
     labels = sorted({row.label for row in dataset.rows})
     written, (bank, fit_problems) = bank, fit_concepts(bank, labels)
     bank = with_aliases(bank, dataset.aliases)
-    images = list(inspect_images(dataset, ImageRecord.of))
+    images = image_records(dataset, index)
     problems = [
         f"{row.where}{image}" for row, image in zip(dataset.rows, images, strict=True) if isinstance(image, str)
     ]
@@ -125,9 +145,10 @@ def load_domain(
     copies = find_duplicates(dataset.rows, ["" if isinstance(image, str) else image.sha256 for image in images])
     problems += [] if dataset.is_published else [f"{copy}; remove one." for copy in copies]
     raise_problems(data.source, problems + bank_problems + fit_problems)
+    ids = example_ids(dataset.rows)
     whole = {
         example_id: (Example(example_id, row.image, image.sha256, row.label, row.split), image)
-        for row, example_id, image in zip(dataset.rows, example_ids(dataset.rows), images, strict=True)
+        for row, example_id, image in zip(dataset.rows, ids, images, strict=True)
         if not isinstance(image, str)
     }
     examples = tuple(example for example, _ in whole.values())
@@ -144,7 +165,7 @@ def load_domain(
     root = dataset.root
     name = dataset.name or (root.name if Path(data.source).expanduser().is_dir() else Path(data.source).stem)
     sizes = {example_id: image.size for example_id, (_, image) in whole.items()}
-    groups = {i: row.group for i, row in zip(example_ids(dataset.rows), dataset.rows, strict=True) if row.group}
+    groups = {i: row.group for i, row in zip(ids, dataset.rows, strict=True) if row.group}
     attributes = dataset.attributes if truth is not None and data.truth is None else {}
     return Domain(name, root, examples, bank, questions, truth, sizes, groups, attributes)
 
@@ -202,49 +223,10 @@ def _read_truth(
 
 def example_ids(rows: Sequence[Row]) -> list[str]:
     """Return each row's example id."""
-    stems = Counter(_stem(row.image) for row in rows)
+    stem_of_row = [_stem(row.image) for row in rows]
+    stems = Counter(stem_of_row)
     stems.update(row.image for row in rows)
-    return [stem if stems[stem := _stem(row.image)] == 1 else row.image for row in rows]
-
-
-@dataclass(frozen=True, slots=True)
-class ImageRecord:
-    """What a run keeps of an image that it has decoded once. `mode` is Pillow's name for how its pixels are stored."""
-
-    sha256: str
-    mode: str
-    size: tuple[int, int]
-    """Width and height as `load_image` gives it."""
-
-    @classmethod
-    def of(cls, image: Inspected) -> "ImageRecord":
-        return cls(image.sha256, image.mode, image.image.size)
-
-
-def inspect_images(dataset: Dataset, record: Callable[[Inspected], T]) -> Iterator[T | str]:
-    """Yield the record of each row's image, in order, or what is wrong with it."""
-
-    def inspect(path: Path) -> T | str:
-        try:
-            return record(inspect_image(path))
-        except SeeWhyError as error:
-            return str(error).removeprefix(str(path))
-
-    return map_images(inspect, [dataset.root / row.image for row in dataset.rows])
-
-
-def map_images(look: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[T]:
-    """Return what `look` finds in each image, in order, on several threads; progress is shown once this takes long."""
-    start = time.monotonic()
-    with ExitStack() as stack:
-        pool = stack.enter_context(ThreadPoolExecutor(min(8, os.cpu_count() or 1)))
-        advance = None
-        for number, result in enumerate(pool.map(look, paths)):
-            if advance is None and time.monotonic() - start > PROGRESS_AFTER:
-                advance = stack.enter_context(progress("checking images", total=len(paths), done=number))
-            if advance is not None:
-                advance(1)
-            yield result
+    return [stem if stems[stem] == 1 else row.image for stem, row in zip(stem_of_row, rows, strict=True)]
 
 
 def class_problems(rows: Sequence[Row], bank: ConceptBank, *, to_train: bool = True) -> list[str]:
@@ -281,7 +263,12 @@ def find_duplicates(rows: Sequence[Row], sha256s: Iterable[str]) -> list[str]:
 
 
 def _stem(image: str) -> str:
-    return str(PurePosixPath(image).with_suffix(""))
+    """Return a path without its last suffix, as pathlib sees it, which takes ten times as long."""
+    name = image.rpartition("/")[2]
+    if name in ("", ".", "..") or "//" in image or "./" in image:
+        return str(PurePosixPath(image).with_suffix(""))
+    dot = name.rfind(".")
+    return image[: len(image) - len(name) + dot] if 0 < dot < len(name) - 1 else image
 
 
 VOCABULARY_FILE = "vocabulary.json"
@@ -308,7 +295,7 @@ class Vocabulary:
         """
         path = run / VOCABULARY_FILE
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = unsealed_json(path.read_bytes())
             concepts = {str(label): tuple(map(str, phrases)) for label, phrases in found["concepts"].items()}
             aliases = {str(label): tuple(map(str, names)) for label, names in found["aliases"].items()}
             return cls(tuple(map(str, found["labels"])), ConceptBank(concepts, aliases))

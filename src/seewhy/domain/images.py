@@ -62,20 +62,20 @@ def load_image(path: str | Path) -> Image.Image:
 
     Raises SeeWhyError if there is none.
     """
-    return _decode(_read(Path(path)), str(path))
+    return decode_image(_read(Path(path)), str(path))
 
 
 def image_sha256(path: str | Path) -> str:
     """Return the SHA-256 of the file's bytes after decoding the whole image once. Errors as `load_image`."""
     data = _read(Path(path))
-    _decode(data, str(path))
+    decode_image(data, str(path))
     return hashlib.sha256(data).hexdigest()
 
 
 def inspect_image(path: str | Path) -> Inspected:
     """Return what a file holds, decoded once: the same errors as `load_image`."""
     data = _read(Path(path))
-    image = _decode(data, str(path))
+    image = decode_image(data, str(path))
     with Image.open(BytesIO(data)) as stored:  # opened lazily: only the header is read again
         transparent, (width, height) = stored.has_transparency_data, stored.size
         return Inspected(hashlib.sha256(data).hexdigest(), stored.mode, transparent, width, height, image)
@@ -120,17 +120,28 @@ def _unreadable(path: str | Path, error: OSError) -> SeeWhyError:
     return SeeWhyError(f"{path} cannot be read ({error.strerror}); check the path and its permissions.")
 
 
-def _decode(data: bytes, path: str) -> Image.Image:
-    with _named(path), Image.open(BytesIO(data)) as image:
+def decode_image(
+    data: bytes, name: str, *, max_pixels: int | None = None, formats: tuple[str, ...] | None = None
+) -> Image.Image:
+    """Return the image that a file's bytes hold, as `load_image` does; `name` stands for it in errors.
+
+    `max_pixels` bounds what is stored, read from the header before anything is decoded; `formats` are the only ones of
+    Pillow's that are tried. Both are for bytes that come from anybody.
+    """
+    with _named(name), Image.open(BytesIO(data), formats=formats) as image:
+        if max_pixels is not None:
+            _check_pixels(name, image.size, max_pixels)
         image.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))
-        width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise SeeWhyError(
-                f"{path} has {width} x {height} pixels, more than {MAX_PIXELS:,}; scale it down or remove it."
-            )
+        _check_pixels(name, image.size, MAX_PIXELS)
         upright = _as_rgb(load_upright(image))
     upright.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
     return upright
+
+
+def _check_pixels(name: str, size: tuple[int, int], most: int) -> None:
+    width, height = size
+    if width * height > most:
+        raise SeeWhyError(f"{name} has {width} x {height} pixels, more than {most:,}; scale it down or remove it.")
 
 
 @contextmanager

@@ -4,7 +4,6 @@ A file's name is the digest of all that determines the answer: model, messages, 
 server is not part of it, so a job may continue with another one.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from seewhy.endpoint.usage import Usage
 from seewhy.errors import SeeWhyError
+from seewhy.run.checksums import sealed_json, unsealed_json
 from seewhy.run.progress import say
 from seewhy.run.storage import digest, disk, write_atomically
 
@@ -113,7 +113,7 @@ class Answers:
         key = self.key(request)
         path = self.path(key)
         try:
-            entry = json.loads(path.read_text(encoding="utf-8"))
+            entry = unsealed_json(path.read_bytes())
             if not (fault := request.form.mismatch(entry["answer"])):
                 usage = Usage(**entry["usage"])
                 return Reply(entry["answer"], entry["served_by"], entry["date"], key, usage)
@@ -137,7 +137,7 @@ class Answers:
             "answer": value,
             "usage": usage.as_dict(),
         }
-        write_atomically(self.path(key), (json.dumps(entry, indent=1, ensure_ascii=False) + "\n").encode())
+        write_atomically(self.path(key), sealed_json(entry, indent=1))
         return reply
 
     @contextmanager

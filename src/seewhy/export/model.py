@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -156,10 +157,10 @@ class ExportedRound:
         """The exported model."""
         return OURS.model(self.round)
 
-    @property
+    @cached_property
     def model(self) -> Path:
-        """The folder of the merged model."""
-        return self.run.models[self.key]
+        """The folder of the merged model, all of whose files are whole."""
+        return self.run.whole(self.key)
 
     @property
     def figures(self) -> Figures:
@@ -171,8 +172,8 @@ class ExportedRound:
         return self.run.complete_records(OURS.stage("answers", round), Answer)
 
     def selections(self) -> list[Selection]:
-        """Return the concept scores of the training images."""
-        return self.run.complete_records(StageKey("select"), Selection)
+        """Return the concept scores of the training images, and what was selected of them."""
+        return self.run.selections()
 
 
 def write_merged(run: ExportedRound, target: Path) -> None:

@@ -24,6 +24,7 @@ from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.birds import draw_bird
 from seewhy.fieldguide.draw import PART, VISIBLE_SHARE, Drawing
 from seewhy.fieldguide.world import BIRD, Attribute, Look, Species, make_species, phrase
+from seewhy.run.checksums import check_folder, write_sums
 from seewhy.run.progress import progress
 from seewhy.run.storage import write_atomically
 
@@ -72,11 +73,14 @@ def make_guide(folder: Path, images: Mapping[str, int] = IMAGES) -> DataConfig:
         shutil.rmtree(unfinished, ignore_errors=True)
         try:
             _draw_all(unfinished, images)
+            write_sums(unfinished)
             unfinished.rename(folder)
         except OSError as error:
             raise SeeWhyError(
                 f"{folder} cannot be written: {error.strerror}. Free some space and run again."
             ) from error
+    else:
+        check_folder(folder, f"Delete the folder {folder} and start again: it is drawn anew, as it was.")
     _complete(folder / "truth.jsonl")
     return DataConfig(
         source=str(folder / "images"),

@@ -10,7 +10,7 @@ A text is cut at punctuation and at verbs of having and showing. At "and" and "w
 nearer to a concept than the whole: "black and white wings" and "a nucleus with two lobes" stay together.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -68,6 +68,17 @@ def clauses(text: str) -> list[Clause]:
     return found
 
 
+class Reading(dict[str, frozenset[int]]):
+    """Text -> the rows of the concepts that it says, found anew whenever it is asked for."""
+
+    def __init__(self, read: Callable[[str], frozenset[int]]) -> None:
+        super().__init__()
+        self._read = read
+
+    def __missing__(self, text: str) -> frozenset[int]:
+        return self._read(text)
+
+
 class Said:
     """Finds the concepts of a bank that texts say."""
 
@@ -80,11 +91,23 @@ class Said:
         self._floor = _usual_similarity(concepts_CE, encoder.embed_texts(concepts))
 
     def said(self, texts: Iterable[str]) -> dict[str, frozenset[int]]:
-        """Return text -> the rows of `concepts` that it says; each text is read once, and each clause embedded once."""
-        cut = {text: clauses(text) for text in dict.fromkeys(texts)}
-        wanted = {clause.key for found in cut.values() for clause in (*found, *_joined(found))}
+        """Return text -> the rows of `concepts` that it says; each clause is embedded once."""
+        texts = dict.fromkeys(texts)
+        reading = self.reading(texts)
+        return {text: reading[text] for text in texts}
+
+    def reading(self, texts: Iterable[str]) -> "Reading":
+        """Return what tells the rows of `concepts` that any of the texts says, without the texts in memory.
+
+        They are gone through once. A text is cut again when it is asked for, which costs less than the clauses of
+        millions would take of memory.
+        """
+        wanted: set[tuple[str, bool]] = set()
+        for text in texts:
+            found = clauses(text)
+            wanted.update(clause.key for clause in (*found, *_joined(found)))
         nearest = self._nearest(sorted(wanted))
-        return {text: frozenset(self._rows(found, nearest)) for text, found in cut.items()}
+        return Reading(lambda text: frozenset(self._rows(clauses(text), nearest)))
 
     def _rows(self, found: Sequence[Clause], nearest: Mapping[tuple[str, bool], tuple[int, float]]) -> Iterator[int]:
         kept: list[Clause] = []

@@ -7,7 +7,8 @@ sentence_transformers.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -95,16 +96,22 @@ def is_plain_e5(name_or_path: str) -> bool:
     return bool(_E5.search(name)) and "instruct" not in name.lower()
 
 
-def embed_to_file(path: Path, texts: Sequence[str], encoder: TextEncoder, block: int = 16_384) -> np.ndarray:
-    """Embeddings of many texts, (D, E) float32, written to a .npy file block by block and memory-mapped read-only."""
-    if not texts:
-        np.save(path, encoder.embed_texts(texts))
-        return np.load(path)
-    first_DE = encoder.embed_texts(texts[:block])
-    shape = (len(texts), first_DE.shape[1])
-    embedded_DE = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-    embedded_DE[:block] = first_DE
-    for start in range(block, len(texts), block):
-        embedded_DE[start : start + block] = encoder.embed_texts(texts[start : start + block])
-    embedded_DE.flush()
-    return np.load(path, mmap_mode="r")
+def embed_to_file(
+    path: Path, texts: Iterable[str], encoder: TextEncoder, block: int = 16_384, *, count: int | None = None
+) -> np.ndarray:
+    """Embeddings of many texts, (D, E) float32, written to a .npy file block by block and memory-mapped read-only.
+
+    `count` is the number of texts; by default they are counted.
+    """
+    if count is None:
+        texts = list(texts)
+        count = len(texts)
+    rows, blocks = iter(texts), range(0, count, block)
+    with path.open("wb") as file:
+        for start in blocks or [0]:
+            embedded_DE = encoder.embed_texts(list(islice(rows, block)))
+            if start == 0:
+                header = np.lib.format.header_data_from_array_1_0(embedded_DE)
+                np.lib.format.write_array_header_1_0(file, {**header, "shape": (count, embedded_DE.shape[1])})
+            embedded_DE.tofile(file)  # a mapped file that is written to counts as this process's memory
+    return np.load(path, mmap_mode="r" if count else None)

@@ -18,7 +18,7 @@ Shapes: I images, D descriptions, C concepts, Y candidates, E embedding width; e
 """
 
 import mmap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,31 +47,34 @@ def concept_scores(
     without a description says nothing about any concept and gets NaN; if no other image has one, there are no
     negatives and every score is 0. Raises SeeWhyError when the temperature is not above 0.
     """
-    return list(each_images_scores(descriptions_DE, owner_D, concepts_CE, wanted, temperature))
+    return list(DescribedImages(descriptions_DE, owner_D, len(wanted), concepts_CE, temperature).scores(wanted))
 
 
-def each_images_scores(
-    descriptions_DE: np.ndarray,
-    owner_D: np.ndarray,
-    concepts_CE: np.ndarray,
-    wanted: Sequence[np.ndarray | slice],
-    temperature: float,
-) -> Iterator[np.ndarray]:
-    """`concept_scores`, an image at a time; a slice in `wanted` takes those rows of `concepts_CE`."""
-    _check(temperature, descriptions_DE, concepts_CE)
-    order_D = np.argsort(owner_D, kind="stable")
-    starts_I = np.searchsorted(owner_D[order_D], np.arange(len(wanted) + 1))
-    texts = _Texts(descriptions_DE)
-    totals = _totals(texts, owner_D, order_D, concepts_CE, temperature)
-    for image, columns in enumerate(wanted):
-        own_D = order_D[starts_I[image] : starts_I[image + 1]]
-        wanted_CE = concepts_CE[columns].astype(np.float64) / temperature
-        if not len(own_D):
-            yield np.full(len(wanted_CE), np.nan)
-            continue
-        own_DC = np.concatenate([texts[rows] @ wanted_CE.T for rows in _blocks(own_D, len(wanted_CE))])
-        others_C = totals.without(image, columns, _log_sum_exp(own_DC))
-        yield -np.logaddexp(0.0, others_C - own_DC).sum(axis=0)
+class DescribedImages:
+    """The embedded descriptions of I images, and for each concept the sum over all of them, taken once."""
+
+    def __init__(
+        self, descriptions_DE: np.ndarray, owner_D: np.ndarray, images: int, concepts_CE: np.ndarray, temperature: float
+    ) -> None:
+        """Take what `concept_scores` takes, and the number of images."""
+        _check(temperature, descriptions_DE, concepts_CE)
+        self._order_D = np.argsort(owner_D, kind="stable")
+        self._starts_I = np.searchsorted(owner_D[self._order_D], np.arange(images + 1))
+        self._texts = _Texts(descriptions_DE)
+        self._totals = _totals(self._texts, owner_D, self._order_D, concepts_CE, temperature)
+        self._scaled_CE = concepts_CE.astype(np.float64) / temperature
+
+    def scores(self, wanted: Iterable[np.ndarray | slice]) -> Iterator[np.ndarray]:
+        """Yield `concept_scores`, an image at a time; a slice in `wanted` takes those rows of the concepts."""
+        for image, columns in enumerate(wanted):
+            own_D = self._order_D[self._starts_I[image] : self._starts_I[image + 1]]
+            wanted_CE = self._scaled_CE[columns]
+            if not len(own_D):
+                yield np.full(len(wanted_CE), np.nan)
+                continue
+            own_DC = np.concatenate([self._texts[rows] @ wanted_CE.T for rows in _blocks(own_D, len(wanted_CE))])
+            others_C = self._totals.without(image, columns, _log_sum_exp(own_DC))
+            yield -np.logaddexp(0.0, others_C - own_DC).sum(axis=0)
 
 
 def candidate_scores(

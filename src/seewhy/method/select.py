@@ -30,7 +30,7 @@ import numpy as np
 
 from seewhy.config import SelectConfig
 from seewhy.errors import SeeWhyError
-from seewhy.method.infonce import concept_scores, each_images_scores
+from seewhy.method.infonce import DescribedImages
 from seewhy.records import Description, Example, Selection
 
 _ROUNDING = 1e-9
@@ -39,7 +39,7 @@ _ROUNDING = 1e-9
 
 def select(
     examples: Sequence[Example],
-    descriptions: Sequence[Description],
+    descriptions: Iterable[Description],
     descriptions_DE: np.ndarray,
     bank: Mapping[str, Sequence[str]],
     all_concepts: Sequence[str],
@@ -54,11 +54,12 @@ def select(
     """
     temperature, minimum = config.temperature, config.minimum
     owner_D, wanted = _owners(examples, descriptions), _wanted(examples, bank, all_concepts)
-    scores = concept_scores(descriptions_DE, owner_D, concepts_CE, wanted, temperature)
+    described = DescribedImages(descriptions_DE, owner_D, len(examples), concepts_CE, temperature)
+    scores = list(described.scores(wanted))
     keeps = [kept(score_C, config.threshold_std, minimum) for score_C in scores]
     if config.rule == "unlisted":
         texts_I = np.maximum(np.bincount(owner_D, minlength=len(examples)), 1)
-        sums = each_images_scores(descriptions_DE, owner_D, concepts_CE, [slice(None)] * len(examples), temperature)
+        sums = described.scores(slice(None) for _ in examples)
         means = (sum_C / texts for sum_C, texts in zip(sums, texts_I, strict=True))
         mean_C, std_C = moments_where_unlisted(means, wanted, len(all_concepts), texts_I)
         judged = [
@@ -71,7 +72,7 @@ def select(
 
 def select_said(
     examples: Sequence[Example],
-    descriptions: Sequence[Description],
+    descriptions: Iterable[Description],
     bank: Mapping[str, Sequence[str]],
     all_concepts: Sequence[str],
     said: Mapping[str, Collection[int]],
@@ -95,13 +96,14 @@ def select_said(
     return _selections(examples, bank, scores, keeps)
 
 
-def _owners(examples: Sequence[Example], descriptions: Sequence[Description]) -> np.ndarray:
+def _owners(examples: Sequence[Example], descriptions: Iterable[Description]) -> np.ndarray:
     """Return the number of the example that each description is of, (D,)."""
     image_of = {example.id: image for image, example in enumerate(examples)}
-    strangers = {d.example_id for d in descriptions} - image_of.keys()
-    if strangers:
-        raise SeeWhyError(f"A description is of example {min(strangers)!r}, which is not among those to select for.")
-    return np.array([image_of[d.example_id] for d in descriptions], dtype=np.int64)
+    owner_D = np.fromiter((image_of.get(d.example_id, -1) for d in descriptions), dtype=np.int64)
+    if (owner_D < 0).any():
+        stranger = min({d.example_id for d in descriptions} - image_of.keys())
+        raise SeeWhyError(f"A description is of example {stranger!r}, which is not among those to select for.")
+    return owner_D
 
 
 def _wanted(

@@ -147,7 +147,7 @@ def audit(run: FinishedRun) -> Audit:
     found = audit_run(
         {r: run.records(OURS.stage("answers", r), Answer) for r in rounds},
         {r: run.records(OURS.stage("candidates", r), Candidate) for r in rounds},
-        run.records(StageKey("select"), Selection),
+        run.selections(),
         run.labels,
     )
     said = run.records(StageKey("replay"), Replayed) if run.config.tune.replay == SELF else []

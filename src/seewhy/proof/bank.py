@@ -16,7 +16,7 @@ from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import with_guide
 from seewhy.proof.audit import FEWEST_IMAGES, concept_use
 from seewhy.proof.stated import StatedConcepts
-from seewhy.records import Description, Selection
+from seewhy.records import Description
 from seewhy.run.finished import FinishedRun
 from seewhy.run.progress import progress
 from seewhy.run.stages import StageKey
@@ -73,7 +73,7 @@ def _read_rows(data: DataConfig, output: str) -> tuple[DataConfig, Dataset]:
 def _never_used(run: str, bank: ConceptBank) -> list[Finding]:
     """Return the concepts of the bank that a run's descriptions never state, or that it never selected."""
     opened = FinishedRun.open(run)
-    selections, labels = opened.records(StageKey("select"), Selection), opened.labels
+    selections, labels = opened.selections(), opened.labels
     if not selections:
         raise SeeWhyError(f"{run} has not selected any concept yet; start its run again, or leave --run out.")
     use = {

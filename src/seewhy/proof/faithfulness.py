@@ -19,7 +19,7 @@ Which reasons are tested follows from the seed and the example alone; intervals 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,19 +36,18 @@ from seewhy.method.sampler import example_random
 from seewhy.proof import interventions
 from seewhy.proof.comparison import Tally, by_cluster, differences, shares
 from seewhy.proof.confusion import spread
-from seewhy.proof.figures import verdict
 from seewhy.proof.interventions import (
+    count_exchange,
     count_pointed,
     fate,
     mention,
     of_other_classes,
-    of_same_class,
     pointed,
     swap_counts,
 )
 from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Example, Truth
-from seewhy.results import Cover, Difference, Faithfulness, ModelFaithfulness, Trial, Verdict
+from seewhy.results import Cover, Difference, Faithfulness, ModelFaithfulness, Trial
 from seewhy.results_json import find_usable, write
 from seewhy.run.finished import FinishedRun
 from seewhy.run.models import LoadedModel, Picture
@@ -164,25 +163,7 @@ class Probe:
 
     def exchange(self) -> None:
         """Count test 5."""
-        ids, labels = [e.id for e in self.examples], [e.label for e in self.examples]
-
-        @cache
-        def judge(concept: str, i: int) -> Verdict:
-            return verdict(concept, self._truth(self.examples[i]))
-
-        rivals = {phrase: phrases for phrases in self.domain.attributes.values() for phrase in phrases}
-        for i, said in enumerate(self.said):
-            for concept in said:
-                if judge(concept, i) != "true":
-                    continue
-                if (j := of_same_class(i, concept, "true", ids, labels, judge)) is not None:
-                    self.tally.add("same_class_follows_control", i, concept not in self.said[j])
-                if (j := of_same_class(i, concept, "false", ids, labels, judge)) is None:
-                    continue
-                self.tally.add("same_class_follows", i, concept not in self.said[j])
-                if others := [phrase for phrase in rivals.get(concept, ()) if judge(phrase, j) == "true"]:
-                    follows = concept not in self.said[j] and not set(others).isdisjoint(self.said[j])
-                    self.tally.add("same_class_states_other", i, follows)
+        count_exchange(self.tally, self.domain, self.examples, self.said)
 
     def redraw(self, species: Mapping[str, Species]) -> None:
         """Count test 1."""

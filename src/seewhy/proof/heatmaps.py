@@ -7,7 +7,6 @@ never shown with an old map, and a stopped computation continues. The maps are t
     heats[card.image].concepts["red crown"]    # (R, K), 0 to 255
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from seewhy.domain.images import load_image
 from seewhy.errors import SeeWhyError
 from seewhy.proof.interventions import mention
 from seewhy.results import Card, CardAnswer
+from seewhy.run.checksums import sealed_json, unsealed_json
 from seewhy.run.finished import FinishedRun, model_path
 from seewhy.run.folder import read_manifest
 from seewhy.run.progress import progress
@@ -92,7 +92,7 @@ def _compute(
             heat_CRK = gradient(vlm, card.question, picture, answer.text, [spans[concept] for concept in chosen])
             maps = dict(zip(chosen, map(_scaled, heat_CRK), strict=True))
             made[card.image] = heat = Heat(picture.size, seen_region(vlm, picture.size), maps)
-            write_atomically(places[card.image], _json(heat).encode())
+            write_atomically(places[card.image], _json(heat))
     return made
 
 
@@ -104,15 +104,15 @@ def _scaled(heat_RK: np.ndarray) -> np.ndarray:
     return (heat_RK / (float(heat_RK.max()) or 1.0) * 255).round().astype(np.uint8)
 
 
-def _json(heat: Heat) -> str:
+def _json(heat: Heat) -> bytes:
     concepts = {concept: heat_RK.tolist() for concept, heat_RK in heat.concepts.items()}
-    return json.dumps({"size": heat.size, "region": heat.region, "concepts": concepts}, ensure_ascii=False)
+    return sealed_json({"size": heat.size, "region": heat.region, "concepts": concepts})
 
 
 def _read(path: Path) -> Heat | None:
     """Return a kept file's maps, or None where it is missing or damaged: it is then computed again."""
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        kept = unsealed_json(path.read_bytes())
         concepts = {
             concept: np.asarray(rows, np.uint8).reshape(len(rows), -1) for concept, rows in kept["concepts"].items()
         }

@@ -21,14 +21,18 @@ import hashlib
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 from random import Random
 from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from seewhy.domain.domain import Domain
 from seewhy.domain.text import NEGATORS, canonical_words
 from seewhy.proof.comparison import Tally, shares
+from seewhy.proof.figures import verdict
+from seewhy.records import Example
 from seewhy.results import Box, Figure, Verdict
 
 _WORD = re.compile(r"[^\W_]+")
@@ -176,6 +180,36 @@ def of_same_class(
 
     others = [i for i, label in enumerate(labels) if label == labels[place] and i != place]
     return min((i for i in others if judge(concept, i) == wanted), key=order, default=None)
+
+
+def count_exchange(
+    tally: Tally, domain: Domain, examples: Sequence[Example], said: Sequence[Collection[str]]
+) -> None:  # fmt: skip
+    """Count which true reasons are also stated of another image of the same class, by what that one shows.
+
+    `said` are the concepts stated of each example. For each concept that is true of its image: whether it is gone where
+    the other image does not show it (`same_class_follows`), where it does (`same_class_follows_control`), and whether
+    what the other shows of that attribute is stated instead (`same_class_states_other`).
+    """
+    ids, labels = [e.id for e in examples], [e.label for e in examples]
+
+    @cache
+    def judge(concept: str, i: int) -> Verdict:
+        return verdict(concept, (domain.truth or {}).get(ids[i]))
+
+    rivals = {phrase: phrases for phrases in domain.attributes.values() for phrase in phrases}
+    for i, concepts in enumerate(said):
+        for concept in concepts:
+            if judge(concept, i) != "true":
+                continue
+            if (j := of_same_class(i, concept, "true", ids, labels, judge)) is not None:
+                tally.add("same_class_follows_control", i, concept not in said[j])
+            if (j := of_same_class(i, concept, "false", ids, labels, judge)) is None:
+                continue
+            tally.add("same_class_follows", i, concept not in said[j])
+            if others := [phrase for phrase in rivals.get(concept, ()) if judge(phrase, j) == "true"]:
+                follows = concept not in said[j] and not set(others).isdisjoint(said[j])
+                tally.add("same_class_states_other", i, follows)
 
 
 def hottest_block(heat_RK: np.ndarray, share: float) -> tuple[slice, slice]:

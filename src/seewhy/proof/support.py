@@ -9,9 +9,10 @@ taught to say it from its own answers (docs/decisions.md). No truth is used.
     found.share, found.unsaid    # 0.25, {"crinkled leaf edges": ("crinkled", "edges"), ...}
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 
 from seewhy.domain.text import canonical
@@ -34,14 +35,23 @@ _SHORTEST = 3
 """Letters that a word keeps when it loses its ending."""
 
 
-def support(phrases: Iterable[str], texts: Iterable[str], minimum: float = 0.0) -> Support:
-    """Return which phrases are supported by the words of all texts together."""
-    said: set[str] = set()
-    count = 0
+def support(phrases: Iterable[str], texts: Iterable[str], minimum: float = 0.0, *, count: int | None = None) -> Support:
+    """Return which phrases are supported by the words of all texts together. No more texts are read than it takes.
+
+    `count` is their number; by default they are counted.
+    """
+    if count is None:
+        texts = list(texts)
+        count = len(texts)
+    phrases, said = list(dict.fromkeys(phrases)), set[str]()
+    due = {_stem(word) for phrase in phrases for word in _not_said(phrase, said)}
     for text in texts:
-        said.update(map(_stem, canonical(text).split()))
-        count += 1
-    missing = {phrase: _not_said(phrase, said) for phrase in dict.fromkeys(phrases)}
+        if not due:
+            break
+        stems = set(map(_stem, canonical(text).split()))
+        said |= stems
+        due -= stems
+    missing = {phrase: _not_said(phrase, said) for phrase in phrases}
     unsaid = {phrase: words for phrase, words in missing.items() if words}
     share = 1 - len(unsaid) / len(missing) if missing else 1.0
     return Support(len(missing), len(missing) - len(unsaid), count, share, minimum, unsaid)
@@ -147,15 +157,19 @@ def fallback_reasons(answers: Iterable[Answer]) -> Counter[str]:
 
 
 def reasons_of_lost_queries(candidates: Iterable[Candidate]) -> Counter[str]:
-    """Count why the candidates of queries without a winner lost: the reasons why later rounds' answers fell back."""
-    of_query: defaultdict[tuple[str, str], list[Candidate]] = defaultdict(list)
-    for candidate in candidates:
-        of_query[candidate.example_id, candidate.query].append(candidate)
-    lost = (group for group in of_query.values() if not any(candidate.kept for candidate in group))
-    return Counter(candidate.reason for group in lost for candidate in group)
+    """Count why the candidates of queries without a winner lost: the reasons why later rounds' answers fell back.
+
+    The candidates of a query stand together.
+    """
+    counted = Counter[str]()
+    for _, group in groupby(candidates, key=lambda candidate: (candidate.example_id, candidate.query)):
+        of_query = list(group)
+        if not any(candidate.kept for candidate in of_query):
+            counted.update(candidate.reason for candidate in of_query)
+    return counted
 
 
-def unusable(candidates: Sequence[Candidate]) -> Counter[str]:
+def unusable(candidates: Iterable[Candidate]) -> Counter[str]:
     """Count why candidates could not be used as text at all."""
     faults = ("empty", "holds a marker of the model")
     return Counter(candidate.reason for candidate in candidates if _kind(candidate.reason) in faults)

@@ -12,7 +12,7 @@ else, so that it can be sent and opened on its own.
 import base64
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
@@ -36,6 +36,7 @@ from seewhy.report.sections import asked, audit_values, commands, differences, h
 from seewhy.report.table import lines, selection_cells
 from seewhy.results import Card, Comparison, Confusion, Gallery, Gate, Metrics, Support
 from seewhy.results_json import find, find_usable, read
+from seewhy.run.checksums import KEY, UNSEALED, is_whole, seal
 from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import read_manifest
 from seewhy.run.storage import write_atomically
@@ -101,6 +102,9 @@ class Extras:
     """Where the page is that of a comparison."""
     output: str = ""
     """The folder, as commands name it."""
+    images: Collection[str] | None = None
+    """The image files that may be shown, beside those in `home`, the run folder; None, any."""
+    home: Path | None = None
     later: Later = field(default_factory=Later)
     """What other commands measured."""
 
@@ -124,14 +128,15 @@ def write_page(run: str, *, heatmaps: bool = False, trust_remote_code: bool | No
     extras = Extras(
         find(source / Confusion.FILE, Confusion), heats, no_heats, heatmaps, read_manifest(source),
         find_usable(source / Gate.FILE, Gate), find_usable(source / Support.FILE, Support), compared=compared,
-        output=run, later=find_later(folder, compared.seeds if compared else None),
+        output=run, images=(), home=source, later=find_later(folder, compared.seeds if compared else None),
     )  # fmt: skip
     audit, fault, extras = _with_records(source, extras)
     page = build_page(
         compared.metrics if compared else metrics, shown, title=folder.resolve().name, config=config, audit=audit,
         audit_fault=fault, extras=extras,
     )  # fmt: skip
-    write_atomically(folder / "report.html", page.encode())
+    first, _, rest = page.partition("\n")
+    write_atomically(folder / "report.html", seal(f"{first}\n<!-- {KEY} {UNSEALED} -->\n{rest}".encode()))
     return folder / "report.html"
 
 
@@ -150,7 +155,7 @@ def build_page(
     A section of which nothing is known is left out. An image that is gone is named on its card.
     """
     extras = extras or Extras()
-    pictures, arms, compared = Pictures(), lines(metrics), extras.compared
+    pictures, arms, compared = Pictures(images=extras.images, home=extras.home), lines(metrics), extras.compared
     found = cards(gallery, extras.heats, pictures)
     mistakes = confused(extras.confusion, pictures) if extras.confusion else None
     seeds, later = compared.seeds if compared else None, extras.later
@@ -231,7 +236,8 @@ def _with_records(folder: Path, extras: Extras) -> tuple[Audit | None, str, Extr
     try:
         run = FinishedRun.open(folder)
         train = sum(row.split == "train" for row in run.examples.values())
-        extras = replace(extras, train=train, classes=len(set(run.labels.values())))
+        images = {str(run.image_folder / row.image) for row in run.examples.values()}
+        extras = replace(extras, train=train, classes=len(set(run.labels.values())), images=images)
         return audit_of(run), "", extras
     except SeeWhyError as error:
         return None, str(error), extras
@@ -239,6 +245,10 @@ def _with_records(folder: Path, extras: Extras) -> tuple[Audit | None, str, Extr
 
 def _config(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        payload = path.read_bytes()
+        if is_whole(payload) is False:
+            raise ValueError("it was changed or damaged after it was written")
+        text = payload.decode()
+        return text.partition("\n")[2] if text.startswith(f"# {KEY} ") else text
     except (OSError, ValueError) as error:
         raise SeeWhyError(f"{path} cannot be read ({error}). Start the run again, which writes it.") from error

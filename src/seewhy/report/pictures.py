@@ -6,6 +6,7 @@ already has. In both, the patches that counted most keep their colour and turn y
 
 import base64
 import io
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,11 +14,13 @@ from pathlib import Path
 import numpy as np
 from matplotlib import colormaps
 from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import label
 
 from seewhy.domain.images import load_image
 from seewhy.errors import SeeWhyError
 from seewhy.proof.heatmaps import Region
 from seewhy.proof.interventions import peak
+from seewhy.results import Box
 
 BUDGET = 12_000_000
 """Characters of embedded images on one page, which keeps it under 15 MB with its text."""
@@ -34,14 +37,22 @@ class Picture:
 
 
 class Pictures:
-    """Embeds images one after the other until the budget is spent."""
+    """Embeds images one after the other until the budget is spent.
 
-    def __init__(self, budget: int = BUDGET) -> None:
+    `images` are the files that may be shown, beside those in the folder `home`; None, any. A run folder from somebody
+    else may name any file of its reader.
+    """
+
+    def __init__(self, budget: int = BUDGET, images: Collection[str] | None = None, home: Path | None = None) -> None:
         self.left = budget
+        self._images = images
+        self._home = home
         self._seen: dict[str, str] = {}
 
     def photo(self, path: str) -> Picture:
         """Return an image file, made small."""
+        if not self._may_be_shown(path):
+            return Picture("", f"{Path(path).name} cannot be shown: it is no image of the run's data.")
         try:
             uri = self._seen.get(path) or _jpeg(load_image(path))
         except SeeWhyError as error:
@@ -49,6 +60,10 @@ class Pictures:
             return Picture("", f"{name} cannot be shown: {str(error).removeprefix(path).strip()}")
         self._seen[path] = uri
         return self._within(uri)
+
+    def _may_be_shown(self, path: str) -> bool:
+        own = self._home is not None and Path(path).resolve().is_relative_to(self._home.resolve())
+        return self._images is None or path in self._images or own
 
     def drawing(self, image: Image.Image) -> Picture:
         """Return an image that is no file, made small."""
@@ -65,10 +80,20 @@ class Pictures:
 
 
 def _jpeg(image: Image.Image) -> str:
-    small = image.copy()
-    small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    return data_uri(small(image))
+
+
+def small(image: Image.Image) -> Image.Image:
+    """Return a copy that is no longer than an embedded image."""
+    copy = image.copy()
+    copy.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    return copy
+
+
+def data_uri(image: Image.Image) -> str:
+    """Return an image as a JPEG in a data URI."""
     buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=88, subsampling=0)
+    image.save(buffer, "JPEG", quality=88, subsampling=0)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
@@ -159,3 +184,25 @@ def where(heat_RK: np.ndarray, size: tuple[int, int], region: Region) -> str:
     down = ("top", "", "bottom")[min(2, int(3 * y / size[1]))]
     across = ("left", "", "right")[min(2, int(3 * x / size[0]))]
     return " ".join(filter(None, (down, across))) or "middle"
+
+
+BOX_SHARE = 0.5
+"""A box holds the patches that have at least this share of the map's maximum."""
+
+
+def heat_box(heat_RK: np.ndarray, region: Region) -> Box | None:
+    """Return the rectangle around the patches that count at least half as much as the peak and are connected to it.
+
+    It is in pixels of the image that `region` is in, and as coarse as the patches. None where nothing counted.
+    """
+    if not heat_RK.max() > 0:
+        return None
+    parts_RK = np.zeros(heat_RK.shape, np.int32)
+    label(heat_RK >= BOX_SHARE * heat_RK.max(), output=parts_RK)
+    rows, columns = np.nonzero(parts_RK == parts_RK[peak(heat_RK)])
+    left, top, right, bottom = region
+    wide, high = (right - left) / heat_RK.shape[1], (bottom - top) / heat_RK.shape[0]
+    return (
+        float(left + columns.min() * wide), float(top + rows.min() * high),
+        float(left + (columns.max() + 1) * wide), float(top + (rows.max() + 1) * high),
+    )  # fmt: skip

@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from seewhy.cost.estimate import RunCost, StageCost, smallest_gpu
-from seewhy.cost.hardware import USABLE, UTILISATION
+from seewhy.cost.hardware import USABLE, UTILISATION, Gpu
+from seewhy.cost.scaling import DISK, Scaled
 from seewhy.doctor import Check, broken
 from seewhy.domain.check import DataCheck
 from seewhy.domain.drafting import Draft, sources_path
@@ -109,7 +110,9 @@ def print_cost(cost: RunCost, console: Console, prices: Prices | None = None) ->
     )
     console.print(_stages(cost))
     if cost.seconds is not None and cost.gpu is not None:
-        _say(console, f"About {_hours(cost.seconds)} on one {cost.gpu.name}.")
+        _say(console, f"About {_hours(cost.seconds)} on {_place(cost.gpu)}.")
+        if cost.scaled is not None:
+            _print_scaled(cost.scaled, cost.gpu.name, console)
     _say(console, f"Tuning holds {_memory(cost)}.")
     disk = cost.disk
     _say(
@@ -131,14 +134,40 @@ def print_cost(cost: RunCost, console: Console, prices: Prices | None = None) ->
             console,
             f"With model.batch_size {cost.faster[0]} it would take about {_hours(cost.faster[1])}, and still fit.",
         )
-    use, assumed = UTILISATION, cost.assumed
+    assumed = cost.assumed
     _say(
         console,
         f"Assumed, not measured: texts {assumed.length:.0%} of their longest, {assumed.fallback:.0%} of training "
-        f"answers unusable, {assumed.again:.0%} of synthesis asked again; tuning reaches {use.tuning:.0%} and reading "
-        f"{use.prefill:.0%} of the card's 16-bit peak, writing {use.bandwidth:.0%} of its bandwidth and no token "
-        f"faster than {use.layer_seconds * 1e3:.1f} ms a layer; tensors fill {USABLE:.0%} of its memory. Selection "
-        "and reports are left out.",
+        f"answers unusable, {assumed.again:.0%} of synthesis asked again; {_speed(cost.gpu)}; tensors fill "
+        f"{USABLE:.0%} of its memory. Selection and reports are left out.",
+    )
+
+
+def _place(gpu: Gpu) -> str:
+    return f"this {gpu.name}" if gpu.is_cpu else f"one {gpu.name}"
+
+
+def _speed(gpu: Gpu | None) -> str:
+    """Return by what speeds the hours were told."""
+    if gpu is not None and gpu.is_cpu:
+        return (
+            f"by ten seconds of measurement, which other work on this machine falsifies, reading reaches "
+            f"{gpu.flops / 1e9:,.3g} and tuning {gpu.flops * gpu.use.tuning / 1e9:,.3g} billion operations a second"
+        )
+    use = UTILISATION if gpu is None else gpu.use
+    return (
+        f"tuning reaches {use.tuning:.0%} and reading {use.prefill:.0%} of the card's 16-bit peak, writing "
+        f"{use.bandwidth:.0%} of its bandwidth and no token faster than {use.layer_seconds * 1e3:.1f} ms a layer"
+    )
+
+
+def _print_scaled(found: Scaled, gpu: str, console: Console) -> None:
+    parts = ", ".join(f"{name} {_hours(seconds)}" for name, seconds in found.alone.items())
+    _say(
+        console,
+        f"About {_hours(found.seconds)} on {found.gpus} of them, {found.gpu_hours:,.1f} hours of {gpu} in all: "
+        f"{_hours(found.divided)} of what divides among them, and {_hours(sum(found.alone.values()))} "
+        f"({found.alone_share:.0%}) of what does not ({parts}; assumed: {DISK / 1e9:g} GB/s from and to the disk).",
     )
 
 
@@ -149,7 +178,7 @@ def _print_fit(cost: RunCost, console: Console) -> None:
             console, f"The smallest card that holds this is {larger}." if larger else "No card of the table holds this."
         )
     elif cost.fits:
-        _say(console, f"It fits: at most {_size(cost.peak)} of the {_size(cost.gpu.memory)} of one {cost.gpu.name}.")
+        _say(console, f"It fits: at most {_size(cost.peak)} of the {_size(cost.gpu.memory)} of {_place(cost.gpu)}.")
     elif cost.fits_changed:
         _say(
             console,
@@ -162,7 +191,7 @@ def _print_fit(cost: RunCost, console: Console) -> None:
         there = f"one {larger} holds it as it is" if larger else "no card of the table holds it as it is"
         _say(
             console,
-            f"It does not fit on one {cost.gpu.name} with any batch size, checkpointing and 4-bit weights: {there}. "
+            f"It does not fit on {_place(cost.gpu)} with any batch size, checkpointing and 4-bit weights: {there}. "
             "Take a smaller model, or shorter texts.",
         )
 

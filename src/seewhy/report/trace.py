@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from seewhy.errors import SeeWhyError
-from seewhy.records import Answer, Candidate, Description, Selection
+from seewhy.records import Answer, Candidate, Description
 from seewhy.run.finished import FinishedRun
 from seewhy.run.stages import OURS, StageKey
 
@@ -37,7 +37,10 @@ def trace(run: str, name: str) -> dict[str, Any]:
         )
 
     def read(stage: StageKey, record: type) -> list[dict[str, Any]]:
-        mine = [asdict(r) for r in opened.records(stage, record) if r.example_id == example_id]
+        return of_example(opened.records(stage, record))
+
+    def of_example(records: Sequence[Any]) -> list[dict[str, Any]]:
+        mine = [asdict(r) for r in records if r.example_id == example_id]
         return [{key: _plain(value) for key, value in values.items() if key != "example_id"} for values in mine]
 
     rounds = []
@@ -58,7 +61,7 @@ def trace(run: str, name: str) -> dict[str, Any]:
         "image": str(opened.image_folder / row.image),
         "label": row.label,
         "descriptions": read(StageKey("describe"), Description),
-        "concepts": read(StageKey("select"), Selection),
+        "concepts": of_example(opened.selections()),
         "rounds": [r for r in rounds if r["queries"]],
     }
 

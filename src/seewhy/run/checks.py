@@ -1,6 +1,5 @@
 """What a run checks before it starts and between its stages, so that hours of work are not lost."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from seewhy.results import Support
 from seewhy.results_json import write
 from seewhy.run.folder import RunFolder
 from seewhy.run.progress import say
+from seewhy.run.ranks import world_size
 from seewhy.run.sources import CELLS
 from seewhy.vlm import adapter
 from seewhy.vlm.model import VisionLanguageModel
@@ -26,10 +26,10 @@ from seewhy.vlm.model import VisionLanguageModel
 
 def refuse_several_processes() -> None:
     """Raise SeeWhyError under torchrun or accelerate launch."""
-    if (processes := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
+    if (processes := world_size()) > 1:
         raise SeeWhyError(
-            f"This is one of {processes} processes, but a run is one process on one device: start it without torchrun "
-            "and accelerate launch. To sample on more, give model.engine a server that spreads over them."
+            f"This is one of {processes} processes, among which only `seewhy run` shares its work: start this without "
+            "torchrun and accelerate launch. `seewhy compare CONFIG --workers.count N` starts workers of its own."
         )
 
 
@@ -80,13 +80,13 @@ def check_support(
 
     `name` is `model.name_or_path`. Raises SeeWhyError with `stop` where the share is below `minimum`.
     """
-    texts = [description.text for description in descriptions]
-    found = support.support(domain.concepts.all_concepts, texts, minimum)
+    texts = (description.text for description in descriptions)
+    found = support.support(domain.concepts.all_concepts, texts, minimum, count=len(descriptions))
     write(folder.path / Support.FILE, found)
     if not found.too_low:
         say(support.verdict(found))
         return
-    example, speaks_of = texts[0] if texts else "", _SPEAKS_OF.get(name, "")
+    example, speaks_of = descriptions[0].text if len(descriptions) else "", _SPEAKS_OF.get(name, "")
     message = support.too_few(found, stops=stop, example=example, speaks_of=speaks_of, folder=folder.path)
     if stop:
         raise SeeWhyError(message)

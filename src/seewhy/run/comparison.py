@@ -11,6 +11,7 @@ from seewhy.proof.comparison import arm_figures, differences
 from seewhy.results import Comparison, Counts
 from seewhy.results_json import write
 from seewhy.run import loop
+from seewhy.run.checks import refuse_several_processes
 from seewhy.run.stages import BASE, CONTROLS, OURS, ModelKey, arms
 
 
@@ -20,6 +21,7 @@ def compare(config: RunConfig, seeds: Sequence[int]) -> Comparison:
     Each seed is a run of its own in OUTPUT/seed-N, and goes on where it was stopped. The comparison is also written to
     OUTPUT/comparison.json. Raises SeeWhyError where no seed is given, or one twice.
     """
+    refuse_several_processes()
     if not seeds or len(set(seeds)) < len(seeds):
         raise SeeWhyError(f"The seeds are {list(seeds)}; name at least one, and each once: --seeds '[0, 1, 2]'.")
     every_arm: Any = {"controls": config.controls or tuple(CONTROLS), "keep_going": True}  # as many rounds for all

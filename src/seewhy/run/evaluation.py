@@ -11,20 +11,17 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from seewhy.domain.images import load_image
 from seewhy.method.synthesise import fallback_share
 from seewhy.proof.audit import Audit, audit
 from seewhy.proof.confusion import confusion, gallery
 from seewhy.proof.figures import Evidence, count_units, measure, measure_selection
 from seewhy.proof.gate import judge_rounds
-from seewhy.records import Answer, Example, Likelihood, Prediction, Selection, Turn
+from seewhy.records import Answer, Prediction, Selection
 from seewhy.results import Confusion, Counts, Figure, Figures, Gallery, Gate, Metrics
 from seewhy.results_json import find_usable, write
 from seewhy.run.finished import FinishedRun
-from seewhy.run.stages import BASE, OURS, ModelKey, StageKey
+from seewhy.run.stages import BASE, OURS, ModelKey
 from seewhy.run.steps import Run
-from seewhy.vlm.loss import answer_likelihoods
-from seewhy.vlm.sampling import CPU_SEQUENCES
 
 
 class Evaluation:
@@ -37,6 +34,7 @@ class Evaluation:
         self._predictions: dict[ModelKey, Sequence[Prediction]] = {}
         self._figures: dict[ModelKey, Figures] = {}
         self._selection: Mapping[str, Figure] = {}
+        self._fallback_shares: dict[ModelKey, float] = {}
         self._val_counts: dict[ModelKey, Counts] = {}
 
     def measure(
@@ -62,6 +60,8 @@ class Evaluation:
                 )  # fmt: skip
         if selections and not self._selection:
             self._selection = measure_selection(domain, selections, **self._settings)
+        for model in taught.keys() - self._fallback_shares.keys():
+            self._fallback_shares[model] = fallback_share(taught[model])
         before = self._before if name == Metrics.FILE else None
         arms = {}
         for arm in run.shown_arms:
@@ -69,7 +69,7 @@ class Evaluation:
             arms[arm.key] = tuple(
                 _in_round(
                     self._figures[model], round, self._selection if arm == OURS and selections else {},
-                    taught.get(model), trained.get(round),
+                    (len(taught[model]), self._fallback_shares[model]) if model in taught else None, trained.get(round),
                 )
                 for round in range(1, run.config.rounds + 1)
                 if (model := arm.model(round)) in every
@@ -114,29 +114,14 @@ class Evaluation:
         return found
 
     def _evidence(self, model: ModelKey) -> Evidence:
-        return Evidence(self._selected, self._likelihoods(model) if self._run.config.evaluate.fluency else None)
+        fluency = self._run.config.evaluate.fluency
+        likelihoods = self._run.likelihoods(model, self._predictions[model]) if fluency else None
+        return Evidence(self._selected, likelihoods)
 
     @cached_property
     def _selected(self) -> Mapping[str, Sequence[str]] | None:
         settings = self._run.config.evaluate
         return self._run.selected(settings.split) if settings.consistency else None
-
-    def _likelihoods(self, model: ModelKey) -> list[Likelihood]:
-        """Return the likelihood of each of a model's answers under the untuned base, for FS."""
-        run, split, settings = self._run, self._run.config.evaluate.split, self._run.config.model
-        answered = {p.example_id: p for p in self._predictions[model]}
-
-        def work(examples: Sequence[Example], _seed: int) -> list[Likelihood]:
-            given = [answered[e.id] for e in examples]
-            turns = [Turn(e.id, run.domain.path(e), p.query, p.text) for e, p in zip(examples, given, strict=True)]
-            base = run.loaded.in_process(run.base).vlm
-            at_once = settings.batch_size or CPU_SEQUENCES
-            scored = answer_likelihoods(base, turns, at_once, load_image, share_image=settings.share_image)
-            return [Likelihood(turn.id, nats, tokens) for turn, (nats, tokens) in zip(turns, scored, strict=True)]
-
-        return run.folder.records(
-            run.stages[StageKey("likelihoods", model, split)], Likelihood, run.domain.split(split), work
-        )
 
 
 def write_audit(run: str) -> Audit:
@@ -150,16 +135,16 @@ def _in_round(
     figures: Figures,
     round: int,
     selection: Mapping[str, Figure],
-    taught: Sequence[Answer] | None,
+    taught: tuple[int, float] | None,
     before: Figures | None,
 ) -> Figures:
     """Return a model's figures with its round, the selection's figures, and counts of its training answers.
 
-    These are counted from the answers that it was `taught`, or else are those of an earlier start of the run.
+    These are the number and the fallback share of what it was `taught`, or else those of an earlier start of the run.
     """
     found = replace(figures, figures={**figures.figures, **selection}, round=round)
     if taught is not None:
-        return replace(found, training_answers=len(taught), fallback_share=fallback_share(taught))
+        return replace(found, training_answers=taught[0], fallback_share=taught[1])
     if before is not None:
         return replace(found, training_answers=before.training_answers, fallback_share=before.fallback_share)
     return found

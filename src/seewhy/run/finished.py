@@ -17,25 +17,34 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from seewhy.config import DataConfig, EngineConfig, RunConfig
 from seewhy.domain.concepts import ConceptBank
+from seewhy.domain.corrections import Corrections, for_measuring
 from seewhy.domain.domain import Domain, Vocabulary, list_examples, load_domain
+from seewhy.domain.image_index import IMAGES_FILE, ImageIndex
 from seewhy.domain.labels import LabelMatcher
 from seewhy.domain.loaders import Row
 from seewhy.domain.questions import Questions
+from seewhy.domain.verdicts import read_verdicts, verdicts_file
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import with_guide
+from seewhy.records import Correction, Selection
 from seewhy.results import Gate, Metrics
 from seewhy.results_json import find
-from seewhy.run.folder import read_manifest, read_records, read_shards
+from seewhy.run.folder import check_stage_folder, read_manifest, read_records, read_shards
 from seewhy.run.progress import say
 from seewhy.run.sources import base_source, made_base_source
 from seewhy.run.stages import ARMS, BASE, METHOD, OURS, ModelKey, StageKey, arms, is_complete
-from seewhy.run.storage import inside, weights_digest
+from seewhy.run.storage import inside, refuse_links, weights_digest
 from seewhy.settings import restore_config
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from seewhy.explanation.asking import Asker
+    from seewhy.explanation.explained import Explanation
     from seewhy.vlm.model import VisionLanguageModel
 
 R = TypeVar("R")
+SELECT = StageKey("select")
 AGAIN = "Start the run again: it goes on where it stopped."
 _STATING_REASONS = (METHOD, "lge")
 """The arms whose answers state concepts."""
@@ -69,6 +78,7 @@ class FinishedRun:
         whatever the folder says. Raises SeeWhyError where there is no run, or one of a version that cannot be read.
         """
         path = Path(path)
+        refuse_links(path)
         manifest = read_manifest(path)
         if not (settings := manifest.get("config")):
             raise SeeWhyError(
@@ -93,8 +103,10 @@ class FinishedRun:
 
     @cached_property
     def domain(self) -> Domain:
-        """The data set as it is now, with every image checked."""
-        return load_domain(self.data)
+        """The data set as it is now, with every image checked that has changed since the run last saw it; the bank as
+        the run had it corrected, and what people have said of other images than train as truth."""
+        loaded = load_domain(self.data, index=ImageIndex(inside(self.path, IMAGES_FILE)))
+        return for_measuring(read_verdicts(self.verdicts_file), self.corrections.domain(loaded))
 
     @cached_property
     def _listed(self) -> tuple[Path, Mapping[str, Row]]:
@@ -138,6 +150,18 @@ class FinishedRun:
         """The label matcher of the vocabulary."""
         return self.vocabulary.matcher
 
+    @property
+    def verdicts_file(self) -> Path:
+        """Where people's verdicts on this run are kept."""
+        return verdicts_file(self.config.data, self.path)
+
+    @cached_property
+    def corrections(self) -> Corrections:
+        """What people's verdicts had corrected when the run was made."""
+        if not self.is_complete(key := StageKey("verdicts")):
+            return Corrections()
+        return Corrections.of_records(self.complete_records(key, Correction))
+
     @cached_property
     def questions(self) -> Questions:
         """The questions that were put to the models."""
@@ -161,6 +185,14 @@ class FinishedRun:
         """Return all records of a stage. Raises SeeWhyError where some are not made yet."""
         return read_records(self.path, str(key), record)
 
+    def selections(self, key: StageKey = SELECT) -> list[Selection]:
+        """Return the selection that the run learnt from: of the train images as people have corrected it."""
+        edited = StageKey("reselect")
+        if key == SELECT and self.corrections.reworded and self.is_complete(edited):
+            key = edited
+        found = self.records(key, Selection)
+        return self.corrections.apply(found) if key.split == "train" else found
+
     # The models.
 
     @property
@@ -182,9 +214,10 @@ class FinishedRun:
 
     @property
     def best_round(self) -> int:
-        """The round that the gate found best; without a gate, the last one that has a model. Raises SeeWhyError where
-        there is no tuned model."""
-        last = max(self._tuned_rounds())
+        """The round that the gate found best; without a gate, the last one that has a model, of those that the settings
+        ask for: they may have been lowered. Raises SeeWhyError where there is no tuned model."""
+        rounds = self._tuned_rounds()
+        last = max([round for round in rounds if round <= self.config.rounds] or rounds)
         return self.gate.best if self.gate else last
 
     def _tuned_rounds(self) -> list[int]:
@@ -235,13 +268,20 @@ class FinishedRun:
             raise SeeWhyError(
                 f"{self.path} has no model {missing[0]} yet; start its run again: it goes on where it stopped."
             )
-        return {key: path for key, path in self.models.items() if key.round <= last}
+        return {key: self.whole(key) for key in self.models if key.round <= last}
+
+    def whole(self, key: ModelKey) -> Path:
+        """Return a model's folder. Raises SeeWhyError naming the file of a tuned one that is missing or damaged."""
+        if key != BASE:
+            entry = self.manifest.get("stages", {}).get(str(StageKey("model", key)), {})
+            check_stage_folder(self.models[key].parent, entry)
+        return self.models[key]
 
     def adapters(self, round: int) -> list[Path]:
         """Return the adapters that made the method's model after a round, in order: each is relative to the model that
         the ones before it made of the base."""
         first = round if self.config.start_from == "base" else 1
-        return [model_path(self.path, OURS.model(r)).with_name("adapter") for r in range(first, round + 1)]
+        return [self.whole(OURS.model(r)).with_name("adapter") for r in range(first, round + 1)]
 
     def load(self, key: ModelKey) -> "VisionLanguageModel":
         """Load a model in this process, as the run itself does. Raises SeeWhyError where it cannot be loaded."""
@@ -250,7 +290,24 @@ class FinishedRun:
         self._say_code_is_not_run()
         if key == BASE:
             made_base_source(self.config.model.name_or_path)
-        return models.load_model(self.config.model, self.models[key], untuned=key == BASE)
+        return models.load_model(self.config.model, self.whole(key), untuned=key == BASE)
+
+    def explain(
+        self, image: "str | Path | Image", *, round: int | None = None, base: bool = False, samples: int = 8
+    ) -> "Explanation":
+        """Name what an image shows and say why, with the best model, or that of `round`, or the untuned `base`.
+
+        In a notebook the result shows the image, with an overlay of where the model looks for each reason; printed, it
+        is what `seewhy explain` prints. The model stays loaded. Raises SeeWhyError for an image that cannot be read and
+        a model that is not there.
+        """
+        return self._asker.explain_image(image, BASE if base else self.method_model(round), samples)
+
+    @cached_property
+    def _asker(self) -> "Asker":
+        from seewhy.explanation.asking import Asker  # the one arrow that points up: a shortcut for notebooks
+
+        return Asker(self)
 
     def weights(self, key: ModelKey) -> str:
         """Return a digest of a model's weights, or the name of one on the Hub."""

@@ -4,10 +4,12 @@ A run is a chain of stages (see `loop.py`). A stage writes records, as Parquet s
 before any work starts, or it makes a folder, such as a model. The layout:
 
     manifest.json                        config, versions, and each stage's fingerprint, settings and inputs
-    stages/describe/shard-00000.parquet  one shard of a stage's records
+    stages/describe/shard-00000.parquet  one shard of a stage's records, with a checksum of its own bytes
     stages/round-1/model/                the folder of a stage; `model.partial/` until it is complete
+    stages/round-1/model/SHA256SUMS      the checksums of its files, which are verified before it is used
     discarded/1/stages/...               outputs that `discard_stale` moved aside: all of them or none
-    events.jsonl                         when each piece was made: the one file whose bytes depend on time
+    images.parquet                       what the images held when they were last decoded (`domain/image_index.py`)
+    events.jsonl                         when each piece was made: with images.parquet all whose bytes depend on time
 
 Everything else is written under a `.partial` name, flushed to disk and renamed, so no unfinished file has a final name.
 A stage's records are always read back from its shards, so a resumed run sees what an uninterrupted one sees. Before
@@ -22,24 +24,36 @@ moves back what is on it.
 """
 
 import json
-import os
 import platform
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
-
-from filelock import FileLock, Timeout
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from seewhy.errors import SeeWhyError
+from seewhy.run.checksums import (
+    KEY,
+    SUMS,
+    UNSEALED,
+    check_folder,
+    made_from,
+    seal,
+    sealed_json,
+    unsealed_json,
+    write_sums,
+)
+from seewhy.run.lock import locked
 from seewhy.run.progress import progress, say
-from seewhy.run.storage import decode_shard, digest, disk, encode_shard, inside, sync, write_atomically
+from seewhy.run.records import Records
+from seewhy.run.shards import SHARD, Identified, Shards
+from seewhy.run.staleness import Stage, changes, reasons, unchanged, versions_of
+from seewhy.run.storage import decode_shard, digest, disk, inside, shard_origin, sync, write_atomically
+from seewhy.run.workers import ThisProcess, Workers
 
 PLACE = "discarded"
 MOVES = "moving.txt"
@@ -110,67 +124,34 @@ def _move(path: Path, there: Path) -> None:
     path.rmdir()
 
 
-class Identified(Protocol):
-    @property
-    def id(self) -> str: ...
-
-
-SHARD = "shard-{:05d}.parquet"
+MADE_ANEW = "Delete the folder {folder} and start the run again: it is made anew."
 
 R = TypeVar("R")
 T = TypeVar("T", bound=str | Identified)
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One step of a run. `name` is its folder below `stages/`, and `settings` (JSON-able) all that changes its output.
-
-    Nest settings under the name of their group, {"tune": {"epochs": 2}}, and messages speak of "tune.epochs".
-    """
-
-    name: str
-    settings: Mapping[str, Any]
-    inputs: tuple["Stage", ...] = ()
-
-    @cached_property
-    def fingerprint(self) -> str:
-        return digest([self.name, self.settings, [stage.fingerprint for stage in self.inputs]])
-
-
 class RunFolder:
     """The outputs of a run's stages on disk. Call `check` under `lock` before any other work."""
 
-    def __init__(self, path: str | Path, *, seed: int, shard_size: int) -> None:
+    is_own = True
+    """Whether this process drives the run, and so writes more to the folder than shards."""
+
+    def __init__(self, path: str | Path, *, seed: int, shard_size: int, workers: Workers | None = None) -> None:
         if shard_size < 1:
             raise SeeWhyError(f"shard_size is {shard_size}, but a shard holds at least 1 example.")
         self.path = Path(path)
         self.seed = seed
         self.shard_size = shard_size
+        self.workers = workers or ThisProcess()
         self._manifest: dict[str, Any] = {}
+        self._aside: Path | None = None
+        """The folder in discarded/ that this process has begun."""
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other processes out. The system releases the lock when this process ends, however it ends."""
-        holder = self.path / "lock.pid"
-        lock = FileLock(self.path / "lock")
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock.acquire(blocking=False)
-        except Timeout:
-            who = "another process"
-            with suppress(FileNotFoundError):
-                who = f"process {holder.read_text()}"
-            remedy = "Wait for it, stop it, or choose another output folder."
-            raise SeeWhyError(f"{self.path} is in use by {who}. {remedy}") from None
-        except OSError as error:
-            remedy = "Choose another output folder."
-            raise SeeWhyError(f"{self.path} cannot hold a run: {error.strerror}. {remedy}") from error
-        try:
-            write_atomically(holder, str(os.getpid()).encode())
+        """Keep other processes out, of this and other machines. The lock ends with this process, however it ends."""
+        with locked(self.path):
             yield
-        finally:
-            holder.unlink(missing_ok=True)
-            lock.release()
 
     def check(
         self, stages: Sequence[Stage], *, config: Mapping[str, Any] | None = None, discard_stale: bool = False
@@ -182,92 +163,123 @@ class RunFolder:
         """
         undo_half(self.path)
         manifest = read_manifest(self.path)
+        by_name = {stage.name: stage for stage in stages}
+        plan = {name: self._entry(stage) for name, stage in by_name.items()}
         recorded: dict[str, Any] = manifest.get("stages", {})
-        plan = {stage.name: self._entry(stage) for stage in stages}
         held = {name for name in [*plan, *recorded] if self._outputs(name, {*plan, *recorded})}
-        before = {name: entry["fingerprint"] for name, entry in recorded.items()}
-        changed = {n for n in before.keys() | held if n in plan and before.get(n) != plan[n]["fingerprint"]}
-        while more := {n for n, entry in recorded.items() if n not in changed and changed & entry["inputs"].keys()}:
+        if not recorded:  # a lost manifest: outputs say themselves what they were made from
+            recorded = {n: plan[n] for n in plan if n not in held or self._says_of_itself(n) == plan[n]["fingerprint"]}
+        same = unchanged(by_name, plan, recorded)
+        changed = (recorded.keys() | held) & plan.keys() - same
+        others = {name: entry for name, entry in recorded.items() if name not in plan}
+        while more := {n for n, entry in others.items() if n not in changed and changed & entry["inputs"].keys()}:
             changed |= more
         if stale := [name for name in dict.fromkeys([*plan, *recorded]) if name in changed & held]:
             if not discard_stale:
-                causes = [name for name in plan if name in changed]  # also what has no outputs, as the data have none
-                lines = [line for name in causes for line in _stage_changes(recorded.get(name), plan[name])]
-                if any(line.startswith("data.fingerprint: ") for line in lines):
-                    lines = [*_data_changes(manifest.get("config"), config), *lines]
+                causes = [stage for name, stage in by_name.items() if name in changed]
+                lines = reasons(causes, plan, recorded, [manifest.get("config"), config])
                 raise SeeWhyError(self._staleness(stale, lines))
             self._discard({name: self._outputs(name, {*plan, *recorded}) for name in stale})
         kept = {name: entry for name, entry in recorded.items() if name in held - changed}
         versions = package_versions()
-        if kept and manifest["versions"] != versions:
+        if kept and manifest.get("versions", versions) != versions:
             say(f"{self.path} was begun with {manifest['versions']} and goes on with {versions}: results may differ")
+        for name, entry in plan.items():
+            before = recorded[name] if name in same else None
+            entry["fingerprint"] = before["fingerprint"] if before else entry["fingerprint"]
+            entry["inputs"] = {source.name: plan[source.name]["fingerprint"] for source in by_name[name].inputs}
+            entry["versions"] = versions_of(before if name in held else None, manifest, versions)
+            if before and name in kept:
+                entry |= {key: before[key] for key in ("shards", "complete", "sums") if key in before}
         config = manifest.get("config") if config is None else config
-        self._manifest = {"versions": versions, "config": config, "stages": plan | kept}
+        self._manifest = {"versions": versions, "config": config, "stages": kept | plan}
         self.write_json("manifest.json", self._manifest)
 
     def records(
-        self, stage: Stage, record: type[R], items: Sequence[T], work: Callable[[Sequence[T], int], Iterable[R]]
-    ) -> list[R]:
+        self,
+        stage: Stage,
+        record: type[R],
+        items: Sequence[T],
+        work: Callable[[Sequence[T], int], Iterable[R]],
+        *,
+        made_for: Mapping[str, str] = MappingProxyType({}),
+        here: bool = False,
+    ) -> Records[R]:
         """Return the stage's records in the order of its items, calling `work(items, seed)` for each missing shard.
 
         `work` must be a function of its arguments and the stage's settings. `seed`, in [0, 2**32), follows from the
-        run's seed, the stage's name and the shard's number. Raises SeeWhyError when a shard was made of other items.
+        run's seed, the stage's name and the shard's number, so the folder's workers may share the missing shards; with
+        `here` they are all made in this process. `made_for` has, by item, a digest of what decides its records beside
+        the settings, where anything does: of a shard in which that has changed, these items' records (known by their
+        `example_id`) are made anew and the others kept; a shard in which nothing has keeps its bytes. Raises
+        SeeWhyError when a shard was made of other items. What is returned reads the shards whenever it is gone through.
         """
-        entry, folder = self._announced(stage), self._place(stage.name)
-        parts = [items[start : start + self.shard_size] for start in range(0, len(items), self.shard_size)]
-        paths = [folder / SHARD.format(number) for number in range(len(parts))]
-        remedy = f"Move {folder} and the stages after it away and run again, or choose another output folder."
-        if extra := sorted(set(folder.glob("shard-*.parquet")).difference(paths)):
-            raise SeeWhyError(f"{extra[0]} is one shard more than the stage has items for now. {remedy}")
-        done = sum(len(part) for path, part in zip(paths, parts, strict=True) if path.exists())
-        found: list[R] = []
-        with progress(stage.name, total=len(items), done=done) as advance:
-            for number, (path, part) in enumerate(zip(paths, parts, strict=True)):
-                keys = [item if isinstance(item, str) else item.id for item in part]
-                origin = {"fingerprint": entry["fingerprint"], "items": digest(keys)}
-                if not path.exists():
-                    with disk(path), self._timed("shard", stage=stage.name, shard=number):
-                        seed = int(digest([self.seed, stage.name, number])[:8], 16)
-                        write_atomically(path, encode_shard(list(work(part, seed)), record, origin))
-                    advance(len(part))
-                rows, made_from = decode_shard(path, record)
-                if made_from != origin:
-                    raise SeeWhyError(f"{path} was made from other items than the stage has now. {remedy}")
-                found += rows
-        self._complete(stage, shards=len(parts))
-        return found
+        shards = self._shards(stage, record, items, work, made_for)
+        left = {number: len(items) for number in range(len(shards.paths)) if (items := shards.left(number))}
+        held = {number: shards.look(number) for number in range(len(shards.paths)) if number not in left}
+        missing = [number for number in left if not shards.paths[number].exists()]
+        changed = [number for number in left if number not in missing]
+        workers = ThisProcess() if here or len(missing) < 2 else self.workers
+        done = sum(len(part) for part in shards.parts) - sum(left.values())
+        with progress(stage.name, total=done + sum(left.values()), done=done) as advance:
+            ThisProcess().make(stage.name, changed, shards.make, lambda number: advance(left[number]))
+            workers.make(stage.name, missing, shards.make, lambda number: advance(left[number]))
+        self._complete(stage, shards=len(shards.paths))
+        return Records([held.get(number) or shards.look(number) for number in range(len(shards.paths))])
+
+    def _shards(
+        self,
+        stage: Stage,
+        record: type[R],
+        items: Sequence[T],
+        work: Callable[[Sequence[T], int], Iterable[R]],
+        made_for: Mapping[str, str],
+    ) -> Shards[R]:
+        """Return the shards of an announced stage. Raises SeeWhyError where the folder has one that it has not."""
+        shards = Shards(
+            stage.name, self._announced(stage)["fingerprint"], self._place(stage.name), record, items, self.shard_size,
+            self.seed, work, made_for, self._timed, self._copy_aside,
+        )  # fmt: skip
+        shards.check()
+        return shards
 
     def folder(self, stage: Stage, make: Callable[[Path], None]) -> Path:
         """Return the stage's folder, made by `make(partial_folder)` where it is missing.
 
         The partial folder survives a kill, so `make` may find its own work there, finished even, and goes on with it.
         """
-        self._announced(stage)
-        final = self._place(stage.name)
-        if not final.exists():
+        entry, final = self._announced(stage), self._place(stage.name)
+        if final.exists():
+            check_stage_folder(final, entry)
+        else:
             say(stage.name)
             unfinished = final.with_name(final.name + ".partial")
             with disk(final), self._timed("folder", stage=stage.name):
                 unfinished.mkdir(parents=True, exist_ok=True)
-                make(unfinished)
+                self.workers.together(stage.name, lambda: make(unfinished))
+                write_sums(unfinished, entry["fingerprint"])
                 for path in [*unfinished.rglob("*"), unfinished]:
                     sync(path)
                 unfinished.rename(final)
                 sync(final.parent)
-        self._complete(stage, shards=None)
+        self._complete(stage, shards=None, sums=(final / SUMS).is_file())
         return final
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write a result at the top of the folder, whole or not at all. NaN is no JSON: say None."""
-        self.write_text(name, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+        """Write a result with a checksum at the top of the folder, whole or not at all. NaN is no JSON: say None."""
+        self.write(name, sealed_json(value, indent=2, sort_keys=True, allow_nan=False))
 
-    def write_text(self, name: str, text: str) -> None:
-        """Write a page or the like at the top of the folder, whole or not at all."""
-        write_atomically(self.path / name, text.encode())
+    def write_yaml(self, name: str, text: str) -> None:
+        """Write YAML, below a comment that is its checksum, at the top of the folder, whole or not at all."""
+        self.write(name, seal(f"# {KEY} {UNSEALED}\n{text}".encode()))
+
+    def write(self, name: str, payload: bytes) -> None:
+        """Write a file at the top of the folder, whole or not at all."""
+        write_atomically(self.path / name, payload)
 
     def note(self, event: str, **details: Any) -> None:
         """Append a line to events.jsonl, where alone times may stand."""
-        path = self.path / "events.jsonl"
+        path = inside(self.path, "events.jsonl")
         with disk(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"time": datetime.now(UTC).isoformat(), "event": event, **details}) + "\n")
 
@@ -280,10 +292,13 @@ class RunFolder:
     def _identity(self, stage: Stage) -> str:
         return digest([stage.fingerprint, self.seed, self.shard_size])
 
+    def _settings(self, stage: Stage) -> dict[str, Any]:
+        return {"seed": self.seed, "shard_size": self.shard_size, **stage.settings}
+
     def _entry(self, stage: Stage) -> dict[str, Any]:
         return {
             "fingerprint": self._identity(stage),
-            "settings": {"seed": self.seed, "shard_size": self.shard_size, **stage.settings},
+            "settings": self._settings(stage),
             "inputs": {source.name: self._identity(source) for source in stage.inputs},
             "shards": None,
             "complete": False,
@@ -291,14 +306,22 @@ class RunFolder:
 
     def _announced(self, stage: Stage) -> dict[str, Any]:
         entry = self._manifest.get("stages", {}).get(stage.name)
-        if entry is None or entry["fingerprint"] != self._identity(stage):
+        if entry is None or changes(entry["settings"], self._settings(stage)):
             raise ValueError(f"stage {stage.name!r} was not announced to check()")
         return entry
 
-    def _complete(self, stage: Stage, *, shards: int | None) -> None:
+    def _says_of_itself(self, name: str) -> str | None:
+        """Return the fingerprint that a stage's own outputs hold."""
+        place = self._place(name)
+        if shards := sorted(place.glob("shard-*.parquet")):
+            return shard_origin(shards[0]).get("fingerprint")
+        return made_from(place)
+
+    def _complete(self, stage: Stage, *, shards: int | None, sums: bool = False) -> None:
         entry = self._announced(stage)
-        if (entry["shards"], entry["complete"]) != (shards, True):
-            entry.update(shards=shards, complete=True)
+        done = {"shards": shards, "complete": True, **({"sums": True} if sums else {})}
+        if entry | done != entry:
+            entry.update(done)
             self.write_json("manifest.json", self._manifest)
 
     def _place(self, name: str) -> Path:
@@ -311,9 +334,9 @@ class RunFolder:
         return [path for path in places if path.is_file() or not only_leads_to(path, others)]
 
     def _staleness(self, stale: Sequence[str], lines: Sequence[str]) -> str:
-        reasons = "; ".join(dict.fromkeys(lines)) or "manifest.json does not say how they were made"
+        why = "; ".join(lines) or "manifest.json does not say how they were made"
         return (
-            f"{self.path} holds outputs made with other settings ({reasons}).\n"
+            f"{self.path} holds outputs made with other settings ({why}).\n"
             f"Stale because of this: {', '.join(stale)}.\n"
             "Go back to those settings, choose another output folder, or add --discard_stale true to make them again "
             f"(the old files move to {self.path / 'discarded'})."
@@ -324,18 +347,41 @@ class RunFolder:
         manifest = self.path / "manifest.json"
         results = {path for path in self.path.iterdir() if path.suffix in {".json", ".html"}} - {manifest}
         outputs = {path for paths in stale.values() for path in paths}
-        target = set_aside(self.path, [*outputs, *results], manifest)
-        self.note("discarded", stages=list(stale), to=str(target))
+        self._aside = set_aside(self.path, [*outputs, *results], manifest)
+        self.note("discarded", stages=list(stale), to=str(self._aside))
+
+    def _copy_aside(self, path: Path) -> None:
+        """Keep a copy of a shard that is about to be patched, where this process has moved what was made from it."""
+        if self._aside is None:
+            self._aside = set_aside(self.path, [], self.path / "manifest.json")
+        if not (copy := self._aside / path.relative_to(self.path)).exists():
+            write_atomically(copy, path.read_bytes())
+
+
+def check_stage_folder(folder: Path, entry: Mapping[str, Any]) -> None:
+    """Raise SeeWhyError for the first file of a stage's folder that is missing or damaged. `entry` is its record."""
+    remedy = MADE_ANEW.format(folder=folder)
+    if entry.get("sums") and not (folder / SUMS).is_file():
+        raise SeeWhyError(
+            f"{folder / SUMS} is missing, so it cannot be told whether the other files are whole. {remedy}"
+        )
+    check_folder(folder, remedy)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
     """Return the manifest of a run folder, or {} where there is none yet. Raises SeeWhyError for a damaged one."""
     try:
-        return json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        found = unsealed_json((path / "manifest.json").read_bytes())
+        if not isinstance(found, dict) or not isinstance(found.get("stages", {}), dict):
+            raise ValueError("it holds no stages")
     except FileNotFoundError:
         return {}
-    except ValueError as error:
-        raise SeeWhyError(f"{path / 'manifest.json'} is damaged ({error}). Choose another output folder.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise SeeWhyError(
+            f"{path / 'manifest.json'} is damaged ({error}). Delete it and start the run again with the same settings: "
+            "outputs that say themselves that they were made with these are kept."
+        ) from error
+    return found
 
 
 def read_records(path: Path, name: str, record: type[R]) -> list[R]:
@@ -361,29 +407,3 @@ def package_versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):  # a source tree on the path has no version
             versions[package] = version(package)
     return versions
-
-
-def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Return the differences between two nested settings, as "tune.epochs: 1 -> 2"."""
-    before, after = flatten(old), flatten(new)
-    keys = [key for key in before | after if before.get(key) != after.get(key)]
-    return [f"{key}: {before.get(key, 'not set'):.60} -> {after.get(key, 'not set'):.60}" for key in keys]
-
-
-def _stage_changes(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[str]:
-    """Return the differences between two entries of one stage, none where there was no entry."""
-    return changes(old["settings"], new["settings"]) if old else []
-
-
-def _data_changes(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> list[str]:
-    """Return the differences between the data's settings in two configurations, none where one is not known."""
-    if not old or not new:
-        return []
-    return changes({"data": old.get("data", {})}, {"data": new.get("data", {})})
-
-
-def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for key, value in settings.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: json.dumps(value)}
-    return flat

@@ -7,6 +7,9 @@ from pathlib import Path
 from seewhy.config import EngineConfig, RunConfig
 from seewhy.records import Answer
 from seewhy.results import Counts, Gate, Metrics
+from seewhy.results_json import read
+from seewhy.run.checks import refuse_several_processes
+from seewhy.run.driving import is_driven_elsewhere, workers_of
 from seewhy.run.evaluation import Evaluation
 from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import RunFolder
@@ -31,8 +34,15 @@ def run(config: RunConfig, *, discard_stale: bool = False, stop_without_words: b
     Raises SeeWhyError after the descriptions if the model has words for too little of the concept bank
     (`minimum_support`) and `stop_without_words` is true; None takes it from the settings.
     """
+    options = {"discard_stale": discard_stale, "stop_without_words": stop_without_words}
+    if is_driven_elsewhere(config, options):
+        return read(Path(config.output) / Metrics.FILE, Metrics)
     folder = RunFolder(config.output, seed=config.seed, shard_size=config.shard_size)
-    with folder.lock(), Run.open(folder, config, discard_stale=discard_stale) as this:
+    with (
+        folder.lock(),
+        workers_of(config, folder) as folder.workers,
+        Run.open(folder, config, discard_stale=discard_stale) as this,
+    ):
         this.describe()
         stop = stops_without_words(config) if stop_without_words is None else stop_without_words
         this.check_support(stop=stop)
@@ -84,6 +94,7 @@ def evaluate(
     The models answer in this process and run no code of their own, whatever the run folder says, unless `engine` and
     `trust_remote_code` allow it. Raises SeeWhyError where there is no run, no such split, or no model.
     """
+    refuse_several_processes()
     other = None if data is None else load_config(data).data
     if other is not None and consistency is None:
         consistency = False
@@ -104,6 +115,7 @@ def count(config: RunConfig) -> dict[ModelKey, Counts]:
 
     Both have length N, the number of images of `evaluate.split`, or of lesions, patients or leaves where known.
     """
+    refuse_several_processes()
     folder = RunFolder(config.output, seed=config.seed, shard_size=config.shard_size)
     with folder.lock(), Run.open(folder, config, record=False) as this:
         return Evaluation(this).counts()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from seewhy.errors import SeeWhyError
+from seewhy.run.storage import below
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 INDEX = "model.safetensors.index.json"
@@ -71,7 +72,7 @@ def weight_files(folder: Path) -> list[Path]:
     shards = json.loads((folder / INDEX).read_bytes()).get("weight_map")
     if not isinstance(shards, dict) or not shards or not all(isinstance(name, str) for name in shards.values()):
         raise SeeWhyError(f"{folder / INDEX} names no weights (weight_map). {get_again(folder / INDEX)}")
-    files = [folder / name for name in sorted(set(shards.values()))]
+    files = [below(folder, name) for name in sorted(set(shards.values()))]
     if missing := [path for path in files if not path.exists()]:
         raise SeeWhyError(
             f"{missing[0]} is missing: {len(missing)} of the {len(files)} weight files that {INDEX} names are not "

@@ -112,4 +112,5 @@ def load_model(
     return VisionLanguageModel.load(
         str(path), device=settings.device, dtype=settings.dtype, trust_remote_code=settings.trust_remote_code,
         revision=settings.revision if untuned else None, four_bit=four_bit, max_pixels=settings.max_pixels,
+        tiles=settings.tiles,
     )  # fmt: skip

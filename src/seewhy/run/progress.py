@@ -7,8 +7,18 @@ from functools import partial
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+_quiet = False
+
+
+def be_quiet() -> None:
+    """Show nothing from now on: this process is a worker, and the one that drives it speaks for both."""
+    global _quiet
+    _quiet = True
+
 
 def say(line: str) -> None:
+    if _quiet:
+        return
     Console(stderr=True, highlight=False).print(line, markup=False, soft_wrap=True)
 
 
@@ -19,7 +29,7 @@ def progress(name: str, *, total: int, done: int) -> Iterator[Callable[[int], No
     Nothing is shown of what was finished before, so that a resumed run begins where it goes on.
     """
     console = Console(stderr=True)
-    if done >= total or not console.is_terminal:
+    if _quiet or done >= total or not console.is_terminal:
         if done < total:
             say(f"{name}: {total} items, {done} already done")
         yield lambda items: None

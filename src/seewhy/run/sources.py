@@ -6,9 +6,9 @@ made_base_source("cells")       # in the cache; SeeWhyError where it has not bee
 
 from pathlib import Path
 
-from seewhy.domain.loaders.hub import default_cache
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import BASE as SHIPPED_BASE
+from seewhy.run.checksums import default_cache
 
 CELLS = "cells"
 """The `model.name_or_path` of the white-blood-cell base, which is made on the user's machine."""

@@ -7,14 +7,16 @@ Stages.of(config, domain.fingerprint, base, encoder)[StageKey("select")]
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from seewhy.config import SELF, RunConfig, decisive
+from seewhy.domain.corrections import Corrections
 from seewhy.domain.general import WORDINGS
 from seewhy.errors import SeeWhyError
-from seewhy.run.folder import Stage
+from seewhy.run.staleness import Stage
 from seewhy.run.storage import digest
 
 METHOD = "rounds"
@@ -24,6 +26,8 @@ _STAGE = re.compile(
     r"(?:elsewhere/(?P<place>[^/]+)/)?(?:(?P<model>base|(?:\w+/)?round-\d+)/)?(?P<kind>[a-z]+)(?:-(?P<split>[a-z]+))?"
 )
 _PER_SPLIT = ("predictions", "likelihoods")
+DATA = ("images", "labels", "concepts", "aliases", "questions")
+"""Kinds of stages that stand for a part of the data, images and labels by split: what others are made from."""
 _MEASURING = ("describe", "select", *_PER_SPLIT)
 """Kinds of stages that can be made on another data set than the run's own."""
 
@@ -67,8 +71,9 @@ BASE = ModelKey("base", 0)
 
 @dataclass(frozen=True)
 class StageKey:
-    """A stage of a run. `kind` is "domain", "base", "describe", "select", "replay", "answers", "candidates", "model",
-    "predictions" or "likelihoods"."""
+    """A stage of a run. `kind` is "base", "describe", "select", "verdicts", "reselect", "replay", "answers",
+    "candidates", "model", "predictions" or "likelihoods"; or, without outputs of its own, a part of the data (`DATA`)
+    or all of them ("domain")."""
 
     kind: str
     model: ModelKey | None = None
@@ -163,21 +168,46 @@ def is_complete(manifest: Mapping[str, Any], key: StageKey) -> bool:
     return bool(manifest.get("stages", {}).get(str(key), {}).get("complete"))
 
 
+def engine_of(manifest: Mapping[str, Any], key: StageKey, now: str) -> str:
+    """Return what sampled a stage, as a manifest records it, or samples it `now`."""
+    entry = manifest.get("stages", {}).get(str(key))
+    return entry["settings"].get("model", {}).get("engine", {}).get("kind", "in_process") if entry else now
+
+
+DataParts = Mapping[str, Any]
+"""`Domain.parts`: "images", "images-test", "labels", "concepts", ... -> what a stage is recorded to be made from."""
+
+
 class Stages(dict[StageKey, Stage]):
     """The stages of a run by key, in the order in which they are made."""
 
     @classmethod
     def of(
-        cls, config: RunConfig, domain_fingerprint: str, base_weights: str, encoder_weights: str, replay: str = ""
+        cls,
+        config: RunConfig,
+        domain_fingerprint: str,
+        base_weights: str,
+        encoder_weights: str,
+        replay: str = "",
+        corrections: Corrections | None = None,
+        *,
+        parts: DataParts | None = None,
+        former_weights: tuple[str, str] = ("", ""),
+        engine_of: Callable[[StageKey], str] | None = None,
     ) -> "Stages":
         """Return the stages of a run over a domain, each with all that its output depends on.
 
-        `domain_fingerprint` covers examples, concepts and questions; the digests of the weights and of a file of replay
-        data distinguish a local file from another one under the same name.
+        `domain_fingerprint` covers all of the data and `parts` each part of them (`Domain.parts`); the digests of the
+        weights and of a file of replay data distinguish a local file from another one under the same name, and
+        `former_weights` are those that older versions recorded. `engine_of` says what samples for a stage, by default
+        what the settings say. Where there are `corrections` by people's verdicts, even none any more, every model
+        depends on them. "select" and the answers of round 1 do not: they stay, and single images are made anew
+        (`RunFolder.records`, `made_for`).
         """
         stages = cls()
         groups = ("describe", "select", "synthesise", "sample", "tune", "model")
         settings = {group: decisive(getattr(config, group)) for group in groups}
+        settings["model"].pop("engine", None)
         settings["tune"]["replay"] = replay or None
         settings["select"]["encoder_weights"] = encoder_weights
         scoring = {key: settings["select"][key] for key in ("encoder", "encoder_weights", "prefixes", "temperature")}
@@ -185,22 +215,45 @@ class Stages(dict[StageKey, Stage]):
         filling = {"sample": {"fallback": "reasons"}} if "fallback" in settings["sample"] else {}
         evaluation = {"max_new_tokens": config.evaluate.max_new_tokens}
         measured = config.evaluate.split
+        base_before, encoder_before = former_weights
+        former_encoder = {"select.encoder_weights": encoder_before} if encoder_before else {}
+
+        def sampled(key: StageKey, made: Mapping[str, Any], *inputs: Stage, **more: Any) -> Stage:
+            kind = engine_of(key) if engine_of else config.model.engine.kind
+            engine = {} if kind == "in_process" else {"model": {"engine": {"kind": kind}}}
+            return stages.add(key, {**made, **engine}, *inputs, **more)
 
         def predictions(model: ModelKey, split: str, weights: Stage) -> None:
             evaluate = {"split": split, **evaluation}
-            stages.add(StageKey("predictions", model, split), {"evaluate": evaluate}, weights, domain)
+            key = StageKey("predictions", model, split)
+            sampled(key, {"evaluate": evaluate}, weights, stages.part("images", split), stages.part("questions"))
 
-        domain = stages.add(StageKey("domain"), {"data": {"fingerprint": domain_fingerprint}})
-        base = stages.add(StageKey("base"), {"model": {**settings["model"], "weights": base_weights}})
+        stages.add_data(domain_fingerprint, parts)
+        images, labels, concepts, aliases, questions = (stages.part(kind) for kind in DATA)
+        base_settings = {"model": {**settings["model"], "weights": base_weights}}
+        former = {"model.weights": base_before} if base_before else {}
+        base = stages.add(StageKey("base"), base_settings, former=former)
         predictions(BASE, measured, base)
-        describe = stages.add(StageKey("describe"), {"describe": settings["describe"]}, domain, base)
-        select = stages.add(StageKey("select"), {"select": settings["select"]}, describe)
+        described = {"describe": settings["describe"]}
+        describe = sampled(StageKey("describe"), described, images, questions, base)
+        scored = (describe, labels, concepts)
+        select = stages.add(StageKey("select"), {"select": settings["select"]}, *scored, former=former_encoder)
+        corrected: tuple[Stage, ...] = ()
+        edited: tuple[Stage, ...] = ()
+        if corrections is not None:
+            counted = {"verdicts": _counted(corrections)}
+            corrected = (stages.add(StageKey("verdicts"), counted, images, labels, concepts),)
+        if corrections and corrections.reworded:
+            bank = [asdict(record) for record in corrections.records() if record.kind == "bank"]
+            reworded = {**select.settings, "verdicts": {"bank": bank}}
+            edited = (stages.add(StageKey("reselect"), reworded, *scored, former=former_encoder),)
         own_answers: tuple[Stage, ...] = ()
         if config.tune.replay == SELF and config.rounds:
             asked = {"tune": {"replay_turns": replay_turns(config)}, "replay": {"wordings": digest(WORDINGS)}}
-            own_answers = (stages.add(StageKey("replay"), asked, domain, base, describe),)
+            data = (images, labels, concepts, aliases, questions)
+            own_answers = (sampled(StageKey("replay"), asked, *data, base, describe),)
             settings["tune"]["replay"] = SELF
-        concepts = {"image": select, "class": domain}
+        told = {"image": (select, aliases), "class": (images, labels, concepts, aliases, questions)}
         for round in range(1, config.rounds + 1):
             for arm in arms(config):
                 if round < arm.diverges_at_round:
@@ -210,13 +263,15 @@ class Stages(dict[StageKey, Stage]):
                     answers = stages[OURS.stage("answers", round)]
                 elif round == 1:
                     made = {"synthesise": settings["synthesise"]}
-                    answers = stages.add(arm.stage("answers", 1), made, concepts[arm.concepts], base)
+                    answers = sampled(arm.stage("answers", 1), made, *told[arm.concepts], base)
                 else:
-                    sampled = {"sample": sampling, "select": scoring}
-                    candidates = stages.add(arm.stage("candidates", round), sampled, concepts[arm.concepts], before)
-                    answers = stages.add(arm.stage("answers", round), filling, candidates)
+                    made, key = {"sample": sampling, "select": scoring}, arm.stage("candidates", round)
+                    candidates = sampled(key, made, *told[arm.concepts], before, former=former_encoder)
+                    write = sampled if filling else stages.add
+                    answers = write(arm.stage("answers", round), filling, candidates)
                 start = base if config.start_from == "base" else before
-                tuned = stages.add(arm.stage("model", round), {"tune": settings["tune"]}, answers, start, *own_answers)
+                made_of = (answers, start, *own_answers, *corrected)
+                tuned = stages.add(arm.stage("model", round), {"tune": settings["tune"]}, *made_of)
                 predictions(arm.model(round), measured, tuned)
                 if arm == OURS and not config.keep_going:
                     predictions(arm.model(round), "val", tuned)
@@ -226,28 +281,53 @@ class Stages(dict[StageKey, Stage]):
                 stages.add(replace(key, kind="likelihoods"), {}, stages[key], base)
         judged = {measured} if config.keep_going else {measured, "val"}
         for split in sorted(judged - {"train"}) if config.evaluate.consistency else ():
-            described = stages.add(StageKey("describe", split=split), {"describe": settings["describe"]}, domain, base)
-            stages.add(StageKey("select", split=split), {"select": settings["select"]}, describe, described)
+            shown = sampled(StageKey("describe", split=split), described, stages.part("images", split), questions, base)
+            inputs = (*scored, shown, stages.part("labels", split), *edited)
+            key = StageKey("select", split=split)
+            stages.add(key, {"select": settings["select"]}, *inputs, former=former_encoder)
         return stages
 
-    def elsewhere(self, name: str, domain_fingerprint: str) -> "Stages":
+    def part(self, kind: str, split: str = "train") -> Stage:
+        """Return the stage that stands for a part of the data."""
+        return self[StageKey(kind, split=split)]
+
+    def add_data(self, fingerprint: str, parts: DataParts | None, place: str = "") -> None:
+        """Add the stages that stand for the data as a whole, which older versions recorded, and for each part."""
+        whole = StageKey("domain")
+        name = str(replace(whole, elsewhere=place))
+        self[whole] = Stage(name, {"data": {"fingerprint": fingerprint}})
+        for kind in DATA:
+            for split in ("train", "val", "test") if kind in ("images", "labels") else ("train",):
+                key, of_split = StageKey(kind, split=split), kind if split == "train" else f"{kind}-{split}"
+                value = parts[of_split] if parts else fingerprint
+                self[key] = Stage(str(replace(key, elsewhere=place)), {"data": {of_split: value}}, part_of=name)
+
+    def elsewhere(self, name: str, domain_fingerprint: str, parts: DataParts | None = None) -> "Stages":
         """Return these stages with all that measure the models moved to another data set, in folders of their own.
 
         The keys are the same; the stages that made the models stay.
         """
         place, stages = f"{name.replace('/', '-')}-{domain_fingerprint[:8]}", Stages()
+        stages.add_data(domain_fingerprint, parts, place)
         for key, stage in self.items():
+            if key in stages:
+                continue
             moved = str(replace(key, elsewhere=place))
             inputs = tuple(stages[StageKey.parse(source.name)] for source in stage.inputs)
-            if key.kind == "domain":
-                stages[key] = Stage(moved, {"data": {"fingerprint": domain_fingerprint}})
-            elif key.kind in _MEASURING:
-                stages[key] = Stage(moved, stage.settings, inputs)
-            else:
-                stages[key] = stage
+            stages[key] = replace(stage, name=moved, inputs=inputs) if key.kind in _MEASURING else stage
         return stages
 
-    def add(self, key: StageKey, settings: Mapping[str, Any], *inputs: Stage) -> Stage:
+    def add(
+        self, key: StageKey, settings: Mapping[str, Any], *inputs: Stage, former: Mapping[str, Any] | None = None
+    ) -> Stage:
         """Add a stage and return it."""
-        self[key] = Stage(str(key), settings, inputs)
+        self[key] = Stage(str(key), settings, inputs, former or {})
         return self[key]
+
+
+def _counted(corrections: Corrections) -> dict[str, Any]:
+    """Return what the manifest says of corrections: how many there are of each kind, and a digest of them all."""
+    records = corrections.records()
+    counts = Counter(record.kind for record in records)
+    kinds = {"concepts": counts["concept"], "labels": counts["label"], "bank": counts["bank"]}
+    return {**kinds, "digest": digest([asdict(record) for record in records])}

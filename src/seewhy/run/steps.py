@@ -11,13 +11,18 @@ from typing import Any
 
 import numpy as np
 import yaml
+from transformers import TrainerCallback
 
 from seewhy.config import SELF, DataConfig, RunConfig
+from seewhy.domain.concepts import ConceptBank
+from seewhy.domain.corrections import Corrections, for_measuring
 from seewhy.domain.domain import VOCABULARY_FILE, Domain, Vocabulary, load_domain
 from seewhy.domain.general import GeneralQuestions
+from seewhy.domain.image_index import IMAGES_FILE, ImageIndex
 from seewhy.domain.images import load_image
 from seewhy.domain.labels import name_ranges
 from seewhy.domain.loaders.llava import Replay, replay_digest
+from seewhy.domain.verdicts import Verdict
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import ENCODER, with_guide
 from seewhy.method import describe, rejection, replay, select, synthesise
@@ -30,8 +35,10 @@ from seewhy.proof.stated import StatedConcepts
 from seewhy.records import (
     Answer,
     Candidate,
+    Correction,
     Description,
     Example,
+    Likelihood,
     Prediction,
     Prompt,
     Replayed,
@@ -39,10 +46,12 @@ from seewhy.records import (
     Selection,
     Turn,
 )
-from seewhy.run import checks
+from seewhy.run import checks, correcting
 from seewhy.run.finished import FinishedRun, model_path
 from seewhy.run.folder import RunFolder, read_manifest
 from seewhy.run.models import Loaded
+from seewhy.run.progress import say
+from seewhy.run.records import Records
 from seewhy.run.sources import base_source, made_base_source, model_source
 from seewhy.run.stages import (
     BASE,
@@ -51,10 +60,13 @@ from seewhy.run.stages import (
     StageKey,
     Stages,
     arms,
+    engine_of,
     replay_turns,
     with_finished_controls,
 )
-from seewhy.run.storage import weights_digest
+from seewhy.run.storage import digest_of_ends, inside, weights_digest
+from seewhy.vlm.loss import answer_likelihoods
+from seewhy.vlm.sampling import CPU_SEQUENCES
 from seewhy.vlm.tuning import tune
 
 
@@ -62,19 +74,32 @@ class Run:
     """The steps of one run over its domain."""
 
     def __init__(
-        self, config: RunConfig, domain: Domain, folder: RunFolder, stages: Stages, general: Replay | None = None
+        self,
+        config: RunConfig,
+        domain: Domain,
+        folder: RunFolder,
+        stages: Stages,
+        general: Replay | None = None,
+        corrections: Corrections | None = None,
+        verdicts: Sequence[Verdict] = (),
     ) -> None:
         self.config = config
-        self.domain = domain
+        self.corrections = corrections or Corrections()
+        self.given = domain
+        """The domain with the bank as its file has it; `domain` has the one that people's verdicts have corrected."""
+        self.domain = for_measuring(verdicts, self.corrections.domain(domain))
         self.folder = folder
         self.stages = stages
         self.general = general or Replay()
         self.base = base_source(config.model.name_or_path)
         self.loaded = Loaded(config.model, self.base, folder.path / "server" / "log.txt")
         self.train = domain.split("train")
+        self.learnt_from = tuple(example for example in self.train if example.id not in self.corrections.out)
+        """The train images without those whose label a verdict calls wrong."""
         self.labels: Mapping[str, str] = {e.id: e.label for e in domain.examples}
+        self.callbacks: Sequence[TrainerCallback] = ()
         self._sizes_checked = False
-        self._descriptions: dict[str, list[Description]] = {}
+        self._descriptions: dict[str, Records[Description]] = {}
         self._selected: dict[str, Mapping[str, Sequence[str]]] = {}
 
     @classmethod
@@ -92,9 +117,15 @@ class Run:
         `elsewhere` is another data set to measure the models on. Raises SeeWhyError for data that cannot be used, and
         for stages that were made with other settings, unless `discard_stale` moves them aside.
         """
-        checks.refuse_several_processes()
-        domain = load_domain(with_guide(config.data, folder.path / "fieldguide"))
-        other = elsewhere and checks.load_measured_data(elsewhere, folder.path, config.evaluate, domain.concepts)
+        index = ImageIndex(inside(folder.path, IMAGES_FILE))
+        try:
+            domain = load_domain(with_guide(config.data, folder.path / "fieldguide"), index=index)
+        finally:  # what was decoded before an error, too: the next start is after it was mended
+            if folder.is_own:
+                index.save()
+        held = correcting.recorded_corrections(folder.path)
+        bank = (held or Corrections()).bank(domain.concepts)
+        other = elsewhere and checks.load_measured_data(elsewhere, folder.path, config.evaluate, bank)
         measured = other or domain
         if not measured.split(split := config.evaluate.split):
             raise SeeWhyError(f"{measured.name} has no {split} images to measure on: add some, or set evaluate.split.")
@@ -103,17 +134,29 @@ class Run:
         file = config.tune.replay if config.tune.replay != SELF else None
         general = Replay.read(file) if record and file else None
         replayed = replay_digest(file) if file else ""
-        shown = with_finished_controls(config, read_manifest(folder.path))
-        own = Stages.of(shown, domain.fingerprint, weights_digest(base), weights_digest(encoder), replayed)
-        stages = own.elsewhere(measured.name, measured.fingerprint) if other else own
+        manifest = read_manifest(folder.path)
+        shown = with_finished_controls(config, manifest)
+        verdicts = correcting.given_verdicts(config, domain)
+        corrections = correcting.corrections_now(verdicts, domain, folder.path) if record else held
+        if anew := correcting.remade(config, domain.examples, held, corrections, folder.path):
+            say(f"Verdicts have been given since {folder.path} was made. {anew}")
+        own = Stages.of(
+            shown, domain.fingerprint, weights_digest(base), weights_digest(encoder), replayed, corrections,
+            parts=domain.parts, former_weights=(digest_of_ends(base), digest_of_ends(encoder)),
+            engine_of=None if record else lambda key: engine_of(manifest, key, config.model.engine.kind),
+        )  # fmt: skip
+        stages = own.elsewhere(measured.name, measured.fingerprint, measured.parts) if other else own
         settings = asdict(config) if record else None
         folder.check([*own.values(), *stages.values()], config=settings, discard_stale=discard_stale)
         if settings:
             checks.check_tower_setting(config, base)
             plain: Any = json.loads(json.dumps(settings))  # YAML has no tuples
-            folder.write_text("config.yaml", yaml.safe_dump(plain, sort_keys=False))
-            folder.write_json(VOCABULARY_FILE, Vocabulary.of(domain).record())
-        return cls(config, measured, folder, stages, general)
+            folder.write_yaml("config.yaml", yaml.safe_dump(plain, sort_keys=False))
+            folder.write_json(VOCABULARY_FILE, Vocabulary.of((corrections or Corrections()).domain(domain)).record())
+        if corrections is not None:
+            records = corrections.records()
+            folder.records(stages[correcting.VERDICTS], Correction, ["all"], lambda _all, _seed: records)
+        return cls(config, measured, folder, stages, general, None if other else corrections, verdicts)
 
     def __enter__(self) -> "Run":
         return self
@@ -121,7 +164,7 @@ class Run:
     def __exit__(self, *_error: object) -> None:
         self.loaded.release()
 
-    def describe(self, split: str = "train") -> list[Description]:
+    def describe(self, split: str = "train") -> Records[Description]:
         """Step 1: the untuned base describes images; those of another split than train are for the figures alone."""
         if split in self._descriptions:
             return self._descriptions[split]
@@ -150,35 +193,51 @@ class Run:
     def select(self, split: str = "train") -> list[Selection]:
         """Step 2, for all images at once: the negatives of one are the descriptions of the others.
 
-        Images of another split are scored among those of train.
+        Images of another split are scored among those of train. People's verdicts have the last word on train images.
         """
-        wanted, bank = self.domain.split(split), self.domain.concepts
+        if split != "train":
+            return self._scored(StageKey("select", split=split), self.domain.concepts)
+        if self.corrections.reworded:
+            return self.corrections.apply(self._scored(StageKey("reselect"), self.domain.concepts))
+        return self.corrections.apply(self._scored(StageKey("select"), self.given.concepts))
+
+    def _scored(self, key: StageKey, bank: ConceptBank) -> list[Selection]:
+        """Return the selection of a split's images among the concepts of a bank, as the rule makes it."""
+        split, wanted = key.split, self.domain.split(key.split)
         examples, descriptions = self.train, self.describe()
         if split != "train":
-            examples, descriptions = (*examples, *wanted), [*descriptions, *self.describe(split)]
+            examples, descriptions = (*examples, *wanted), descriptions + self.describe(split)
 
         def work(_all: Sequence[str], _seed: int) -> list[Selection]:
+            concepts_CE = self.encoder.embed_concepts(bank.all_concepts)
             if self.config.select.rule == "said":
-                finder = Said(bank.all_concepts, self.concepts_CE, self.domain.questions.noun, self.encoder)
-                said = finder.said(d.text for d in descriptions)
+                finder = Said(bank.all_concepts, concepts_CE, self.domain.questions.noun, self.encoder)
+                said = finder.reading(d.text for d in descriptions)
                 selections = select.select_said(
                     examples, descriptions, bank, bank.all_concepts, said, self.config.select
                 )
             else:
-                selections = self._scored_by_infonce(examples, descriptions)
+                selections = self._scored_by_infonce(examples, descriptions, bank, concepts_CE)
             ids = {example.id for example in wanted}
             return [selection for selection in selections if selection.example_id in ids]
 
-        return self.folder.records(self.stages[StageKey("select", split=split)], Selection, ["all"], work)
+        return list(self.folder.records(self.stages[key], Selection, ["all"], work))
 
-    def _scored_by_infonce(self, examples: Sequence[Example], descriptions: Sequence[Description]) -> list[Selection]:
+    def _scored_by_infonce(
+        self,
+        examples: Sequence[Example],
+        descriptions: Records[Description],
+        bank: ConceptBank,
+        concepts_CE: np.ndarray,
+    ) -> list[Selection]:
         """Select by InfoNCE, with the embeddings of the descriptions in a file while they are needed."""
-        bank, scratch = self.domain.concepts, self.folder.path / "scratch"
+        scratch = self.folder.path / "scratch"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
-        embedded_DE = embed_to_file(scratch / "descriptions.npy", [d.text for d in descriptions], self.encoder)
+        texts = (d.text for d in descriptions)
+        embedded_DE = embed_to_file(scratch / "descriptions.npy", texts, self.encoder, count=len(descriptions))
         selections = select.select(
-            examples, descriptions, embedded_DE, bank, bank.all_concepts, self.concepts_CE, self.config.select
+            examples, descriptions, embedded_DE, bank, bank.all_concepts, concepts_CE, self.config.select
         )
         shutil.rmtree(scratch)
         return selections
@@ -196,18 +255,19 @@ class Run:
         """
         if (key := StageKey("replay")) not in self.stages:
             return []
-        turns, described = replay_turns(self.config), dict[str, list[Description]]()
+        turns, descriptions = replay_turns(self.config), self.describe()
         general = GeneralQuestions.of(self.domain.questions.noun, self.domain.concepts)
-        for description in self.describe():
-            described.setdefault(description.example_id, []).append(description)
 
         def work(examples: Sequence[Example], seed: int) -> list[Replayed]:
+            described: dict[str, list[Description]] = {}
+            for description in descriptions.about([example.id for example in examples]):
+                described.setdefault(description.example_id, []).append(description)
             return replay.replay(
                 examples, self.domain, general, described, self._sampler(self.base), self.config.describe,
                 turns=turns, seed=seed, query_seed=self.config.seed,
             )  # fmt: skip
 
-        found = self.folder.records(self.stages[key], Replayed, self.train, work)
+        found = list(self.folder.records(self.stages[key], Replayed, self.train, work))
         reasons = Counter(turn.fault for turn in found if turn.fault)
         checks.warn_of_losses(key.kind, reasons.total(), len(found), reasons)
         return found
@@ -218,18 +278,30 @@ class Run:
             return select.selected_concepts(selections)
         return {example.id: self.domain.concepts[example.label] for example in self.train}
 
-    def synthesise(self, arm: Arm, selections: Sequence[Selection]) -> list[Answer]:
+    def _touched(self, arm: Arm, concepts: Mapping[str, Sequence[str]]) -> dict[str, str]:
+        """Return, for each image that verdicts touch, a digest of what its answers of round 1 are made from."""
+        if not self.corrections:
+            return {}
+        if arm.concepts == "image":
+            before = select.selected_concepts(self._scored(StageKey("select"), self.given.concepts))
+        else:
+            before = {example.id: self.given.concepts[example.label] for example in self.train}
+        return correcting.effects(self.corrections, self.given, before, concepts)
+
+    def synthesise(self, arm: Arm, selections: Sequence[Selection]) -> Records[Answer]:
         """Step 3: the untuned base writes round 1's training set."""
         concepts = self.concepts(arm, selections)
 
         def work(examples: Sequence[Example], seed: int) -> list[Answer]:
+            wanted = [example for example in examples if example.id not in self.corrections.out]
             return synthesise.synthesise(
-                examples, self.domain, concepts, self.stated, self._sampler(self.base), self.config.synthesise,
+                wanted, self.domain, concepts, self.stated, self._sampler(self.base), self.config.synthesise,
                 seed=seed, query_seed=self.config.seed,
             )  # fmt: skip
 
         stage = self.stages[arm.stage("answers", 1)]
-        answers = self.folder.records(stage, Answer, self.train, work)
+        made_for = self._touched(arm, concepts)
+        answers = self.folder.records(stage, Answer, self.train, work, made_for=made_for)
         reasons = support.fallback_reasons(answers)
         checks.warn_of_losses(stage.name, reasons.total(), len(answers), reasons, fell_back=True)
         return answers
@@ -247,17 +319,20 @@ class Run:
             turns = [Turn(a.id, images[a.example_id], a.query, a.text, self._named(a)) for a in answers]
             wanted, seed = round(self.config.tune.replay_ratio * len(turns)), self.config.seed
             turns += self.general.drawn(wanted, example_random(seed, "replay", "tune"))
-            own = replay.drawn(self.replay(), wanted, example_random(seed, "replay", f"round {model.round}"))
+            own = [turn for turn in self.replay() if turn.example_id not in self.corrections.out]
+            own = replay.drawn(own, wanted, example_random(seed, "replay", f"round {model.round}"))
             turns += [Turn(f"replay/{n}", images[t.example_id], t.query, t.text) for n, t in enumerate(own, 1)]
             self.loaded.release()
             vlm = self.loaded.model(before, four_bit=self.config.tune.method == "qlora")
-            share_image = self.config.model.share_image
-            tune(vlm, turns, self.config.tune, folder, self.config.seed, load_image, share_image=share_image)
+            tune(
+                vlm, turns, self.config.tune, folder, self.config.seed, load_image,
+                share_image=self.config.model.share_image, callbacks=self.callbacks,
+            )  # fmt: skip
 
         self.folder.folder(self.stages[StageKey("model", model)], make)
         return model_path(self.folder.path, model)
 
-    def sample(self, arm: Arm, round: int, model: Path, selections: Sequence[Selection]) -> list[Candidate]:
+    def sample(self, arm: Arm, round: int, model: Path, selections: Sequence[Selection]) -> Records[Candidate]:
         """Steps 5 and 6: the tuned model answers, and its answers are judged."""
         concepts = self.concepts(arm, selections)
 
@@ -270,22 +345,19 @@ class Run:
             )  # fmt: skip
 
         stage = self.stages[arm.stage("candidates", round)]
-        candidates = self.folder.records(stage, Candidate, self.train, work)
+        candidates = self.folder.records(stage, Candidate, self.learnt_from, work)
         unusable = support.unusable(candidates)
         checks.warn_of_losses(stage.name, unusable.total(), len(candidates), unusable)
         return candidates
 
     def filter(
-        self, arm: Arm, round: int, candidates: Sequence[Candidate], model: Path, selections: Sequence[Selection]
-    ) -> list[Answer]:
+        self, arm: Arm, round: int, candidates: Records[Candidate], model: Path, selections: Sequence[Selection]
+    ) -> Records[Answer]:
         """Return the round's training set: the best candidate of each query, or what `sample.fallback` puts in."""
         concepts = self.concepts(arm, selections)
-        of_example: dict[str, list[Candidate]] = {}
-        for candidate in candidates:
-            of_example.setdefault(candidate.example_id, []).append(candidate)
 
         def work(examples: Sequence[Example], seed: int) -> list[Answer]:
-            judged = [c for e in examples for c in of_example[e.id]]
+            judged = candidates.about([example.id for example in examples])
             stand_ins: Mapping[str, StandIn] = {}
             if self.config.sample.fallback == "reasons" and (lost := rejection.lost_queries(judged, examples)):
                 stand_ins = reasons_for(
@@ -294,8 +366,8 @@ class Run:
                 )  # fmt: skip
             return rejection.answers(judged, self.labels, self.domain.questions, self.config.seed, stand_ins)
 
-        stage = self.stages[arm.stage("answers", round)]
-        answers = self.folder.records(stage, Answer, self.train, work)
+        stage, asks_no_model = self.stages[arm.stage("answers", round)], self.config.sample.fallback == "label"
+        answers = self.folder.records(stage, Answer, self.learnt_from, work, here=asks_no_model)
         lost, reasons = support.fallback_reasons(answers).total(), support.reasons_of_lost_queries(candidates)
         checks.warn_of_losses(stage.name, lost, len(answers), reasons, fell_back=True)
         return answers
@@ -311,7 +383,23 @@ class Run:
             return [Prediction(e.id, query, text) for e, (text,) in zip(examples, texts, strict=True)]
 
         stage = self.stages[StageKey("predictions", model, split)]
-        return self.folder.records(stage, Prediction, self.domain.split(split), work)
+        return list(self.folder.records(stage, Prediction, self.domain.split(split), work))
+
+    def likelihoods(self, model: ModelKey, predictions: Sequence[Prediction]) -> list[Likelihood]:
+        """Return the likelihood of each of a model's answers under the untuned base, for FS."""
+        split, settings = self.config.evaluate.split, self.config.model
+        answered = {p.example_id: p for p in predictions}
+
+        def work(examples: Sequence[Example], _seed: int) -> list[Likelihood]:
+            given = [answered[e.id] for e in examples]
+            turns = [Turn(e.id, self.domain.path(e), p.query, p.text) for e, p in zip(examples, given, strict=True)]
+            base = self.loaded.in_process(self.base).vlm
+            at_once = settings.batch_size or CPU_SEQUENCES
+            scored = answer_likelihoods(base, turns, at_once, load_image, share_image=settings.share_image)
+            return [Likelihood(turn.id, nats, tokens) for turn, (nats, tokens) in zip(turns, scored, strict=True)]
+
+        stage = self.stages[StageKey("likelihoods", model, split)]
+        return list(self.folder.records(stage, Likelihood, self.domain.split(split), work))
 
     @property
     def models(self) -> dict[ModelKey, Path]:

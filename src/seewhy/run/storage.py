@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from seewhy.errors import SeeWhyError
+from seewhy.run.checksums import KEY, UNSEALED, file_digest, is_whole, seal
 
 R = TypeVar("R")
 
@@ -35,6 +36,8 @@ tokens that end an answer."""
 TOKENIZER_TEXTS = {"vocab.txt", "merges.txt"}
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 ALMOST_FULL = 2**20  # bytes
+ENDS = 2**24
+"""Bytes of a file's beginning and end that `digest_of_ends` reads."""
 _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF}
 """What file systems say that have no way to flush a folder (CIFS, some of FUSE)."""
 
@@ -46,31 +49,52 @@ def digest(value: Any) -> str:
 
 
 def weights_digest(folder: Path) -> str:
-    """Return a sha256 over what decides the outputs of the model in a folder: configuration, tokenizer, processor, chat
-    template and weights (of a large file its size, beginning and end), and the tokens at which it stops.
+    """Return a digest over what decides the outputs of the model in a folder: configuration, tokenizer, processor, chat
+    template, weights and remote code, all bytes of them, and the tokens at which it stops.
 
     What else may lie there (cards, other formats, training logs, how others are to sample) does not count. Empty for
     a name on the Hub, which the revision identifies.
     """
+    files = _deciding_files(folder)
+    if all(path.stat().st_size <= 2 * ENDS for path in files):
+        return digest_of_ends(folder)
+    return f"whole-{digest([[_name(folder, path), file_digest(path)] for path in files] + [_stops(folder)])}"
+
+
+def digest_of_ends(folder: Path) -> str:
+    """Return what older versions took for `weights_digest`: of a large file its size, beginning and end alone."""
     if not folder.is_dir():
         return ""
     found = hashlib.sha256()
-    for path in sorted(path for place in _parts(folder) for path in place.iterdir() if _decides(path)):
+    for path in _deciding_files(folder):
         size = path.stat().st_size
-        found.update(f"{path.relative_to(folder).as_posix()}/{size}/".encode())
+        found.update(f"{_name(folder, path)}/{size}/".encode())
         with path.open("rb") as file:
-            found.update(file.read(2**24))
-            if size > 2**25:
-                file.seek(-(2**24), os.SEEK_END)
-            found.update(file.read(2**24))
-    found.update(digest(_json(folder / "generation_config.json", {}).get("eos_token_id")).encode())
+            found.update(file.read(ENDS))
+            if size > 2 * ENDS:
+                file.seek(-ENDS, os.SEEK_END)
+            found.update(file.read(ENDS))
+    found.update(digest(_stops(folder)).encode())
     return found.hexdigest()
+
+
+def _deciding_files(folder: Path) -> list[Path]:
+    places = _parts(folder) if folder.is_dir() else []
+    return sorted(path for place in places for path in place.iterdir() if _decides(path))
+
+
+def _name(folder: Path, path: Path) -> str:
+    return path.relative_to(folder).as_posix()
+
+
+def _stops(folder: Path) -> Any:
+    return _json(folder / "generation_config.json", {}).get("eos_token_id")
 
 
 def _parts(folder: Path) -> list[Path]:
     """A model's folder, that of its chat templates, and those of its modules (sentence-transformers)."""
     modules = [m for m in _json(folder / "modules.json", []) if isinstance(m, dict) and "path" in m]
-    places = {folder / "additional_chat_templates", *(folder / str(module["path"]) for module in modules)}
+    places = {folder / "additional_chat_templates", *(below(folder, str(module["path"])) for module in modules)}
     return [folder, *sorted(place for place in places if place.is_dir() and place != folder)]
 
 
@@ -124,6 +148,22 @@ def inside(folder: Path, name: str) -> Path:
     return path
 
 
+def below(folder: Path, name: str) -> Path:
+    """The path of a file that a model's own files name. Links are followed, as the Hub's cache has links to its blobs.
+    Raises SeeWhyError for a name that itself leads out of the folder."""
+    if os.path.isabs(name) or ".." in Path(name).parts:
+        raise SeeWhyError(f"{name!r} leads out of the model folder {folder}, and is not read. Do not use this model.")
+    return folder / name
+
+
+def refuse_links(folder: Path) -> None:
+    """Raise SeeWhyError for a link in a run folder that leads out of it: what is written there would be elsewhere."""
+    for place, folders, files in os.walk(folder):
+        for path in (Path(place, name) for name in (*folders, *files)):
+            if path.is_symlink():
+                inside(folder, str(path.relative_to(folder)))
+
+
 def sync(path: Path) -> None:
     """Flush a file, or the names in a folder, to disk; folders only where the file system can do that."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -141,8 +181,9 @@ def write_atomically(path: Path, payload: bytes) -> None:
     unfinished = path.with_name(path.name + ".partial")
     with disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.unlink(missing_ok=True)  # of a killed process, or a link that somebody put there
         try:
-            with unfinished.open("wb") as file:
+            with unfinished.open("xb") as file:
                 file.write(payload)
                 file.flush()
                 os.fsync(file.fileno())
@@ -160,9 +201,12 @@ def schema_of(record: type) -> pa.Schema:
     return pa.schema([pa.field(f.name, ARROW_TYPES[types[f.name]], nullable=False) for f in fields(record)])
 
 
+ANEW = "Delete this one file and start the run again: it is made anew."
+
+
 def encode_shard(rows: Sequence[Any], record: type, origin: Mapping[str, str]) -> bytes:
-    """Return records as the bytes of a Parquet file, with what they were made from as `origin`."""
-    schema = schema_of(record).with_metadata(dict(origin))
+    """Return records as the bytes of a sealed Parquet file, with what they were made from as `origin`."""
+    schema = schema_of(record).with_metadata({**origin, KEY: UNSEALED})
     columns = {name: [getattr(row, name) for row in rows] for name in schema.names}
     sink = pa.BufferOutputStream()
     pq.write_table(
@@ -176,23 +220,60 @@ def encode_shard(rows: Sequence[Any], record: type, origin: Mapping[str, str]) -
         write_statistics=True,
         row_group_size=2**20,
     )
-    return sink.getvalue().to_pybytes()
+    return seal(sink.getvalue().to_pybytes())
+
+
+def look_at_shard(path: Path, record: type) -> tuple[int, dict[str, str]]:
+    """Return the number of a shard's records and their origin, once its checksum is verified. Errors as
+    `decode_shard`."""
+    with _readable(path):
+        metadata = pq.read_metadata(pa.BufferReader(_whole(path)))
+        rows, schema = metadata.num_rows, metadata.schema.to_arrow_schema()
+    _check_columns(path, schema, record)
+    return rows, _origin(schema)
 
 
 def decode_shard(path: Path, record: type[R]) -> tuple[list[R], dict[str, str]]:
     """Return a shard's records and their origin. Raises SeeWhyError when the file is damaged or holds other records."""
+    with _readable(path):
+        table = pq.ParquetFile(pa.BufferReader(_whole(path))).read(use_threads=False)
+    _check_columns(path, table.schema, record)
+    columns = [
+        [tuple(value) for value in column.to_pylist()] if pa.types.is_list(column.type) else column.to_pylist()
+        for column in table.columns
+    ]
+    return [record(*values) for values in zip(*columns, strict=True)], _origin(table.schema)
+
+
+def _whole(path: Path) -> bytes:
+    """Return the bytes of a shard. Raises SeeWhyError where they are not those that were written."""
+    payload = path.read_bytes()
+    if is_whole(payload) is False:
+        raise SeeWhyError(f"{path} is damaged: its bytes are not those that were written. {ANEW}")
+    return payload
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        table = pq.ParquetFile(pa.BufferReader(path.read_bytes())).read(use_threads=False)
-    except (OSError, pa.ArrowInvalid) as error:
-        remedy = "Delete this one file and start the run again: it is made anew."
-        raise SeeWhyError(f"{path} cannot be read ({error}). {remedy}") from error
-    if not table.schema.equals(schema_of(record)):
+        yield
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise SeeWhyError(f"{path} cannot be read ({error}). {ANEW}") from error
+
+
+def _check_columns(path: Path, schema: pa.Schema, record: type) -> None:
+    if not schema.equals(schema_of(record)):
         remedy = "Another version of seewhy wrote it: use that version, or choose another output folder."
         raise SeeWhyError(f"{path} does not hold the columns of {record.__name__}. {remedy}")
-    tuples = {field.name for field in table.schema if pa.types.is_list(field.type)}
-    rows = [
-        record(**{name: tuple(value) if name in tuples else value for name, value in row.items()})
-        for row in table.to_pylist()
-    ]
-    metadata = table.schema.metadata or {}
-    return rows, {key.decode(): value.decode() for key, value in metadata.items()}
+
+
+def shard_origin(path: Path) -> dict[str, str]:
+    """Return what a shard was made from, without its records; {} for a damaged one, of which `decode_shard` speaks."""
+    try:
+        return _origin(pq.read_schema(path))
+    except (OSError, pa.ArrowException):
+        return {}
+
+
+def _origin(schema: pa.Schema) -> dict[str, str]:
+    return {key.decode(): value.decode() for key, value in (schema.metadata or {}).items() if key != KEY.encode()}

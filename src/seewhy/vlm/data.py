@@ -23,13 +23,24 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
 import numpy as np
+import torch
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps, ImageStat
 from torch.utils.data import Dataset
 
 from seewhy.config import AugmentConfig
 from seewhy.errors import SeeWhyError
 from seewhy.records import Turn
-from seewhy.vlm.chat import Row, answer_ids, encode, encode_all, named_image, open_image, with_answer, with_weights
+from seewhy.vlm.chat import (
+    IGNORED,
+    Row,
+    answer_ids,
+    encode,
+    encode_all,
+    named_image,
+    open_image,
+    with_answer,
+    with_weights,
+)
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import share
 
@@ -138,16 +149,27 @@ class Schedule(Dataset[list[Row]]):
         """Return the rows of a whole step."""
         return [row for rows in self.micro_batches(item, len(self.turns)) for row in rows]
 
-    def micro_batches(self, item: int, pairs: int) -> list[list[Row]]:
-        """Return a step's rows in micro-batches of at most `pairs` turns."""
+    def micro_batches(self, item: int, pairs: int, share: tuple[int, int] = (0, 1)) -> list[list[Row]]:
+        """Return a step's rows in micro-batches of at most `pairs` turns; of several ranks (rank, ranks), its share.
+
+        All ranks have as many micro-batches, as they add up their gradients together: where a rank would have fewer,
+        it repeats rows without labels, which count for nothing.
+        """
         seeds = []
         for place in range(len(self.steps[item])):
             digest = hashlib.sha256(f"{self.seed}/{item}/{place}".encode()).digest()
             seeds.append(int.from_bytes(digest[:8], "big"))
-        return [
-            [row for place, group in batch for row in self.rows([self.turns[i] for i in group], seeds[place])]
-            for batch in micro_batches_of(self.steps[item], pairs)
-        ]
+
+        def rows(batch: Sequence[Placed]) -> list[Row]:
+            return [row for place, group in batch for row in self.rows([self.turns[i] for i in group], seeds[place])]
+
+        rank, ranks = share
+        of_ranks = [cut(part, pairs) for part in shares_of(self.steps[item], ranks)]
+        own, most = [rows(batch) for batch in of_ranks[rank]], max(map(len, of_ranks))
+        if len(own) < most:
+            filler = unlabelled(own[0] if own else rows(of_ranks[0][0][:1]))
+            own += [filler] * (most - len(own))
+        return own
 
     def rows(self, turns: Sequence[Turn], seed: int | None) -> list[Row]:
         """Return turns about one image as tensors. `seed` augments the image; None leaves it as it is."""
@@ -177,16 +199,17 @@ def check_length(vlm: VisionLanguageModel, turn: Turn, row: Row) -> None:
 
 
 class MicroBatches(Dataset[list[list[Row]]]):
-    """A schedule's steps, each as micro-batches of at most `pairs` turns, which fit on the device."""
+    """A schedule's steps, each as micro-batches of at most `pairs` turns, which fit on the device; of several ranks,
+    the share of one."""
 
-    def __init__(self, schedule: Schedule, pairs: int) -> None:
-        self.schedule, self.pairs = schedule, pairs
+    def __init__(self, schedule: Schedule, pairs: int, share: tuple[int, int] = (0, 1)) -> None:
+        self.schedule, self.pairs, self.share = schedule, pairs, share
 
     def __len__(self) -> int:
         return len(self.schedule)
 
     def __getitem__(self, item: int) -> list[list[Row]]:
-        return self.schedule.micro_batches(item, self.pairs)
+        return self.schedule.micro_batches(item, self.pairs, self.share)
 
 
 def epoch_of(
@@ -210,11 +233,40 @@ def epoch_of(
     return [*steps, waiting] if waiting else steps
 
 
-def micro_batches_of(step: Sequence[Sequence[int]], pairs: int) -> list[list[tuple[int, list[int]]]]:
+Placed = tuple[int, Sequence[int]]
+"""Turns about one image, with the place of its group in the step, which decides the view."""
+
+
+def shares_of(step: Sequence[Sequence[int]], ranks: int) -> list[list[Placed]]:
+    """Divide a step among ranks, about as many turns each: a group is cut where it is more than a rank's share.
+
+    One rank has the whole step in its order.
+    """
+    if ranks == 1:
+        return [list(enumerate(step))]
+    most = math.ceil(sum(map(len, step)) / ranks)
+    parts = [(place, group[at : at + most]) for place, group in enumerate(step) for at in range(0, len(group), most)]
+    shares: list[list[Placed]] = [[] for _ in range(ranks)]
+    for part in sorted(parts, key=lambda part: (-len(part[1]), part[0])):
+        min(shares, key=lambda share: sum(len(group) for _, group in share)).append(part)
+    return shares
+
+
+def unlabelled(rows: Sequence[Row]) -> list[Row]:
+    """Return rows of which no token counts for the loss."""
+    return [{**row, "labels": torch.full_like(row["labels"], IGNORED)} for row in rows]
+
+
+def micro_batches_of(step: Sequence[Sequence[int]], pairs: int) -> list[list[Placed]]:
     """Cut a step into micro-batches of at most `pairs` turns: groups, each with its place in the step."""
-    batches: list[list[tuple[int, list[int]]]] = []
+    return cut(list(enumerate(step)), pairs)
+
+
+def cut(step: Sequence[Placed], pairs: int) -> list[list[Placed]]:
+    """Cut a step, or a rank's share of one, into micro-batches of at most `pairs` turns."""
+    batches: list[list[Placed]] = []
     room = 0
-    for place, group in enumerate(step):
+    for place, group in step:
         for start in range(0, len(group), pairs):
             part = list(group[start : start + pairs])
             if len(part) > room:

@@ -9,7 +9,7 @@ A 4-bit model is only ever tuned: the adapter is merged into the 16- or 32-bit w
 
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from huggingface_hub.errors import (
 from torch import nn
 from transformers import (
     AutoModelForImageTextToText,
+    AutoProcessor,
     BitsAndBytesConfig,
     GenerationConfig,
     PreTrainedConfig,
@@ -60,6 +61,20 @@ def model_source(name_or_path: str | Path) -> str:
     if is_path and not path.is_dir():
         raise SeeWhyError(f"There is no model folder {name}. Check model.name_or_path.")
     return str(path) if name.startswith("~") else name
+
+
+def load_processor(name: str, source: Mapping[str, Any], *, tiles: bool) -> Any:
+    """Return a model's processor. Raises SeeWhyError where there is none, or it is not one that can leave out tiles."""
+    with loading(name, "its processor or tokenizer"):
+        processor: Any = AutoProcessor.from_pretrained(name, **source)
+    if not tiles:
+        if getattr(processor.image_processor, "do_image_splitting", None) is None:
+            raise SeeWhyError(
+                f"model.tiles is false, but {name} has no choice of tiles, as a SmolVLM has: leave it out. "
+                "model.max_pixels makes images smaller for any model."
+            )
+        processor.image_processor.do_image_splitting = False
+    return processor
 
 
 def why_not_loaded(name: str, part: str, error: Exception) -> str:

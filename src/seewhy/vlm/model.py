@@ -4,8 +4,8 @@ Deviations from the research code: weights are read from safetensors alone; remo
 """
 
 import math
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from PIL import Image
 from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
-    AutoProcessor,
     GenerationConfig,
     PreTrainedModel,
     ProcessorMixin,
@@ -25,7 +24,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from seewhy.errors import SeeWhyError
 from seewhy.run.model_files import check_model_folder
 from seewhy.vlm import template
-from seewhy.vlm.loading import fill_gaps, four_bit_config, loading, model_source, saveable
+from seewhy.vlm.loading import fill_gaps, four_bit_config, load_processor, loading, model_source, saveable
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,8 @@ class VisionLanguageModel:
     source: Mapping[str, Any] = field(default_factory=dict)
     max_pixels: int | None = None
     """Images with more pixels are scaled down before the processor."""
+    earlier: tuple[tuple[str, str], ...] = ()
+    """Questions and answers that every prompt begins with: see `in_conversation`."""
 
     @classmethod
     def load(
@@ -50,11 +51,13 @@ class VisionLanguageModel:
         trust_remote_code: bool = False,
         four_bit: bool = False,
         max_pixels: int | None = None,
+        tiles: bool = True,
     ) -> "VisionLanguageModel":
         """Load a model from a folder or the Hub, in evaluation mode.
 
         `device` "auto" takes a GPU where there is one; `dtype` "auto" is bfloat16 on a GPU and float32 on a CPU.
-        `four_bit` holds the language model's linear layers in 4 bits, for QLoRA.
+        `four_bit` holds the language model's linear layers in 4 bits, for QLoRA. Without `tiles` the processor gives
+        the model whole images alone.
         Raises SeeWhyError where there is no such model, its weights are not safetensors, it takes no images, its
         processor needs a missing package, or its chat template is missing or has no place for an image.
         """
@@ -75,8 +78,7 @@ class VisionLanguageModel:
             )  # fmt: skip
             model, info = loaded
         _check_whole(name, model, info["missing_keys"])
-        with loading(name, "its processor or tokenizer"):
-            processor = AutoProcessor.from_pretrained(name, **source)
+        processor = load_processor(name, source, tiles=tiles)
         model.generation_config = saveable(model.generation_config or GenerationConfig())
         vlm = cls(name, model, processor, {**source, "dtype": str(torch_dtype).removeprefix("torch.")}, max_pixels)
         vlm._check_processor()
@@ -92,6 +94,7 @@ class VisionLanguageModel:
         revision: str | None = None,
         trust_remote_code: bool = False,
         max_pixels: int | None = None,
+        tiles: bool = True,
     ) -> "VisionLanguageModel":
         """Load the processor, and the model's shape on torch's meta device: no weights are read or held.
 
@@ -107,8 +110,7 @@ class VisionLanguageModel:
                 model = AutoModelForImageTextToText.from_config(
                     config, dtype=dtype, trust_remote_code=trust_remote_code
                 )
-        with loading(name, "its processor or tokenizer"):
-            processor = AutoProcessor.from_pretrained(name, **source)
+        processor = load_processor(name, source, tiles=tiles)
         vlm = cls(name, model.eval(), processor, max_pixels=max_pixels)
         vlm._check_processor()
         return vlm
@@ -169,7 +171,11 @@ class VisionLanguageModel:
 
     def render(self, question: str, *, image: bool) -> str:
         """Return the prompt for a question, with or without an image, up to where the answer begins."""
-        return template.prompt(self.processor, question, image=image)
+        return template.prompt(self.processor, question, image=image, earlier=self.earlier)
+
+    def in_conversation(self, earlier: Sequence[tuple[str, str]]) -> "VisionLanguageModel":
+        """Return the same model with these questions and answers before every question; the image is in the first."""
+        return replace(self, earlier=tuple(earlier))
 
     @cached_property
     def answer_context(self) -> tuple[str, str]:
@@ -177,7 +183,7 @@ class VisionLanguageModel:
 
         Tokenizers join that space to the answer's first word ("ASSISTANT:" and " ").
         """
-        prompt = self.render("?", image=False)
+        prompt = template.prompt(self.processor, "?", image=False)
         before_answer = template.conversation(self.processor).split(template.MARK)[0]
         return prompt, before_answer.removeprefix(prompt) if before_answer.startswith(prompt) else ""
 

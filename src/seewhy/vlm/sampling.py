@@ -396,7 +396,7 @@ class BatchSampler:
         ended_B = torch.zeros_like(going_B, dtype=torch.bool)
         written_BN = ends[:1].repeat(len(going_B), sampling.max_new_tokens)
         for place in range(sampling.max_new_tokens):
-            ids_B = torch.where(ended_B, ends[0], _draw(decoder.logits_BV, sampling, uniforms_BN[going_B, place]))
+            ids_B = torch.where(ended_B, ends[0], draw(decoder.logits_BV, sampling, uniforms_BN[going_B, place]))
             written_BN[going_B, place] = ids_B
             ended_B |= torch.isin(ids_B, ends)
             ended = int(ended_B.sum())
@@ -436,7 +436,7 @@ def uniforms(seed: int, place: int, sampling: Sampling) -> torch.Tensor:
     return torch.rand(sampling.samples, sampling.max_new_tokens, generator=generator)
 
 
-def _draw(logits_BV: torch.Tensor, sampling: Sampling, uniform_B: torch.Tensor) -> torch.Tensor:
+def draw(logits_BV: torch.Tensor, sampling: Sampling, uniform_B: torch.Tensor) -> torch.Tensor:
     """Return one id a row: the likeliest at temperature 0, else where the cumulative distribution over the smallest set
     of mass `top_p`, in the order of ids, passes the row's number in [0, 1).
 

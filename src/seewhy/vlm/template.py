@@ -32,10 +32,28 @@ _ENDS_A_THOUGHT = re.compile(r"(</[\w:]+>|\[/\w+\]|◁/\w+▷|<\w+\|>|<\|/\w+\|>
 _SWITCHED = re.compile(r"\{% set (\w+) = ([\w']+) %\}\n")
 
 
-def prompt(processor: ProcessorMixin, question: str, *, image: bool) -> str:
-    """Render the prompt for a question, with or without an image, up to where the answer begins."""
-    content = [*([{"type": "image"}] if image else []), {"type": "text", "text": question}]
-    return _rendered(processor, [{"role": "user", "content": content}], add_generation_prompt=True)
+def prompt(processor: ProcessorMixin, question: str, *, image: bool, earlier: Sequence[tuple[str, str]] = ()) -> str:
+    """Render the prompt for a question, with or without an image, up to where the answer begins.
+
+    `earlier` are the questions and answers before it; the image belongs to the first question.
+    """
+    for listed in (True, False):  # some templates take an answer as text alone
+        turns: list[dict[str, Any]] = []
+        for asked, answer in (*earlier, (question, None)):
+            content = [*([{"type": "image"}] if image and not turns else []), {"type": "text", "text": asked}]
+            turns.append({"role": "user", "content": content})
+            if answer is not None:
+                told = [{"type": "text", "text": answer}] if listed else answer
+                turns.append({"role": "assistant", "content": told})
+        try:
+            text = _rendered(processor, turns, add_generation_prompt=True)
+        except TEMPLATE_FAILURES:
+            if not earlier or not listed:
+                raise
+            continue
+        if all(answer in text for _, answer in earlier):
+            return text
+    return text
 
 
 def conversation(processor: ProcessorMixin) -> str:

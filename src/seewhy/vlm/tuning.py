@@ -13,28 +13,33 @@ Deviations from the research code:
 """
 
 import json
+import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from peft import PeftModel
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import distributed
+from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from seewhy.config import TuneConfig, decisive
 from seewhy.errors import SeeWhyError
 from seewhy.records import Turn
+from seewhy.run.checksums import broken, write_sums
 from seewhy.run.folder import changes
 from seewhy.run.progress import say
-from seewhy.run.storage import digest
+from seewhy.run.storage import digest, sync, write_atomically
 from seewhy.vlm.adapter import load_trained, prepare, rest_frozen, save_trained
-from seewhy.vlm.chat import collate, move, open_image
+from seewhy.vlm.chat import Row, collate, move, open_image
 from seewhy.vlm.data import MicroBatches, Schedule, drop_too_long
 from seewhy.vlm.loading import check_saveable, evaluation_mode
 from seewhy.vlm.loss import answer_logits, answer_loss, answers_of, weights_of
@@ -43,6 +48,8 @@ from seewhy.vlm.prefix import attend, branch_attention, why_not_shared
 
 MARKER = "complete"
 """File that completes a checkpoint. It holds, as JSON, all that the weights depend on."""
+DAMAGED = "damaged-"
+"""How the name of a checkpoint begins that was found damaged."""
 
 
 class Checkpoints:
@@ -63,19 +70,33 @@ class Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
         complete = {path: marker for path in self.folder.iterdir() if (marker := self._marker(path)) is not None}
         newest = max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+        if newest is not None and (fault := next(broken(newest), None)):
+            say(
+                f"tuning goes on without {newest}, of which {fault[0]} {fault[1]}: it is set aside as "
+                f"{DAMAGED}{newest.name}, and removed when the tuning ends"
+            )
+            (newest / MARKER).unlink()
+            newest.rename(newest.with_name(DAMAGED + newest.name))
+            return self.newest()
         if newest is not None and complete[newest] != self.made_of:
             what = "; ".join(changes(complete[newest], self.made_of))
             say(f"tuning begins anew, without {newest.name} in {self.folder}, which was made otherwise ({what})")
             newest = None
         for path in self.folder.iterdir():
-            if path != newest:
+            if path != newest and not path.name.startswith(DAMAGED):
                 self._remove(path)
         return None if newest is None else str(newest)
 
     def complete(self, step: int) -> None:
-        """Mark the checkpoint of `step` as complete and remove the older ones."""
-        (self.folder / f"checkpoint-{step}" / MARKER).write_text(json.dumps(self.made_of))
-        self.newest()
+        """Mark the checkpoint of `step` as complete, once it is on disk, and remove the older ones."""
+        checkpoint = self.folder / f"checkpoint-{step}"
+        write_sums(checkpoint)
+        for path in [*checkpoint.rglob("*"), checkpoint]:
+            sync(path)
+        write_atomically(checkpoint / MARKER, json.dumps(self.made_of).encode())
+        for path in self.folder.iterdir():
+            if path != checkpoint and not path.name.startswith(DAMAGED):
+                self._remove(path)
 
     def remove(self) -> None:
         """Remove all checkpoints and their folder."""
@@ -112,15 +133,18 @@ def tune(
     opener: Callable[[str], Image.Image] = open_image,
     *,
     share_image: bool = True,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> Path:
     """Tune on `turns`; write folder/adapter (not for method "full") and folder/model (merged), and return the latter.
 
     Started again on the same folder, it goes on from its last checkpoint. `vlm` is used up: load the result. Method
-    "qlora" takes one loaded in 4 bits. With `share_image` the turns of one image follow it in one sequence (prefix.py):
-    the same gradients for less work, checked on real rows before the first step. Turns that are too long are dropped
-    with a warning. Raises SeeWhyError for a turn with a special token in it, for no turns, for a model that could not
-    be saved, and for tuning that changed nothing.
+    "qlora" takes one loaded in 4 bits. Where all ranks of a process group call it at once, each computes its share of
+    every step, with the loss and the gradients of one process, and rank 0 writes. With `share_image` the turns of one
+    image follow it in one sequence (prefix.py): the same gradients for less work, checked on real rows before the first
+    step. Turns that are too long are dropped with a warning. Raises SeeWhyError for a turn with a special token in it,
+    for no turns, for a model that could not be saved, and for tuning that changed nothing.
     """
+    share = _share()
     turns = drop_too_long(vlm, turns, opener)
     check_saveable(vlm.name, vlm.model, vlm.processor)
     dtype = vlm.model.dtype
@@ -140,18 +164,49 @@ def tune(
             config.loss_per,
             model=learner.model,
             args=_arguments(vlm.device, dtype, config, len(schedule), checkpoints.folder, seed),
-            train_dataset=MicroBatches(schedule, _micro(config)),
+            train_dataset=MicroBatches(schedule, _micro(config), share),
             data_collator=lambda steps: {
                 MICRO_BATCHES: [collate(rows, vlm.pad_token_id, "right") for step in steps for rows in step]
             },
-            callbacks=[_ProgressCallback()],
+            callbacks=[_ProgressCallback(), *callbacks],
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=checkpoints.newest())
+        if share[0]:
+            torch.manual_seed(seed + share[0])  # ranks drop out differently
+        try:
+            trainer.train(resume_from_checkpoint=_newest(checkpoints, share))
+        except torch.OutOfMemoryError:
+            raise SeeWhyError(_too_large(vlm, config)) from None
         trainer.accelerator.unwrap_model(learner.model, keep_fp32_wrapper=False)  # it ran in autocast
-    learner.save(folder, rows)
-    checkpoints.remove()
+    if share[0] == 0:
+        learner.save(folder, rows)
+        checkpoints.remove()
     return folder / "model"
+
+
+def _too_large(vlm: VisionLanguageModel, config: TuneConfig) -> str:
+    smaller = [f"a tune.micro_batch_size below {_micro(config)}"] if _micro(config) > 1 else []
+    smaller += [] if config.gradient_checkpointing else ["tune.gradient_checkpointing: true"]
+    smaller += [] if config.method == "qlora" else ["tune.method: qlora"]
+    return (
+        f"The GPU's memory does not do for tuning {vlm.name} with {_micro(config)} pairs at once: set "
+        f"{' or '.join(smaller) or 'model.max_pixels'}, and start the run again. It goes on from the last checkpoint, "
+        "unless another method is tuned."
+    )
+
+
+def _share() -> tuple[int, int]:
+    """Return the number of this rank, and of how many (see run/ranks.py)."""
+    return (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
+
+
+def _newest(checkpoints: Checkpoints, share: tuple[int, int]) -> str | None:
+    """Return the checkpoint to go on from; rank 0 decides and removes the others."""
+    if share[1] == 1:
+        return checkpoints.newest()
+    told: list[Any] = [(newest := checkpoints.newest()) and Path(newest).name if share[0] == 0 else None]
+    distributed.broadcast_object_list(told, src=0)
+    return str(checkpoints.folder / told[0]) if told[0] else None
 
 
 def sharing_agrees(vlm: VisionLanguageModel, schedule: Schedule) -> bool:
@@ -214,11 +269,22 @@ class _CheckpointedTrainer(Trainer):
     def training_step(
         self, model: Any, inputs: Mapping[str, Any], num_items_in_batch: torch.Tensor | int | None = None
     ) -> torch.Tensor:
-        """Accumulate gradients over a step's micro-batches."""
-        total = torch.zeros((), device=self.args.device)
-        for batch in inputs[MICRO_BATCHES]:
-            total += super().training_step(model, batch, num_items_in_batch)
+        """Accumulate gradients over a step's micro-batches; ranks add them up after the last."""
+        total, batches = torch.zeros((), device=self.args.device), inputs[MICRO_BATCHES]
+        for number, batch in enumerate(batches, 1):
+            with nullcontext() if number == len(batches) else self.accelerator.no_sync(model):
+                total += super().training_step(model, batch, num_items_in_batch)
         return total
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Return every step's micro-batches. Ranks share a step, not the steps, so each reads them all."""
+        if self.args.world_size == 1:
+            return super().get_train_dataloader()
+        args, steps = self.args, cast(Dataset[list[list[Row]]], self.train_dataset)
+        return DataLoader(
+            steps, batch_size=1, collate_fn=self.data_collator, num_workers=args.dataloader_num_workers,
+            pin_memory=args.dataloader_pin_memory,
+        )  # fmt: skip
 
     def floating_point_ops(self, inputs: Mapping[str, Any]) -> int:
         return sum(int(super(_CheckpointedTrainer, self).floating_point_ops(b)) for b in inputs[MICRO_BATCHES])
@@ -237,11 +303,16 @@ class _CheckpointedTrainer(Trainer):
         return (loss, None) if return_outputs else loss
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor | int | None:
+        weighted = "weights" in batch_samples[0]
+        if self.loss_per == "token" and not weighted:
+            return super()._get_num_items_in_batch(batch_samples, device)
         if self.loss_per == "answer":
-            return torch.tensor(sum(len(answers_of(batch["labels"])[1]) for batch in batch_samples), device=device)
-        if "weights" in batch_samples[0]:
-            return torch.stack([weights_of(batch).sum() for batch in batch_samples]).sum().to(device)
-        return super()._get_num_items_in_batch(batch_samples, device)
+            total = torch.tensor(sum(len(answers_of(batch["labels"])[1]) for batch in batch_samples), device=device)
+        else:
+            total = torch.stack([weights_of(batch).sum() for batch in batch_samples]).sum().to(device)
+        if self.args.world_size > 1:
+            distributed.all_reduce(total)
+        return total
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         if isinstance(self.model, PeftModel):
@@ -271,6 +342,8 @@ def _arguments(
     device: torch.device, dtype: torch.dtype, config: TuneConfig, steps: int, folder: Path, seed: int
 ) -> TrainingArguments:
     on_gpu = device.type == "cuda"
+    if not on_gpu and distributed.is_initialized():
+        os.environ.setdefault("ACCELERATE_TORCH_DEVICE", "cpu")  # not cpu:0, to which torch.load maps no checkpoint
     arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=1,  # the schedule holds them all
@@ -285,6 +358,7 @@ def _arguments(
         fp16=dtype == torch.float16,
         use_cpu=device.type == "cpu",
         gradient_checkpointing=config.gradient_checkpointing,
+        ddp_find_unused_parameters=True,  # a micro-batch without an image leaves the projector alone
         gradient_checkpointing_kwargs={"use_reentrant": False} if config.gradient_checkpointing else None,
         save_steps=config.checkpoint_steps,
         logging_steps=10,

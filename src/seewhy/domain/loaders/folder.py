@@ -19,6 +19,7 @@ ones; groups stay whole (see `Row.group`).
 import csv
 import hashlib
 import json
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -170,33 +171,53 @@ def label_of(folder: str) -> str:
 def _read_class(root: Path, folder: Path, split: Split, home: Path) -> tuple[list[Row], list[str]]:
     """Return the rows of a class folder, none of whose links may lead out of `home`, and what is wrong."""
     rows, problems = [], []
-    where = f"{split}/{folder.name}"
+    where, label = f"{split}/{folder.name}", label_of(folder.name)
     if not folder.resolve().is_relative_to(home):
         return [], [f"{where} leads out of the data folder by a link; put its images inside it."]
-    for path in _visible(folder):
-        image = path.relative_to(root).as_posix()
-        inside = image if home == root else path.relative_to(root / split).as_posix()
-        if path.is_dir():
+    here = folder.relative_to(root).as_posix()
+    below = here if home == root else folder.relative_to(root / split).as_posix()
+    for entry in _entries(folder):
+        image = f"{here}/{entry.name}"
+        if _is_folder(entry):
             problems.append(f"{image} is a folder inside a class folder; move its images up.")
-        elif problem := path_problem(home, inside):
+        elif problem := None if _is_plain(entry) else path_problem(home, f"{below}/{entry.name}"):
             problems.append(f"{image!r} {problem}.")
         else:
-            rows.append(Row(image, label_of(folder.name), split, image))
+            rows.append(Row(image, label, split, image))
     if not rows and not problems:
         problems.append(f"{where} holds no image; add some or remove the folder.")
     return rows, problems
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder, or a link to one; a link in a circle is none."""
+    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path))
+
+
+def _is_plain(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a file itself, so that it lies where its folder does, under a name in UTF-8."""
+    in_utf8 = entry.name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in entry.name)
+    return in_utf8 and entry.is_file(follow_symlinks=False)
+
+
 def image_files(folder: Path) -> list[Path]:
     """Return the files of a class folder that are images by their names."""
-    return [path for path in _visible(folder) if not path.is_dir()]
+    return [folder / entry.name for entry in _entries(folder) if not _is_folder(entry)]
 
 
 def _visible(folder: Path) -> list[Path]:
+    return [folder / entry.name for entry in _entries(folder)]
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """Return what is in a folder by name, but for hidden files and side files. A link is what it leads to."""
+    with os.scandir(folder) as found:
+        entries = sorted(found, key=lambda entry: os.path.normcase(entry.name))
     return [
-        path
-        for path in sorted(folder.iterdir())
-        if not path.name.startswith(".") and (path.is_dir() or path.suffix.lower() not in _SIDE_FILES)
+        entry
+        for entry in entries
+        if not entry.name.startswith(".")
+        and (os.path.splitext(entry.name)[1].lower() not in _SIDE_FILES or _is_folder(entry))
     ]
 
 

@@ -14,8 +14,7 @@ split are one image; under two labels, the first stays and the rest are told.
 """
 
 import hashlib
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -45,12 +44,6 @@ _LIBRARY_ERRORS = (
 """What the datasets library raises, from its own code and from the libraries below it, for data that it cannot read."""
 
 
-def default_cache() -> Path:
-    """Return SEEWHY_CACHE, or `seewhy` in the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("SEEWHY_CACHE") or Path(home) / "seewhy")
-
-
 def is_saved(folder: Path) -> bool:
     """Return whether `save_to_disk` wrote this folder."""
     return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
@@ -68,7 +61,7 @@ def read_hub(source: str, label_column: str | None, cache: Path) -> Dataset:
     index = folder / "index.jsonl"
     if not index.is_file():
         with _named(source):
-            _materialise(folder, parts, columns, splits)
+            _materialise(source, folder, parts, columns, splits)
     return _read_index(folder, index, _name(source))
 
 
@@ -150,16 +143,21 @@ def _name(source: str) -> str:
 
 
 def _materialise(
-    folder: Path, parts: Mapping[str, Any], columns: Mapping[str, tuple[str, str]], splits: Mapping[str, Split]
+    source: str,
+    folder: Path,
+    parts: Mapping[str, Any],
+    columns: Mapping[str, tuple[str, str]],
+    splits: Mapping[str, Split],
 ) -> None:
     """Write the images, then the index."""
     import json
 
-    lines = []
+    homes, lines = _homes(source), []
     total = sum(len(part) for part in parts.values())
     with progress(f"writing the images of {folder.name}", total=total, done=0) as advance:
         for name, part in parts.items():
-            for number, (content, label) in enumerate(_rows(part, *columns[name]), 1):
+            for number, (stored, label) in enumerate(_rows(part, *columns[name]), 1):
+                content = _content(stored, homes, f"{source}: {name} row {number}")
                 sha256 = hashlib.sha256(content).hexdigest()
                 image = f"{splits[name]}/{sha256[:2]}/{sha256}{_suffix(content)}"
                 if content and not (folder / image).is_file():
@@ -179,8 +177,35 @@ def _write(path: Path, content: bytes) -> None:
         unfinished.replace(path)
 
 
-def _rows(part: Any, image_column: str, label_column: str) -> Iterator[tuple[bytes, str]]:
-    """Return (bytes of the image file, label) of each row, each empty if it is missing."""
+def _homes(source: str) -> list[Path]:
+    """Return the folders that rows may name files in: the data set's own or, of one on the Hub, where it is cached."""
+    from datasets import config
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return [folder.resolve()]
+    cached = Path(HF_HUB_CACHE) / f"datasets--{_name(source).replace('/', '--')}"
+    places = (cached, config.DOWNLOADED_DATASETS_PATH, config.EXTRACTED_DATASETS_PATH)
+    return [Path(place).expanduser().resolve() for place in places]
+
+
+def _content(stored: Mapping[str, Any], homes: Sequence[Path], where: str) -> bytes:
+    """Return the bytes of a row's image: its own, or those of the file that it names, which lies in one of `homes`."""
+    content = stored.get("bytes") or b""
+    if content or not stored.get("path"):
+        return content
+    path = (homes[0] / stored["path"]).resolve()
+    if not any(path.is_relative_to(home) for home in homes):
+        raise SeeWhyError(
+            f"{where} names the file {stored['path']}, which is not in the data set: it is not read. Put the image "
+            "into the data set's folder, or into the row, or remove the row."
+        )
+    return path.read_bytes() if path.is_file() else b""
+
+
+def _rows(part: Any, image_column: str, label_column: str) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """Return (bytes or path of the image file, label) of each row, each empty if it is missing."""
     import datasets
 
     feature = part.features[label_column]
@@ -188,13 +213,9 @@ def _rows(part: Any, image_column: str, label_column: str) -> Iterator[tuple[byt
     part = part.select_columns([image_column, label_column]).cast_column(image_column, datasets.Image(decode=False))
     for row in part:
         stored, label = row[image_column], row[label_column]
-        content = (stored or {}).get("bytes") or b""
-        if not content and stored and stored.get("path"):
-            path = Path(stored["path"])
-            content = path.read_bytes() if path.is_file() else b""
         if names is not None:
             label = names[label] if label is not None and label >= 0 else ""
-        yield content, label or ""
+        yield stored or {}, label or ""
 
 
 def _suffix(content: bytes) -> str:

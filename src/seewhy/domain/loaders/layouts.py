@@ -14,12 +14,13 @@ from seewhy.config import DataConfig
 from seewhy.domain.loaders import Dataset
 from seewhy.domain.loaders.cub200 import read_cub200
 from seewhy.domain.loaders.folder import draw_per_class, hold_out, read_folder, read_table
-from seewhy.domain.loaders.hub import default_cache, is_saved, read_hub
+from seewhy.domain.loaders.hub import is_saved, read_hub
 from seewhy.domain.loaders.llava import is_research_folder, read_research
 from seewhy.domain.loaders.published import read_chest_xray, read_dogs, read_fgvc, read_ham10000, read_pld
 from seewhy.domain.loaders.wbcatt import read_wbcatt
 from seewhy.domain.problems import shorten
 from seewhy.errors import SeeWhyError
+from seewhy.run.checksums import default_cache
 
 _PUBLISHED: dict[str, Callable[[Path], Dataset]] = {
     "cub200": read_cub200,
