@@ -71,7 +71,7 @@ def test_text_is_what_the_command_prints_and_values_have_boxes():
     assert "Crow  3 of 4 sampled answers agree" in str(explanation)
     assert "red crown  in 2 of 4" in str(explanation)
     values = explanation.as_values()
-    assert values["reasons"] == [
+    assert list(values["reasons"]) == [
         {"concept": "red crown", "support": 0.5, "box": [20.0, 10.0, 40.0, 20.0], "where": "left"}
     ]
     assert values["size"] == {"width": 80, "height": 40}

@@ -116,10 +116,11 @@ def starts(folder: Path, sizes: Sequence[int], classes: Sequence[int]) -> dict[s
             for name in ("first", "second"):
                 found = apart("start", world)
                 seconds = found["asked"] - found["began"]
-                rows.append([f"{size:,} images, {count:,} classes", name, seconds, found["gb"]])
+                rows.append([f"{size:,} images, {count:,} classes", name, seconds, found["cpu"], found["gb"]])
                 key = short(size) if count == min(classes) else f"{short(size)}_{short(count)}_classes"
                 figures |= {f"{name}_start_s_{key}": seconds, f"{name}_start_gb_{key}": found["gb"]}
-    measure.show("A start, until the first stage asks for work", ["data", "start", "s", "peak GB"], rows)
+                figures[f"{name}_start_cpu_s_{key}"] = found["cpu"]
+    measure.show("A start, until the first stage asks for work", ["data", "start", "s", "CPU s", "peak GB"], rows)
     return figures
 
 

@@ -93,7 +93,7 @@ def start(world: Path, _options: Any) -> dict[str, Any]:
     try:
         loop.run(settings(world, world / "run"))
     except Asked:
-        return {"asked": time.time(), "gb": measure.highest_resident() / 1e9}
+        return {"asked": time.time(), "cpu": time.process_time(), "gb": measure.highest_resident() / 1e9}
     raise RuntimeError("no stage has asked for work")
 
 

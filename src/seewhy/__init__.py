@@ -37,9 +37,11 @@ from seewhy.api import (
     judge,
     plan,
     report,
+    review,
     run,
     serve,
     trace,
+    verify,
 )
 from seewhy.config import EngineConfig, RunConfig
 from seewhy.errors import SeeWhyError
@@ -94,9 +96,11 @@ __all__ = [
     "plan",
     "preset_config",
     "report",
+    "review",
     "run",
     "serve",
     "trace",
+    "verify",
 ]
 
 

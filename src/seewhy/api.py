@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from seewhy.proof.audit import Audit
     from seewhy.proof.bank import BankCheck
     from seewhy.results import Ability, Comparison, Explained, Faithfulness, Judgement, Metrics
+    from seewhy.run.verify import RunCheck
 
 Split = Literal["train", "val", "test"]
 
@@ -188,6 +189,34 @@ def check_concepts(config: RunConfig, *, run: str | None = None) -> "BankCheck":
     from seewhy.proof.bank import check_config_bank
 
     return check_config_bank(config, run)
+
+
+def verify(place: str) -> "RunCheck | DataCheck":
+    """Check a run folder for damage, or what a run would need before it starts.
+
+    Of RUN every file with a checksum is read: what is damaged or missing is named, with what makes it anew. Of CONFIG
+    the settings are checked as at the start of a run, and data, concept bank and sizes as by `seewhy data check`.
+
+    Args:
+        place: A run folder, or a YAML file of settings.
+
+    Example:
+        >>> checked = seewhy.verify("runs/birds")
+        >>> [damage.file for damage in checked.findings]
+        []
+    """
+    if Path(place).is_dir():
+        from seewhy.run.verify import verify as verify_run
+
+        return verify_run(place)
+    from seewhy.run.checks import check_settings, check_tower_setting
+    from seewhy.run.sources import made_base_source
+    from seewhy.settings import load_config
+
+    config = load_config(place)
+    check_settings(config)
+    check_tower_setting(config, made_base_source(config.model.name_or_path))
+    return check(config)
 
 
 @dataclass(frozen=True)
@@ -416,7 +445,8 @@ def chat(
             decide this.
 
     Example:
-        >>> seewhy.chat("runs/birds", door=seewhy.Door(port=7860))  # doctest: +SKIP
+        >>> door = seewhy.Door(port=7860)
+        >>> seewhy.chat("runs/birds", door=door)  # doctest: +SKIP
         Chat with runs/birds: http://127.0.0.1:7860/9nAVPjSMnYPAxGpgsm7GHA/
     """
     from seewhy.pages.chat import chat
@@ -449,12 +479,36 @@ def serve(
             decide this.
 
     Example:
-        >>> seewhy.serve("runs/birds", door=seewhy.Door(port=8000))  # doctest: +SKIP
+        >>> door = seewhy.Door(port=8000)
+        >>> seewhy.serve("runs/birds", door=door)  # doctest: +SKIP
         runs/birds (round 1) answers at: http://127.0.0.1:8000/9nAVPjSMnYPAxGpgsm7GHA/
     """
     from seewhy.pages.serve import serve
 
     serve(run, door, samples=samples, round=round, base=base, trust_remote_code=trust_remote_code)
+
+
+def review(run: str, *, reviewer: str = "", verdicts: str | None = None, door: Door = THIS_MACHINE) -> None:
+    """Open a page on which people say which selections of a run are right, most useful first.
+
+    For each train image it shows the concepts of the class with what was selected, its score and the descriptions that
+    spoke for it. Verdicts are appended to verdicts.jsonl beside the concept bank; the run obeys them when it is started
+    again, and makes anew only what they touch. Test and val images are marked by the whole bank, which measures and
+    never trains. It needs the extra `pages`.
+
+    Args:
+        run: The run folder.
+        reviewer: Name that verdicts are given under, to begin with.
+        verdicts: File of the verdicts (default: that of the run).
+        door: Where the page is opened, and what it takes.
+
+    Example:
+        >>> seewhy.review("runs/birds", reviewer="Ada")  # doctest: +SKIP
+        Review of runs/birds: http://127.0.0.1:45671/9nAVPjSMnYPAxGpgsm7GHA/
+    """
+    from seewhy.pages.review import review
+
+    review(run, door, reviewer=reviewer, verdicts=verdicts)
 
 
 def audit(run: str) -> "Audit":

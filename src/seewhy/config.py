@@ -24,6 +24,17 @@ def _float(name: str, *limits: tuple[str, float]) -> Any:
 
 Count = Annotated[int, PositiveInt, "a whole number, at least 1"]
 CountOrZero = Annotated[int, NonNegativeInt, "a whole number, at least 0"]
+Rounds = Annotated[
+    int, restricted_number_type("Rounds", int, [(">=", 0), ("<=", 1000)]), "a whole number, at least 0 and at most 1000"
+]
+Seed = Annotated[
+    int,
+    restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)]),
+    "a whole number, at least 0 and below 4294967296",
+]
+Port = Annotated[
+    int, restricted_number_type("Port", int, [(">=", 0), ("<=", 65535)]), "a whole number, at least 0 and at most 65535"
+]
 Finite = Annotated[float, _float("FiniteFloat", (">", -_INFINITY), ("<", _INFINITY)), "a finite number"]
 Positive = Annotated[float, _float("FinitePositiveFloat", (">", 0), ("<", _INFINITY)), "a number above 0"]
 NonNegative = Annotated[float, _float("FiniteNonNegativeFloat", (">=", 0), ("<", _INFINITY)), "a number, at least 0"]
@@ -104,7 +115,7 @@ class EngineConfig:
     environment variable OPENAI_API_KEY."""
     served_name: str | None = field(default=None, metadata=THROUGHPUT)
     """Name of the model on that server, where it is not the model's folder or its name on the Hub."""
-    port: CountOrZero = field(default=0, metadata=THROUGHPUT)
+    port: Port = field(default=0, metadata=THROUGHPUT)
     """Port of a started server; 0 takes a free one."""
     concurrency: Count = field(default=16, metadata=THROUGHPUT)
     """Number of requests sent at the same time."""
@@ -266,7 +277,7 @@ class TuneConfig:
     less memory ('qlora', `pip install 'seewhy[qlora]'`), or all weights ('full')."""
     epochs: Count = 2
     """Number of passes over a round's training set."""
-    learning_rate: Positive = 1e-5
+    learning_rate: PositiveShare = 1e-5
     """Peak learning rate of AdamW."""
     schedule: Literal["cosine", "linear"] = "cosine"
     """How the learning rate falls to zero after its peak. The paper's code uses the library's default, linear."""
@@ -385,7 +396,7 @@ class RunConfig:
     preset: Literal["ours", "paper"] = "ours"
     """Values of the settings that are not given: 'ours', the defaults shown here, or 'paper', those of Shi et al. and
     their code (docs/method.md lists both)."""
-    rounds: CountOrZero = 4
+    rounds: Rounds = 4
     """Number of rounds of tuning. From the second on, the model learns from its own filtered answers."""
     start_from: Literal["previous", "base"] = "previous"
     """Model that each round tunes: the previous round's, as in the paper, or the untuned base."""
@@ -400,7 +411,7 @@ class RunConfig:
     """Controls to train beside the method with as many answers and steps. 'nl': the label sentence alone. 'lge': the
     label and the whole list of its class. 'unfiltered': a random candidate for each question. 'class_level': the whole
     list of the class in place of the selected concepts."""
-    seed: CountOrZero = 0
+    seed: Seed = 0
     """Seed of every random choice."""
     shard_size: Count = 64
     """Examples in one shard of output: the most that a killed run has to repeat."""

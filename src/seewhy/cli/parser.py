@@ -38,7 +38,7 @@ class Parameter:
     @property
     def metavar(self) -> str:
         """How the usage names a positional argument."""
-        name = {"config": "CONFIG", "photos": "PHOTO"}.get(self.name, self.name.upper())
+        name = {"config": "CONFIG", "photos": "PHOTO", "place": "RUN|CONFIG"}.get(self.name, self.name.upper())
         return f"[{name}]" if self.optional else f"{name} [{name} ...]" if self.many else name
 
     @property

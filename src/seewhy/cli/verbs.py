@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from seewhy.proof.audit import Audit
     from seewhy.proof.bank import BankCheck
     from seewhy.results import Ability, Comparison, Explained, Faithfulness, Judgement, Metrics
+    from seewhy.run.verify import RunCheck
 
 DEMO_SETTINGS = Path(__file__).parents[1] / "fieldguide" / "demo.yaml"
 STARTED = time.monotonic()
@@ -99,6 +100,22 @@ def show_data_check(checked: "DataCheck", *, json: bool = False) -> int:
 
     print_json(checked.as_json()) if json else print_data_check(checked, Console())
     return int(checked.errors > 0)
+
+
+def show_verified(checked: "RunCheck | DataCheck", *, json: bool = False) -> int:
+    """Print what is damaged or missing; the exit code is 1 if anything is.
+
+    Args:
+        json: Print JSON.
+    """
+    from seewhy.domain.check import DataCheck
+
+    if isinstance(checked, DataCheck):
+        return show_data_check(checked, json=json)
+    from seewhy.report.terminal_checks import print_run_check
+
+    print_json(asdict(checked)) if json else print_run_check(checked, Console())
+    return int(bool(checked.findings))
 
 
 def show_bank_check(checked: "BankCheck", *, json: bool = False) -> int:
@@ -279,6 +296,14 @@ chat template at hand; offline, put them into a folder and set model.name_or_pat
         "The exit code is 1 if something is broken that every run needs.",
     ),
     Verb(
+        "check", api.verify, show_verified, """\
+  seewhy check runs/fieldguide                is anything damaged or missing, and what makes it anew?
+  seewhy check runs/fieldguide --json
+  seewhy check configs/cub200.yaml            before a run: settings, model, bank and data
+""",
+        "The exit code is 1 if something is damaged or missing, or a run would stop at it.",
+    ),
+    Verb(
         "data check", api.check, show_data_check, """\
   seewhy data check configs/cub200.yaml
   seewhy data check configs/cub200.yaml --json > check.json
@@ -337,6 +362,12 @@ chat template at hand; offline, put them into a folder and set model.name_or_pat
   seewhy serve runs/fieldguide
   seewhy serve runs/fieldguide --token secret --round 1
   curl --data-binary @photo.jpg http://127.0.0.1:8000/secret/explain
+""",
+    ),
+    Verb(
+        "review", api.review, show_nothing, """\
+  seewhy review runs/fieldguide --reviewer Ada
+  seewhy review runs/fieldguide --verdicts verdicts.jsonl --port 7861
 """,
     ),
     Verb(

@@ -23,6 +23,7 @@ from seewhy.domain.drafting import Draft, sources_path
 from seewhy.endpoint import Prices, Usage
 from seewhy.proof.bank import BankCheck
 from seewhy.report.terminal import plain_table
+from seewhy.run.verify import RunCheck
 
 SHOWN = 10
 """Files, rows or classes that are listed under a finding on the data; --json has all of them."""
@@ -54,6 +55,22 @@ def print_data_check(checked: DataCheck, console: Console) -> None:
     _say(
         console, f"{checked.errors} errors, {warnings} warnings." if checked.errors + warnings else "Nothing is wrong."
     )
+
+
+def print_run_check(checked: RunCheck, console: Console) -> None:
+    """Print what of a run folder is damaged or missing, and how many files are whole."""
+    for damage in checked.findings:
+        console.print(Text("error: ", style="red").append(f"{damage.file} {damage.fault}", "default"), soft_wrap=True)
+        _say(console, f"  {damage.remedy[0].upper()}{damage.remedy[1:]}.")
+    if checked.unfinished:
+        _say(console, f"Not finished, which the next start goes on with: {', '.join(checked.unfinished)}.")
+    if checked.older:
+        _say(
+            console,
+            f"{len(checked.older):,} files are of a version without checksums: they are read, and cannot be verified.",
+        )
+    verdict = f"{len(checked.findings)} damaged or missing" if checked.findings else "nothing is damaged or missing"
+    _say(console, f"{checked.run}: {checked.whole:,} files are as they were written; {verdict}.")
 
 
 def print_bank_check(found: BankCheck, console: Console) -> None:

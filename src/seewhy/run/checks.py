@@ -1,14 +1,19 @@
 """What a run checks before it starts and between its stages, so that hours of work are not lost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from transformers.integrations.integration_utils import (
+    INTEGRATION_TO_CALLBACK,
+    get_available_reporting_integrations,
+)
 
 from seewhy.config import DataConfig, EvaluateConfig, RunConfig
 from seewhy.domain.concepts import ConceptBank
 from seewhy.domain.domain import Domain, load_domain
-from seewhy.domain.problems import raise_problems, size_problems
+from seewhy.domain.problems import nearest, raise_problems, size_problems
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import with_guide
 from seewhy.method.sampler import Sampler
@@ -22,6 +27,7 @@ from seewhy.run.ranks import world_size
 from seewhy.run.sources import CELLS
 from seewhy.vlm import adapter
 from seewhy.vlm.model import VisionLanguageModel
+from seewhy.vlm.server.process import command_line
 
 
 def refuse_several_processes() -> None:
@@ -31,6 +37,57 @@ def refuse_several_processes() -> None:
             f"This is one of {processes} processes, among which only `seewhy run` shares its work: start this without "
             "torchrun and accelerate launch. `seewhy compare CONFIG --workers.count N` starts workers of its own."
         )
+
+
+def check_settings(config: RunConfig) -> None:
+    """Raise SeeWhyError, with every problem, for settings that the machine or other settings do not allow.
+
+    It is called before any work: all of them would be noticed only after hours of describing or in tuning.
+    """
+    raise_problems("settings", [*_tuning_problems(config), *_machine_problems(config), *_engine_problems(config)])
+
+
+def _tuning_problems(config: RunConfig) -> Iterator[str]:
+    tune = config.tune
+    if config.rounds and tune.batch_size % min(tune.micro_batch_size, tune.batch_size):
+        yield (
+            f"tune.batch_size ({tune.batch_size}) is no multiple of tune.micro_batch_size ({tune.micro_batch_size}); "
+            "change one of them."
+        )
+    if tune.method == "full" and tune.vision_tower == "lora":
+        yield "tune.vision_tower is lora, which tune.method full cannot take; set it to full or frozen."
+    if tune.method == "qlora" and find_spec("bitsandbytes") is None:
+        yield "tune.method: qlora needs bitsandbytes: pip install 'seewhy[qlora]', or set tune.method to lora."
+    there = get_available_reporting_integrations()
+    for tracker in tune.trackers:
+        if tracker not in INTEGRATION_TO_CALLBACK:
+            listed, close = ", ".join(INTEGRATION_TO_CALLBACK), nearest(tracker, INTEGRATION_TO_CALLBACK)
+            yield f"tune.trackers has {tracker!r}, which is none of {listed}{close}."
+        elif tracker not in there:
+            yield f"tune.trackers has {tracker!r}, which is not installed here; install it, or leave it out."
+
+
+def _machine_problems(config: RunConfig) -> Iterator[str]:
+    name = config.model.device
+    if name == "auto":
+        return
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        yield f"model.device is {name!r}, which is no device of torch; set it to cuda, cpu or auto."
+        return
+    there = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= there:
+        yield f"model.device is {name!r}, but this machine has {there} GPUs; set it to {'cuda' if there else 'cpu'}."
+
+
+def _engine_problems(config: RunConfig) -> Iterator[str]:
+    engine = config.model.engine
+    if engine.kind == "server" and not engine.base_url:
+        try:
+            command_line(engine.command, dict.fromkeys(("model", "port", "dtype", "device", "images"), "-"))
+        except SeeWhyError as error:
+            yield str(error)
 
 
 def load_measured_data(data: DataConfig, folder: Path, settings: EvaluateConfig, own: ConceptBank) -> Domain:

@@ -28,8 +28,10 @@ SUMS = "SHA256SUMS"
 """The file in a folder that lists the digests of all others in it."""
 
 _SEAL = re.compile(rb"seal(?s:.{1,6}?)sha256:([0-9a-f]{64})")
-_HALF_A_SEAL = re.compile(rb"sha256:(?s:.{0,33}?)[0-9a-f]{32}|seal(?s:.{8,13})[0-9a-f]{64}")
-"""What is left of a seal when one byte of it has changed."""
+_HALF_A_SEAL = re.compile(
+    rb"sha256:(?s:.{0,33}?)[0-9a-f]{32}|seal(?s:.{8,13})[0-9a-f]{64}|seal(?s:.{1,6}?)sha256:[0-9a-f]{,63}\Z"
+)
+"""What is left of a seal when one byte of it has changed, or when the file was cut in it."""
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 _CACHED_FROM = 2**20
 """Bytes: the digest of a smaller file is not worth keeping."""

@@ -75,6 +75,7 @@ class Evaluation:
                 if (model := arm.model(round)) in every
             )  # fmt: skip
         metrics = Metrics(self._figures[BASE], arms)
+        run.folder.check_held()
         write(run.folder.path / name, metrics)
         own = [model for model in every if model == BASE or model.is_methods]
         last = {model.arm: model for model in every if model not in own}
@@ -99,6 +100,7 @@ class Evaluation:
                 predictions = run.predict(model, models[model], "val")
                 self._val_counts[model] = count_units(run.domain, predictions, run.stated, Evidence(selected))
         found = judge_rounds([self._val_counts[m] for m in rounds], **self._settings, planned=run.config.rounds)
+        run.folder.check_held()
         write(run.folder.path / Gate.FILE, found)
         return found
 

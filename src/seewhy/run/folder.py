@@ -47,7 +47,7 @@ from seewhy.run.checksums import (
     unsealed_json,
     write_sums,
 )
-from seewhy.run.lock import locked
+from seewhy.run.lock import Held, locked
 from seewhy.run.progress import progress, say
 from seewhy.run.records import Records
 from seewhy.run.shards import SHARD, Identified, Shards
@@ -144,14 +144,24 @@ class RunFolder:
         self.shard_size = shard_size
         self.workers = workers or ThisProcess()
         self._manifest: dict[str, Any] = {}
+        self._held: Held | None = None
         self._aside: Path | None = None
         """The folder in discarded/ that this process has begun."""
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Keep other processes out, of this and other machines. The lock ends with this process, however it ends."""
-        with locked(self.path):
-            yield
+        with locked(self.path) as self._held:
+            try:
+                yield
+            finally:
+                self._held = None
+
+    def check_held(self) -> None:
+        """Raise SeeWhyError where the folder was moved, or its lock deleted, under this process, which must not write
+        then."""
+        if self._held is not None:
+            self._held.check()
 
     def check(
         self, stages: Sequence[Stage], *, config: Mapping[str, Any] | None = None, discard_stale: bool = False
@@ -238,7 +248,7 @@ class RunFolder:
         """Return the shards of an announced stage. Raises SeeWhyError where the folder has one that it has not."""
         shards = Shards(
             stage.name, self._announced(stage)["fingerprint"], self._place(stage.name), record, items, self.shard_size,
-            self.seed, work, made_for, self._timed, self._copy_aside,
+            self.seed, work, made_for, self._timed, self._copy_aside, self.check_held,
         )  # fmt: skip
         shards.check()
         return shards
@@ -257,6 +267,7 @@ class RunFolder:
             with disk(final), self._timed("folder", stage=stage.name):
                 unfinished.mkdir(parents=True, exist_ok=True)
                 self.workers.together(stage.name, lambda: make(unfinished))
+                self.check_held()
                 write_sums(unfinished, entry["fingerprint"])
                 for path in [*unfinished.rglob("*"), unfinished]:
                     sync(path)
@@ -275,10 +286,12 @@ class RunFolder:
 
     def write(self, name: str, payload: bytes) -> None:
         """Write a file at the top of the folder, whole or not at all."""
+        self.check_held()
         write_atomically(self.path / name, payload)
 
     def note(self, event: str, **details: Any) -> None:
         """Append a line to events.jsonl, where alone times may stand."""
+        self.check_held()
         path = inside(self.path, "events.jsonl")
         with disk(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"time": datetime.now(UTC).isoformat(), "event": event, **details}) + "\n")

@@ -28,8 +28,33 @@ def holder_file(folder: Path) -> Path:
     return folder / "lock.pid"
 
 
+class Held:
+    """The lock of a run folder, while this process holds it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._file = _identity(folder / "lock")
+
+    def check(self) -> None:
+        """Raise SeeWhyError where the folder was moved, or its lock deleted, so that another process may be in it."""
+        if _identity(self.folder / "lock") != self._file:
+            raise SeeWhyError(
+                f"{self.folder / 'lock'} is no longer the file that this process locked: the run folder was moved or "
+                "renamed, or its lock was deleted, while the run worked in it. Nothing more is written. What is "
+                "finished is kept; start the run again, with --output where the folder is now."
+            )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[Held]:
     """Keep other processes out of a run folder, which is made where it is missing.
 
     Raises SeeWhyError where another process, on this or another machine, works in it, and where it cannot be written.
@@ -51,7 +76,7 @@ def locked(folder: Path) -> Iterator[None]:
         write_atomically(holder, f"{os.getpid()} on {platform.node()}".encode())
         threading.Thread(target=_touch, args=(holder, ended), daemon=True).start()
         try:
-            yield
+            yield Held(folder)
         finally:
             ended.set()
             holder.unlink(missing_ok=True)

@@ -51,6 +51,8 @@ class Shards(Generic[R]):
     """Notes an event and how long it took."""
     keep: Callable[[Path], None]
     """Keeps a copy of a shard that is about to be patched."""
+    check_held: Callable[[], None]
+    """Raises SeeWhyError where nothing may be written any more."""
 
     @cached_property
     def parts(self) -> list[Sequence[Any]]:
@@ -83,6 +85,7 @@ class Shards(Generic[R]):
             return
         with disk(path), self.timed("shard", stage=self.stage, shard=number):
             rows = list(self.work(self.parts[number], self._seed(number)))
+            self.check_held()
             write_atomically(path, encode_shard(rows, self.record, self._origin(number)))
 
     def look(self, number: int) -> Shard[R]:
@@ -100,6 +103,7 @@ class Shards(Generic[R]):
         with disk(path), self.timed("patch", stage=self.stage, shard=number, items=len(changed)):
             fresh = self.work(changed, self._seed(number, origin.get(MADE_FOR, "")))
             rows = _patched(rows, self._keys(number), {_id(item) for item in changed}, fresh)
+            self.check_held()
             self.keep(path)
             write_atomically(path, encode_shard(rows, self.record, origin))
 

@@ -117,6 +117,8 @@ class Run:
         `elsewhere` is another data set to measure the models on. Raises SeeWhyError for data that cannot be used, and
         for stages that were made with other settings, unless `discard_stale` moves them aside.
         """
+        if record:
+            checks.check_settings(config)
         index = ImageIndex(inside(folder.path, IMAGES_FILE))
         try:
             domain = load_domain(with_guide(config.data, folder.path / "fieldguide"), index=index)

@@ -1,0 +1,288 @@
+"""Which selections a person should look at first, and what verdicts show of the rule that selected.
+
+A pair is one concept of one image's class. Its *doubt* has two parts, each from 0 to 1:
+
+1. how near its score is to what the rule compares it with, as a rank among the selected pairs, or among the others:
+   nobody knows beforehand on which side of the threshold there are more mistakes, so both are asked about. A concept
+   that was only kept to reach `select.minimum`, against its score, is nearer than any other, and so is one without;
+2. where the tuned model has answered about the image without being told its label: how far the share of its answers
+   that state the concept is from the selection (all answers say it and it is not selected, or the other way round).
+
+Images come in the order of their most doubtful pairs. Every fourth image is drawn by chance: verdicts on doubtful pairs
+alone would say nothing of how often the selection is right.
+
+    order = review_order(pairs)
+    order.images[:2], order.asked["train/Crow/3"]
+"""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from scipy import stats
+
+from seewhy.config import SelectConfig
+from seewhy.domain.corrections import Opinions
+from seewhy.proof.judge import kappa
+from seewhy.proof.statistics import estimate
+from seewhy.records import Selection
+from seewhy.results import Figure
+
+ASKED = 3
+"""Concepts of an image that are asked about before the next image comes."""
+BY_CHANCE = 4
+"""Every n-th image is drawn by chance."""
+ENOUGH = 50
+"""Verdicts from which on it is said what they show."""
+FEWEST = 3
+"""Verdicts on a concept from which on it is said to need other words."""
+LEVEL = 0.05
+"""Chance of saying that another threshold is better where it is not."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One concept of one image, as the rule judged it."""
+
+    image: str
+    label: str
+    concept: str
+    score: float
+    selected: bool
+    reach: float
+    """How far its score is on the side of its verdict; below 0 where it is on the other side."""
+    stated: float | None = None
+    """The share of the tuned model's answers about the image that state it; None where it was not asked."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """The images in the order in which to look at them."""
+
+    images: tuple[str, ...]
+    asked: Mapping[str, tuple[str, ...]]
+    """Image -> its concepts, the most doubtful first; of an image drawn by chance, in an order drawn by chance."""
+    by_chance: frozenset[str]
+    doubt: Mapping[tuple[str, str], float]
+    """(image, concept) -> its doubt."""
+
+
+def pairs_of(
+    selections: Sequence[Selection],
+    labels: Mapping[str, str],
+    config: SelectConfig,
+    stated: Mapping[str, Mapping[str, float]],
+) -> list[Pair]:
+    """Return the pairs of a run's selections. `stated` is image -> concept -> share of answers, where it is known."""
+    of_image: dict[str, list[Selection]] = defaultdict(list)
+    for selection in selections:
+        of_image[selection.example_id].append(selection)
+    pairs = []
+    for name, rows in of_image.items():
+        reach_C = _reach(np.array([row.score for row in rows]), np.array([row.selected for row in rows]), config)
+        for row, reach in zip(rows, reach_C, strict=True):
+            said = stated[name].get(row.concept, 0.0) if name in stated else None
+            pairs.append(Pair(name, labels[name], row.concept, row.score, row.selected, float(reach), said))
+    return pairs
+
+
+def threshold(config: SelectConfig) -> float:
+    """Return what the rule's scores are compared with: under the paper's, standard deviations above the mean."""
+    return {"image": config.threshold_std, "unlisted": config.unlisted_std, "said": config.said_share}[config.rule]
+
+
+def comparable(score_C: np.ndarray, config: SelectConfig) -> np.ndarray:
+    """Return an image's scores in the unit of `threshold`, (C,); NaN where there are none."""
+    if config.rule != "image" or np.isnan(score_C).any():
+        return score_C
+    std = score_C.std(ddof=1) if len(score_C) > 1 else 0.0
+    return (score_C - score_C.mean()) / std if std > 0 else np.zeros(len(score_C))
+
+
+def _reach(score_C: np.ndarray, selected_C: np.ndarray, config: SelectConfig) -> np.ndarray:
+    above_C = comparable(score_C, config) - threshold(config)
+    return np.where(np.isnan(above_C), -np.inf, np.where(selected_C, above_C, -above_C))
+
+
+def review_order(pairs: Sequence[Pair]) -> Order:
+    """Return the order of review: a pure function of the pairs, the same in every process."""
+    if not pairs:
+        return Order((), {}, frozenset(), {})
+    reach_P = np.array([pair.reach for pair in pairs])
+    selected_P, nearness_P = np.array([pair.selected for pair in pairs]), np.zeros(len(pairs))
+    for side_P in (selected_P, ~selected_P):
+        nearness_P[side_P] = 1 - (stats.rankdata(reach_P[side_P]) - 1) / max(1, side_P.sum() - 1)
+    apart_P = np.array([0.0 if p.stated is None else abs(p.stated - p.selected) for p in pairs])
+    doubt = {(p.image, p.concept): float(d) for p, d in zip(pairs, nearness_P + apart_P, strict=True)}
+    concepts: dict[str, list[str]] = defaultdict(list)
+    for pair in pairs:
+        concepts[pair.image].append(pair.concept)
+    by_doubt = {n: sorted(of, key=lambda c, n=n: (-doubt[n, c], c)) for n, of in concepts.items()}
+    worst = {n: float(np.mean([doubt[n, c] for c in of[:ASKED]])) for n, of in by_doubt.items()}
+    doubtful = iter(sorted(concepts, key=lambda n: (-worst[n], n)))
+    drawn = iter(sorted(concepts, key=_lot))
+    images: dict[str, bool] = {}
+    while len(images) < len(concepts):
+        is_drawn = len(images) % BY_CHANCE == BY_CHANCE - 1
+        images[next(name for name in (drawn if is_drawn else doubtful) if name not in images)] = is_drawn
+    asked = {n: tuple(sorted(concepts[n], key=lambda c, n=n: _lot(f"{n}/{c}")) if d else by_doubt[n])
+             for n, d in images.items()}  # fmt: skip
+    return Order(tuple(images), asked, frozenset(n for n, d in images.items() if d), doubt)
+
+
+def _lot(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Better:
+    """Another threshold of the run's rule, on the pairs that people have judged."""
+
+    threshold: float
+    agrees: int
+    """Pairs on which it selects what people call right, and nothing else."""
+    now: int
+    """The same of the run's own threshold."""
+    chance: float
+    """The chance of so large a difference between two equally good ones (exact sign test)."""
+
+
+@dataclass(frozen=True)
+class Reword:
+    """A concept whose selection people keep correcting, or that they cannot see."""
+
+    label: str
+    concept: str
+    judged: int
+    wrong: int
+    """Images in which it was selected and is not there, or the other way round."""
+    hidden: int
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What verdicts on train images show."""
+
+    verdicts: int
+    precision: Figure | None
+    """Of the selected concepts of images drawn by chance, the share that is right."""
+    precision_in_doubt: Figure | None
+    """The same of the doubtful ones, which says nothing of the whole."""
+    missed: Figure | None
+    """Of the unselected concepts of images drawn by chance, the share that is right."""
+    better: Better | None
+    reword: tuple[Reword, ...]
+
+
+def what_they_show(pairs: Sequence[Pair], opinions: Opinions, order: Order, config: SelectConfig) -> Shown:
+    """Return what people's settled verdicts on these pairs show."""
+    said = {(p.image, p.concept): v for p in pairs if (v := opinions.settled.get(("concept", p.image, p.concept)))}
+    judged = [p for p in pairs if (p.image, p.concept) in said]
+    right = {key: value == "right" for key, value in said.items()}
+
+    def share(chosen: Sequence[Pair]) -> Figure | None:
+        images = sorted({p.image for p in chosen})
+        hits = [sum(right[p.image, p.concept] for p in chosen if p.image == name) for name in images]
+        return estimate("selection_precision", hits, [sum(p.image == name for p in chosen) for name in images],
+                        resamples=1000, seed=0)  # fmt: skip
+
+    chance = [p for p in judged if p.image in order.by_chance]
+    return Shown(
+        len(judged),
+        share([p for p in chance if p.selected]),
+        share([p for p in judged if p.selected and p.image not in order.by_chance]),
+        share([p for p in chance if not p.selected]),
+        better_threshold(pairs, right, config),
+        _to_reword(judged, said),
+    )
+
+
+def better_threshold(
+    pairs: Sequence[Pair], right: Mapping[tuple[str, str], bool], config: SelectConfig
+) -> Better | None:
+    """Return the threshold that agrees with most verdicts, if the run's own does so on fewer beyond chance; else None.
+
+    A threshold that is chosen on verdicts agrees with these by being chosen. So that is tested on others: each half of
+    the images is judged by the threshold that is best on the other half. Pairs without a score are left out, and
+    `select.minimum` is not looked at: it is the rule's floor, not its threshold.
+    """
+    judged, of_image = {name for name, _ in right}, defaultdict(list)
+    for pair in pairs:
+        if pair.image in judged:
+            of_image[pair.image].append(pair)
+    scored = [(float(score), right[p.image, p.concept], int(_lot(name), 16) % 2) for name, of in of_image.items()
+              for p, score in zip(of, comparable(np.array([p.score for p in of]), config), strict=True)
+              if (p.image, p.concept) in right and not np.isnan(score)]  # fmt: skip
+    score_V, right_V, half_V = (np.array([row[i] for row in scored]) for i in range(3))
+    own = threshold(config)
+
+    def agrees(least: float) -> np.ndarray:
+        above_V = score_V >= least - 1e-9 if config.rule == "said" else score_V > least
+        return above_V == right_V
+
+    def best(of_V: np.ndarray) -> float:
+        levels = np.unique(score_V[of_V])
+        between = (levels[1:] + levels[:-1]) / 2
+        return max([own, *map(float, between)], key=lambda t: (int((agrees(t) & of_V).sum()), -abs(t - own)))
+
+    if len(scored) < 2 or len(set(half_V)) < 2:
+        return None
+    won = lost = 0
+    for half in (0, 1):
+        other_V, there_V = agrees(best(half_V != half)), half_V == half
+        won += int((other_V & ~agrees(own) & there_V).sum())
+        lost += int((~other_V & agrees(own) & there_V).sum())
+    if won <= lost:
+        return None
+    chosen, chance = best(np.ones(len(scored), dtype=bool)), float(stats.binomtest(won, won + lost).pvalue)
+    found = Better(chosen, int(agrees(chosen).sum()), int(agrees(own).sum()), chance)
+    return found if chance < LEVEL else None
+
+
+def _to_reword(judged: Sequence[Pair], said: Mapping[tuple[str, str], str]) -> tuple[Reword, ...]:
+    of: dict[tuple[str, str], list[Pair]] = defaultdict(list)
+    for pair in judged:
+        of[pair.label, pair.concept].append(pair)
+    found = []
+    for (label, concept), group in of.items():
+        values = [said[p.image, p.concept] for p in group]
+        wrong = sum((value == "right") != p.selected for p, value in zip(group, values, strict=True))
+        hidden = values.count("hidden")
+        if len(group) >= FEWEST and 2 * max(wrong, hidden) > len(group):
+            found.append(Reword(label, concept, len(group), wrong, hidden))
+    return tuple(sorted(found, key=lambda r: (-max(r.wrong, r.hidden), r.label, r.concept)))
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two people agree on the concepts that both have judged."""
+
+    people: tuple[str, str]
+    both: int
+    equal: int
+    kappa: float | None
+    """Cohen's kappa of right against wrong or hidden; None where chance alone would have them agree throughout."""
+
+
+def agreements(opinions: Opinions) -> list[Agreement]:
+    """Return the agreement of every two people who have judged a concept of the same image."""
+    said: Mapping[str, dict[tuple[str, str, str], str]] = defaultdict(dict)
+    for subject, of in opinions.of.items():
+        if subject[0] == "concept":
+            for who, value in of.items():
+                said[who][subject] = value
+    found = []
+    for one, other in combinations(sorted(said), 2):
+        if both := said[one].keys() & said[other].keys():
+            equal = sum(said[one][s] == said[other][s] for s in both)
+            beyond = kappa([(said[one][s] == "right", said[other][s] == "right") for s in sorted(both)])
+            found.append(Agreement((one, other), len(both), equal, beyond))
+    return found
+
+
+def counted(opinions: Opinions) -> Counter[str]:
+    """Return how many settled verdicts there are of each value."""
+    return Counter(opinions.settled.values())
