@@ -68,7 +68,9 @@ def test_all_that_comes_from_data_is_escaped(reviewing: Reviewing) -> None:
         html = ask(reviewing, "edit", EVIL, image=name)["html"]
         assert "<img src=x" not in html
         assert "<b>and</b>" not in html
-    said = ask(reviewing, "reworded", "black wings", image="train/Krähe/0", wording="bill < 3 & 'dark'", who="<i>Ben</i>")
+    said = ask(
+        reviewing, "reworded", "black wings", image="train/Krähe/0", wording="bill < 3 & 'dark'", who="<i>Ben</i>"
+    )
     assert not said["problem"], said["said"]
     html = ask(reviewing, "edit", "black wings", image="train/Krähe/0")["html"]
     assert "bill < 3" not in html
