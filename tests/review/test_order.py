@@ -119,11 +119,11 @@ def test_a_better_threshold_is_that_of_the_images_drawn_by_chance() -> None:
     scores = {f"i{n:03}": draw.random() for n in range(120)}
     pairs = pairs_of([r for n, s in scores.items() for r in rows(n, s)], dict.fromkeys(scores, "Crow"), SAID, {})
     order = review_order(pairs)
-    wrong = {(n, "a") for n, s in scores.items() if s <= 0.6}
+    there = {(n, "a") for n, s in scores.items() if s > 0.6}
     said = [p for p in pairs if p.image not in order.by_chance or not 0.3 < p.score <= 0.6]
-    right = {(p.image, p.concept): (p.image, p.concept) not in wrong for p in said}
+    right = {(p.image, p.concept): (p.image, p.concept) in there for p in said}
     assert better_threshold(pairs, right, SAID)
-    assert what_they_show(pairs, judge(said, wrong, hidden=""), order, SAID).better is None
+    assert what_they_show(pairs, judge(said, there), order, SAID).better is None
 
 
 def test_agreement_is_counted_and_kappa_taken_over_what_both_have_judged() -> None:
