@@ -16,7 +16,7 @@ Options that are none of these are settings of the runs.
 
 examples:
   python -m bench.few configs/fieldguide.yaml --per-class 5 10 --split val --output runs/few
-  python -m bench.few configs/fieldguide.yaml --per-class 5 all --output runs/few --rounds 1 --tune.loss_per token
+  python -m bench.few configs/fieldguide.yaml --per-class 5 all --output runs/few --rounds 1 --tune.name_weight 8
 """
 
 import json

@@ -94,6 +94,17 @@ def _server(port: int, answer: Answer) -> ThreadingHTTPServer:
     return Server(("localhost", port), Handler)
 
 
+def has_ended(process: int, within: float = 10.0) -> bool:
+    """Whether a process has ended, or is a zombie."""
+    end = time.monotonic() + within
+    while time.monotonic() < end:
+        listed = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True, check=False)
+        if listed.stdout.strip()[:1] in ("", "Z"):
+            return True
+        time.sleep(0.05)
+    return False
+
+
 def is_gone(group: int, within: float = 10.0) -> bool:
     """Whether no process of a group lives, zombies that wait for a parent aside."""
     end = time.monotonic() + within
@@ -114,6 +125,7 @@ def main() -> None:
     parser.add_argument("--in-use", type=Path)
     parser.add_argument("--stubborn", action="store_true")
     parser.add_argument("--child", action="store_true")
+    parser.add_argument("--daemon", type=Path, help="starts a process in a session of its own, whose id goes here")
     options = parser.parse_args()
     if options.in_use is not None and not options.in_use.exists():
         options.in_use.touch()
@@ -122,6 +134,10 @@ def main() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if options.child:
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    if options.daemon:
+        code = "import os, sys, time; os.fork() and os._exit(0); os.setsid(); " \
+            "open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"  # fmt: skip
+        subprocess.run([sys.executable, "-c", code, str(options.daemon)], check=True)
     known = json.loads(options.answers.read_text()) if options.answers else {}
     asked = 0
 

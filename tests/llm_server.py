@@ -24,6 +24,8 @@ class Act:
     delay: float = 0.0
     dies: bool = False
     """Ends the connection in the middle of the body."""
+    drips: float = 0.0
+    """Seconds between two bytes of the body."""
 
 
 def says(value: Any, *, finish: str = "stop", usage: tuple[int, int] | None = (100, 20), **message: Any) -> Act:
@@ -84,6 +86,12 @@ def serving(meet: Callable[[Body, int], Act]) -> Iterator[LlmServer]:
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(payload)))
                 self.end_headers()
+                for byte in payload if act.drips else b"":
+                    self.wfile.write(bytes([byte]))
+                    self.wfile.flush()
+                    time.sleep(act.drips)
+                if act.drips:
+                    return
                 self.wfile.write(payload[: len(payload) // 2] if act.dies else payload)
                 self.wfile.flush()
             except (BrokenPipeError, ConnectionResetError):

@@ -22,7 +22,7 @@ BANK = {
 }
 
 
-def run_to_review(root: Path, *, train: int = 12, test: int = 3) -> Path:
+def run_to_review(root: Path, *, train: int = 12, test: int = 3, selects: bool = True) -> Path:
     """Return the folder of a run of two classes with `train` and `test` images each."""
     draw = random.Random(0)
     for split, count in (("train", train), ("test", test)):
@@ -53,6 +53,7 @@ def run_to_review(root: Path, *, train: int = 12, test: int = 3) -> Path:
     with folder.lock():
         folder.check([*stages.values()], config=json.loads(json.dumps(asdict(config))))
         folder.records(stages[StageKey("describe")], Description, domain.split("train"), describe)
-        folder.records(stages[StageKey("select")], Selection, ["all"], select)
+        if selects:
+            folder.records(stages[StageKey("select")], Selection, ["all"], select)
         folder.write_json(VOCABULARY_FILE, Vocabulary.of(domain).record())
     return root / "run"

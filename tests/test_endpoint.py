@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable
 from email.utils import formatdate
 from pathlib import Path
@@ -561,3 +562,86 @@ def test_a_prompt_that_an_error_inside_a_reply_refuses_is_missing_alone(tmp_path
         replies = Endpoint(service(server), tmp_path).ask(requests(3), "test")
     assert words(replies) == {"word0": "word0", "word1": "the server answered 400", "word2": "word2"}
     assert "too long" in str(replies["word1"])
+
+
+def completion(**changes: Any) -> dict[str, Any]:
+    return {**says({"word": "word1"}).body, **changes}
+
+
+def choice(**message: Any) -> list[dict[str, Any]]:
+    return [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", **message}}]
+
+
+DEEP = '{"a":' * 900 + "1" + "}" * 900
+MALFORMED: dict[str, Any] = {
+    "a list": [1, 2],
+    "content is a dict": completion(choices=choice(content={"word": "x"})),
+    "content is a list of nothing": completion(choices=choice(content=[1, None, {"type": 5, "text": []}])),
+    "choices are a dict": completion(choices={}),
+    "choices are lists": completion(choices=[[]]),
+    "a finish of no kind": completion(choices=[{"message": {"content": "x"}, "finish_reason": {"length": 1}}]),
+    "half a character in a name": completion(choices=choice(content='{"w\\ud800": "x"}')),
+    "half a character in a refusal": completion(choices=choice(content=None, refusal="\ud800")),
+    "half a character in an error": {"error": {"message": "\ud800"}},
+    "a deep refusal": f'{{"choices":[{{"message":{{"content":null,"refusal":{DEEP}}}}}]}}',
+    "a deep error": f'{{"error":{DEEP}}}',
+    "braces": completion(choices=choice(content="{" * 400_000)),
+    "nested braces": completion(choices=choice(content='{"a":' * 80_000)),
+    "a list that never ends": completion(choices=choice(content='{"a":' * 60 + "[" + "1," * 200_000)),
+    "nothing but braces": "{" * 400_000,
+    "a number of 5,000 digits": completion(choices=choice(content='{"word": ' + "1" * 5000 + "}")),
+}
+
+
+@pytest.mark.parametrize("body", MALFORMED.values(), ids=list(MALFORMED))
+def test_a_malformed_reply_is_one_failed_answer(tmp_path: Path, body: Any) -> None:
+    def meet(sent: Body, number: int) -> Act:
+        return Act(body=body) if asked_for(sent) == "word1" else echo(sent, number)
+
+    started = time.monotonic()
+    with serving(meet) as server:
+        endpoint = Endpoint(service(server, attempts=2), tmp_path)
+        replies = endpoint.ask(requests(3), "test")
+        assert isinstance(replies["word1"], Missing)
+        assert [name for name, reply in replies.items() if isinstance(reply, Reply)] == ["word0", "word2"]
+        assert len(server.bodies) == 2 + 2  # sent a second time, then left
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize(
+    ("change", "headers"),
+    [
+        ({"model": "judge\ud800"}, {}),
+        ({"model": ["judge"]}, {}),
+        ({"created": []}, {}),
+        ({"usage": {"prompt_tokens": {}, "completion_tokens": []}}, {}),
+        ({}, {"Content-Type": "application/json; charset=hex"}),
+    ],
+)
+def test_what_stands_beside_an_answer_may_be_anything(tmp_path: Path, change: Any, headers: Any) -> None:
+    with serving(lambda body, _n: Act(body=completion(**change), headers=headers)) as server:
+        assert words(Endpoint(service(server), tmp_path).ask(requests(2)[1:], "test")) == {"word1": "word1"}
+
+
+@pytest.mark.parametrize("headers", [{"Content-Encoding": "gzip"}, {"Content-Type": "text/html; charset=hex"}])
+@pytest.mark.parametrize("status", [200, 400, 503])
+def test_a_body_that_is_not_what_its_headers_say(tmp_path: Path, status: int, headers: dict[str, str]) -> None:
+    """Another reply is asked for, and the job goes on."""
+    with serving(first_then(Act(status, "<html>busy</html>", headers))) as server:
+        endpoint = Endpoint(service(server), tmp_path)
+        assert words(endpoint.ask(requests(1), "test"))["word0"] in ("word0", "the server answered 400")
+
+
+def test_a_reply_that_drips_is_left_after_the_timeout(tmp_path: Path) -> None:
+    """Each byte comes in time, and the reply never ends."""
+    with serving(lambda body, _n: Act(body=completion(), drips=0.2)) as server:
+        started = time.monotonic()
+        replies = Endpoint(service(server, timeout=0.6, attempts=2), tmp_path).ask(requests(1), "test")
+        assert words(replies) == {"word0": "timed out"}
+        assert time.monotonic() - started < 8
+
+
+def test_a_reply_that_never_ends_is_not_read(tmp_path: Path) -> None:
+    with serving(lambda body, _n: Act(body="1" * (2**25 + 1))) as server:
+        (reply,) = Endpoint(service(server, attempts=1), tmp_path).ask(requests(1), "test").values()
+    assert "too long" in str(reply)

@@ -303,6 +303,8 @@ class TuneConfig:
     loss_per: Literal["token", "answer"] = "token"
     """Average the loss over the tokens of all answers, as is usual, or over answers, so that a bare name counts as much
     as an answer with eight reasons."""
+    name_weight: Positive = field(default=1.0, metadata=ADDED)
+    """Weight in an answer's loss of the tokens that name its label; the other tokens weigh 1."""
     gradient_checkpointing: bool = field(default=False, metadata=THROUGHPUT)
     """Save memory by computing activations twice."""
     checkpoint_steps: Count = field(default=50, metadata=THROUGHPUT)

@@ -73,6 +73,8 @@ class Turn:
     image: str
     query: str
     answer: str
+    names: tuple[tuple[int, int], ...] = ()
+    """Ranges of characters of the answer that name the label: (start, end), end not included."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from seewhy.domain.labels import LabelMatcher, lenient_match
+from seewhy.domain.labels import LabelMatcher, lenient_match, name_ranges
 from seewhy.domain.text import name_key
 from seewhy.errors import SeeWhyError
 
@@ -163,6 +163,21 @@ def test_lenient_match_is_the_references_substring_rule() -> None:
     assert lenient_match("an A320", "A330")  # the reference drops digits
     assert lenient_match("这是乌鸦", "乌鸦")
     assert not lenient_match("这是鸽子", "乌鸦")
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "found"),
+    [
+        ("A Fish Crow, no crow.", ["Crow", "Fish Crow"], ["Fish Crow", "crow"]),
+        ("It is a red-crested  finch.", ["Red-crested Finch"], ["red-crested  finch"]),
+        ("Crows and scarecrow", ["Crow"], []),
+        ("It is C. (corax)", ["C. corax"], ["C. (corax"]),
+        ("A crow.", ["-"], []),
+        ("A crow.", [], []),
+    ],
+)
+def test_the_places_of_a_name(text: str, names: list[str], found: list[str]) -> None:
+    assert [text[start:end] for start, end in name_ranges(text, names)] == found
 
 
 def test_keys_fold_what_is_not_said() -> None:

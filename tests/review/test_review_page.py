@@ -68,11 +68,14 @@ def test_all_that_comes_from_data_is_escaped(reviewing: Reviewing) -> None:
         html = ask(reviewing, "edit", EVIL, image=name)["html"]
         assert "<img src=x" not in html
         assert "<b>and</b>" not in html
-    ask(reviewing, "reworded", "black wings", image="train/Krähe/0", wording="<u>new</u>", who="<i>Ben</i>")
+    said = ask(
+        reviewing, "reworded", "black wings", image="train/Krähe/0", wording="bill < 3 & 'dark'", who="<i>Ben</i>"
+    )
+    assert not said["problem"], said["said"]
     html = ask(reviewing, "edit", "black wings", image="train/Krähe/0")["html"]
-    assert "<u>" not in html
+    assert "bill < 3" not in html
     assert "<i>" not in html
-    assert "&lt;u&gt;" in html
+    assert "bill &lt; 3 &amp;" in html
     assert "<i>" not in ask(reviewing, "go", "summary")["html"]
 
 
@@ -157,10 +160,7 @@ with RunFolder({str(reviewing.run.path)!r}, seed=0, shard_size=5).lock():
 
 
 def test_a_run_without_selections_cannot_be_reviewed(tmp_path: Path) -> None:
-    run = run_to_review(tmp_path)
-    manifest = json.loads((run / "manifest.json").read_text())
-    del manifest["stages"]["select"]
-    (run / "manifest.json").write_text(json.dumps(manifest))
+    run = run_to_review(tmp_path, selects=False)
     with pytest.raises(SeeWhyError, match="no finished stage 'select'"):
         opened(run)
 

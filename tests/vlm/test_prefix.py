@@ -1,12 +1,14 @@
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
-from seewhy.vlm.chat import IGNORED, Row, collate, encode, encode_all, encode_answered, with_answer
-from seewhy.vlm.loss import answer_loss, answers_of
+from seewhy.domain.labels import name_ranges
+from seewhy.vlm.chat import IGNORED, Row, collate, encode, encode_all, encode_answered, with_answer, with_weights
+from seewhy.vlm.loss import answer_logits, answer_loss, answers_of, weights_of
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import _places, branch_attention, branch_mask, common_prefix, share
 from tiny import tiny_llava
@@ -106,6 +108,43 @@ def test_the_loss_of_answers_is_the_mean_of_their_means(vlm: VisionLanguageModel
     answer_N, length_A = answers_of(batch["labels"])
     assert length_A.tolist() == [int((row["labels"] != IGNORED).sum()) for row in rows]
     assert answer_N.tolist() == [number for number, length in enumerate(length_A.tolist()) for _ in range(length)]
+
+
+@pytest.mark.parametrize("per", ["token", "answer"])
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_name_counts_as_often_as_its_weight_says(
+    vlm: VisionLanguageModel,
+    rows: list[Row],
+    per: Any,
+    shared: bool,  # noqa: FBT001
+):
+    """The second half of every answer counts five times as much as the first."""
+    losses, weights, weighted = [], [], []
+    for row in rows:
+        labelled_T = (row["labels"][0] != IGNORED).nonzero()[:, 0]
+        weight_T = torch.ones(row["labels"].shape[1])
+        weight_T[labelled_T[len(labelled_T) // 2 :]] = 5.0
+        logits_NV, ids_N = answer_logits(vlm.model, share([row], vlm)[0])
+        losses.append(torch.nn.functional.cross_entropy(logits_NV, ids_N, reduction="none"))
+        weights.append(weight_T[labelled_T])
+        weighted.append({**row, "weights": weight_T[None]})
+    sums = torch.stack([(loss * weight).sum() for loss, weight in zip(losses, weights, strict=True)])
+    totals = torch.stack([weight.sum() for weight in weights])
+    expected = sums.sum() / totals.sum() if per == "token" else (sums / totals).mean()
+    together = share(weighted, vlm) if shared else [one for row in weighted for one in share([row], vlm)]
+    batch = collate(together, vlm.pad_token_id, "right")
+    torch.testing.assert_close(answer_loss(vlm.model, batch, per=per), expected, rtol=1e-5, atol=1e-6)
+    assert weights_of(batch).tolist() == torch.cat(weights).tolist()
+
+
+def test_weights_stand_on_the_tokens_of_the_name(vlm: VisionLanguageModel):
+    answer = "It is a Fish Crow, a black bird."
+    (name,) = name_ranges(answer, ["Crow", "Fish Crow"])
+    prompt = encode(vlm, "Name it.", None)
+    row = with_weights(vlm, with_answer(vlm, prompt, answer), answer, [name], 8.0)
+    heavy = row["input_ids"][row["weights"] == 8.0]
+    assert str(vlm.tokenizer.decode(heavy)).strip() == "Fish Crow"
+    assert bool((row["weights"][row["weights"] != 8.0] == 1.0).all())
 
 
 def test_the_loss_is_that_of_transformers(vlm: VisionLanguageModel, rows: list[Row]):

@@ -443,3 +443,42 @@ def test_thinking_is_off_at_servers_that_render_prompts_themselves(dialect: int,
     bodies = recorded(dialect, GREEDY, template_settings={"enable_thinking": False})
     assert [body.get("chat_template_kwargs") for body in bodies] == [{"enable_thinking": False} if sent else None] * 3
     assert not any("chat_template_kwargs" in body for body in recorded(dialect, GREEDY))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[1, 2]",
+        '{"choices": [{"message": {"content": {"a": 1}}}]}',
+        '{"choices": {}}',
+        '{"choices": [{"message": {"content": "A cr',
+        "<html>",
+    ],
+)
+def test_a_malformed_reply_is_one_failed_answer(body: str, capsys: pytest.CaptureFixture[str]):
+    """It is asked for again, then left empty and counted; the run goes on."""
+    asked = []
+
+    def answer(sent: Mapping[str, Any], _headers: Mapping[str, str]) -> Reply:
+        if question_of(sent)[0] != "Why?":
+            return completion(sent, "A crow.")
+        asked.append(sent)
+        return 200, {}, body
+
+    with serving(answer) as url:
+        assert client(url).sample(PROMPTS, GREEDY, seed=0) == [["A crow."], [""], ["A crow."]]
+        assert len(asked) == 2
+        with pytest.raises(SeeWhyError, match="no chat completion"):
+            client(url).replies(PROMPTS, GREEDY, seed=0)
+    assert "1 of 3 replies of the server, each asked for 2 times, are left empty" in capsys.readouterr().err
+
+
+def test_a_malformed_reply_is_asked_for_again():
+    asked = []
+
+    def answer(sent: Mapping[str, Any], _headers: Mapping[str, str]) -> Reply:
+        asked.append(sent)
+        return (200, {}, "[]") if len(asked) == 1 else completion(sent, "A crow.")
+
+    with serving(answer) as url:
+        assert client(url).sample(ONE, GREEDY, seed=0) == [["A crow."]]

@@ -6,12 +6,13 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
 
 import fake_server
-from fake_server import is_gone
+from fake_server import has_ended, is_gone
 from seewhy.errors import SeeWhyError
 from seewhy.vlm.server import process as server_process
 from seewhy.vlm.server.process import command_line, start
@@ -77,6 +78,54 @@ def test_a_server_that_is_forgotten_ends(log: Path):
     group = process.group
     del process
     assert is_gone(group)
+
+
+def daemon_of(file: Path) -> int:
+    """The id of the process that the fake server has let go, in a session of its own."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        if file.exists() and (text := file.read_text()):
+            return int(text)
+        time.sleep(0.05)
+    raise AssertionError("the fake server has no daemon")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere than on Linux nobody adopts orphans")
+@pytest.mark.parametrize("ending", ["stop", "outer", "inner", "server"])
+def test_what_has_left_the_process_group_ends_too(log: Path, tmp_path: Path, ending: str):
+    """Even where one of the watchdogs is killed."""
+    file = tmp_path / "daemon"
+    process, _ = start(f"{FAKE} --daemon {file}", {}, log, port=0, seconds=120)
+    daemon = daemon_of(file)
+    assert not has_ended(daemon, within=0.1)
+    outer = process.group
+    (inner,) = children(outer)
+    (server, *_) = (child for child in children(inner) if child != daemon)
+    if ending != "stop":
+        os.kill({"outer": outer, "inner": inner, "server": server}[ending], signal.SIGKILL)
+        assert process.ended(within=20)
+    else:
+        process.stop()
+    assert has_ended(daemon)
+    assert has_ended(server)
+    assert is_gone(outer)
+    process.stop()
+
+
+def children(process: int) -> list[int]:
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    return [int(row.split()[0]) for row in listed.splitlines() if int(row.split()[1]) == process]
+
+
+def test_the_log_is_for_this_user_alone_and_has_no_key(log: Path):
+    log.parent.mkdir()
+    log.touch(0o644)
+    with pytest.raises(SeeWhyError, match="ended before it answered") as error:
+        start("sh -c 'echo {port} with the key: $2' --api-key abc-of-the-server", {}, log, port=0, seconds=20)
+    assert log.stat().st_mode & 0o777 == 0o600
+    assert log.read_text().startswith("$ sh -c ")
+    assert "abc-of-the-server" not in log.read_text().splitlines()[0]
+    assert "abc-of-the-server" not in str(error.value)
 
 
 def test_one_that_ends_at_once_shows_its_last_lines(log: Path):

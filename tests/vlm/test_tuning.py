@@ -109,7 +109,7 @@ def test_learns_what_each_image_is_called(vlm: VisionLanguageModel, tmp_path: Pa
 
 
 def test_a_loss_of_answers_is_divided_by_those_of_all_micro_batches():
-    trainer, no = Mock(spec=_CheckpointedTrainer, loss_per="answer"), IGNORED
+    trainer, no = Mock(spec=_CheckpointedTrainer, loss_per="answer", args=Mock(world_size=1)), IGNORED
     labels = [[[no, 5, 5, no, 5], [no, no, 5, 5, 5]], [[no, 5, 5, 5]]]
     batches = [{"labels": torch.tensor(rows)} for rows in labels]
     assert int(_CheckpointedTrainer._get_num_items_in_batch(trainer, batches, torch.device("cpu")) or 0) == 4

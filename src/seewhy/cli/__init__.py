@@ -4,13 +4,13 @@ import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.text import Text
 
 import seewhy
 from seewhy.cli.parser import Verb
 from seewhy.cli.verbs import GROUPS, VERBS
 from seewhy.errors import SeeWhyError
+from seewhy.run.progress import console
 from seewhy.settings import Parser, nearest
 
 DESCRIPTION = """\
@@ -69,11 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fail(str(error))
     except KeyboardInterrupt:
         text = "Stopped. Give the same command again, and it goes on where it stopped."
-        Console(stderr=True).print(Text(text, style="yellow"), soft_wrap=True)
+        console(stderr=True).print(Text(text, style="yellow"), soft_wrap=True)
         return 130
 
 
 def fail(text: str) -> int:
     """Print an error and return the exit code."""
-    Console(stderr=True).print(Text(f"Error: {text}", style="red"), soft_wrap=True)
+    console(stderr=True).print(Text(f"Error: {text}", style="red"), soft_wrap=True)
     return 1

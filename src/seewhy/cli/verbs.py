@@ -7,14 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 import seewhy.api as api
 from seewhy.cli.parser import Verb
 from seewhy.config import NonNegative, RunConfig
 from seewhy.errors import SeeWhyError
 from seewhy.results_json import as_values, to_json
-from seewhy.run.progress import say
+from seewhy.run.progress import console, print_json, say
 
 if TYPE_CHECKING:
     from seewhy.cost.estimate import RunCost
@@ -43,25 +41,25 @@ def show_run(metrics: "Metrics", config: RunConfig) -> None:
 
     if rank():  # rank 0 shows it
         return
-    console = Console()
-    print_results(metrics, console)
-    print_collapses(of_run(Path(config.output), metrics), console)
+    out = console()
+    print_results(metrics, out)
+    print_collapses(of_run(Path(config.output), metrics), out)
     page = api.report(config.output, heatmaps=False)
     minutes = (time.monotonic() - STARTED) / 60
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    console.print(f"Took {minutes:.1f} minutes and at most {peak:.1f} GiB of memory in this process.", highlight=False)
+    out.print(f"Took {minutes:.1f} minutes and at most {peak:.1f} GiB of memory in this process.")
     show_page(page)
 
 
 def show_compare(compared: "Comparison", config: RunConfig) -> None:
     from seewhy.report.terminal import print_comparison
 
-    print_comparison(compared, Console())
+    print_comparison(compared, console())
     show_page(api.report(config.output, heatmaps=False))
 
 
 def show_page(page: Path) -> None:
-    Console().print(f"Wrote {page}", markup=False, soft_wrap=True, highlight=False)
+    console().print(f"Wrote {page}", markup=False, soft_wrap=True)
 
 
 def show_plan(
@@ -77,7 +75,7 @@ def show_plan(
     from seewhy.report.terminal_checks import print_cost
 
     prices = api.Budget(price_in, price_out).prices
-    print_json(cost.as_json()) if json else print_cost(cost, Console(), prices)
+    print_json(cost.as_json()) if json else print_cost(cost, console(), prices)
     return 0 if cost.fits else 2
 
 
@@ -86,7 +84,7 @@ def show_doctor(checks: "list[Check]", *, json: bool = False) -> int:
     from seewhy.doctor import as_json, broken
     from seewhy.report.terminal_checks import print_machine_check
 
-    print_json(as_json(checks)) if json else print_machine_check(checks, Console())
+    print_json(as_json(checks)) if json else print_machine_check(checks, console())
     return int(broken(checks))
 
 
@@ -98,7 +96,7 @@ def show_data_check(checked: "DataCheck", *, json: bool = False) -> int:
     """
     from seewhy.report.terminal_checks import print_data_check
 
-    print_json(checked.as_json()) if json else print_data_check(checked, Console())
+    print_json(checked.as_json()) if json else print_data_check(checked, console())
     return int(checked.errors > 0)
 
 
@@ -114,7 +112,7 @@ def show_verified(checked: "RunCheck | DataCheck", *, json: bool = False) -> int
         return show_data_check(checked, json=json)
     from seewhy.report.terminal_checks import print_run_check
 
-    print_json(asdict(checked)) if json else print_run_check(checked, Console())
+    print_json(asdict(checked)) if json else print_run_check(checked, console())
     return int(bool(checked.findings))
 
 
@@ -122,7 +120,7 @@ def show_bank_check(checked: "BankCheck", *, json: bool = False) -> int:
     """Print the findings; the exit code is 1 if a run would refuse the bank."""
     from seewhy.report.terminal_checks import print_bank_check
 
-    print_json(asdict(checked)) if json else print_bank_check(checked, Console())
+    print_json(asdict(checked)) if json else print_bank_check(checked, console())
     return int(checked.counts["problem"] > 0)
 
 
@@ -131,14 +129,14 @@ def show_draft(drafted: api.DraftedBank | None, budget: api.Budget) -> int:
 
     if drafted is None:
         return 0
-    print_draft(drafted.draft, drafted.path, drafted.classes, budget.prices, Console())
+    print_draft(drafted.draft, drafted.path, drafted.classes, budget.prices, console())
     return int(bool(drafted.draft.missing))
 
 
 def show_evaluation(metrics: "Metrics") -> None:
     from seewhy.report.terminal import print_results
 
-    print_results(metrics, Console())
+    print_results(metrics, console())
 
 
 def show_explained(explained: "list[Explained]", *, json: bool = False) -> None:
@@ -146,7 +144,7 @@ def show_explained(explained: "list[Explained]", *, json: bool = False) -> None:
     from seewhy.explanation import as_json
     from seewhy.report.terminal import print_explained
 
-    print(as_json(explained)) if json else print_explained(explained, Console())
+    print_json(as_json(explained)) if json else print_explained(explained, console())
 
 
 def show_nothing(_result: None) -> None:
@@ -157,21 +155,21 @@ def show_audit(audit: "Audit", *, json: bool = False) -> None:
     """Print the audit."""
     from seewhy.report.terminal import print_audit
 
-    print(to_json(audit), end="") if json else print_audit(audit, Console())
+    print_json(to_json(audit)) if json else print_audit(audit, console())
 
 
 def show_trace(traced: dict[str, Any], *, json: bool = False) -> None:
     """Print the trace."""
     from seewhy.report.terminal import print_trace
 
-    print_json(traced) if json else print_trace(traced, Console())
+    print_json(traced) if json else print_trace(traced, console())
 
 
 def show_faithfulness(found: "Faithfulness", run: str, *, json: bool = False) -> None:
     """Print the figures."""
     from seewhy.report.terminal import print_tests
 
-    print_json(_without(as_values(found), "counts", "tests")) if json else print_tests(found, Console())
+    print_json(_without(as_values(found), "counts", "tests")) if json else print_tests(found, console())
     renew_page(run)
 
 
@@ -179,7 +177,7 @@ def show_general(found: "Ability", run: str, *, json: bool = False) -> None:
     """Print the figures."""
     from seewhy.report.terminal import print_abilities
 
-    print_json(_without(as_values(found), "counts")) if json else print_abilities(found, Console())
+    print_json(_without(as_values(found), "counts")) if json else print_abilities(found, console())
     renew_page(run)
 
 
@@ -189,25 +187,21 @@ def show_judged(judged: "Judgement | None", run: str, *, json: bool = False) -> 
 
     if judged is None:
         return 0
-    print(to_json(judged), end="") if json else print_judged(judged, Console())
+    print_json(to_json(judged)) if json else print_judged(judged, console())
     renew_page(run)
     return int(any(model.missing for model in judged.models.values()))
 
 
 def show_export(made: dict[str, Any], run: str, output: str) -> None:
-    console = Console(highlight=False)
-    console.print(f"Round {made['round']} of {run}:", markup=False)
+    out = console()
+    out.print(f"Round {made['round']} of {run}:", markup=False)
     for file in ("model", "adapter", "data"):
         if any(name.startswith(f"{file}/") for name in made["files"]):
-            console.print(f"  {output}/{file}", markup=False, soft_wrap=True)
+            out.print(f"  {output}/{file}", markup=False, soft_wrap=True)
     if check := made.get("adapter"):
-        console.print(f"The adapter on the base gives the merged model's logits up to {check['difference']:.1g}.")
+        out.print(f"The adapter on the base gives the merged model's logits up to {check['difference']:.1g}.")
     for place in made["pushed"]:
-        console.print(f"Uploaded to {place}", markup=False, soft_wrap=True)
-
-
-def print_json(value: Any) -> None:
-    print(jsonlib.dumps(value, indent=2, ensure_ascii=False))
+        out.print(f"Uploaded to {place}", markup=False, soft_wrap=True)
 
 
 def _without(found: dict[str, Any], *keys: str) -> dict[str, Any]:

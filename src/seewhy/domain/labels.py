@@ -325,6 +325,18 @@ def _plain_names(names: Sequence[tuple[str, str]]) -> tuple[list[tuple[str, str]
     return [(name if name in kept else strip_accents(name), label) for name, label in names], words
 
 
+def name_ranges(text: str, names: Iterable[str]) -> tuple[tuple[int, int], ...]:
+    """Return where any of the names stands in a text, (start, end) in characters, in order; of two that overlap the
+    longer. Case and what separates words do not count; plurals and other spellings are not found."""
+    longest_first = sorted(
+        (words for name in names if (words := re.findall(r"\w+", name))), key=lambda w: -len(" ".join(w))
+    )
+    if not longest_first:
+        return ()
+    either = "|".join(r"[\W_]+".join(map(re.escape, words)) for words in longest_first)
+    return tuple(found.span() for found in re.finditer(rf"(?<!\w)(?:{either})(?!\w)", text, re.IGNORECASE))
+
+
 def lenient_match(text: str, label: str) -> bool:
     """Match as the research code does: lower case, hyphens to spaces, only letters and spaces, then a substring.
 

@@ -18,6 +18,7 @@ from seewhy.errors import SeeWhyError
 from seewhy.run.checksums import sealed_json, unsealed_json
 from seewhy.run.progress import say
 from seewhy.run.storage import digest, disk, write_atomically
+from seewhy.words import masked, shown
 
 if TYPE_CHECKING:
     from seewhy.endpoint.completions import Completion, Form
@@ -125,10 +126,11 @@ class Answers:
         return None
 
     def write(self, request: Request, value: dict[str, Any], completion: "Completion", usage: Usage) -> Reply:
-        """Keep an answer, and return it as `read` will."""
+        """Keep an answer, without a key that the server repeats in it, and return it as `read` will."""
+        value = masked(value)
         date = _day(completion.created)
         key = self.key(request)
-        reply = Reply(value, str(completion.model or self.model), date, key, usage)
+        reply = Reply(value, shown(completion.model or self.model), date, key, usage)
         entry = {
             "model": self.model,
             "served_by": reply.model,

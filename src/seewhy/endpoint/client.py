@@ -29,6 +29,7 @@ from seewhy.endpoint.answers import Answers, Message, Missing, Reply, Request
 from seewhy.endpoint.usage import PER_MESSAGE, Estimate, Usage, estimate_tokens
 from seewhy.errors import SeeWhyError
 from seewhy.run.progress import progress, say
+from seewhy.words import plain, remember_secret, remember_secrets_of
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -95,7 +96,7 @@ def retry_delay(headers: Mapping[str, str], now: float) -> float | None:
             return max(0.0, seconds)
     try:
         return max(0.0, parsedate_to_datetime(headers.get("retry-after", "")).timestamp() - now)
-    except (TypeError, ValueError):
+    except (LookupError, OverflowError, OSError, TypeError, ValueError):
         return None
 
 
@@ -125,6 +126,7 @@ class Service:
     """Maximum length of an answer in tokens, including a reasoning model's thoughts."""
 
     def __post_init__(self) -> None:
+        remember_secrets_of(self.url)
         if not self.model.strip():
             raise SeeWhyError("There is no model name; say which model to ask with --model.")
         if not self.url.startswith(("http://", "https://")) or not urlsplit(self.url).hostname:
@@ -142,6 +144,7 @@ class Service:
     def key(self) -> str:
         """The key, or a stand-in for a server nearby, which may need none. Raises SeeWhyError where it is missing."""
         if key := os.environ.get(self.key_variable, "").strip():
+            remember_secret(key)
             return key
         if is_local(urlsplit(self.url).hostname or ""):
             return "none"
@@ -275,7 +278,7 @@ class Endpoint:
         if failure.kind == "timeout":
             return Missing("timed out", f"no answer within {self.service.timeout:g} seconds")
         kinds = {"status": f"the server answered {failure.status}", "connection": "the server cannot be reached"}
-        return Missing(kinds.get(failure.kind, "the reply is no chat completion"), self._said(failure))
+        return Missing(kinds.get(failure.kind, "the reply is no chat completion"), failure.said)
 
     def _wait(self, pause: float | None, failures: int) -> None:
         """Pause all requests for as long as the server asks, or else this one for a growing while."""
@@ -303,12 +306,13 @@ class Endpoint:
 
     @cached_property
     def _client(self) -> "OpenAI":
-        service = self.service
-        return import_openai().OpenAI(api_key=service.key, base_url=service.url, timeout=service.timeout, max_retries=0)
+        from seewhy.endpoint.bounded import bounded
 
-    def _said(self, failure: "RequestFailed") -> str:
-        """Return the server's words without the key."""
-        return failure.said.replace(self.service.key, "***")
+        service, openai = self.service, import_openai()
+        return openai.OpenAI(
+            api_key=service.key, base_url=service.url, timeout=service.timeout, max_retries=0,
+            http_client=openai.DefaultHttpxClient(event_hooks=bounded(service.timeout)),
+        )  # fmt: skip
 
     def _raise_fatal(self, failure: "RequestFailed", pause: float) -> None:
         """Raise Fatal for a failure that no waiting, or only a long one, will mend."""
@@ -327,9 +331,7 @@ class Endpoint:
         else:
             return
         self._stop.set()
-        raise Fatal(
-            f"{service.url} {what} What is answered already is kept. It said: {self._said(failure)}"
-        ) from failure
+        raise Fatal(f"{service.url} {what} What is answered already is kept. It said: {failure.said}") from failure
 
 
 def _refused_parameter(failure: "RequestFailed", sent: Mapping[str, Any]) -> str | None:
@@ -348,8 +350,8 @@ def _correction(text: str, wrong: str, request: Request) -> list[Message]:
     """Return the messages that follow an answer that cannot be used."""
     if not text.strip():
         return []
-    told = f"This cannot be used: {wrong}. {_demand(request)}"
-    return [{"role": "assistant", "content": text[:2000]}, {"role": "user", "content": told}]
+    told = plain(f"This cannot be used: {wrong}. {_demand(request)}")
+    return [{"role": "assistant", "content": plain(text[:2000])}, {"role": "user", "content": told}]
 
 
 def is_local(host: str) -> bool:

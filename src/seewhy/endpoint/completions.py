@@ -29,9 +29,13 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import PydanticCustomError
 
 from seewhy.endpoint.usage import Usage
+from seewhy.words import shown
 
 _SHOWN = 300
 """Characters of a server's message that errors repeat."""
+MOST_BRACES = 64
+MOST_CHARACTERS = 2**17
+"""How far and at how many places of a text a JSON object is looked for."""
 
 
 @dataclass(eq=False)
@@ -147,7 +151,7 @@ class Completion(BaseModel):
     """A reply with at least one choice."""
 
     choices: Annotated[list[Choice], Field(min_length=1)]
-    model: Any = None
+    model: Annotated[_Text | None, _Lenient] = None
     created: _Count = None
     tokens: Annotated[Tokens, BeforeValidator(lambda value: value if isinstance(value, dict) else {})] = Field(
         default_factory=Tokens, alias="usage"
@@ -168,13 +172,21 @@ def openai_failures() -> Iterator[None]:
         yield
     except openai.APIStatusError as error:
         raise RequestFailed(
-            "status", _message_of(error.response.text), status=error.status_code, code=error.code, param=error.param,
-            headers=error.response.headers,
+            "status", _message_of(error.response.text), status=error.status_code, code=error.code,
+            param=error.param, headers=error.response.headers,
         ) from error  # fmt: skip
     except openai.APITimeoutError as error:
-        raise RequestFailed("timeout", str(error)) from error
+        raise RequestFailed("timeout", _one_line(error)) from error
     except openai.APIConnectionError as error:
-        raise RequestFailed("connection", str(error.__cause__ or error)) from error
+        raise RequestFailed("connection", _one_line(error.__cause__ or error)) from error
+    except (
+        openai.OpenAIError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:  # in a reply's own headers
+        raise RequestFailed("malformed", _one_line(error)) from error
 
 
 def read_completion(text: str, headers: Mapping[str, str] | None = None) -> Completion:
@@ -209,7 +221,7 @@ def _failure_in(body: Any) -> RequestFailed | None:
     status = next(filter(None, (count(error.get(key)) for key in ("code", "status", "status_code"))), 0)
     metadata = error.get("metadata")
     raw = metadata.get("raw") if isinstance(metadata, dict) else None  # of the provider behind a gateway
-    said = " ".join(str(text) for text in (error.get("message") or error, raw) if text)
+    said = " ".join(_one_line(text) for text in (error.get("message") or error, raw) if text)
     return RequestFailed(
         "status", _one_line(said), status=status if 400 <= status < 600 else 500, in_body=True,
         code=error.get("code"), param=error.get("param"),
@@ -228,7 +240,11 @@ def _message_of(text: str) -> str:
 
 
 def _one_line(value: Any) -> str:
-    text = " ".join(str(value).split())
+    try:
+        text = str(value)
+    except RecursionError:
+        text = "(nested too deeply to be shown)"
+    text = shown(" ".join(text[: 20 * _SHOWN].split()))
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
@@ -340,12 +356,14 @@ def _place(loc: Any) -> str:
 def read_object(text: str) -> dict[str, Any] | None:
     """Return the first JSON object in a model's text, ignoring fences, thoughts and talk around it; None without one.
 
-    NaN and infinity are not JSON.
+    It begins at one of the first `MOST_BRACES` braces and ends within `MOST_CHARACTERS`. NaN and infinity are not JSON.
     """
-    text = text.rpartition("</think>")[2]
+    text = text.rpartition("</think>")[2][:MOST_CHARACTERS]
     decoder = json.JSONDecoder(parse_constant=_no_constant)
     start = text.find("{")
-    while start >= 0:
+    for _ in range(MOST_BRACES):
+        if start < 0:
+            break
         try:
             return decoder.raw_decode(text, start)[0]
         except (ValueError, RecursionError):

@@ -18,12 +18,12 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
-from rich.console import Console
 
 from seewhy.errors import SeeWhyError
 from seewhy.proof.heatmaps import Region
 from seewhy.report.pictures import captioned, data_uri, heat_box, overlay, veil, where
 from seewhy.results import Box, Explained, Reason
+from seewhy.run.progress import console
 from seewhy.run.storage import disk
 
 SIDE = 640
@@ -130,9 +130,9 @@ class Explanation:
     def __str__(self) -> str:
         from seewhy.report.terminal import print_explained
 
-        console = Console(file=io.StringIO(), width=WIDTH, highlight=False)
-        print_explained([self.said], console)
-        return console.file.getvalue().rstrip()  # pyright: ignore[reportAttributeAccessIssue]
+        text = io.StringIO()
+        print_explained([self.said], console(file=text, width=WIDTH))
+        return text.getvalue().rstrip()
 
     def __repr__(self) -> str:
         return f"<Explanation of {self.said.image} by {self.model}: {self.label or 'no one label'}>"

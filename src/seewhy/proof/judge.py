@@ -33,6 +33,7 @@ from seewhy.results import Agreement, ConsistencyAgreement, ExplainsAgreement, F
 from seewhy.results_json import write
 from seewhy.run.finished import FinishedRun
 from seewhy.run.stages import ARMS, BASE, ModelKey, StageKey
+from seewhy.words import masked
 
 PROMPT = "judge-1"
 """Name of the wording below; change both together."""
@@ -278,7 +279,7 @@ class Judging:
         service = endpoint.service
         names = tuple(sorted({reply.model for reply in given}))
         found = Judgement(
-            judge=Judge(service.model, names, service.url, PROMPT, service.temperature),
+            judge=Judge(service.model, names, masked(service.url), PROMPT, service.temperature),
             split=self.split,
             images=len(self.concepts),
             of=self.of,

@@ -20,6 +20,7 @@ from seewhy.domain.domain import VOCABULARY_FILE, Domain, Vocabulary, load_domai
 from seewhy.domain.general import GeneralQuestions
 from seewhy.domain.image_index import IMAGES_FILE, ImageIndex
 from seewhy.domain.images import load_image
+from seewhy.domain.labels import name_ranges
 from seewhy.domain.loaders.llava import Replay, replay_digest
 from seewhy.domain.verdicts import Verdict
 from seewhy.errors import SeeWhyError
@@ -232,7 +233,7 @@ class Run:
         concepts_CE: np.ndarray,
     ) -> list[Selection]:
         """Select by InfoNCE, with the embeddings of the descriptions in a file while they are needed."""
-        scratch = self.folder.path / "scratch"
+        scratch = self.folder.path / "embedded"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
         texts = (d.text for d in descriptions)
@@ -317,7 +318,7 @@ class Run:
 
         def make(folder: Path) -> None:
             images = {e.id: self.domain.path(e) for e in self.train}
-            turns = [Turn(a.id, images[a.example_id], a.query, a.text) for a in answers]
+            turns = [Turn(a.id, images[a.example_id], a.query, a.text, self._named(a)) for a in answers]
             wanted, seed = round(self.config.tune.replay_ratio * len(turns)), self.config.seed
             turns += self.general.drawn(wanted, example_random(seed, "replay", "tune"))
             own = [turn for turn in self.replay() if turn.example_id not in self.corrections.out]
@@ -417,6 +418,13 @@ class Run:
         own = {BASE.arm, *(arm.key for arm in arms(self.config))}
         there = FinishedRun.open(self.folder.path).models
         return {key: path for key, path in there.items() if key.arm not in own and key.round <= last}
+
+    def _named(self, answer: Answer) -> tuple[tuple[int, int], ...]:
+        """Return where an answer names its label, if that counts in the loss."""
+        if self.config.tune.name_weight == 1:
+            return ()
+        label = self.labels[answer.example_id]
+        return name_ranges(answer.text, (label, *self.domain.concepts.aliases.get(label, ())))
 
     @cached_property
     def stated(self) -> StatedConcepts:

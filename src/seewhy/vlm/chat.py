@@ -30,6 +30,8 @@ Row = dict[str, torch.Tensor]
 
 Size = tuple[int, int]
 """Width and height in pixels."""
+Range = tuple[int, int]
+"""Where characters start and end in a text, the end not included."""
 
 
 def open_image(path: str) -> Image.Image:
@@ -136,6 +138,22 @@ def with_answer(vlm: VisionLanguageModel, prompt: Row, answer: str) -> Row:
         row[name] = torch.cat([row[name], tail.get(name, torch.zeros_like(answer_1T)).to(row[name].dtype)], dim=1)
     row["labels"] = torch.cat([torch.full_like(prompt_1T, IGNORED), answer_1T], dim=1)
     return row
+
+
+def with_weights(vlm: VisionLanguageModel, row: Row, answer: str, names: Sequence[Range], weight: float) -> Row:
+    """Return a training row with `weights` (1, T) in the loss: `weight` for tokens of the ranges of `names`, else 1."""
+    weights_1T = torch.ones(row["input_ids"].shape)
+    whole = answer_ids(vlm, answer)
+    before = row["input_ids"].shape[1] - len(whole)
+    for start, end in names:
+        first, last = (_agreeing(whole, answer_ids(vlm, answer[:place])[:-1]) for place in (start, end))
+        weights_1T[:, before + first : before + last] = weight
+    return {**row, "weights": weights_1T}
+
+
+def _agreeing(whole: Sequence[int], part: Sequence[int]) -> int:
+    """Return how many ids two sequences have in common at their beginning."""
+    return next((place for place, (a, b) in enumerate(zip(whole, part, strict=False)) if a != b), len(part))
 
 
 def token_level(row: Mapping[str, torch.Tensor]) -> list[str]:

@@ -30,7 +30,17 @@ from torch.utils.data import Dataset
 from seewhy.config import AugmentConfig
 from seewhy.errors import SeeWhyError
 from seewhy.records import Turn
-from seewhy.vlm.chat import IGNORED, Row, answer_ids, encode, encode_all, named_image, open_image, with_answer
+from seewhy.vlm.chat import (
+    IGNORED,
+    Row,
+    answer_ids,
+    encode,
+    encode_all,
+    named_image,
+    open_image,
+    with_answer,
+    with_weights,
+)
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import share
 
@@ -122,8 +132,10 @@ class Schedule(Dataset[list[Row]]):
         changes: AugmentConfig,
         seed: int,
         share_image: bool = True,
+        name_weight: float = 1.0,
         opener: Callable[[str], Image.Image] = open_image,
     ) -> None:
+        self.name_weight = name_weight
         self.vlm, self.turns, self.changes, self.opener, self.seed = vlm, turns, changes, opener, seed
         self.share_image = share_image
         rng = random.Random(seed)
@@ -169,6 +181,9 @@ class Schedule(Dataset[list[Row]]):
         rows = [with_answer(self.vlm, prompt, turn.answer) for prompt, turn in zip(prompts, turns, strict=True)]
         for turn, row in zip(turns, rows, strict=True):
             check_length(self.vlm, turn, row)
+        if self.name_weight != 1:
+            weight = self.name_weight
+            rows = [with_weights(self.vlm, r, t.answer, t.names, weight) for r, t in zip(rows, turns, strict=True)]
         if self.share_image:
             return share(rows, self.vlm)
         return [alone for row in rows for alone in share([row], self.vlm)]

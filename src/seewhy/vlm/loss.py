@@ -40,25 +40,37 @@ def answer_loss(
 ) -> torch.Tensor:
     """Return the cross-entropy of a batch's labelled tokens, summed over tokens or over answers' means, over `total`.
 
-    `total` is the number of tokens, or answers, by default those of the batch.
+    `total` is the number of tokens, or answers, by default those of the batch. With `weights` (B, T) in the batch a
+    token counts by its weight, in sums, means and `total`.
     """
     logits_NV, targets_N = answer_logits(model, batch)
-    if per == "token":
+    weights_N = weights_of(batch) if "weights" in batch else None
+    if per == "token" and weights_N is None:
         return cross_entropy(logits_NV, targets_N, reduction="sum") / (len(targets_N) if total is None else total)
-    answer_N, length_A = answers_of(batch["labels"])
     losses_N = cross_entropy(logits_NV, targets_N, reduction="none")
+    if weights_N is not None:
+        losses_N = losses_N * weights_N
+        if per == "token":
+            return losses_N.sum() / (weights_N.sum() if total is None else total)
+    answer_N, length_A = answers_of(batch["labels"], weights_N)
     return (losses_N / length_A[answer_N]).sum() / (len(length_A) if total is None else total)
 
 
-def answers_of(labels_BT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def answers_of(labels_BT: torch.Tensor, weights_N: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the answer that each labelled token belongs to (N), and the answers' lengths (A), in the order of rows.
 
-    An answer begins where a label follows an unlabelled token: a question stands before each, in shared rows too.
+    An answer begins where a label follows an unlabelled token: a question stands before each, in shared rows too. Its
+    length is the number of its tokens, or the sum of their weights.
     """
     labelled_BT = labels_BT[:, 1:] != IGNORED
     begins_BT = labelled_BT & ~pad(labelled_BT, (1, -1))
     answer_N = (begins_BT.flatten().cumsum(0) - 1)[labelled_BT.flatten()]
-    return answer_N, answer_N.bincount()
+    return answer_N, answer_N.bincount(weights_N)
+
+
+def weights_of(batch: Row) -> torch.Tensor:
+    """Return the weight of each labelled token (N)."""
+    return batch["weights"][:, 1:][batch["labels"][:, 1:] != IGNORED].float()
 
 
 def answer_logits(model: Any, batch: Row) -> tuple[torch.Tensor, torch.Tensor]:

@@ -267,7 +267,7 @@ def attend(batch: Mapping[str, torch.Tensor], model: PreTrainedModel) -> dict[st
 
     Where no row is shared, the mask stays the plain one and the model finds the positions itself.
     """
-    inputs: dict[str, Any] = dict(batch)
+    inputs: dict[str, Any] = {name: tensor for name, tensor in batch.items() if name != "weights"}
     segments_BT, positions_BT = inputs.pop("segments"), inputs.pop("position_ids")
     if not bool((segments_BT > 0).any()):
         return inputs

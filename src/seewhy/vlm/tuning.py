@@ -25,7 +25,6 @@ from typing import Any, Literal, cast
 import torch
 from peft import PeftModel
 from PIL import Image
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import distributed
 from torch.utils.data import DataLoader, Dataset
@@ -36,13 +35,13 @@ from seewhy.errors import SeeWhyError
 from seewhy.records import Turn
 from seewhy.run.checksums import broken, write_sums
 from seewhy.run.folder import changes
-from seewhy.run.progress import say
+from seewhy.run.progress import console, say
 from seewhy.run.storage import digest, sync, write_atomically
 from seewhy.vlm.adapter import load_trained, prepare, rest_frozen, save_trained
 from seewhy.vlm.chat import Row, collate, move, open_image
 from seewhy.vlm.data import MicroBatches, Schedule, drop_too_long
 from seewhy.vlm.loading import check_saveable, evaluation_mode
-from seewhy.vlm.loss import answer_logits, answer_loss, answers_of
+from seewhy.vlm.loss import answer_logits, answer_loss, answers_of, weights_of
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import attend, branch_attention, why_not_shared
 
@@ -150,7 +149,7 @@ def tune(
     dtype = vlm.model.dtype
     schedule = Schedule(
         vlm, turns, pairs=config.batch_size, epochs=config.epochs, changes=config.augment, seed=seed,
-        share_image=share_image, opener=opener,
+        share_image=share_image, name_weight=config.name_weight, opener=opener,
     )  # fmt: skip
     rows = [attend(move(row, vlm), vlm.model) for turn in turns[:2] for row in schedule.rows([turn], None)]
     set_seed(seed)
@@ -244,7 +243,7 @@ def _made_of(turns: Sequence[Turn], config: TuneConfig, seed: int, *, shared: bo
     settings = {key: value for key, value in decisive(config).items() if key not in ("replay", "replay_ratio")}
     return {
         "tune": settings,
-        "turns": digest([asdict(turn) for turn in turns]),
+        "turns": digest([{k: v for k, v in asdict(turn).items() if k != "names" or v} for turn in turns]),
         "seed": seed,
         "image shared": shared,
     }
@@ -303,12 +302,16 @@ class _CheckpointedTrainer(Trainer):
         return (loss, None) if return_outputs else loss
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor | int | None:
-        if self.loss_per == "token":
+        weighted = "weights" in batch_samples[0]
+        if self.loss_per == "token" and not weighted:
             return super()._get_num_items_in_batch(batch_samples, device)
-        answers = torch.tensor(sum(len(answers_of(batch["labels"])[1]) for batch in batch_samples), device=device)
+        if self.loss_per == "answer":
+            total = torch.tensor(sum(len(answers_of(batch["labels"])[1]) for batch in batch_samples), device=device)
+        else:
+            total = torch.stack([weights_of(batch).sum() for batch in batch_samples]).sum().to(device)
         if self.args.world_size > 1:
-            distributed.all_reduce(answers)
-        return answers
+            distributed.all_reduce(total)
+        return total
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         if isinstance(self.model, PeftModel):
@@ -378,7 +381,7 @@ class _ProgressCallback(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         state.save_steps = args.save_steps  # a checkpoint brings its own back
         columns = (TextColumn("tuning"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.progress = Progress(*columns, TextColumn("{task.description}"), console=Console(stderr=True))
+        self.progress = Progress(*columns, TextColumn("{task.description}"), console=console(stderr=True))
         self.task = self.progress.add_task("", total=state.max_steps, completed=state.global_step)
         if state.is_world_process_zero and self.progress.console.is_terminal:
             self.progress.start()

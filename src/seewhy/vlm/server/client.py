@@ -22,6 +22,7 @@ from seewhy.errors import SeeWhyError
 from seewhy.records import Prompt, Sampling
 from seewhy.run.progress import say
 from seewhy.run.storage import digest
+from seewhy.words import masked, remember_secret, shown
 
 if TYPE_CHECKING:
     from seewhy.endpoint.completions import Completion, RequestFailed
@@ -31,12 +32,14 @@ if TYPE_CHECKING:
 class Reply:
     """What a server answered to one request; `prompt_tokens` is None where it does not say.
 
-    A text that a refusal or a content filter withheld is empty, and its reason stands in `withheld`.
+    A text that a refusal or a content filter withheld is empty, and its reason stands in `withheld`. So is every text
+    of a reply that was no chat completion each time it was asked for: `fault` says what it was.
     """
 
     texts: tuple[str, ...]
     prompt_tokens: int | None
     withheld: tuple[str, ...] = ()
+    fault: SeeWhyError | None = None
 
 
 class Refused(SeeWhyError):
@@ -116,7 +119,8 @@ class ChatClient:
     def sample(self, prompts: Sequence[Prompt], sampling: Sampling, seed: int) -> list[list[str]]:
         """`sampling.samples` texts for each prompt, in order. Raises SeeWhyError, and then has none."""
         once = 1 if sampling.temperature == 0 else sampling.samples
-        replies = self.replies(prompts, replace(sampling, samples=once), seed)
+        replies = self._sent(prompts, replace(sampling, samples=once), seed)
+        self._tell_faults([reply.fault for of_prompt in replies for reply in of_prompt])
         found = [[text for reply in of_prompt for text in reply.texts] for of_prompt in replies]
         if short := next((prompt for prompt, texts in zip(prompts, found, strict=True) if len(texts) != once), None):
             raise SeeWhyError(
@@ -127,6 +131,16 @@ class ChatClient:
             [reason for of_prompt in replies for reply in of_prompt for reason in reply.withheld], found
         )
         return [texts * sampling.samples if once == 1 else texts for texts in found]
+
+    def _tell_faults(self, faults: Sequence[SeeWhyError | None]) -> None:
+        """Say how many replies were no chat completions: their texts are empty. Raises the first where most were."""
+        malformed = [fault for fault in faults if fault]
+        if 2 * len(malformed) > len(faults):
+            raise malformed[0]
+        if malformed:
+            times = self.retries + 1
+            say(f"{len(malformed)} of {len(faults)} replies of the server, each asked for {times} times, are left "
+                f"empty and dropped. The first: {malformed[0]}")  # fmt: skip
 
     def _tell_withheld(self, reasons: Sequence[str], found: Sequence[Sequence[str]]) -> None:
         """Say how many texts a refusal or a filter withheld: they are empty. Raises SeeWhyError where all are."""
@@ -142,7 +156,17 @@ class ChatClient:
         say(f"{told}; they are left empty and dropped")
 
     def replies(self, prompts: Sequence[Prompt], sampling: Sampling, seed: int) -> list[list[Reply]]:
-        """The replies to each prompt: one, or one for each sample where the server gives one answer a request."""
+        """The replies to each prompt: one, or one for each sample where the server gives one answer a request.
+
+        Raises SeeWhyError for any that is no chat completion."""
+        sent = self._sent(prompts, sampling, seed)
+        for reply in (reply for of_prompt in sent for reply in of_prompt):
+            if reply.fault:
+                raise reply.fault
+        return sent
+
+    def _sent(self, prompts: Sequence[Prompt], sampling: Sampling, seed: int) -> list[list[Reply]]:
+        """Return the replies, also those that are no chat completions."""
         import_openai("Sampling through a server", "serve")
         from anyio.from_thread import start_blocking_portal
 
@@ -151,12 +175,17 @@ class ChatClient:
 
     async def _replies(self, prompts: Sequence[Prompt], sampling: Sampling, seed: int) -> list[list[Reply]]:
         openai = import_openai("Sampling through a server", "serve")
+        from seewhy.endpoint.bounded import bounded_async
+
         groups = [list(group) for _, group in groupby(prompts, key=lambda prompt: prompt.image)]
         key = "none" if self.started else os.environ.get(KEY_VARIABLE, "").strip() or "none"
+        remember_secret(key)
         images, slots = asyncio.Semaphore(self.concurrency), asyncio.Semaphore(self.concurrency)
         async with openai.AsyncOpenAI(
             base_url=self.base_url, api_key=key, timeout=self.timeout, max_retries=self.retries,
-            http_client=openai.DefaultAsyncHttpxClient(trust_env=not self.started, verify=not self.started),
+            http_client=openai.DefaultAsyncHttpxClient(
+                trust_env=not self.started, verify=not self.started, event_hooks=bounded_async(self.timeout)
+            ),
         ) as connection:  # fmt: skip
 
             async def of_group(group: Sequence[Prompt]) -> list[list[Reply]]:
@@ -207,7 +236,8 @@ class ChatClient:
         return {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "skip_special_tokens": False, **ends, **template}
 
     async def _asked(self, connection: Any, prompt: Prompt, asked: Sampling, body: dict[str, Any]) -> Reply:
-        """Return the reply to one request; send it again after a transient failure inside a reply of status 200.
+        """Return the reply to one request; send it again after a malformed reply, or a transient failure inside a reply
+        of status 200.
 
         The openai package retries after the other transient failures.
         """
@@ -219,10 +249,12 @@ class ChatClient:
             try:
                 with openai_failures():
                     text = (await ask(model=self.model, messages=body["messages"], extra_body=body)).http_response.text
-                return self._read(prompt, asked, read_completion(text), text)
+                return self._read(prompt, asked, read_completion(text))
             except RequestFailed as failure:
-                again = failure.is_transient and (failure.in_body or failure.kind == "cut")
-                if not again or attempt == self.retries:
+                malformed = failure.kind in ("cut", "malformed")
+                if malformed and attempt == self.retries:
+                    return Reply(("",) * asked.samples, None, fault=self._no_completion(prompt, failure.said, text))
+                if attempt == self.retries or not (malformed or (failure.is_transient and failure.in_body)):
                     raise self._in_words(failure, prompt, text) from failure
             await asyncio.sleep(min(8.0, 0.5 * 2**attempt))
         raise AssertionError("the last attempt returns or raises")
@@ -238,14 +270,12 @@ class ChatClient:
             return SeeWhyError(
                 f"No server answers at {self.base_url} ({failure.said}): start it, or correct model.engine.base_url."
             )
-        if failure.kind == "status":
-            return self._refusal(failure.status, failure.said, prompt)
-        return self._no_completion(prompt, failure.said, text)
+        return self._refusal(failure.status, failure.said, prompt)
 
     def _no_completion(self, prompt: Prompt, why: str, text: str) -> SeeWhyError:
         return SeeWhyError(
             f"The server at {self.base_url} answered prompt {prompt.id} with something that is no chat completion "
-            f"({why}): {text[:300]!r}. Check model.engine.base_url, and what stands before the server."
+            f"({why}): {shown(text[:300])!r}. Check model.engine.base_url, and what stands before the server."
         )
 
     def _refusal(self, status: int, said: str, prompt: Prompt) -> SeeWhyError:
@@ -273,9 +303,11 @@ class ChatClient:
             )
         return Refused(f"{where} does not take prompt {prompt.id} ({status}: {said}).")
 
-    def _read(self, prompt: Prompt, asked: Sampling, completion: "Completion", text: str) -> Reply:
-        """Return the texts of a completion. Raises SeeWhyError if there is none, but a thought, in a choice, if another
-        model answers, and if the prompt was too long for the model."""
+    def _read(self, prompt: Prompt, asked: Sampling, completion: "Completion") -> Reply:
+        """Return the texts of a completion. Raises RequestFailed if there is none in a choice, and SeeWhyError if there
+        is a thought in its place, if another model answers, and if the prompt was too long for the model."""
+        from seewhy.endpoint.completions import RequestFailed
+
         where, named = f"The server at {self.base_url}", str(completion.model or "")
         texts, reasons = [], []
         for choice in completion.choices:
@@ -288,7 +320,7 @@ class ChatClient:
                     f"reasoning parser, or use the model's instruct variant."
                 )
             elif choice.text is None:
-                raise self._no_completion(prompt, "no text in it", text)
+                raise RequestFailed("malformed", "no text in it")
             texts.append("" if choice.withheld else self._stripped(choice.text or ""))
         if named and named != self.model and not named.startswith(f"{self.model}@"):
             raise SeeWhyError(
@@ -307,7 +339,7 @@ class ChatClient:
         text = text.strip()
         for end in self.end_texts:
             text = text.removesuffix(end)
-        return text.strip()
+        return masked(text.strip())
 
 
 def request_seed(seed: int, prompt: Prompt, number: int) -> int:

@@ -1,7 +1,8 @@
 """A server that a run starts for one of its models, and that never outlives the run.
 
-The command runs under `watchdog.py` in a session of its own: the whole process group ends when `stop` is called, when
-the process that started it ends in any way, and when its `ServerProcess` is collected. What it prints goes to a log.
+The command runs under `watchdog.py` in a session of its own: all that it started ends when `stop` is called, when the
+process that started it ends in any way, and when its `ServerProcess` is collected; on macOS, all but what has left the
+process group. What it prints goes to a log that no other user of the machine can read.
 """
 
 import http.client
@@ -24,6 +25,7 @@ from seewhy.errors import SeeWhyError
 from seewhy.run.progress import say
 from seewhy.run.storage import disk
 from seewhy.vlm.server import watchdog
+from seewhy.words import masked, remember_secrets_of
 
 GRACE = 10.0
 """Seconds that a server has to end when it is asked to, before it is killed."""
@@ -52,8 +54,8 @@ class ServerProcess:
         self.log = log
         with disk(log):
             log.parent.mkdir(parents=True, exist_ok=True)
-            with log.open("ab") as file:
-                file.write(f"$ {shlex.join(command)}\n".encode())
+            with open(log, "ab", opener=_private) as file:
+                file.write(f"$ {masked(shlex.join(command))}\n".encode())
                 file.flush()
                 self._begins_at = file.tell()
                 self._process = subprocess.Popen(
@@ -91,6 +93,13 @@ class ServerProcess:
         self._process.wait()
 
 
+def _private(path: str, flags: int) -> int:
+    """Open a log that no other user reads: a server may print the key that it was given."""
+    descriptor = os.open(path, flags, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
 def start(
     template: str, values: Mapping[str, str], log: Path, *, port: int, seconds: float
 ) -> tuple[ServerProcess, str]:
@@ -123,7 +132,9 @@ def start(
 
 
 def command_line(template: str, values: Mapping[str, str]) -> list[str]:
-    """The words of a command, with {names} filled in; a path with spaces stays one word."""
+    """The words of a command, with {names} filled in; a path with spaces stays one word. Its secrets are masked from
+    now on."""
+    remember_secrets_of(template)
     try:
         words = [word.format_map(values) for word in shlex.split(template)]
     except (ValueError, KeyError, IndexError) as error:
