@@ -78,6 +78,8 @@ def _work_and_exit(work: Callable[[], int], files: Sequence[Path], cpu_seconds: 
         code = work()
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 1
+    except KeyboardInterrupt:  # before the command could catch it
+        code = 130
     except BaseException:  # the parent is told by the exit code
         traceback.print_exc()
     finally:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 import yaml
 
+import seewhy.cli
 import seewhy.explanation
 import seewhy.export.build
 import seewhy.proof.audit

@@ -271,7 +271,7 @@ class Form:
         try:
             self._model.model_validate(value)
         except ValidationError as error:
-            return _in_words(error.errors(include_url=False)[0])
+            return _without_lone_surrogates(_in_words(error.errors(include_url=False)[0]))
         return None
 
     def read(self, choice: Choice) -> tuple[dict[str, Any] | None, str]:
