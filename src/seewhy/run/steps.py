@@ -4,7 +4,6 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 import yaml
 from transformers import TrainerCallback
 
-from seewhy.config import SELF, DataConfig, RunConfig
+from seewhy.config import SELF, DataConfig, RunConfig, recorded
 from seewhy.domain.concepts import ConceptBank
 from seewhy.domain.corrections import Corrections, for_measuring
 from seewhy.domain.domain import VOCABULARY_FILE, Domain, Vocabulary, load_domain
@@ -148,7 +147,7 @@ class Run:
             engine_of=None if record else lambda key: engine_of(manifest, key, config.model.engine.kind),
         )  # fmt: skip
         stages = own.elsewhere(measured.name, measured.fingerprint, measured.parts) if other else own
-        settings = asdict(config) if record else None
+        settings = recorded(config) if record else None
         folder.check([*own.values(), *stages.values()], config=settings, discard_stale=discard_stale)
         if settings:
             checks.check_tower_setting(config, base)
