@@ -114,6 +114,18 @@ def test_concepts_that_people_keep_correcting_are_named() -> None:
     assert review.counted(opinions) == {"right": 4, "wrong": 4, "hidden": 4}
 
 
+def test_a_better_threshold_is_that_of_the_images_drawn_by_chance() -> None:
+    draw = random.Random(0)
+    scores = {f"i{n:03}": draw.random() for n in range(120)}
+    pairs = pairs_of([r for n, s in scores.items() for r in rows(n, s)], dict.fromkeys(scores, "Crow"), SAID, {})
+    order = review_order(pairs)
+    there = {(n, "a") for n, s in scores.items() if s > 0.6}
+    said = [p for p in pairs if p.image not in order.by_chance or not 0.3 < p.score <= 0.6]
+    right = {(p.image, p.concept): (p.image, p.concept) in there for p in said}
+    assert better_threshold(pairs, right, SAID)
+    assert what_they_show(pairs, judge(said, there), order, SAID).better is None
+
+
 def test_agreement_is_counted_and_kappa_taken_over_what_both_have_judged() -> None:
     names = {f"i{n}": "Crow" for n in range(10)}
     pairs = pairs_of([r for n in names for r in rows(n, 0.9, 0.0, selected="a")], names, SAID, {})

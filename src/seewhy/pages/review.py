@@ -240,9 +240,10 @@ def _summary(reviewing: Reviewing, verdicts: list[Verdict], opinions: Opinions) 
             f"{_figure(shown.precision_in_doubt)}.",
             f"Concepts that were not selected and are right, in images drawn by chance: {_figure(shown.missed)}.",
             f"Rule '{config.rule}' with {shown.better.threshold:.3g} instead of {showing.threshold(config):.3g} would "
-            f"agree with {shown.better.agrees} of these verdicts instead of {shown.better.now}."
+            f"agree with {shown.better.agrees} of the verdicts on images drawn by chance instead of {shown.better.now}."
             if shown.better
-            else f"No other threshold of rule '{config.rule}' agrees with more of these verdicts beyond chance.",
+            else f"No other threshold of rule '{config.rule}' agrees with more of the verdicts on images "
+            "drawn by chance, beyond luck.",
         ]
     if labels := sorted(n for (kind, n, _), v in opinions.settled.items() if kind == "label" and v == "wrong"):
         lines.append(f"Labels said to be wrong: {', '.join(labels[:LISTED])}{' ...' if len(labels) > LISTED else ''}.")

@@ -174,6 +174,7 @@ class Shown:
     missed: Figure | None
     """Of the unselected concepts of images drawn by chance, the share that is right."""
     better: Better | None
+    """By the verdicts on images drawn by chance: those on doubtful ones lie about the threshold that was."""
     reword: tuple[Reword, ...]
 
 
@@ -195,7 +196,7 @@ def what_they_show(pairs: Sequence[Pair], opinions: Opinions, order: Order, conf
         share([p for p in chance if p.selected]),
         share([p for p in judged if p.selected and p.image not in order.by_chance]),
         share([p for p in chance if not p.selected]),
-        better_threshold(pairs, right, config),
+        better_threshold(pairs, {key: of for key, of in right.items() if key[0] in order.by_chance}, config),
         _to_reword(judged, said),
     )
 

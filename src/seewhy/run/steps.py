@@ -232,7 +232,7 @@ class Run:
         concepts_CE: np.ndarray,
     ) -> list[Selection]:
         """Select by InfoNCE, with the embeddings of the descriptions in a file while they are needed."""
-        scratch = self.folder.path / "scratch"
+        scratch = self.folder.path / "embedded"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
         texts = (d.text for d in descriptions)
