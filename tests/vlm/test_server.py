@@ -269,7 +269,7 @@ def test_a_server_that_dies_loses_no_finished_shard_and_leaves_no_orphan(load, m
 
         with folder.lock():
             folder.check([stage])
-            return folder.records(stage, Prediction, prompts, work)
+            return list(folder.records(stage, Prediction, prompts, work))
 
     dying = started(answers, "--die-after", str(2 + 4 + 4 + 2), "--child", concurrency=1)  # in the second shard
     with ServerSampler(load, model, dying, log) as sampler:
