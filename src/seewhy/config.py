@@ -7,10 +7,12 @@ A setting marked THROUGHPUT changes where, how fast and in how much memory somet
 may change between two starts of the same run. Any other change makes the stages stale that depend on it (`decisive`).
 """
 
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt, restricted_number_type
+
+from seewhy.words import masked, remember_secrets_of
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -129,6 +131,10 @@ class EngineConfig:
     image: Literal["data", "file"] = field(default="data", metadata=THROUGHPUT)
     """Send the image's pixels in the request ('data'), or the file:// URL of a PNG ('file'), which the server must be
     allowed to read (vLLM: --allowed-local-media-path {images})."""
+
+    def __post_init__(self) -> None:
+        for text in (self.command, self.base_url or ""):
+            remember_secrets_of(text)
 
 
 @dataclass(frozen=True)
@@ -424,6 +430,14 @@ class RunConfig:
     sample: SampleConfig = field(default_factory=SampleConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     workers: WorkersConfig = field(default_factory=WorkersConfig)
+
+
+def recorded(config: RunConfig) -> dict[str, Any]:
+    """Return all settings as a run folder keeps them: without the secrets in a command or an address."""
+    settings = asdict(config)
+    settings["model"]["engine"] = masked(settings["model"]["engine"])
+    settings["workers"] = masked(settings["workers"])
+    return settings
 
 
 def decisive(settings: "DataclassInstance") -> dict[str, Any]:

@@ -28,6 +28,7 @@ import yaml
 
 from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
+from seewhy.words import MASK
 
 DEFAULT_PRESET = "ours"
 
@@ -219,6 +220,12 @@ def read_config(path: str | Path, overrides: Mapping[str, str]) -> RunConfig:
     path = Path(path)
     given = dict(_read_yaml(_read_text(path), path))
     given |= {n: known_settings()[n].parse(v, "command line", text=True) for n, v in overrides.items()}
+    for name in ("model.engine.command", "model.engine.base_url"):
+        if MASK in (given.get(name) or ""):
+            raise SeeWhyError(
+                f"{path}: {name} is {given[name]}, where {MASK} stands for a secret that a run folder does not keep: "
+                "write it again."
+            )
     return _build(RunConfig, _preset(given.get("preset", DEFAULT_PRESET)) | given)
 
 

@@ -1,4 +1,4 @@
-"""Turn an image as its EXIF orientation says, whatever else its EXIF holds.
+"""Open an image of a listed format, and turn it as its EXIF orientation says, whatever else its EXIF holds.
 
 Pillow's own `exif_transpose` also writes the whole block anew without the tag, and fails on a photograph whose EXIF
 holds a text in place of a number, a negative fraction where none is allowed, or offsets that lead nowhere. Only the one
@@ -6,9 +6,17 @@ tag is of use here, so it is read and the pixels are turned; everything else in 
 """
 
 import struct
-from typing import Any
+from functools import cache
+from pathlib import Path
+from typing import IO, Any
 
 from PIL import Image
+
+FORMATS = (
+    "JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "TGA", "ICO", "PCX", "SGI",
+)  # fmt: skip
+"""Pillow's names of the formats that are opened, whatever a file is called. Pillow knows others by their content too,
+and starts a program for some of them (Ghostscript for PostScript): those are not tried."""
 
 _ORIENTATION, _WIDTH = 0x0112, 0x0100
 """EXIF tags."""
@@ -26,6 +34,18 @@ _METADATA_ERRORS = (
     EOFError, struct.error,
 )  # fmt: skip
 """What Pillow raises on broken EXIF or XMP, depending on what is broken."""
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """Return those of `FORMATS` that this machine's Pillow can read."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def open_listed(file: str | Path | IO[bytes]) -> Image.Image:
+    """Open an image of one of the `FORMATS`, as Pillow's `open` does and with its errors; nothing is decoded yet."""
+    return Image.open(file, formats=formats())
 
 
 def load_upright(image: Image.Image) -> Image.Image:

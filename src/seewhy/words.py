@@ -40,8 +40,8 @@ def remember_secrets_of(command: str) -> None:
     """Remember the secrets that a command or an address holds, since the program it starts may repeat them bare."""
     for pattern, _ in _PATTERNS:
         for found in pattern.finditer(command):
-            secret = found.group()[len(found.group(1)) if pattern.groups else 0 :]
-            for part in {secret, *secret.rstrip("@").split(":", 1)[1:]}:
+            secret = found.group()[len(found.group(1)) if pattern.groups else 0 :].rstrip("@")
+            for part in (secret, *secret.split(":", 1)[1:]):
                 remember_secret(part)
 
 

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from seewhy.domain import images
-from seewhy.domain.images import LONGEST_SIDE, image_sha256, image_size, load_image
+from seewhy.domain.images import LONGEST_SIDE, image_sha256, image_size, inspect_image, load_image
 from seewhy.errors import SeeWhyError
+from seewhy.upright import FORMATS
+from seewhy.vlm.chat import open_image
 
 
 def two_halves(left: tuple[int, int, int] = (200, 30, 30), right: tuple[int, int, int] = (30, 30, 200)) -> Image.Image:
@@ -210,3 +212,25 @@ def test_what_is_no_number_is_black(tmp_path: Path) -> None:
     assert len(np.unique(grey_HW)) == 256
     Image.fromarray(np.full((8, 8), np.nan, dtype=np.float32)).save(tmp_path / "none.tif")
     assert np.asarray(load_image(tmp_path / "none.tif")).max() == 0
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.eps"])
+def test_no_program_is_started_for_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Pillow knows PostScript by its content, whatever the file is called, and gives it to Ghostscript."""
+    started = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *args, **_more: started.append(args))
+    (tmp_path / name).write_bytes(POSTSCRIPT)
+    for read in (load_image, image_size, image_sha256, inspect_image, open_image):
+        with pytest.raises(SeeWhyError, match=name):
+            read(str(tmp_path / name))
+    assert started == []
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "TGA", "ICO", "PCX"])
+def test_each_listed_format_is_read(tmp_path: Path, form: str) -> None:
+    assert form in FORMATS
+    Image.new("RGB", (16, 16), "red").save(tmp_path / "a", form)
+    assert load_image(tmp_path / "a").size == (16, 16)

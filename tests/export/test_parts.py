@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from huggingface_hub import RepoUrl
-from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
 
 from seewhy.errors import SeeWhyError
 from seewhy.export import build, card
@@ -135,7 +136,16 @@ class FakeHub:
 
     def __init__(self, fail: Callable[[str], Exception | None] = lambda name: None) -> None:
         self.fail = fail
-        self.uploads: list[tuple[str, str, str, bool]] = []
+        self.private: bool | None = None
+        self.public: set[str] = set()
+        self.uploads: list[tuple[str, str, str, bool | None]] = []
+
+    def repo_info(self, repo_id: str, *, repo_type: str) -> Any:
+        if repo_id in self.public:
+            return SimpleNamespace(private=False)
+        if self.private is None:
+            raise RepositoryNotFoundError("no such", response=refusal(404).response)
+        return SimpleNamespace(private=self.private)
 
     def create_repo(self, repo_id: str, *, repo_type: str, private: bool, exist_ok: bool) -> RepoUrl:
         assert exist_ok
@@ -172,6 +182,37 @@ def test_each_part_goes_to_its_own_repository(parts: dict[str, Path], monkeypatc
         ("ana/birds-data", "data", "dataset", True),
     ]
     assert places[2].endswith("datasets/ana/birds-data")
+
+
+def test_nothing_private_is_pushed_to_a_public_repository(
+    parts: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even the first part stays where the last one's repository is public."""
+    fake = FakeHub()
+    fake.public = {"ana/birds-data"}
+    monkeypatch.setattr(build, "HfApi", lambda: fake)
+    with pytest.raises(SeeWhyError, match="ana/birds-data is on the Hub already and is public"):
+        build.push(parts, "ana/birds", private=True)
+    assert fake.uploads == []
+    build.push(parts, "ana/birds", private=False)
+    assert len(fake.uploads) == 3
+
+
+def test_a_repository_that_turns_out_public_once_it_is_created(
+    parts: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that the token did not show before."""
+
+    class Hub(FakeHub):
+        def create_repo(self, repo_id: str, *, repo_type: str, private: bool, exist_ok: bool) -> RepoUrl:
+            self.public.add(repo_id)
+            return super().create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=exist_ok)
+
+    fake = Hub()
+    monkeypatch.setattr(build, "HfApi", lambda: fake)
+    with pytest.raises(SeeWhyError, match="is public"):
+        build.push(parts, "ana/birds", private=True)
+    assert fake.uploads == []
 
 
 @pytest.mark.parametrize(

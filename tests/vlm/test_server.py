@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image, ImageOps
@@ -21,6 +22,7 @@ from PIL import Image, ImageOps
 import fake_server
 from fake_server import Reply, completion, is_gone, key_of, question_of, serving
 from fixtures_data import image_folder, tiny_encoder
+from seewhy.cli import main
 from seewhy.config import (
     DataConfig,
     DescribeConfig,
@@ -34,9 +36,10 @@ from seewhy.config import (
 )
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import BASE
-from seewhy.records import Prediction, Prompt, Sampling
+from seewhy.records import Description, Prediction, Prompt, Sampling
 from seewhy.run import loop
 from seewhy.run.folder import RunFolder, Stage, read_records
+from seewhy.settings import load_config
 from seewhy.vlm.chat import encode, open_image
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.sampling import BatchSampler
@@ -266,7 +269,7 @@ def test_a_server_that_dies_loses_no_finished_shard_and_leaves_no_orphan(load, m
 
         with folder.lock():
             folder.check([stage])
-            return folder.records(stage, Prediction, prompts, work)
+            return list(folder.records(stage, Prediction, prompts, work))
 
     dying = started(answers, "--die-after", str(2 + 4 + 4 + 2), "--child", concurrency=1)  # in the second shard
     with ServerSampler(load, model, dying, log) as sampler:
@@ -354,6 +357,74 @@ def test_a_run_through_a_server(tmp_path: Path, oracle: Oracle, running: EngineC
     loop.run(other)
     predictions = [read_records(Path(c.output), "base/predictions-test", Prediction) for c in (config, other)]
     assert predictions[0] == predictions[1]
+
+
+@pytest.mark.slow
+def test_no_secret_is_in_any_file_or_output(
+    tmp_path: Path, oracle: Oracle, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    """Three kinds: a key in the command, a password in the address, and the key of the environment, which the server
+    repeats in refusals, errors and answers."""
+    in_command, in_address, in_environment = "kommando-4711", "pass-wort-0815", "umgebung 2026 key"
+    monkeypatch.setenv("OPENAI_API_KEY", in_environment)
+    root = image_folder(tmp_path)
+    base = telling(root / "model")
+    models: dict[str, VisionLanguageModel] = {}
+    oracle.models = lambda name: models.setdefault(name, VisionLanguageModel.load(name, device="cpu"))
+    refuses, sent = True, set[str]()
+
+    def answer(body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply:
+        sent.add(headers["Authorization"])
+        said = f"the key {in_environment} of {headers['Authorization']} (--api-key {in_command}, {in_address})"
+        if refuses:
+            return 401, {}, json.dumps({"error": {"message": f"bad: {said}"}})
+        status, more, text = oracle(body, headers)
+        if body["temperature"] == 1:
+            reply = json.loads(text)
+            reply["choices"][0]["message"]["content"] += f" {said}"
+            text = json.dumps(reply)
+        return status, more, text
+
+    with serving(answer) as url:
+        (root / "run.yaml").write_text(f"""
+output: {root / "run"}
+rounds: 1
+keep_going: true
+data: {{source: {root / "images"}, concepts: {root / "concepts.yaml"}, noun: bird}}
+model:
+  name_or_path: {base}
+  device: cpu
+  engine:
+    kind: server
+    retries: 0
+    timeout: 600
+    command: vllm serve {{model}} --port {{port}} --api-key {in_command}
+    base_url: {url.replace("http://", f"http://joe:{in_address}@")}
+describe: {{prompts_per_image: 1, samples_per_prompt: 2, max_new_tokens: 8}}
+select: {{encoder: {tiny_encoder(root / "encoder")}}}
+synthesise: {{answers_per_image: 1, max_new_tokens: 8}}
+tune: {{epochs: 1, batch_size: 4, micro_batch_size: 4, lora_rank: 4}}
+evaluate: {{max_new_tokens: 8, bootstrap: 50}}
+""")
+        assert main(["run", str(root / "run.yaml")]) == 1
+        refuses = False
+        assert main(["run", str(root / "run.yaml")]) == 0
+    assert sent
+    described = read_records(root / "run", "describe", Description)
+    assert any("***" in d.text for d in described)
+    assert main(["trace", str(root / "run"), described[0].example_id, "--json"]) == 0
+    printed = capfd.readouterr()
+    assert "refuses the key" in printed.err
+    secrets = [in_command, in_address, in_environment, *(value.partition(" ")[2] for value in sent)]
+    seen = {"what was printed": printed.out + printed.err}
+    for path in (path for path in (root / "run").rglob("*") if path.is_file()):
+        rows = str(pq.read_table(path).to_pydict()) if path.suffix == ".parquet" else ""
+        seen[str(path)] = rows + path.read_bytes().decode("utf-8", "replace")
+    assert {"manifest.json", "config.yaml", "report.html", "events.jsonl"} <= {Path(name).name for name in seen}
+    assert "***" in (root / "run" / "config.yaml").read_text()
+    assert [(name, secret) for name, text in seen.items() for secret in secrets if secret in text] == []
+    with pytest.raises(SeeWhyError, match="stands for a secret"):
+        load_config(root / "run" / "config.yaml")
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from seewhy.errors import SeeWhyError
-from seewhy.upright import load_upright, upright_size
+from seewhy.upright import FORMATS, load_upright, open_listed, upright_size
 
 LONGEST_SIDE = 2048
 """Pixels. No image-text model of today takes in more, and it bounds what a batch of photographs holds in memory."""
@@ -76,7 +76,7 @@ def inspect_image(path: str | Path) -> Inspected:
     """Return what a file holds, decoded once: the same errors as `load_image`."""
     data = _read(Path(path))
     image = decode_image(data, str(path))
-    with Image.open(BytesIO(data)) as stored:  # opened lazily: only the header is read again
+    with open_listed(BytesIO(data)) as stored:  # opened lazily: only the header is read again
         transparent, (width, height) = stored.has_transparency_data, stored.size
         return Inspected(hashlib.sha256(data).hexdigest(), stored.mode, transparent, width, height, image)
 
@@ -90,7 +90,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
         file = Path(path).open("rb")  # noqa: SIM115
     except OSError as error:
         raise _unreadable(path, error) from error
-    with file, _named(str(path)), Image.open(file) as image:
+    with file, _named(str(path)), open_listed(file) as image:
         return reduced(*upright_size(image))
 
 
@@ -120,15 +120,13 @@ def _unreadable(path: str | Path, error: OSError) -> SeeWhyError:
     return SeeWhyError(f"{path} cannot be read ({error.strerror}); check the path and its permissions.")
 
 
-def decode_image(
-    data: bytes, name: str, *, max_pixels: int | None = None, formats: tuple[str, ...] | None = None
-) -> Image.Image:
+def decode_image(data: bytes, name: str, *, max_pixels: int | None = None) -> Image.Image:
     """Return the image that a file's bytes hold, as `load_image` does; `name` stands for it in errors.
 
-    `max_pixels` bounds what is stored, read from the header before anything is decoded; `formats` are the only ones of
-    Pillow's that are tried. Both are for bytes that come from anybody.
+    `max_pixels` bounds what is stored, for bytes that come from anybody: it is read from the header before anything is
+    decoded.
     """
-    with _named(name), Image.open(BytesIO(data), formats=formats) as image:
+    with _named(name), open_listed(BytesIO(data)) as image:
         if max_pixels is not None:
             _check_pixels(name, image.size, max_pixels)
         image.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))
@@ -152,7 +150,10 @@ def _named(path: str) -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise SeeWhyError(f"{path} is too large to decode ({error}); scale it down or remove it.") from error
     except Image.UnidentifiedImageError as error:
-        raise SeeWhyError(f"{path} is not an image that Pillow can read; convert, replace or remove it.") from error
+        known = ", ".join(FORMATS)
+        raise SeeWhyError(
+            f"{path} is not an image that Pillow can read ({known}); convert, replace or remove it."
+        ) from error
     except _DECODER_ERRORS as error:
         raise SeeWhyError(f"{path} is corrupt or truncated ({error}); replace or remove it.") from error
 

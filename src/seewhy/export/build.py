@@ -49,14 +49,20 @@ def check_name(name: str) -> None:
 def push(parts: dict[str, Path], name: str, *, private: bool) -> list[str]:
     """Upload each part ('model', 'adapter', 'data') to a repository of its own; returns where they are now.
 
-    The token is that of `hf auth login` or HF_TOKEN. Raises SeeWhyError where the Hub cannot be reached or refuses.
+    The token is that of `hf auth login` or HF_TOKEN. Raises SeeWhyError where the Hub cannot be reached or refuses, and
+    where `private` is wanted and a repository is there that is public, before anything is uploaded.
     """
     api, places = HfApi(), []
+    if private:
+        for part in parts:
+            refuse_public(api, name, part)
     for part, folder in parts.items():
         repository, kind = name + SUFFIX[part], "dataset" if part == "data" else "model"
         try:
             say(f"uploading {folder} as {repository}")
             created = api.create_repo(repository, repo_type=kind, private=private, exist_ok=True)
+            if private:  # the Hub takes the word "private" for a new repository alone
+                refuse_public(api, name, part)
             api.upload_folder(
                 repo_id=created.repo_id, folder_path=folder, repo_type=kind, commit_message="Exported by SeeWhy"
             )
@@ -68,6 +74,20 @@ def push(parts: dict[str, Path], name: str, *, private: bool) -> list[str]:
             ) from error
         places.append(str(created))
     return places
+
+
+def refuse_public(api: HfApi, name: str, part: str) -> None:
+    """Raise SeeWhyError where the repository of a part is public. One that is not there, or not ours to see, is not."""
+    repository = name + SUFFIX[part]
+    try:
+        found = api.repo_info(repository, repo_type="dataset" if part == "data" else "model")
+    except (HTTPError, OSError):  # what is the matter is said when it is created
+        return
+    if not found.private:
+        raise SeeWhyError(
+            f"{repository} is on the Hub already and is public, so what you upload would be public in spite of "
+            "--private. Make it private in its settings there, or choose another name."
+        )
 
 
 def _why(error: Exception) -> str:

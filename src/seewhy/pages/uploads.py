@@ -1,4 +1,4 @@
-"""Opens what is sent to a page: by the same opener as data, within limits, and in the formats of photographs alone."""
+"""Opens what is sent to a page: by the same opener as data, within limits."""
 
 from pathlib import Path
 
@@ -8,8 +8,6 @@ from seewhy.domain.images import decode_image
 from seewhy.errors import SeeWhyError
 from seewhy.pages.door import Door
 
-FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
-"""Pillow's names. Formats that start a program (EPS), or are none of a photograph, are not tried."""
 LONGEST_NAME = 60
 
 
@@ -20,9 +18,7 @@ def opened(data: bytes, name: str, door: Door) -> Image.Image:
         raise SeeWhyError(f"{name} is empty (0 bytes): send an image.")
     if len(data) > door.max_bytes:
         raise _too_large(name, len(data), door)
-    Image.init()
-    known = tuple(form for form in FORMATS if form in Image.OPEN)
-    return decode_image(data, name, max_pixels=door.max_pixels, formats=known)
+    return decode_image(data, name, max_pixels=door.max_pixels)
 
 
 def opened_file(path: Path, door: Door) -> Image.Image:

@@ -40,6 +40,7 @@ from seewhy.run.checksums import KEY, UNSEALED, is_whole, seal
 from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import read_manifest
 from seewhy.run.storage import write_atomically
+from seewhy.words import shown
 
 
 @cache
@@ -248,7 +249,7 @@ def _config(path: Path) -> str:
         payload = path.read_bytes()
         if is_whole(payload) is False:
             raise ValueError("it was changed or damaged after it was written")
-        text = payload.decode()
+        text = shown(payload.decode())  # of an older version, which masked no secrets
         return text.partition("\n")[2] if text.startswith(f"# {KEY} ") else text
     except (OSError, ValueError) as error:
         raise SeeWhyError(f"{path} cannot be read ({error}). Start the run again, which writes it.") from error

@@ -4,7 +4,6 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 import yaml
 from transformers import TrainerCallback
 
-from seewhy.config import SELF, DataConfig, RunConfig
+from seewhy.config import SELF, DataConfig, RunConfig, recorded
 from seewhy.domain.concepts import ConceptBank
 from seewhy.domain.corrections import Corrections, for_measuring
 from seewhy.domain.domain import VOCABULARY_FILE, Domain, Vocabulary, load_domain
@@ -64,7 +63,7 @@ from seewhy.run.stages import (
     replay_turns,
     with_finished_controls,
 )
-from seewhy.run.storage import digest_of_ends, inside, weights_digest
+from seewhy.run.storage import digest_of_ends, disk, inside, weights_digest
 from seewhy.vlm.loss import answer_likelihoods
 from seewhy.vlm.sampling import CPU_SEQUENCES
 from seewhy.vlm.tuning import tune
@@ -148,7 +147,7 @@ class Run:
             engine_of=None if record else lambda key: engine_of(manifest, key, config.model.engine.kind),
         )  # fmt: skip
         stages = own.elsewhere(measured.name, measured.fingerprint, measured.parts) if other else own
-        settings = asdict(config) if record else None
+        settings = recorded(config) if record else None
         folder.check([*own.values(), *stages.values()], config=settings, discard_stale=discard_stale)
         if settings:
             checks.check_tower_setting(config, base)
@@ -235,13 +234,13 @@ class Run:
         """Select by InfoNCE, with the embeddings of the descriptions in a file while they are needed."""
         scratch = self.folder.path / "embedded"
         shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir()
-        texts = (d.text for d in descriptions)
-        embedded_DE = embed_to_file(scratch / "descriptions.npy", texts, self.encoder, count=len(descriptions))
-        selections = select.select(
-            examples, descriptions, embedded_DE, bank, bank.all_concepts, concepts_CE, self.config.select
-        )
-        shutil.rmtree(scratch)
+        with disk(file := scratch / "descriptions.npy"):
+            scratch.mkdir()
+            embedded_DE = embed_to_file(file, (d.text for d in descriptions), self.encoder, count=len(descriptions))
+            selections = select.select(
+                examples, descriptions, embedded_DE, bank, bank.all_concepts, concepts_CE, self.config.select
+            )
+            shutil.rmtree(scratch)
         return selections
 
     def selected(self, split: str) -> Mapping[str, Sequence[str]]:

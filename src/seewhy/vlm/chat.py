@@ -15,7 +15,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from seewhy.errors import SeeWhyError
-from seewhy.upright import load_upright
+from seewhy.upright import load_upright, open_listed
 from seewhy.vlm.model import VisionLanguageModel
 
 IGNORED = -100
@@ -37,7 +37,7 @@ Range = tuple[int, int]
 def open_image(path: str) -> Image.Image:
     """Return the image at `path` upright and in RGB. Raises SeeWhyError, naming the file, where it cannot be read."""
     try:
-        with Image.open(path) as image:
+        with open_listed(path) as image:
             return load_upright(image).convert("RGB")
     except FileNotFoundError as error:
         raise SeeWhyError(f"There is no image {path}.") from error

@@ -14,6 +14,7 @@ split are one image; under two labels, the first stays and the rest are told.
 """
 
 import hashlib
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
@@ -30,6 +31,7 @@ from seewhy.domain.problems import nearest
 from seewhy.errors import SeeWhyError
 from seewhy.run.progress import progress
 from seewhy.run.storage import digest, disk, write_atomically
+from seewhy.upright import open_listed
 
 _SPLIT_OF: Mapping[str, Split] = {
     "training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test",
@@ -219,12 +221,10 @@ def _rows(part: Any, image_column: str, label_column: str) -> Iterator[tuple[Map
 
 
 def _suffix(content: bytes) -> str:
-    from PIL import Image
-
     try:
-        with Image.open(BytesIO(content)) as image:
+        with open_listed(BytesIO(content)) as image:
             return _SUFFIX.get(image.format or "", ".img")
-    except (OSError, ValueError, SyntaxError):
+    except (OSError, ValueError, SyntaxError, LookupError, ArithmeticError, TypeError, struct.error):
         return ".img"
 
 
