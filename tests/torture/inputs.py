@@ -326,7 +326,12 @@ def _use_reply(payload: bytes, folder: Path) -> None:
     service = Service("judge", "http://localhost:1/v1", backoff=0.0, attempts=2, concurrency=1)
     endpoint = Endpoint(service, folder / "answers")
     client = httpx.Client(transport=httpx.MockTransport(answer))
-    endpoint.__dict__["_client"] = OpenAI(api_key="none", base_url=service.url, max_retries=0, http_client=client)
+    endpoint.__dict__["_client"] = OpenAI(
+        api_key="none",
+        base_url=service.url,
+        max_retries=0,
+        http_client=client,  # type: ignore[arg-type]
+    )
     request = Request("crow", (system("Answer in JSON."), user("Say crow.")), fields_of(word=str))
     try:
         endpoint.ask([request], "fuzzing")
