@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from seewhy.endpoint import fields_of
 from seewhy.endpoint.completions import form_of
 from seewhy.errors import SeeWhyError
+from seewhy.records import Answer
 from seewhy.run.folder import read_manifest
 from seewhy.run.lock import holder_file, locked
-from seewhy.run.storage import disk, write_atomically
+from seewhy.run.storage import disk, encode_shard, shard_origin, write_atomically
 from seewhy.settings import load_config, restore_config
 from torture.children import in_child
 from torture.damage import Finished, fault_of, trials
@@ -153,3 +154,11 @@ def test_a_lock_whose_file_cannot_be_removed_is_released(tmp_path: Path, monkeyp
     with locked(tmp_path):
         pass
     assert not holder_file(tmp_path).exists()
+
+
+def test_the_origin_of_a_damaged_shard_is_unknown(tmp_path: Path) -> None:
+    """A column's name that is no UTF-8 is a ValueError."""
+    payload = encode_shard([], Answer, {"fingerprint": "a"})
+    for place in range(len(payload)):
+        (tmp_path / "shard").write_bytes(payload[:place] + b"\xbb" + payload[place + 1 :])
+        assert shard_origin(tmp_path / "shard").keys() >= set()

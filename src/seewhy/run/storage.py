@@ -277,7 +277,7 @@ def shard_origin(path: Path) -> dict[str, str]:
     """Return what a shard was made from, without its records; {} for a damaged one, of which `decode_shard` speaks."""
     try:
         return _origin(pq.read_schema(path))
-    except (OSError, pa.ArrowException):
+    except (OSError, ValueError, pa.ArrowException):  # also a name that is no text
         return {}
 
 
