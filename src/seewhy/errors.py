@@ -1,4 +1,4 @@
-"""The one error a user is meant to read."""
+"""The errors a user is meant to read."""
 
 from seewhy.words import shown
 
@@ -8,3 +8,7 @@ class SeeWhyError(Exception):
 
     def __str__(self) -> str:
         return shown(super().__str__())
+
+
+class Damaged(SeeWhyError):
+    """A file of a run is not as it was written. What is made without it would be another thing."""

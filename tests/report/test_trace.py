@@ -14,7 +14,7 @@ from fixtures_data import CONCEPTS, image_folder
 from made_up_runs import html
 from seewhy.cli import main
 from seewhy.config import DataConfig, RunConfig
-from seewhy.errors import SeeWhyError
+from seewhy.errors import Damaged, SeeWhyError
 from seewhy.proof.audit import Audit, ConceptUse, RoundAudit, Teaching
 from seewhy.records import Answer, Candidate, Description, Selection
 from seewhy.report.page import write_page
@@ -270,3 +270,16 @@ def test_the_page_of_a_run_has_the_audit_and_says_so_when_its_data_is_gone(tmp_p
     assert "taught little but their name" not in html
     assert "This could not be counted" in html
     assert "cannot be read" in html
+
+
+@pytest.mark.parametrize("payload", [b"", b"PAR1"])
+def test_no_page_is_written_without_saying_that_a_shard_is_damaged(tmp_path: Path, payload: bytes):
+    run = make_run(tmp_path, kill=True)
+    (run / "metrics.json").write_text(json.dumps(METRICS))
+    (run / "gallery.json").write_text("[]")
+    (run / "config.yaml").write_text("seed: 0\n")
+    shard = run / "stages/select/shard-00000.parquet"
+    shard.write_bytes(payload)
+    with pytest.raises(Damaged, match="shard-00000"):
+        write_page(str(run))
+    assert not (run / "report.html").exists()

@@ -22,7 +22,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from seewhy.errors import SeeWhyError
+from seewhy.errors import Damaged, SeeWhyError
 from seewhy.proof.audit import Audit
 from seewhy.proof.audit import audit as audit_of
 from seewhy.proof.heatmaps import Heat, find_heats
@@ -116,7 +116,8 @@ def write_page(run: str, *, heatmaps: bool = False, trust_remote_code: bool | No
     It is made from metrics.json, gallery.json and config.yaml and, where they exist, from confusion.json,
     faithfulness.json, general.json, judge.json, the run's records and RUN/heatmaps, which are completed first with
     `heatmaps`. A comparison's images are those of its first seed. Where the data behind the records is gone, the page
-    says so instead of showing the training data. Raises SeeWhyError where one of the first three is missing or damaged.
+    says so instead of showing the training data. Raises SeeWhyError where one of the first three is missing, or any of
+    them is damaged.
     """
     folder = Path(run)
     compared = find(folder / Comparison.FILE, Comparison)
@@ -240,6 +241,8 @@ def _with_records(folder: Path, extras: Extras) -> tuple[Audit | None, str, Extr
         images = {str(run.image_folder / row.image) for row in run.examples.values()}
         extras = replace(extras, train=train, classes=len(set(run.labels.values())), images=images)
         return audit_of(run), "", extras
+    except Damaged:
+        raise
     except SeeWhyError as error:
         return None, str(error), extras
 

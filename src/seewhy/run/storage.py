@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar, get_origin, get_type_hints
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from seewhy.errors import SeeWhyError
+from seewhy.errors import Damaged, SeeWhyError
 from seewhy.run.checksums import KEY, UNSEALED, file_digest, is_whole, seal
 
 R = TypeVar("R")
@@ -252,10 +252,10 @@ def decode_shard(path: Path, record: type[R]) -> tuple[list[R], dict[str, str]]:
 
 
 def _whole(path: Path) -> bytes:
-    """Return the bytes of a shard. Raises SeeWhyError where they are not those that were written."""
+    """Return the bytes of a shard. Raises Damaged where they are not those that were written."""
     payload = path.read_bytes()
     if is_whole(payload) is False:
-        raise SeeWhyError(f"{path} is damaged: its bytes are not those that were written. {ANEW}")
+        raise Damaged(f"{path} is damaged: its bytes are not those that were written. {ANEW}")
     return payload
 
 
@@ -264,7 +264,7 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise SeeWhyError(f"{path} cannot be read ({error}). {ANEW}") from error
+        raise Damaged(f"{path} cannot be read ({error}). {ANEW}") from error
 
 
 def _check_columns(path: Path, schema: pa.Schema, record: type) -> None:
