@@ -59,6 +59,7 @@ def run_rank(config: RunConfig, die_in: str | None = None, rank: int = 1) -> Non
     try:
         loop.run(config)
     except SeeWhyError as error:
+        Path(config.output).with_name(f"said-{os.environ['RANK']}").write_text(str(error))
         sys.exit(str(error))
 
 

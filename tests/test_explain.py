@@ -32,6 +32,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tiny_llava(root / "model")
     config = RunConfig(
         output=str(root / "run"),
+        rounds=10,
         data=DataConfig(source=str(root / "images"), concepts=str(root / "concepts.yaml"), noun="bird"),
         model=ModelConfig(name_or_path=str(base), device="cpu", batch_size=8),
         evaluate=EvaluateConfig(max_new_tokens=8),

@@ -67,6 +67,6 @@ def test_another_number_makes_a_run_stale(config: RunConfig) -> None:
     described = {record.example_id for record in read_records(Path(config.output), "describe", Description)}
     assert len(described) == 6
     assert len(FinishedRun.open(config.output).domain.split("train")) == 6
-    with pytest.raises(SeeWhyError, match=r"made with other settings \(data\.per_class: 2 -> 3; data\.fingerprint: "):
+    with pytest.raises(SeeWhyError, match=r"made with other settings \(data\.per_class: 2 -> 3; data\.images: "):
         loop.run(few(config, 3))
     loop.run(two)

@@ -503,8 +503,9 @@ def review(run: str, *, reviewer: str = "", verdicts: str | None = None, door: D
         door: Where the page is opened, and what it takes.
 
     Example:
-        >>> seewhy.review("runs/birds", reviewer="Ada")  # doctest: +SKIP
-        Review of runs/birds: http://127.0.0.1:45671/9nAVPjSMnYPAxGpgsm7GHA/
+        >>> door = seewhy.Door(port=7861)
+        >>> seewhy.review("runs/birds", reviewer="Ada", door=door)  # doctest: +SKIP
+        Review of runs/birds: http://127.0.0.1:7861/9nAVPjSMnYPAxGpgsm7GHA/
     """
     from seewhy.pages.review import review
 

@@ -23,6 +23,7 @@ from seewhy.export.model import AdapterCheck, ExportedRound
 from seewhy.records import Answer, Prediction, Prompt, Sampling
 from seewhy.results import Metrics
 from seewhy.results_json import decode, encode
+from seewhy.run.checksums import SUMS, write_sums
 from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import read_records
 from seewhy.run.stages import BASE
@@ -346,9 +347,13 @@ def test_a_model_that_the_adapter_does_not_make_is_refused(run: Path, tmp_path: 
     weights = run / "stages/round-1/model/adapter/adapter_model.safetensors"
     before = weights.read_bytes()
     shutil.copyfile(run / "stages/round-2/model/adapter/adapter_model.safetensors", weights)
+    sums = weights.parents[1] / SUMS
+    whole = sums.read_bytes()
+    write_sums(sums.parent, re.search(r"made from (.+)", whole.decode()).group(1))  # pyright: ignore[reportOptionalMemberAccess]
     try:
         with pytest.raises(SeeWhyError, match="does not answer as the merged model does"):
             export_run(str(run), str(tmp_path / "out"), model=("adapter",), data=())
     finally:
         weights.write_bytes(before)
+        sums.write_bytes(whole)
     assert list(tmp_path.iterdir()) == []

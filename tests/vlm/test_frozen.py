@@ -241,7 +241,7 @@ def without_dense_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
     ("tune", "message"),
     [
         ({"vision_tower": "lora"}, r"lora reaches no layer of this model's vision tower \(EfficientNetModel\)"),
-        ({"vision_tower": "lora", "method": "full"}, "lora needs an adapter, which tune.method: full has none of"),
+        ({"vision_tower": "lora", "method": "full"}, "tune.vision_tower is lora, which tune.method full cannot take"),
     ],
 )
 def test_a_tower_that_cannot_be_adapted_is_an_error_before_anything_is_described(

@@ -178,6 +178,7 @@ class RayActors:
                 "stage": stage,
                 "invited": self._invited,
                 "about": self._about,
+                "started_in": os.getcwd(),
             },
             scaling_config=ray.train.ScalingConfig(
                 num_workers=count, use_gpu="GPU" in needs, resources_per_worker=needs
