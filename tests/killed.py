@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import signal
 from multiprocessing import get_context
 from pathlib import Path
@@ -12,6 +13,9 @@ from seewhy.run.folder import RunFolder
 
 PROCESSES = get_context("forkserver")
 PROCESSES.set_forkserver_preload(["seewhy.run.loop", "torch"])
+
+
+SEAL = re.compile(rb"(seal\W+)sha256:[0-9a-f]{64}")
 
 
 def start(config: RunConfig, die_in: str | None = None) -> int:
@@ -60,9 +64,17 @@ def run_and_die(config: RunConfig, die_in: str | None) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a run by its path; times stand in events.jsonl and images.parquet alone."""
+    """Every file of a run by its path; times stand in events.jsonl and images.parquet alone.
+
+    A file that names its run has another seal in another run.
+    """
+
+    def elsewhere(payload: bytes) -> bytes:
+        here = str(folder).encode()
+        return SEAL.sub(rb"\1", payload.replace(here, b"RUN")) if here in payload else payload
+
     return {
-        str(path.relative_to(folder)): path.read_bytes().replace(str(folder).encode(), b"RUN")
+        str(path.relative_to(folder)): elsewhere(path.read_bytes())
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name not in {"events.jsonl", "images.parquet", "lock"}
     }

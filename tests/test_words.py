@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fixtures_data import image_folder
+from seewhy import words
 from seewhy.cli import main
 from seewhy.config import EngineConfig, RunConfig, recorded
 from seewhy.errors import SeeWhyError
@@ -19,6 +20,12 @@ from seewhy.words import MASK, masked, plain, remember_secrets_of, shown, shown_
 
 EVIL = "\x1b[2J\x1b]0;owned\x07crow\x9b31m\u202e\x08\r\x7f\ud800"
 CONTROL = set("\x00\x07\x08\x0b\x0c\r\x1b\x7f\x9b\u202e")
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another test has remembered as a secret is a plain word here."""
+    monkeypatch.setattr(words, "_known", set())
 
 
 @pytest.mark.parametrize(
