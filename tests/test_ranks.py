@@ -10,11 +10,13 @@ import sys
 import threading
 from dataclasses import asdict, replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from torch import distributed
 
 from killed import start
 from ranked_runs import losses_of, run_rank, shards, start_ranks, tune_rank, without_samples
@@ -23,6 +25,7 @@ from seewhy.errors import SeeWhyError
 from seewhy.run import alike, lock, loop
 from seewhy.run.checksums import unsealed_json
 from seewhy.run.folder import RunFolder
+from seewhy.run.ranks import Ranks
 from seewhy.vlm import tuning
 from seewhy.vlm.data import shares_of
 from seewhy.vlm.model import VisionLanguageModel
@@ -201,3 +204,8 @@ def test_ranks_say_what_went_wrong_with_one_of_them(config: RunConfig, tmp_path:
     said = "".join(path.read_text() for path in sorted(tmp_path.glob("said-*")))
     assert "Rank 1 (process" in said
     assert "settings.seed: 0 -> 9" in said
+
+
+def test_ranks_that_rank_0_no_longer_hears_end_with_their_own_reason() -> None:
+    team = Mock(spec=Ranks, _tell=Mock(side_effect=distributed.DistNetworkError("Connection reset by peer")))
+    assert not Ranks.fail(team, "its disk is full")

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from run_folders import ITEMS, STAGE, Item, Row, never, opened, row, rows, tree
-from seewhy.errors import SeeWhyError
+from seewhy.errors import Damaged, SeeWhyError
 from seewhy.records import Candidate, Description
 from seewhy.run import progress as progress_module
 from seewhy.run import storage
@@ -204,3 +204,13 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         advance(64)
     drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
     assert re.search(r"describe .*128/640 0:\d\d:\d\d", drawn)
+
+
+@pytest.mark.parametrize("told", ["{", "[]", "[" * 100_000])
+def test_a_shard_that_does_not_say_what_it_was_made_for_is_named(tmp_path: Path, told: str) -> None:
+    opened(tmp_path).records(STAGE, Row, ITEMS, rows)
+    shard = tmp_path / "stages/select/shard-00001.parquet"
+    table = pq.read_table(shard)
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, "made_for": told}), shard)
+    with pytest.raises(Damaged, match=r"shard-00001\.parquet is damaged"):
+        opened(tmp_path).records(STAGE, Row, ITEMS, never)

@@ -11,14 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from seewhy.domain.corrections import Opinions
 from seewhy.domain.verdicts import Verdict
 from seewhy.errors import SeeWhyError
 from seewhy.pages.door import Door
 from seewhy.pages.reviewing import LISTED, Reviewing
-from seewhy.pages.shell import blocks, gradio, scratch_folder, serve_page
+from seewhy.pages.shell import blocks, gradio, rendered, scratch_folder, serve_page
 from seewhy.proof import review as showing
 from seewhy.results import Figure
 from seewhy.run.finished import FinishedRun
@@ -26,10 +24,6 @@ from seewhy.run.progress import say
 
 WORDS = {"right": "right", "wrong": "wrong", "hidden": "cannot be seen", "struck": "strike it", "kept": "keep it"}
 PARTS = ("train", "test", "summary")
-_TEMPLATES = Environment(
-    loader=PackageLoader("seewhy.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-    lstrip_blocks=True,
-)  # fmt: skip
 _SCRIPT = (Path(__file__).parent / "templates" / "review.js").read_text(encoding="utf-8")
 
 
@@ -53,7 +47,7 @@ def review_page(reviewing: Reviewing, reviewer: str = "") -> Any:
     def act(asked: str) -> dict[str, Any]:
         return answer(reviewing, asked)
 
-    frame = _TEMPLATES.get_template("review_frame.html").render(title=title, reviewer=reviewer)
+    frame = rendered("review_frame.html", title=title, reviewer=reviewer)
     with blocks(title) as page:
         gr.HTML(value="", html_template=_literal(frame), js_on_load=_SCRIPT, server_functions=[act], elem_id="review")
     return page
@@ -188,7 +182,7 @@ def _shown(
                 "phrases": [(p, own.get(p, "")) for p in ordered],
                 "is_marked": (image, who) in opinions.complete,
             }
-    html = _TEMPLATES.get_template("review.html").render(**values)
+    html = rendered("review.html", **values)
     return {"html": html, "part": part, "image": image, "said": said, "problem": False, "count": count}
 
 

@@ -16,6 +16,7 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -205,13 +206,14 @@ class Ranks:
             self._tell(f"made/{order.number}/{place}", None)
 
     def fail(self, reason: str) -> bool:
-        """Tell rank 0 why this rank ends, and return whether it has heard it."""
-        self._tell("failed", reason)
+        """Tell rank 0 why this rank ends, and return whether it has heard it. Where rank 0 has ended, nobody does."""
         until = time.monotonic() + 10
-        while time.monotonic() < until:
-            if self._knows("heard"):
-                return True
-            time.sleep(POLL)
+        with suppress(RuntimeError, distributed.DistError):
+            self._tell("failed", reason)
+            while time.monotonic() < until:
+                if self._knows("heard"):
+                    return True
+                time.sleep(POLL)
         return False
 
     # What all do.

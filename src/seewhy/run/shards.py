@@ -8,9 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from seewhy.errors import SeeWhyError
+from seewhy.errors import Damaged, SeeWhyError
 from seewhy.run.records import Shard
 from seewhy.run.storage import (
+    ANEW,
     decode_shard,
     digest,
     disk,
@@ -74,7 +75,7 @@ class Shards(Generic[R]):
         path, part = self.paths[number], self.parts[number]
         if not path.exists():
             return part
-        before = json.loads(shard_origin(path).get(MADE_FOR, "{}"))
+        before = _made_for(path)
         return [item for item in part if before.get(_id(item)) != self.made_for.get(_id(item))]
 
     def make(self, number: int) -> None:
@@ -133,6 +134,17 @@ def _id(item: Item) -> str:
 
 def _plain(origin: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in origin.items() if key != MADE_FOR}
+
+
+def _made_for(path: Path) -> dict[str, str]:
+    """Return the digests that a shard says its items were made for. Raises Damaged where that is none of ours."""
+    try:
+        found = json.loads(shard_origin(path).get(MADE_FOR, "{}"))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise Damaged(f"{path} is damaged: what it says it was made for cannot be read. {ANEW}")
+    return found
 
 
 def _patched(rows: Sequence[R], keys: Sequence[str], changed: Collection[str], fresh: Iterable[R]) -> list[R]:
