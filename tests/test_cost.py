@@ -54,6 +54,7 @@ from seewhy.errors import SeeWhyError
 from seewhy.records import Turn
 from seewhy.report.terminal_checks import nested, print_cost
 from seewhy.run import loop
+from seewhy.method.covered import answers_each
 from seewhy.run.stages import StageKey
 from seewhy.vlm.data import Schedule
 from seewhy.vlm.model import VisionLanguageModel
@@ -261,6 +262,18 @@ def test_self_replay_is_planned_as_a_stage_and_stands_with_its_images_in_tuning(
     assert mixed["round-1/model"].prompts == 2 * without["round-1/model"].prompts
     assert Together.of(tuned, 21, 3) == Together.of(config, 21, 6)
     assert mixed["round-1/model"].prefixes == config.tune.epochs * images * 2  # 40 turns an image, in steps of 20
+
+
+def test_copies_with_a_covered_part_are_planned(config: RunConfig):
+    tuned = replace(config, tune=replace(config.tune, covered=0.5))
+    work, vlm = Workload.read(config), outline(config, torch.float32)
+    lengths = Lengths.of(vlm, work, config.select)
+    without, beside = ({str(row.key): row for row in stages(c, work, vlm, lengths, Assumed())} for c in (config, tuned))
+    assert set(beside) - set(without) == {"describe-covered", "round-1/answers-covered"}
+    copies, each = math.ceil(work.images["train"] / 2), answers_each(config.synthesise)
+    assert beside["describe-covered"].images == beside["round-1/answers-covered"].images == copies
+    more = beside["round-1/model"].prompts - without["round-1/model"].prompts
+    assert more == config.tune.epochs * copies * each
 
 
 def test_the_forecast_follows_the_rule_of_selection(config: RunConfig):

@@ -100,6 +100,17 @@ def test_another_fallback_of_later_rounds_keeps_the_candidates() -> None:
     assert before["round-2/answers"] != after["round-2/answers"]
 
 
+def test_copies_with_a_covered_part_make_models_stale_and_no_answers_about_whole_images() -> None:
+    config = RunConfig(rounds=2, controls=("nl", "class_level"))
+    before, after = fingerprints(config), fingerprints(changed(config, "tune.covered", 0.5))
+    assert after.keys() - before.keys() == {
+        "describe-covered", "select-covered", "round-1/answers-covered", "class_level/round-1/answers-covered",
+    }  # fmt: skip
+    kept = {name for name in before if before[name] == after[name]}
+    assert {"describe", "select", "round-1/answers", "class_level/round-1/answers", "base/predictions-test"} <= kept
+    assert not {"round-1/model", "nl/round-1/model", "class_level/round-1/model", "round-2/candidates"} & kept
+
+
 def test_a_whole_number_is_the_float_that_a_manifest_gives_back() -> None:
     """`AugmentConfig(flip=0)` in Python is read again as 0.0."""
     tune = RunConfig().tune

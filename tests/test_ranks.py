@@ -39,7 +39,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     """A run of two rounds in shards of two examples."""
     return tiny_run(
         tmp_path_factory.mktemp("data"), tokens=8, shard_size=2, rounds=2, keep_going=True, val=1,
-        synthesise={"answers_per_image": 2}, tune={"checkpoint_steps": 1},
+        synthesise={"answers_per_image": 2}, tune={"checkpoint_steps": 1, "covered": 0.5},
     )  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def test_ranks_make_the_bytes_of_one_process_though_killed_in_every_stage(
     shared = replace(config, output=str(tmp_path / "run"))
     shutil.copytree(alone, shared.output)
     without_samples(tmp_path / "run")
-    for stage in ("describe", "round-1/answers", "round-2/candidates", "round-2/predictions-test"):
+    for stage in ("describe", "round-1/answers-covered", "round-2/candidates", "round-2/predictions-test"):
         assert -signal.SIGKILL in start_ranks(run_rank, shared, stage), stage
         before = shards(tmp_path / "run")
         assert before.items() <= shards(alone).items()

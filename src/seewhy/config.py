@@ -323,6 +323,12 @@ class TuneConfig:
     instruction data in the format of LLaVA-Instruct."""
     replay_ratio: NonNegative = 1.0
     """Number of replay examples for each example of the domain."""
+    covered: NonNegative = field(default=0.0, metadata=ADDED)
+    """Copies of each train image in which a part is covered, so that reasons go when their evidence goes. The untuned
+    model describes them, concepts are selected for them again, and answers about what can still be seen join the
+    training set of every round. 0.5 makes a copy of every second image."""
+    cover_area: PositiveShare = field(default=0.125, metadata=ADDED)
+    """Share of a copy that is covered: one block, at a random place."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Random changes to a training image."""
 

@@ -9,10 +9,10 @@ from PIL import Image
 from seewhy.fieldguide import redraw
 from seewhy.fieldguide.guide import draw_example, truth_of
 from seewhy.fieldguide.world import make_species
+from seewhy.domain.covering import cover
 from seewhy.proof.interventions import (
     block_box,
     block_size,
-    covered,
     fate,
     hottest_block,
     of_other_classes,
@@ -93,7 +93,7 @@ def test_a_block_in_pixels() -> None:
 def test_a_cover_is_the_mean_colour_and_nothing_else() -> None:
     image = Image.new("RGB", (10, 10), (200, 100, 0))
     image.paste((0, 100, 200), (0, 0, 5, 10))
-    found = np.asarray(covered(image, (2, 3, 6, 8)))
+    found = np.asarray(cover(image, (2, 3, 6, 8)))
     assert (found[3:8, 2:6] == (100, 100, 100)).all()
     kept = np.ones((10, 10), bool)
     kept[3:8, 2:6] = False

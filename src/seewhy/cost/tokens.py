@@ -24,6 +24,7 @@ from PIL import Image
 
 from seewhy.config import SELF, RunConfig, SelectConfig
 from seewhy.domain.concepts import fit_concepts
+from seewhy.domain.covering import COVERED
 from seewhy.domain.domain import read_bank
 from seewhy.domain.general import GeneralQuestions
 from seewhy.domain.images import image_size
@@ -33,6 +34,7 @@ from seewhy.domain.problems import Size
 from seewhy.domain.questions import Questions, general_explanation, label_sentence, listed_reasons, synthesis_prompt
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import with_guide
+from seewhy.method.covered import answers_each
 from seewhy.method.replay import ORDER
 from seewhy.run.stages import ARMS, Arm, StageKey, Stages, replay_turns
 from seewhy.vlm.chat import Row, answer_ids, encode, encode_all
@@ -314,6 +316,7 @@ def stages(
     tuned_shared = shares_image(config, vlm, "tune")
     split = config.evaluate.split
     n, measured = work.images.get("train", 0), work.images.get(split, 0)
+    copies = round_up(config.tune.covered * n)
 
     share = config.synthesise.simple_share
 
@@ -358,7 +361,8 @@ def stages(
             "label and list": simple * lengths.label_sentence + (1 - simple) * lengths.label_and_list,
         }[arm.template]
         replayed = config.tune.replay_ratio if config.tune.replay else 0.0
-        pairs = round_up(config.tune.epochs * n * each * (1 + replayed))
+        of_copies = config.tune.epochs * copies * answers_each(config.synthesise)
+        pairs = round_up(config.tune.epochs * n * each * (1 + replayed) + of_copies)
         question = mixed(simple, "synthesis" if first else "reasons")
         if config.tune.replay == SELF:
             described = ORDER.count("description") / len(ORDER)
@@ -368,19 +372,22 @@ def stages(
             answer = (answer + replayed * said) / (1 + replayed)
             longest = max(longest, config.describe.max_new_tokens)
         again = Together.of(config, n, each).prefixes
-        prefixes = config.tune.epochs * n * again if tuned_shared else pairs
+        prefixes = config.tune.epochs * (n * again + copies) if tuned_shared else pairs
         return StageTokens(key, "tune", n, prefixes, pairs, pairs, lengths.prefix, question, answer, longest)
 
     found = []
     for key in Stages.of(config, "", "", ""):
         ask, longest = config.describe, config.evaluate.max_new_tokens
-        images = work.images.get(key.split, 0)
+        images = copies if key.split == COVERED else work.images.get(key.split, 0)
         if key.kind == "describe":
             each, samples = ask.prompts_per_image, ask.samples_per_prompt
             found.append(sampled(key, images, "describe", each, samples, ask.max_new_tokens))
         elif key.kind == "replay" and (turns := replay_turns(config)):
             each = round_up(turns * (1 - ORDER.count("description") / len(ORDER)))
             found.append(sampled(key, n, "general", each, 1, ask.max_new_tokens, length=assumed.general))
+        elif key.kind == "answers" and key.split == COVERED:
+            made, each = config.synthesise, answers_each(config.synthesise)
+            found.append(sampled(key, copies, "told", each, 1, made.max_new_tokens, made.tries))
         elif key.kind == "answers" and key.model and key.model.round == 1:
             made = config.synthesise
             found.append(sampled(key, n, "synthesis", made.answers_per_image, 1, made.max_new_tokens, made.tries))

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from seewhy.domain.covering import cover
 from seewhy.domain.domain import Domain
 from seewhy.domain.images import load_image
 from seewhy.errors import SeeWhyError
@@ -273,4 +274,4 @@ class Probe:
 
 
 def _covered(path: str, box: tuple[int, int, int, int]) -> Image.Image:
-    return interventions.covered(load_image(path), box)
+    return cover(load_image(path), box)

@@ -26,7 +26,6 @@ from random import Random
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from seewhy.domain.domain import Domain
 from seewhy.domain.text import NEGATORS, canonical_words
@@ -256,12 +255,3 @@ def block_box(
         round(left + columns.start * wide), round(top + rows.start * high),
         round(left + columns.stop * wide), round(top + rows.stop * high),
     )  # fmt: skip
-
-
-def covered(image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
-    """Return the image with a box filled with the image's mean colour, which adds nothing new to see."""
-    red, green, blue = np.asarray(image).reshape(-1, 3).mean(0).round().astype(int).tolist()
-    left, top, right, bottom = box
-    hidden = image.copy()
-    ImageDraw.Draw(hidden).rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), fill=(red, green, blue))
-    return hidden

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from transformers import TrainerCallback
 
 from seewhy.config import RunConfig
+from seewhy.domain.covering import COVERED
 from seewhy.errors import SeeWhyError
 from seewhy.records import Answer
 from seewhy.run.alike import PATIENCE
@@ -132,6 +133,8 @@ def take_step(run: Run, key: StageKey) -> None:
         case "candidates", ModelKey() as model:
             arm = ARMS[model.arm]
             run.sample(arm, model.round, _before(run, arm, model.round), run.select())
+        case "answers", ModelKey() as model if key.split == COVERED:
+            run.cover(ARMS[model.arm])
         case "answers", ModelKey() as model:
             _taught(run, ARMS[model.arm], model.round)
         case "model", ModelKey() as model:

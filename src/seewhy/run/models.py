@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from seewhy.config import ModelConfig, RunConfig
-from seewhy.domain.images import load_image
+from seewhy.domain.covering import open_view
 from seewhy.method.sampler import Sampler
 from seewhy.records import Prompt, Sampling
 from seewhy.run.progress import progress
@@ -42,7 +42,7 @@ class Loaded:
             return self.in_process(path)
         if self._served is None or self._served[0] != path:
             self.release()
-            served = ServerSampler(lambda: self._batch_sampler(path), path, self.settings.engine, self.log, load_image)
+            served = ServerSampler(lambda: self._batch_sampler(path), path, self.settings.engine, self.log, open_view)
             self._served = path, served
         return self._served[1]
 
@@ -66,7 +66,7 @@ class Loaded:
 
     def _batch_sampler(self, path: Path) -> BatchSampler:
         share_image = self.settings.share_image
-        return BatchSampler(self.model(path), self.settings.batch_size, load_image, share_image=share_image)
+        return BatchSampler(self.model(path), self.settings.batch_size, open_view, share_image=share_image)
 
 
 class LoadedModel:

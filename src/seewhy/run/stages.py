@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from seewhy.config import SELF, RunConfig, decisive
 from seewhy.domain.corrections import Corrections
+from seewhy.domain.covering import COVERED
 from seewhy.domain.general import WORDINGS
 from seewhy.errors import SeeWhyError
 from seewhy.run.staleness import Stage
@@ -123,6 +124,10 @@ class Arm:
     def stage(self, kind: str, round: int) -> StageKey:
         """Return the key of its stage of a kind ("answers", "candidates", "model") in a round."""
         return StageKey(kind, self.model(round))
+
+    def of_copies(self) -> StageKey:
+        """Return the key of the answers about covered copies of images that its own are, or are made from."""
+        return StageKey("answers", ModelKey(METHOD if self.template else self.model(1).arm, 1), COVERED)
 
 
 OURS = Arm(METHOD)
@@ -253,6 +258,12 @@ class Stages(dict[StageKey, Stage]):
             data = (images, labels, concepts, aliases, questions)
             own_answers = (sampled(StageKey("replay"), asked, *data, base, describe),)
             settings["tune"]["replay"] = SELF
+        covering: tuple[Stage, ...] = ()
+        if config.tune.covered and config.rounds:
+            cut = {"tune": {"covered": config.tune.covered, "cover_area": config.tune.cover_area}}
+            shown = sampled(StageKey("describe", split=COVERED), {**described, **cut}, images, questions, base)
+            made, key = {"select": settings["select"]}, StageKey("select", split=COVERED)
+            covering = (stages.add(key, made, *scored, shown, *edited, former=former_encoder),)
         told = {"image": (select, aliases), "class": (images, labels, concepts, aliases, questions)}
         for round in range(1, config.rounds + 1):
             for arm in arms(config):
@@ -264,13 +275,16 @@ class Stages(dict[StageKey, Stage]):
                 elif round == 1:
                     made = {"synthesise": settings["synthesise"]}
                     answers = sampled(arm.stage("answers", 1), made, *told[arm.concepts], base)
+                    if covering:
+                        sampled(arm.of_copies(), made, *told[arm.concepts], *covering, base, *corrected)
                 else:
                     made, key = {"sample": sampling, "select": scoring}, arm.stage("candidates", round)
                     candidates = sampled(key, made, *told[arm.concepts], before, former=former_encoder)
                     write = sampled if filling else stages.add
                     answers = write(arm.stage("answers", round), filling, candidates)
                 start = base if config.start_from == "base" else before
-                made_of = (answers, start, *own_answers, *corrected)
+                of_copies = (stages[arm.of_copies()],) if covering else ()
+                made_of = (answers, start, *of_copies, *own_answers, *corrected)
                 tuned = stages.add(arm.stage("model", round), {"tune": settings["tune"]}, *made_of)
                 predictions(arm.model(round), measured, tuned)
                 if arm == OURS and not config.keep_going:
@@ -312,9 +326,10 @@ class Stages(dict[StageKey, Stage]):
         for key, stage in self.items():
             if key in stages:
                 continue
+            measures = key.kind in _MEASURING and key.split != COVERED
             moved = str(replace(key, elsewhere=place))
             inputs = tuple(stages[StageKey.parse(source.name)] for source in stage.inputs)
-            stages[key] = replace(stage, name=moved, inputs=inputs) if key.kind in _MEASURING else stage
+            stages[key] = replace(stage, name=moved, inputs=inputs) if measures else stage
         return stages
 
     def add(

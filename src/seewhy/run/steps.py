@@ -1,7 +1,6 @@
 """The steps of the method, each bound to its stage in the run folder, so that nothing finished is made again."""
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -15,6 +14,7 @@ from transformers import TrainerCallback
 from seewhy.config import SELF, DataConfig, RunConfig, recorded
 from seewhy.domain.concepts import ConceptBank
 from seewhy.domain.corrections import Corrections, for_measuring
+from seewhy.domain.covering import COVERED, covered_copies, open_view
 from seewhy.domain.domain import VOCABULARY_FILE, Domain, Vocabulary, load_domain
 from seewhy.domain.general import GeneralQuestions
 from seewhy.domain.image_index import IMAGES_FILE, ImageIndex
@@ -24,9 +24,8 @@ from seewhy.domain.loaders.llava import Replay, replay_digest
 from seewhy.domain.verdicts import Verdict
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import ENCODER, with_guide
-from seewhy.method import describe, rejection, replay, select, synthesise
-from seewhy.method.clauses import Said
-from seewhy.method.encoder import Encoder, embed_to_file
+from seewhy.method import covered, describe, rejection, replay, select, synthesise
+from seewhy.method.encoder import Encoder
 from seewhy.method.sampler import Sampler, example_random
 from seewhy.method.told import StandIn, reasons_for
 from seewhy.proof import support
@@ -51,9 +50,12 @@ from seewhy.run.folder import RunFolder, read_manifest
 from seewhy.run.models import Loaded
 from seewhy.run.progress import say
 from seewhy.run.records import Records
+from seewhy.run.selecting import selections
 from seewhy.run.sources import base_source, made_base_source, model_source
 from seewhy.run.stages import (
+    ARMS,
     BASE,
+    OURS,
     Arm,
     ModelKey,
     StageKey,
@@ -63,7 +65,7 @@ from seewhy.run.stages import (
     replay_turns,
     with_finished_controls,
 )
-from seewhy.run.storage import digest_of_ends, disk, inside, weights_digest
+from seewhy.run.storage import digest_of_ends, inside, weights_digest
 from seewhy.vlm.loss import answer_likelihoods
 from seewhy.vlm.sampling import CPU_SEQUENCES
 from seewhy.vlm.tuning import tune
@@ -95,7 +97,10 @@ class Run:
         self.train = domain.split("train")
         self.learnt_from = tuple(example for example in self.train if example.id not in self.corrections.out)
         """The train images without those whose label a verdict calls wrong."""
-        self.labels: Mapping[str, str] = {e.id: e.label for e in domain.examples}
+        tuned = config.tune
+        self.copies = covered_copies(self.train, tuned.covered, tuned.cover_area, config.seed)
+        """Copies of the train images in which a part is covered, each with the image that it is of."""
+        self.labels: Mapping[str, str] = {e.id: e.label for e in (*domain.examples, *self.copies)}
         self.callbacks: Sequence[TrainerCallback] = ()
         self._sizes_checked = False
         self._descriptions: dict[str, Records[Description]] = {}
@@ -169,7 +174,7 @@ class Run:
         """Step 1: the untuned base describes images; those of another split than train are for the figures alone."""
         if split in self._descriptions:
             return self._descriptions[split]
-        dropped, settings, examples = Counter[str](), self.config.describe, self.domain.split(split)
+        dropped, settings, examples = Counter[str](), self.config.describe, self._split(split)
 
         def work(examples: Sequence[Example], seed: int) -> list[Description]:
             sampler = self._sampler(self.base)
@@ -204,44 +209,18 @@ class Run:
 
     def _scored(self, key: StageKey, bank: ConceptBank) -> list[Selection]:
         """Return the selection of a split's images among the concepts of a bank, as the rule makes it."""
-        split, wanted = key.split, self.domain.split(key.split)
+        split, wanted = key.split, self._split(key.split)
         examples, descriptions = self.train, self.describe()
         if split != "train":
             examples, descriptions = (*examples, *wanted), descriptions + self.describe(split)
 
         def work(_all: Sequence[str], _seed: int) -> list[Selection]:
-            concepts_CE = self.encoder.embed_concepts(bank.all_concepts)
-            if self.config.select.rule == "said":
-                finder = Said(bank.all_concepts, concepts_CE, self.domain.questions.noun, self.encoder)
-                said = finder.reading(d.text for d in descriptions)
-                selections = select.select_said(
-                    examples, descriptions, bank, bank.all_concepts, said, self.config.select
-                )
-            else:
-                selections = self._scored_by_infonce(examples, descriptions, bank, concepts_CE)
+            scratch, noun = self.folder.path / "embedded", self.domain.questions.noun
+            found = selections(examples, descriptions, bank, self.encoder, self.config.select, noun, scratch)
             ids = {example.id for example in wanted}
-            return [selection for selection in selections if selection.example_id in ids]
+            return [selection for selection in found if selection.example_id in ids]
 
         return list(self.folder.records(self.stages[key], Selection, ["all"], work))
-
-    def _scored_by_infonce(
-        self,
-        examples: Sequence[Example],
-        descriptions: Records[Description],
-        bank: ConceptBank,
-        concepts_CE: np.ndarray,
-    ) -> list[Selection]:
-        """Select by InfoNCE, with the embeddings of the descriptions in a file while they are needed."""
-        scratch = self.folder.path / "embedded"
-        shutil.rmtree(scratch, ignore_errors=True)
-        with disk(file := scratch / "descriptions.npy"):
-            scratch.mkdir()
-            embedded_DE = embed_to_file(file, (d.text for d in descriptions), self.encoder, count=len(descriptions))
-            selections = select.select(
-                examples, descriptions, embedded_DE, bank, bank.all_concepts, concepts_CE, self.config.select
-            )
-            shutil.rmtree(scratch)
-        return selections
 
     def selected(self, split: str) -> Mapping[str, Sequence[str]]:
         """Return example id -> the concepts selected for each image of a split, with which CS compares answers."""
@@ -307,18 +286,39 @@ class Run:
         checks.warn_of_losses(stage.name, reasons.total(), len(answers), reasons, fell_back=True)
         return answers
 
+    def cover(self, arm: Arm) -> Sequence[Answer]:
+        """Return an arm's answers about copies of train images in which a part is covered; none unless asked for."""
+        if arm.template:
+            return self.fill_in(arm, self.cover(OURS))
+        if (key := arm.of_copies()) not in self.stages:
+            return []
+        shown = covered.still_shown(self.copies, self.concepts(arm, self.select()), self.selected(COVERED))
+        if arm.concepts == "class":
+            shown = {copy.id: self.domain.concepts[copy.label] for copy in self.copies}
+
+        def work(copies: Sequence[Example], seed: int) -> list[Answer]:
+            wanted = [copy for copy in copies if self.copies[copy].id not in self.corrections.out]
+            return covered.answers(
+                wanted, self.domain, shown, self.stated, self._sampler(self.base), self.config.synthesise,
+                seed=seed, query_seed=self.config.seed,
+            )  # fmt: skip
+
+        return self.folder.records(self.stages[key], Answer, list(self.copies), work)
+
     def fill_in(self, arm: Arm, answers: Sequence[Answer]) -> list[Answer]:
         """Return the training set of an arm that answers the method's own queries by template."""
         lists = self.domain.concepts if arm.template == "label and list" else None
         return synthesise.label_answers(answers, self.labels, lists)
 
     def tune(self, model: ModelKey, before: Path, answers: Sequence[Answer]) -> Path:
-        """Step 4: tune the model before a round on the round's training set, mixed with replay data if there is any."""
+        """Step 4: tune the model before a round on the round's training set, mixed with answers about covered images
+        and replay data if there are any."""
+        of_copies = self.cover(ARMS[model.arm])
 
         def make(folder: Path) -> None:
-            images = {e.id: self.domain.path(e) for e in self.train}
-            turns = [Turn(a.id, images[a.example_id], a.query, a.text, self._named(a)) for a in answers]
-            wanted, seed = round(self.config.tune.replay_ratio * len(turns)), self.config.seed
+            images = {e.id: self.domain.path(e) for e in (*self.train, *self.copies)}
+            turns = [Turn(a.id, images[a.example_id], a.query, a.text, self._named(a)) for a in (*answers, *of_copies)]
+            wanted, seed = round(self.config.tune.replay_ratio * len(answers)), self.config.seed
             turns += self.general.drawn(wanted, example_random(seed, "replay", "tune"))
             own = [turn for turn in self.replay() if turn.example_id not in self.corrections.out]
             own = replay.drawn(own, wanted, example_random(seed, "replay", f"round {model.round}"))
@@ -326,7 +326,7 @@ class Run:
             self.loaded.release()
             vlm = self.loaded.model(before, four_bit=self.config.tune.method == "qlora")
             tune(
-                vlm, turns, self.config.tune, folder, self.config.seed, load_image,
+                vlm, turns, self.config.tune, folder, self.config.seed, open_view,
                 share_image=self.config.model.share_image, callbacks=self.callbacks,
             )  # fmt: skip
 
@@ -363,7 +363,7 @@ class Run:
             if self.config.sample.fallback == "reasons" and (lost := rejection.lost_queries(judged, examples)):
                 stand_ins = reasons_for(
                     lost, self.domain, concepts, self.stated, self._sampler(model), self.config.synthesise,
-                    require_listed=self.config.sample.require_listed, seed=seed,
+                    seed=seed,
                 )  # fmt: skip
             return rejection.answers(judged, self.labels, self.domain.questions, self.config.seed, stand_ins)
 
@@ -417,6 +417,9 @@ class Run:
         own = {BASE.arm, *(arm.key for arm in arms(self.config))}
         there = FinishedRun.open(self.folder.path).models
         return {key: path for key, path in there.items() if key.arm not in own and key.round <= last}
+
+    def _split(self, name: str) -> tuple[Example, ...]:
+        return tuple(self.copies) if name == COVERED else self.domain.split(name)
 
     def _named(self, answer: Answer) -> tuple[tuple[int, int], ...]:
         """Return where an answer names its label, if that counts in the loss."""

@@ -1,0 +1,126 @@
+"""Copies of train images with a covered part in a run: described, selected for and answered about as whole images are.
+
+They are tuned on beside the images' own answers, in every round and arm, and change nothing else.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures_data import CONCEPTS
+from run_folders import tree
+from seewhy.config import RunConfig
+from seewhy.errors import SeeWhyError
+from seewhy.fieldguide.guide import BASE
+from seewhy.records import Answer, Description, Selection, Turn
+from seewhy.run import loop, steps
+from seewhy.run.finished import FinishedRun
+from seewhy.run.folder import read_records
+from test_replay_run import Killed, noted
+from tiny_run import tiny_run
+
+ARMS = ("nl", "lge", "unfiltered", "class_level")
+COPIES = {f"train/{label}/{n}/covered/0" for label in CONCEPTS for n in range(2)}
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    """The shipped base, which has words, on six train images."""
+    return tiny_run(
+        tmp_path_factory.mktemp("covered"),
+        train=2,
+        test=1,
+        tokens=48,
+        base=str(BASE),
+        shard_size=2,
+        describe={"samples_per_prompt": 2},
+        synthesise={"answers_per_image": 3},
+        tune={"lora_rank": 2, "covered": 1.0, "cover_area": 0.25},
+        evaluate={"bootstrap": 10, "consistency": False, "fluency": False},
+    )
+
+
+def without(config: RunConfig) -> RunConfig:
+    return replace(config, tune=replace(config.tune, covered=0.0, cover_area=0.125))
+
+
+def of_copies(turns: list[Turn]) -> list[Turn]:
+    return [turn for turn in turns if "\0covered at" in turn.image]
+
+
+@pytest.fixture(scope="module")
+def made(config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Turn]]:
+    """A run of two rounds with all controls, and what its models were tuned on."""
+    with pytest.MonkeyPatch.context() as patch:
+        run, taught = tmp_path_factory.mktemp("run") / "run", noted(patch)
+        loop.run(replace(config, output=str(run), rounds=2, keep_going=True, controls=ARMS))
+    return run, taught
+
+
+@pytest.mark.slow
+def test_copies_are_described_selected_for_and_answered_about(made: tuple[Path, list[Turn]]) -> None:
+    run, taught = made
+    described = read_records(run, "describe-covered", Description)
+    assert {d.example_id for d in described} == COPIES
+    whole = {(d.example_id, d.query, d.sample): d.text for d in read_records(run, "describe", Description)}
+    assert any(d.text not in whole.values() for d in described)  # they do not show what the images show
+    selected = {(s.example_id, s.concept) for s in read_records(run, "select", Selection) if s.selected}
+    again = {(s.example_id, s.concept) for s in read_records(run, "select-covered", Selection) if s.selected}
+    answers = read_records(run, "round-1/answers-covered", Answer)
+    assert {a.kind for a in answers} == {"explain", "cot"}
+    stated = steps.StatedConcepts.of(FinishedRun.open(str(run)).domain)
+    for answer in answers:
+        image = answer.example_id.removesuffix("/covered/0")
+        assert {(answer.example_id, concept) for concept in stated(answer.text)} <= again
+        assert {(image, concept) for concept in stated(answer.text)} <= selected
+    assert len(of_copies(taught)) == len(answers) * 2 * (len(ARMS) + 1) - len(answers)  # unfiltered has one round
+    texts = {turn.answer for turn in of_copies(taught)}
+    assert {a.text for a in answers} <= texts
+    assert any(text.startswith("This is a") and "It shows" not in text for text in texts)  # NL
+
+
+@pytest.mark.slow
+def test_nothing_else_changes_and_the_setting_makes_models_stale(
+    config: RunConfig, made: tuple[Path, list[Turn]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught = noted(monkeypatch)
+    loop.run(replace(without(config), output=str(tmp_path / "run")))
+    assert taught
+    assert of_copies(taught) == []
+    bare, covered = tree(tmp_path / "run" / "stages"), tree(made[0] / "stages")
+    assert not any("covered" in name for name in bare)
+    shared = [name for name in bare if name.split("/")[0] in ("describe", "select", "base")]
+    shared += [name for name in bare if name.startswith("round-1/answers/")]
+    assert len(shared) > 7
+    assert {name: covered[name] for name in shared} == {name: bare[name] for name in shared}
+    with pytest.raises(SeeWhyError, match=r"tune\.cover.*\n.*round-1/model"):
+        loop.run(replace(config, output=str(tmp_path / "run")))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["describe", "covered"])
+def test_a_run_killed_on_its_copies_ends_with_the_same_bytes(
+    config: RunConfig, made: tuple[Path, list[Turn]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    module, name = getattr(steps, stage), {"describe": "describe", "covered": "answers"}[stage]
+    make, of_copies = getattr(module, name), []
+
+    def dying(examples: Any, *args: Any, **options: Any) -> Any:
+        if examples[0].split == "covered":
+            of_copies.append(examples)
+            if len(of_copies) == 2:
+                raise Killed
+        return make(examples, *args, **options)
+
+    monkeypatch.setattr(module, name, dying)
+    monkeypatch.setattr(steps, "tune", lambda *_args, **_options: (_ for _ in ()).throw(KeyboardInterrupt))
+    for error in (Killed, KeyboardInterrupt):
+        with pytest.raises(error):
+            loop.run(replace(config, output=str(tmp_path / "run")))
+    assert len(of_copies) == 4
+    found, expected = tree(tmp_path / "run" / "stages"), tree(made[0] / "stages")
+    shards = [name for name in found if "-covered/" in name]
+    assert len(shards) == 3 + 1 + 3
+    assert {name: found[name] for name in shards} == {name: expected[name] for name in shards}
