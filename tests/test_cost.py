@@ -51,10 +51,10 @@ from seewhy.cost.tokens import (
     stages,
 )
 from seewhy.errors import SeeWhyError
+from seewhy.method.covered import answers_each
 from seewhy.records import Turn
 from seewhy.report.terminal_checks import nested, print_cost
 from seewhy.run import loop
-from seewhy.method.covered import answers_each
 from seewhy.run.stages import StageKey
 from seewhy.vlm.data import Schedule
 from seewhy.vlm.model import VisionLanguageModel

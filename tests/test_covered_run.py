@@ -14,7 +14,9 @@ from run_folders import tree
 from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import BASE
+from seewhy.proof.audit import audit, audit_run
 from seewhy.records import Answer, Description, Selection, Turn
+from seewhy.report.terminal import cover_use
 from seewhy.run import loop, steps
 from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import read_records
@@ -37,7 +39,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
         shard_size=2,
         describe={"samples_per_prompt": 2},
         synthesise={"answers_per_image": 3},
-        tune={"lora_rank": 2, "covered": 1.0, "cover_area": 0.25},
+        tune={"lora_rank": 2, "learning_rate": 1e-3, "covered": 1.0, "cover_area": 0.25},
         evaluate={"bootstrap": 10, "consistency": False, "fluency": False},
     )
 
@@ -75,6 +77,11 @@ def test_copies_are_described_selected_for_and_answered_about(made: tuple[Path, 
         image = answer.example_id.removesuffix("/covered/0")
         assert {(answer.example_id, concept) for concept in stated(answer.text)} <= again
         assert {(image, concept) for concept in stated(answer.text)} <= selected
+    use = audit(FinishedRun.open(str(run))).covered
+    assert use is not None
+    assert (use.copies, use.answers) == (len({a.example_id for a in answers}), len(answers))
+    assert 0 < use.shown < use.selected
+    assert f"taught {len(answers)} answers in each round" in cover_use(replace(audit_run({}, {}, [], {}), covered=use))
     assert len(of_copies(taught)) == len(answers) * 2 * (len(ARMS) + 1) - len(answers)  # unfiltered has one round
     texts = {turn.answer for turn in of_copies(taught)}
     assert {a.text for a in answers} <= texts

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seewhy.domain.covering import cover
 from seewhy.fieldguide import redraw
 from seewhy.fieldguide.guide import draw_example, truth_of
 from seewhy.fieldguide.world import make_species
-from seewhy.domain.covering import cover
 from seewhy.proof.interventions import (
     block_box,
     block_size,

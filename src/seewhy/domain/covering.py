@@ -39,6 +39,11 @@ def covered_copies(examples: Sequence[Example], each: float, area: float, seed: 
     return copies
 
 
+def image_of(copy_id: str) -> str:
+    """Return the id of the example that a copy shows, from the copy's."""
+    return copy_id.rpartition(f"/{COVERED}/")[0]
+
+
 def open_view(path: str) -> Image.Image:
     """Return the image at `path` as `load_image` does, with a copy's part covered."""
     if not (found := _VIEW.fullmatch(path)):

@@ -2,8 +2,8 @@
 
 Step 3 asks the untuned base so. From round 2 on a query of which no candidate can be used is put to the tuned model in
 the same way (`reasons_for`); the paper has nothing but the label sentence for it, and so teaches a class whose name the
-model does not copy no reason at all. Where the name cannot be copied even then, name and concepts stand in as plain
-text (`questions.listed_reasons`), which is as true as Z*(X).
+model does not copy no reason at all. Where the name cannot be copied even then, or the answer states a concept that was
+not selected, name and concepts stand in as plain text (`questions.listed_reasons`), which is as true as Z*(X).
 """
 
 import re

@@ -20,6 +20,7 @@ from statistics import median
 from typing import ClassVar, TypeVar
 
 from seewhy.config import SELF
+from seewhy.domain.covering import COVERED, image_of
 from seewhy.domain.text import tokenise
 from seewhy.errors import SeeWhyError
 from seewhy.records import OWN, Answer, Candidate, Replayed, Selection
@@ -119,6 +120,18 @@ class ReplayUse:
 
 
 @dataclass(frozen=True)
+class CoverUse:
+    """What the copies of train images with a covered part taught (`tune.covered`), in every round."""
+
+    copies: int
+    answers: int
+    selected: float
+    """Mean number of concepts selected for their images."""
+    shown: float
+    """Mean number of these that were selected for the copies too, and may be stated."""
+
+
+@dataclass(frozen=True)
 class Audit(ResultsFile):
     """audit.json: rounds in order, and the concepts selected for none (`never`) and all of a class's images (`always`).
 
@@ -133,6 +146,8 @@ class Audit(ResultsFile):
     always: tuple[ConceptUse, ...]
     replay: ReplayUse | None = field(default=None, metadata=OMITTED)
     """None without self-replay."""
+    covered: CoverUse | None = field(default=None, metadata=OMITTED)
+    """None without covered copies."""
 
 
 @dataclass(frozen=True)
@@ -154,8 +169,24 @@ def audit(run: FinishedRun) -> Audit:
         run.labels,
     )
     said = run.records(StageKey("replay"), Replayed) if run.config.tune.replay == SELF else []
-    answers = [r.whole.answers for r in found.rounds]
-    return replace(found, replay=replay_use(said, answers, run.config.tune.replay_ratio)) if said else found
+    if said:
+        answers = [r.whole.answers for r in found.rounds]
+        found = replace(found, replay=replay_use(said, answers, run.config.tune.replay_ratio))
+    if run.config.tune.covered and (of_copies := run.records(OURS.of_copies(), Answer)):
+        again = run.records(StageKey("select", split=COVERED), Selection)
+        found = replace(found, covered=cover_use(of_copies, run.selections(), again))
+    return found
+
+
+def cover_use(answers: Sequence[Answer], selections: Sequence[Selection], again: Sequence[Selection]) -> CoverUse:
+    """Return what answers about covered copies taught; `again` are the copies' own selections."""
+    copies = {answer.example_id for answer in answers}
+    chosen = {(s.example_id, s.concept) for s in (*selections, *again) if s.selected}
+    of_images = {(s.example_id, s.concept) for s in again if (image_of(s.example_id), s.concept) in chosen}
+    counted = [key for key in of_images if key[0] in copies]
+    return CoverUse(
+        len(copies), len(answers), len(counted) / len(copies), sum(key in chosen for key in counted) / len(copies)
+    )
 
 
 def replay_use(said: Sequence[Replayed], answers: Sequence[int], ratio: float) -> ReplayUse:

@@ -13,7 +13,7 @@ from seewhy.proof.audit import FEWEST_IMAGES, STARVING, Audit, list_use, starvin
 from seewhy.report.chart import Strip, strip
 from seewhy.report.figures import EE_COUNTS, HEADLINES, arm_name, title
 from seewhy.report.table import EMPTY, Cell, Line, Row, cell, percent, points, rows
-from seewhy.report.terminal import AUDITED, audit_cells, rejections, repeats, replay_use, stand_ins
+from seewhy.report.terminal import AUDITED, audit_cells, cover_use, rejections, repeats, replay_use, stand_ins
 from seewhy.results import Comparison, Figures, Metrics
 
 CONFIG = "config.yaml"
@@ -135,6 +135,7 @@ def audit_values(audit: Audit) -> dict[str, Any]:
         "uses": uses[:SHOWN],
         "more_uses": len(uses[SHOWN:]),
         "replay": replay_use(audit),
+        "covered": cover_use(audit),
         "starving_from": f"{100 * STARVING:.0f} %",
         "fewest_images": FEWEST_IMAGES,
     }

@@ -190,6 +190,8 @@ def print_audit(audit: Audit, console: Console) -> None:
             _say(console, f"Round {r.round}, classes that are taught little but their name: {', '.join(shares)}.")
     if audit.replay:
         _say(console, replay_use(audit))
+    if audit.covered:
+        _say(console, cover_use(audit))
     _print_uses(audit, console)
 
 
@@ -226,6 +228,16 @@ def replay_use(audit: Audit) -> str:
     return (
         f"Replay: answers of the untuned model to other questions about the train images were mixed in, {each}. "
         f"It gave {use.turns:,}; not used: {lost or 'none'}."
+    )
+
+
+def cover_use(audit: Audit) -> str:
+    """Return what copies with a covered part taught, in a sentence; empty without them."""
+    if not (use := audit.covered):
+        return ""
+    return (
+        f"Covered: {use.copies:,} copies of train images with a covered part taught {use.answers:,} answers in each "
+        f"round. Of {use.selected:.1f} concepts selected for an image, {use.shown:.1f} were still found in its copy."
     )
 
 
