@@ -1,6 +1,6 @@
 """Damage to the files of a finished run: every verb notices it, or what it says and writes is what it was.
 
-A verb that ends with 0, names the file nowhere, and says or writes something else than on the whole run, has used damage
+A verb that ends with 0, names the file nowhere and says or writes something else than on the whole run has used damage
 silently.
 """
 
