@@ -1,6 +1,7 @@
 """YAML with aliases: a few bytes that stand for more than a machine holds are refused, in time and by name."""
 
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from seewhy.yaml_text import LARGEST, load
 LEVELS = "abcdefghijklmno"
 BOMB = "\n".join(
     ["a: &a [lol, lol, lol, lol, lol, lol, lol, lol, lol]"]
-    + [f"{name}: &{name} [{', '.join(['*' + last] * 9)}]" for last, name in zip(LEVELS, LEVELS[1:], strict=False)]
+    + [f"{name}: &{name} [{', '.join(['*' + last] * 9)}]" for last, name in pairwise(LEVELS)]
 )
 LOOP = "Crow: &a [black wings, *a]"
 DEEP = "Crow: " + "[" * 5000 + "]" * 5000

@@ -104,6 +104,8 @@ def missing_results(path: Path, manifest: Mapping[str, Any]) -> list[str]:
     None of a version without checksums, which wrote fewer."""
     together, config = [Metrics.FILE, Gallery.FILE, Confusion.FILE], manifest.get("config") or {}
     sealed = any(is_whole((path / name).read_bytes()) for name in together if (path / name).is_file())
+    if sealed and not manifest:
+        return ["manifest.json"]
     if not sealed or "keep_going" not in config:
         return []
     expected = [*together, Support.FILE, "vocabulary.json", "config.yaml"]
