@@ -6,7 +6,7 @@ A clone without Git LFS, a copy that was cut off and a saved error page are the 
 
 import json
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +64,14 @@ def check_encoder_folder(folder: Path) -> None:
             )
 
 
-def check_links(folder: Path) -> None:
-    """Raise SeeWhyError for a link in a folder that was received by which another file of the reader's would be read.
+def check_links(folder: Path, patterns: Sequence[str] = ("*",)) -> None:
+    """Raise SeeWhyError for a link in a received folder by which another file of the reader's would be read. `patterns`
+    are those of the names that count.
 
     Links to weights are followed, and so are those of the Hub's cache to its blobs.
     """
     homes = (folder.resolve(), folder.resolve().parent.parent / "blobs")
-    for path in folder.rglob("*"):
+    for path in (path for pattern in patterns for path in folder.rglob(pattern)):
         if path.is_symlink() and path.suffix != ".safetensors":
             target = path.resolve()
             if not any(target.is_relative_to(home) for home in homes):

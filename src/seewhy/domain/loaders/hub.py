@@ -42,6 +42,8 @@ _SPLIT_OF: Mapping[str, Split] = {
 _SUFFIX = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif"}
 
 
+_TABLES = ("parquet", "arrow", "csv", "tsv", "json", "jsonl", "txt", "md")
+"""Endings of the files that the library reads as tables; images are held in their folder row by row."""
 _LIBRARY_ERRORS = (
     OSError, ValueError, TypeError, LookupError, AttributeError, AssertionError, RuntimeError, ImportError,
     pa.ArrowException, yaml.YAMLError, httpx.HTTPError,
@@ -84,7 +86,7 @@ def _load(source: str) -> dict[str, Any]:
     folder = Path(source).expanduser()
     with _named(source, DatasetsError):
         if folder.is_dir():
-            check_links(folder)
+            check_links(folder, [f"*.{kind}" for kind in _TABLES])
             _refuse_outside(source, [*folder.rglob("state.json")], folder / "README.md")
         if is_saved(folder):
             loaded = datasets.load_from_disk(str(folder))
