@@ -202,8 +202,10 @@ class Run:
         if split != "train":
             return self._scored(StageKey("select", split=split), self.domain.concepts)
         if self.corrections.reworded:
-            return self.corrections.apply(self._scored(StageKey("reselect"), self.domain.concepts))
-        return self.corrections.apply(self._scored(StageKey("select"), self.given.concepts))
+            scored = self._scored(StageKey("reselect"), self.domain.concepts)
+        else:
+            scored = self._scored(StageKey("select"), self.given.concepts)
+        return correcting.corrected(scored, self.corrections, self.labels, self.config.select)
 
     def _scored(self, key: StageKey, bank: ConceptBank) -> list[Selection]:
         """Return the selection of a split's images among the concepts of a bank, as the rule makes it."""
