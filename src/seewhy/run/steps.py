@@ -98,8 +98,7 @@ class Run:
         self.train = domain.split("train")
         self.learnt_from = tuple(example for example in self.train if example.id not in self.corrections.out)
         """The train images without those whose label a verdict calls wrong."""
-        tuned = config.tune
-        self.copies = covered_copies(self.train, tuned.covered, tuned.cover_area, config.seed)
+        self.copies = covered_copies(self.train, config.tune.covered, config.tune.cover_area, config.seed)
         """Copies of the train images in which a part is covered, each with the image that it is of."""
         self.labels: Mapping[str, str] = {e.id: e.label for e in (*domain.examples, *self.copies)}
         self.callbacks: Sequence[TrainerCallback] = ()
