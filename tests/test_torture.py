@@ -163,6 +163,9 @@ def test_a_folder_that_may_not_be_written_is_told(tmp_path: Path, code: int) -> 
     path = tmp_path / "metrics.json"
     with pytest.raises(SeeWhyError, match=r"metrics\.json cannot be written: .*start the run again"), disk(path):
         raise OSError(code, os.strerror(code), str(path.with_name("metrics.json.partial")))
+    below = tmp_path / "run/stages/round-1/answers/shard"
+    with pytest.raises(SeeWhyError, match=r"shard cannot be written"), disk(below):  # a folder above it
+        raise OSError(code, os.strerror(code), str(tmp_path / "run/stages/round-1"))
     with pytest.raises(OSError, match="elsewhere"), disk(path):  # what was read is no matter of the disk
         raise OSError(code, os.strerror(code), "/elsewhere/image.png")
     write_atomically(path, b"{}")
