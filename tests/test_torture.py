@@ -30,7 +30,7 @@ from torture.kills import Workload, kill_at_each_operation, kill_at_random, refu
 from torture.random_settings import Place, drawn
 from torture.workloads import photo, tiny_workload
 
-EXAMPLES = {"results": 15, "image": 300}
+EXAMPLES = {"results": 15, "image": 300, "model": 25}
 """Inputs of a kind; 60 of the others."""
 
 
