@@ -181,7 +181,8 @@ def test_values_out_of_every_sensible_range_are_refused(tmp_path: Path, setting:
 def test_a_model_that_is_not_there_is_told_before_a_run_makes_anything(
     tmp_path: Path, part: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = tiny_run(tmp_path, train=1, test=1, **{part: str(tmp_path / "nowhere")})
+    missing: dict[str, Any] = {part: str(tmp_path / "nowhere")}
+    config = tiny_run(tmp_path, train=1, test=1, **missing)
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(asdict(config)))))
     for verb in ("check", "run"):
         assert main([verb, str(tmp_path / "run.yaml")]) == 1
