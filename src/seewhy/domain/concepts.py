@@ -22,6 +22,7 @@ import yaml
 from seewhy.domain.problems import JSON_ERRORS, Names, clean, nearest, raise_problems, reserved_marker, shorten
 from seewhy.domain.text import name_key
 from seewhy.errors import SeeWhyError
+from seewhy.yaml_text import load
 
 MAX_CONCEPT = 200
 """Characters of a concept: a short phrase, not a paragraph; an encoder averages over more than that."""
@@ -199,7 +200,7 @@ def _parse(path: Path) -> list[tuple[str, Any]]:
         if path.suffix.lower() == ".json":
             content = json.loads(text, object_pairs_hook=_Pairs)
         else:
-            content = yaml.load(text, _TextLoader)  # a subclass of BaseLoader: builds text, lists and pairs only
+            content = load(text, _TextLoader)  # a subclass of BaseLoader: builds text, lists and pairs only
     except (OSError, *JSON_ERRORS, yaml.YAMLError) as error:
         raise SeeWhyError(f"{path}: the concepts cannot be read ({error}); {_FORM}.") from error
     if not isinstance(content, _Pairs) or not content:

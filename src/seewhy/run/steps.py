@@ -60,6 +60,7 @@ from seewhy.run.stages import (
     Stages,
     arms,
     engine_of,
+    is_complete,
     replay_turns,
     with_finished_controls,
 )
@@ -151,6 +152,8 @@ class Run:
         folder.check([*own.values(), *stages.values()], config=settings, discard_stale=discard_stale)
         if settings:
             checks.check_tower_setting(config, base)
+            if folder.is_own and not is_complete(manifest, StageKey("select")):
+                checks.check_encoder(encoder)
             plain: Any = json.loads(json.dumps(settings))  # YAML has no tuples
             folder.write_yaml("config.yaml", yaml.safe_dump(plain, sort_keys=False))
             folder.write_json(VOCABULARY_FILE, Vocabulary.of((corrections or Corrections()).domain(domain)).record())
