@@ -9,8 +9,9 @@ sentence_transformers.
 import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
+from os import SEEK_END
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 
@@ -97,21 +98,38 @@ def is_plain_e5(name_or_path: str) -> bool:
 
 
 def embed_to_file(
-    path: Path, texts: Iterable[str], encoder: TextEncoder, block: int = 16_384, *, count: int | None = None
+    path: Path,
+    texts: Iterable[str],
+    encoder: TextEncoder,
+    block: int = 16_384,
+    *,
+    count: int | None = None,
+    held: int = 0,
 ) -> np.ndarray:
     """Embeddings of many texts, (D, E) float32, written to a .npy file block by block and memory-mapped read-only.
 
-    `count` is the number of texts; by default they are counted.
+    `count` is the number of texts; by default they are counted. The first `held` of them are those of which the file
+    holds the embeddings already: whole blocks of these are kept, as an encoder may round by what else is in a block.
     """
     if count is None:
         texts = list(texts)
         count = len(texts)
-    rows, blocks = iter(texts), range(0, count, block)
-    with path.open("wb") as file:
-        for start in blocks or [0]:
+    kept = min(held, count) // block * block
+    rows, blocks = islice(texts, kept, None), range(kept, count, block)
+    with path.open("r+b" if kept else "wb") as file:
+        for start in blocks or [kept]:
             embedded_DE = encoder.embed_texts(list(islice(rows, block)))
-            if start == 0:
-                header = np.lib.format.header_data_from_array_1_0(embedded_DE)
-                np.lib.format.write_array_header_1_0(file, {**header, "shape": (count, embedded_DE.shape[1])})
+            if start == kept:
+                file.truncate(
+                    _write_header(file, count, embedded_DE) + kept * embedded_DE.shape[1] * embedded_DE.itemsize
+                )
+                file.seek(0, SEEK_END)
             embedded_DE.tofile(file)  # a mapped file that is written to counts as this process's memory
     return np.load(path, mmap_mode="r" if count else None)
+
+
+def _write_header(file: BinaryIO, count: int, like_DE: np.ndarray) -> int:
+    """Write a .npy file's header for `count` such rows; return its bytes, which do not depend on their number."""
+    header = np.lib.format.header_data_from_array_1_0(like_DE)
+    np.lib.format.write_array_header_1_0(file, {**header, "shape": (count, like_DE.shape[1])})
+    return file.tell()
