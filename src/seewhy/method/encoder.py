@@ -18,6 +18,8 @@ import numpy as np
 from seewhy.errors import SeeWhyError
 from seewhy.run.model_files import check_encoder_folder
 
+_STATIC_BATCH = 4096
+"""Texts at a time of a model without layers, of which each text's embedding is the same in every batch."""
 _E5 = re.compile(r"(?<![a-z0-9])e5(?![a-z0-9])", re.IGNORECASE)
 _E5_PROMPTS = {"query": "query: ", "document": "passage: "}
 
@@ -42,9 +44,9 @@ class Encoder:
 
     def __init__(self, name_or_path: str, device: str = "auto", batch_size: int = 64, *, prefixes: bool = True) -> None:
         from sentence_transformers import SentenceTransformer
+        from sentence_transformers.sentence_transformer.modules import StaticEmbedding
         from tokenizers import Tokenizer
 
-        self.batch_size = batch_size
         if Path(name_or_path).is_dir():
             check_encoder_folder(Path(name_or_path))
         try:
@@ -61,6 +63,8 @@ class Encoder:
                 "select.encoder to a whole folder, or to a name on the Hub (such as intfloat/e5-large) that can be "
                 "reached."
             ) from error
+        static = len(self.model) == 1 and isinstance(self.model[0], StaticEmbedding)
+        self.batch_size = max(batch_size, _STATIC_BATCH) if static else batch_size
         if not prefixes:
             self.model.prompts = {}
             self.model.default_prompt_name = None
