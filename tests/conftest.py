@@ -1,4 +1,7 @@
-"""The option `--no-unexpected-skips`: a test may be skipped for what the machine is, not for what is not installed."""
+"""The option `--no-unexpected-skips`: a test may be skipped for what the machine is, not for what is not installed.
+
+And what holds for each test.
+"""
 
 import re
 from collections.abc import Iterator
@@ -6,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 import torchvision_ops  # noqa: F401 -- before anything imports transformers
+from seewhy import words
 
 PLATFORM = re.compile(
     r"\bGPU\b|shared/data|needs root|no small disk can be mounted|this file system|other systems|/proc\b"
@@ -57,3 +61,9 @@ class Skips:
             terminalreporter.section("unexpected skips", red=True)
         for test, reason in unexpected:
             terminalreporter.line(f"{test}: {reason}", red=True)
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another test has remembered as a secret is a plain word here."""
+    monkeypatch.setattr(words, "_known", set())

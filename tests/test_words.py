@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from fixtures_data import image_folder
-from seewhy import words
 from seewhy.cli import main
 from seewhy.config import EngineConfig, RunConfig, recorded
 from seewhy.errors import SeeWhyError
@@ -20,12 +19,6 @@ from seewhy.words import MASK, masked, plain, remember_secrets_of, shown, shown_
 
 EVIL = "\x1b[2J\x1b]0;owned\x07crow\x9b31m\u202e\x08\r\x7f\ud800"
 CONTROL = set("\x00\x07\x08\x0b\x0c\r\x1b\x7f\x9b\u202e")
-
-
-@pytest.fixture(autouse=True)
-def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What another test has remembered as a secret is a plain word here."""
-    monkeypatch.setattr(words, "_known", set())
 
 
 @pytest.mark.parametrize(
@@ -76,6 +69,12 @@ def test_what_a_command_held_is_known_when_it_comes_back_alone() -> None:
     EngineConfig(base_url="http://joe:bare-word-88@host/v1")
     assert shown("bare-key-77 and bare-word-88, joe") == f"{MASK} and {MASK}, joe"
     assert shown("http://joe:bare-word-88@host/v1") == f"http://{MASK}@host/v1"
+
+
+def test_a_word_that_others_use_stays_though_somebody_took_it_for_a_key() -> None:
+    remember_secrets_of("serve --api-key secret")
+    assert shown("*** stands for a secret, in /runs/secret/a") == "*** stands for a secret, in /runs/secret/a"
+    assert shown("serve --api-key secret") == f"serve --api-key {MASK}"
 
 
 def test_recorded_settings_differ_in_secrets_alone() -> None:

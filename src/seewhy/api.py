@@ -209,13 +209,15 @@ def verify(place: str) -> "RunCheck | DataCheck":
         from seewhy.run.verify import verify as verify_run
 
         return verify_run(place)
-    from seewhy.run.checks import check_settings, check_tower_setting
-    from seewhy.run.sources import made_base_source
+    from seewhy.fieldguide.guide import ENCODER
+    from seewhy.run.checks import check_encoder, check_settings, check_tower_setting
+    from seewhy.run.sources import made_base_source, model_source
     from seewhy.settings import load_config
 
     config = load_config(place)
     check_settings(config)
     check_tower_setting(config, made_base_source(config.model.name_or_path))
+    check_encoder(model_source(config.select.encoder, ENCODER))
     return check(config)
 
 

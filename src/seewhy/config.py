@@ -29,6 +29,9 @@ CountOrZero = Annotated[int, NonNegativeInt, "a whole number, at least 0"]
 Rounds = Annotated[
     int, restricted_number_type("Rounds", int, [(">=", 0), ("<=", 1000)]), "a whole number, at least 0 and at most 1000"
 ]
+Rank = Annotated[
+    int, restricted_number_type("Rank", int, [(">=", 1), ("<=", 8192)]), "a whole number, at least 1 and at most 8192"
+]
 Seed = Annotated[
     int,
     restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)]),
@@ -295,7 +298,7 @@ class TuneConfig:
     """Question-answer pairs in one optimizer step; the last step of an epoch takes what is left."""
     micro_batch_size: Count = field(default=32, metadata=THROUGHPUT)
     """Maximum number of pairs on the device at once. Gradients accumulate up to batch_size."""
-    lora_rank: Count = 128
+    lora_rank: Rank = 128
     """Rank of the adapters on the language model's linear layers."""
     lora_alpha: Count = 256
     """Scale of the adapters: their output is multiplied by lora_alpha / lora_rank."""

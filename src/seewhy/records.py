@@ -116,7 +116,8 @@ class Correction:
     """What a person's verdict changes of a run's training.
 
     "concept": whether an image shows a concept, `value` "right" or "wrong". "label": the example's label is wrong.
-    "bank": for class `label` the concept has the wording `value`, or is struck where that is empty.
+    "bank": for class `label` the concept has the wording `value`, or is struck where that is empty. "carry": what is
+    said of some images counts for the others too.
     """
 
     kind: str

@@ -29,6 +29,7 @@ import yaml
 from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
 from seewhy.words import MASK
+from seewhy.yaml_text import begun
 
 DEFAULT_PRESET = "ours"
 
@@ -292,8 +293,7 @@ def _read_text(path: Path) -> str:
 def _read_yaml(text: str, path: Path) -> Iterator[tuple[str, Any]]:
     """Yield the dotted name and the value of each setting in a YAML text."""
     try:
-        loader = yaml.SafeLoader(text)  # refuses control characters
-        root = loader.get_single_node()
+        loader, root = begun(text)  # refuses control characters
     except yaml.YAMLError as error:
         raise SeeWhyError(f"{path} is not valid YAML: {error}") from error
     lines: dict[str, int] = {}

@@ -23,7 +23,8 @@ _PATTERNS = (
 )
 _HOLDS_SECRET = re.compile(r"(?i)(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD)$")
 SHORTEST = 8
-"""Characters of a value in the environment that is known as a secret by its variable's name alone."""
+"""Characters from which on a value is masked wherever it stands. A shorter one may be a word of others: only where
+a flag, an address or a name shows it as a secret is it masked."""
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """What a terminal obeys in place of showing it (escape sequences, line ends, direction), and halves of characters."""
 _known: set[str] = set()
@@ -32,7 +33,7 @@ _known: set[str] = set()
 def remember_secret(text: str) -> None:
     """Mask this text from now on, wherever it comes back; for keys that no pattern shows, such as one from a variable
     of the user's own naming."""
-    if len(text) >= SHORTEST - 2:
+    if len(text) >= SHORTEST:
         _known.add(text)
 
 

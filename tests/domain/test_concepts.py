@@ -196,5 +196,5 @@ def test_libyaml_reads_a_bank_as_pyyaml_does(text):
 
 def test_a_bank_of_many_classes_is_read_by_libyaml(monkeypatch):
     bank = {f"class {n}": [f"concept {n}", "black bill"] for n in range(20)}
-    monkeypatch.setattr(concepts.yaml, "load", None)
+    monkeypatch.setattr(concepts, "load", None)
     assert dict(concepts._read_yaml(yaml.safe_dump(bank))) == bank

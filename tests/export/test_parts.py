@@ -198,6 +198,16 @@ def test_nothing_private_is_pushed_to_a_public_repository(
     assert len(fake.uploads) == 3
 
 
+def test_nothing_is_written_for_a_public_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeHub()
+    fake.public = {"ana/birds-adapter"}
+    monkeypatch.setattr(build, "HfApi", lambda: fake)
+    monkeypatch.setattr(build.ExportedRound, "open", lambda *_args, **_options: pytest.fail("the run was opened"))
+    with pytest.raises(SeeWhyError, match="ana/birds-adapter is on the Hub already and is public"):
+        build.export_run("run", str(tmp_path / "out"), model=["adapter"], data=[], hub_name="ana/birds", private=True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_repository_that_turns_out_public_once_it_is_created(
     parts: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

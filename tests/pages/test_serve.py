@@ -213,7 +213,7 @@ def test_serve_tells_who_comes_too_many_and_who_is_too_slow(run: Path):
         (["nowhere"], "nowhere is no run folder"),
         (["RUN", "--round", "7"], "has no model of round 7"),
         (["RUN", "--port", "99999"], "ports end at 65535"),
-        (["RUN", "--token", "a/b"], "--token takes letters"),
+        (["RUN", "--token", "a/b"], "A token (--token) takes letters"),
         (["RUN", "--host", "256.1.1.1"], "cannot be opened"),
     ],
 )

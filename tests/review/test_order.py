@@ -2,6 +2,7 @@
 
 import math
 import random
+import time
 
 import pytest
 
@@ -48,6 +49,26 @@ def test_the_most_doubtful_come_first_and_every_fourth_image_is_drawn() -> None:
     assert all(order.asked[name] == ("a", "b") for name in by_doubt)
     assert order == review_order(pairs_of(selections, {f"i{n:02}": "Crow" for n in range(40)}, SAID, {}))
     assert review_order([]).images == ()
+
+
+def test_a_concept_that_has_been_asked_about_gives_way_to_others() -> None:
+    names = {f"{label}{n:02}": label for label in ("Crow", "Finch") for n in range(20)}
+    selections = [row for name in names for row in rows(name, 0.31 if "Crow" in name else 0.34, 0.9, selected="ab")]
+    order = review_order(pairs_of(selections, names, SAID, {}))
+    first = [names[name] for name in order.images[:8] if name not in order.by_chance]
+    assert first[0] == "Crow"
+    assert 2 <= first.count("Finch") <= 4
+
+
+def test_many_images_are_ordered_in_time_and_each_comes_once() -> None:
+    draw = random.Random(0)
+    pairs = [Pair(f"i{n:05}", f"c{n % 50}", c, s := draw.random(), s > 0.5, abs(s - 0.5)) for n in range(5000)
+             for c in "abcdef"]  # fmt: skip
+    begun = time.process_time()
+    order = review_order(pairs)
+    assert time.process_time() - begun < 10
+    assert sorted(order.images) == sorted({p.image for p in pairs})
+    assert len(order.by_chance) == review.FARTHEST // review.BY_CHANCE
 
 
 def test_where_model_and_selection_disagree_there_is_more_doubt() -> None:

@@ -100,7 +100,7 @@ def test_a_whole_last_line_without_its_end_counts(tmp_path: Path) -> None:
     [
         ("{", "row 2 is not JSON"),
         ("[]", "row 2: it is no JSON object"),
-        ({"kind": "concpt"}, "'kind' is 'concpt', not one of concept, label, bank, marks, undo"),
+        ({"kind": "concpt"}, "'kind' is 'concpt', not one of concept, label, bank, marks, carry, undo"),
         ({"verdict": "yes"}, "'verdict' is 'yes', and of kind 'concept' one of right, wrong, hidden"),
         ({"image": None}, "'image' is not given, but a verdict of kind 'concept' needs it as text"),
         ({"sha256": 5}, "'sha256' is 5, but"),

@@ -14,27 +14,36 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torture.kills import Chain, Workload
 
 os.environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
 
-SHARES = {"kills": 0.35, "refusals": 0.1, "damage": 0.3, "fuzzing": 0.25}
+SHARES = {"kills": 0.3, "refusals": 0.07, "disturbances": 0.08, "damage": 0.25, "settings": 0.1, "fuzzing": 0.2}
 """The parts and their shares of the time."""
 COUNTS = ("kills", "different_bytes", "flips", "silent", "fuzzed", "tracebacks", "hangs", "outside_writes")
-MUST_BE_ZERO = ("different_bytes", "silent", "tracebacks", "hangs", "outside_writes")
+MORE_COUNTS = ("refused_writes", "disturbances", "damaged", "settings", "late_failures", "image_mutants")
+MUST_BE_ZERO = ("different_bytes", "silent", "tracebacks", "hangs", "outside_writes", "late_failures")
+WIDE_FROM = 30
+"""Minutes from which the run that is killed has two rounds and all controls."""
 
 
 class Campaign:
     """The counts of a campaign and what it has found."""
 
-    def __init__(self, output: Path, seed: int) -> None:
+    def __init__(self, output: Path, seed: int, minutes: float, parts: Sequence[str]) -> None:
         self.output = output
+        self.scratch = output / "scratch"
         self.seed = seed
-        self.counts: Counter[str] = Counter(dict.fromkeys((*COUNTS, "refused_writes"), 0))
+        self.minutes = {name: minutes * SHARES[name] / sum(map(SHARES.__getitem__, parts)) for name in parts}
+        """Of each part that is asked for."""
+        self.counts: Counter[str] = Counter(dict.fromkeys((*COUNTS, *MORE_COUNTS), 0))
         self._known: set[str] = set()
 
     def found(self, count: str, **details: Any) -> None:
@@ -48,106 +57,128 @@ class Campaign:
 
     def fault(self, said: str, **details: Any) -> None:
         """Count a fault by the word that it begins with."""
-        kind = "hangs" if said.startswith("hang") else "silent" if said.startswith("silent") else "tracebacks"
-        self.found(kind, said=said, **details)
+        kinds = {"hang": "hangs", "silent": "silent", "late": "late_failures"}
+        self.found(
+            next((kind for word, kind in kinds.items() if said.startswith(word)), "tracebacks"), said=said, **details
+        )
+
+    def chain(self, chain: "Chain") -> None:
+        """Count what a chain of disturbed starts has met with."""
+        self.counts.update(chain.counts)
+        for name in chain.different:
+            self.found("different_bytes", file=name)
+        for said in chain.faults:
+            self.fault(said)
 
 
 @contextmanager
-def part(campaign: Campaign, name: str, minutes: float) -> Iterator[tuple[float, Callable[[], None]]]:
-    """Give the moment at which a part ends, and what moves its bar."""
+def part(campaign: Campaign, name: str) -> Iterator[tuple[float, Callable[[], bool]]]:
+    """Give the moment at which a part ends, and what moves its bar and tells whether its time is over."""
     from seewhy.run.progress import progress
 
-    seconds = round(minutes * 60 * SHARES[name])
+    seconds = max(1, round(campaign.minutes[name] * 60))
     start, shown = time.monotonic(), 0
-    with progress(f"{name} (seconds)", total=max(1, seconds), done=0) as advance:
+    with progress(f"{name} (seconds)", total=seconds, done=0) as advance:
 
-        def tick() -> None:
+        def over() -> bool:
             nonlocal shown
             now = min(seconds, int(time.monotonic() - start))
             advance(now - shown)
             shown = now
+            return now >= seconds
 
-        yield start + seconds, tick
+        yield start + seconds, over
 
 
-def kills(campaign: Campaign, make: Callable[..., Any], minutes: float) -> None:
-    """Kill runs at each file operation and at random moments."""
-    from torture.kills import Workload, kill_at_each_operation, kill_at_random, refuse_writes
+def kills(campaign: Campaign, work: "Workload") -> None:
+    """Kill runs at each file operation, then at random moments."""
+    from torture.kills import kill_at_each_operation, kill_at_random
+
+    rng, seen = random.Random(campaign.seed), set[str]()
+    with part(campaign, "kills") as (end, over):
+        middle = end - (end - time.monotonic()) / 3
+        chain = None
+        while time.monotonic() < middle and (chain is None or chain.counts["kills"]):  # some operation had no kill yet
+            chain = kill_at_each_operation(work, campaign.scratch, seen, lambda _: over() or time.monotonic() > middle)
+            campaign.chain(chain)
+        while not over():
+            campaign.chain(kill_at_random(work, campaign.scratch, rng, lambda _: over()))
+
+
+def refusals(campaign: Campaign, work: "Workload") -> None:
+    """Refuse writes as a full disk and one that is not ours do."""
+    from torture.kills import refuse_writes
 
     rng = random.Random(campaign.seed)
-    work: Workload = make()
-    seen: set[str] = set()
-    scratch = campaign.output / "scratch"
-
-    def until(end: float, tick: Callable[[], None]) -> Callable[[Any], bool]:
-        def enough(_chain: Any) -> bool:
-            tick()
-            return time.monotonic() > end
-
-        return enough
-
-    with part(campaign, "kills", minutes) as (end, tick):
-        middle = end - (end - time.monotonic()) / 3
-        while time.monotonic() < end:
-            if time.monotonic() < middle:
-                chain = kill_at_each_operation(work, scratch, seen, until(middle, tick))
-                middle = middle if chain.kills else 0.0  # every operation has had its kill
-            else:
-                chain = kill_at_random(work, scratch, rng, until(end, tick))
-            _count(campaign, chain)
-    with part(campaign, "refusals", minutes) as (end, tick):
-        while time.monotonic() < end:
-            _count(campaign, refuse_writes(work, scratch, rng, until(end, tick)))
+    with part(campaign, "refusals") as (_, over):
+        while not over():
+            campaign.chain(refuse_writes(work, campaign.scratch, rng, lambda _: over()))
 
 
-def _count(campaign: Campaign, chain: Any) -> None:
-    campaign.counts["kills"] += chain.kills
-    campaign.counts["refused_writes"] += chain.refused
-    for name in chain.different:
-        campaign.found("different_bytes", file=name)
-    for said in chain.faults:
-        campaign.fault(said)
+def disturbances(campaign: Campaign, work: "Workload") -> None:
+    """Disturb runs: a second writer, a lock that is taken away, clocks that are wrong; kill who writes verdicts."""
+    from torture.disturb import disturb, kill_a_reviewer
+
+    rng = random.Random(campaign.seed)
+    with part(campaign, "disturbances") as (_, over):
+        while not over():
+            campaign.chain(disturb(work, campaign.scratch, rng))
+            campaign.chain(kill_a_reviewer(campaign.scratch / "review", rng))
 
 
-def damage(campaign: Campaign, make: Callable[..., Any], photo: Callable[[], Path], minutes: float) -> None:
+def damage(campaign: Campaign, work: "Workload") -> None:
     """Damage the files of a finished run, one at a time."""
     from torture.damage import Finished, fault_of, trials
+    from torture.workloads import photo
 
-    work, rng = make(), random.Random(campaign.seed)
-    work.restore(campaign.output / "scratch")
-    finished = Finished.of(work.run, work.config, photo(), campaign.output / "scratch/damage")
+    rng = random.Random(campaign.seed)
+    work.restore(campaign.scratch)
+    finished = Finished.of(work.run, work.config, photo(work.config.parent), campaign.scratch / "damage")
     whole = {name: finished.outcome(name) for name in finished.verbs}
     for name, outcome in whole.items():
         if outcome.ended.code:
             raise RuntimeError(f"{name} of a whole run ended with {outcome.ended.code}:\n{outcome.ended.errors}")
-    with part(campaign, "damage", minutes) as (end, tick):
+    with part(campaign, "damage") as (_, over):
         for number, trial in enumerate(trials(finished, rng)):
-            if time.monotonic() > end:
+            if over():
                 return
-            if said := fault_of(finished, whole, trial, random.Random(f"{campaign.seed} {number}")):
-                campaign.fault(said, trial=asdict(trial), seed=f"{campaign.seed} {number}")
-            campaign.counts["flips"] += 1
-            tick()
+            seed = f"{campaign.seed} {number}"
+            if said := fault_of(finished, whole, trial, random.Random(seed)):
+                campaign.fault(said, trial=asdict(trial), seed=seed)
+            campaign.counts["flips" if trial.how == "flipped" else "damaged"] += 1
 
 
-def fuzzing(campaign: Campaign, minutes: float) -> None:
+def settings(campaign: Campaign) -> None:
+    """Start runs with random settings, which fail before the first stage or not at all."""
+    from torture.random_settings import Place, drawn, fault_of
+
+    rng, place = random.Random(campaign.seed), Place.made(campaign.output / "settings", campaign.scratch)
+    with part(campaign, "settings") as (_, over):
+        while not over():
+            given = drawn(rng, place)
+            if said := fault_of(place, given):
+                campaign.fault(said, settings=given)
+            campaign.counts["settings"] += 1
+
+
+def fuzzing(campaign: Campaign) -> None:
     """Draw odd inputs of every kind."""
     from torture.fuzz import Found, fuzz
 
-    with part(campaign, "fuzzing", minutes) as (end, tick):
+    with part(campaign, "fuzzing") as (end, over):
 
-        def each(found: Found | None) -> None:
-            campaign.counts["fuzzed"] += 1
+        def each(target: str, found: Found | None) -> None:
+            over()
+            campaign.counts["image_mutants" if target == "image" else "fuzzed"] += 1
             if found:
                 kinds = {"traceback": "tracebacks", "hang": "hangs", "outside_write": "outside_writes"}
                 payload = base64.b64encode(found.payload).decode()
                 campaign.found(
-                    kinds[found.fault.kind], target=found.target, where=found.fault.where,
+                    kinds[found.fault.kind], target=target, where=found.fault.where,
                     said=found.fault.said.split(":")[0], payload=payload,
                 )  # fmt: skip
-            tick()
 
-        fuzz(campaign.output / "scratch/fuzz", end - time.monotonic(), campaign.seed, each)
+        fuzz(campaign.scratch / "fuzz", end - time.monotonic(), campaign.seed, each)
 
 
 def main() -> int:
@@ -156,26 +187,30 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--output", type=Path, default=Path("runs/torture"))
     parser.add_argument("--seed", type=int, default=None, help="of all draws (default: the time)")
-    parser.add_argument("--parts", default="kills,damage,fuzzing")
+    parser.add_argument("--parts", default=",".join(SHARES), help=f"of {', '.join(SHARES)}")
     given = parser.parse_args()
     output = given.output.absolute()
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     os.environ |= {name: str(output / "cache") for name in ("SEEWHY_CACHE", "MPLCONFIGDIR")}
-    campaign = Campaign(output, int(time.time()) if given.seed is None else given.seed)
+    seed = int(time.time()) if given.seed is None else given.seed
+    campaign = Campaign(output, seed, given.minutes, given.parts.split(","))
 
-    from torture.workloads import photo, tiny_workload
+    from torture.workloads import tiny_workload, warm, wide_workload
 
-    def make() -> Any:
-        return tiny_workload(output / "tiny", output / "scratch")
+    def tiny() -> "Workload":
+        return tiny_workload(output / "tiny", campaign.scratch)
 
-    parts = given.parts.split(",")
-    if "kills" in parts:
-        kills(campaign, make, given.minutes)
-    if "damage" in parts:
-        damage(campaign, make, lambda: photo(output / "tiny"), given.minutes)
-    if "fuzzing" in parts:
-        fuzzing(campaign, given.minutes)
+    warm(tiny().run, campaign.scratch)
+    if "kills" in campaign.minutes:
+        wide = given.minutes >= WIDE_FROM
+        kills(campaign, wide_workload(output / "wide", campaign.scratch) if wide else tiny())
+    for run_part in (refusals, disturbances, damage):
+        if run_part.__name__ in campaign.minutes:
+            run_part(campaign, tiny())
+    for run_part in (settings, fuzzing):
+        if run_part.__name__ in campaign.minutes:
+            run_part(campaign)
     print(json.dumps({**campaign.counts, "seed": campaign.seed, "minutes": given.minutes}))
     return int(any(campaign.counts[name] for name in MUST_BE_ZERO))
 

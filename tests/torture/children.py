@@ -36,6 +36,31 @@ class Ended:
         return "traceback" if self.code == TRACEBACK else ""
 
 
+@dataclass(frozen=True)
+class Child:
+    """A forked child at work."""
+
+    process: int
+    files: Sequence[Path]
+    cpu_seconds: int
+
+    def end(self, shot: tuple[float, signal.Signals] | None = None) -> Ended:
+        """Wait for the end. `shot` is a signal that the child gets after some seconds."""
+        code, hung = _wait(self.process, self.cpu_seconds * PATIENCE, shot)
+        output, errors = (file.read_text(errors="replace") for file in self.files)
+        return Ended(code, output, errors, hung or code == -signal.SIGXCPU)
+
+
+def begin(work: Callable[[], int], scratch: Path, *, cpu_seconds: int = CPU_SECONDS) -> Child:
+    """Call `work` in a forked child, whose output goes by files in `scratch`."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    files = scratch / "stdout", scratch / "stderr"
+    child = os.fork()
+    if child == 0:
+        _work_and_exit(work, files, cpu_seconds)
+    return Child(child, files, cpu_seconds)
+
+
 def in_child(
     work: Callable[[], int],
     scratch: Path,
@@ -43,16 +68,8 @@ def in_child(
     cpu_seconds: int = CPU_SECONDS,
     shot: tuple[float, signal.Signals] | None = None,
 ) -> Ended:
-    """Call `work` in a forked child; its output goes by files in `scratch`. `shot` is a signal that the child gets
-    after some seconds."""
-    scratch.mkdir(parents=True, exist_ok=True)
-    files = scratch / "stdout", scratch / "stderr"
-    child = os.fork()
-    if child == 0:
-        _work_and_exit(work, files, cpu_seconds)
-    code, hung = _wait(child, cpu_seconds * PATIENCE, shot)
-    output, errors = (file.read_text(errors="replace") for file in files)
-    return Ended(code, output, errors, hung or code == -signal.SIGXCPU)
+    """Call `work` in a forked child and wait for its end; see `begin` and `Child.end`."""
+    return begin(work, scratch, cpu_seconds=cpu_seconds).end(shot)
 
 
 def verb(arguments: Sequence[str]) -> Callable[[], int]:

@@ -53,6 +53,13 @@ def tear(path: Path) -> None:
         os.truncate(path, path.stat().st_size // 2)
 
 
+def tear_last_line(path: Path) -> None:
+    """Leave half of a file's last line."""
+    content = path.read_bytes()
+    last = content.rstrip(b"\n").rpartition(b"\n")[2]
+    os.truncate(path, len(content) - 1 - len(last) // 2)
+
+
 def die(name: signal.Signals) -> None:
     """Send this process a signal."""
     os.kill(os.getpid(), name)

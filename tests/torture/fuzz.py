@@ -12,15 +12,14 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from torture.guard import Fault, fault_of
 from torture.inputs import TARGETS, Target
 
-AT_ONCE = 100
-"""Inputs of one kind before the next kind has its turn."""
+AT_ONCE = {"image": 1500}
+"""Inputs of one kind before the next kind has its turn; 100 of the others."""
 
 
 @dataclass(frozen=True)
 class Found:
     """A faulty input."""
 
-    target: str
     fault: Fault
     payload: bytes
 
@@ -35,8 +34,8 @@ def met(target: Target, payload: bytes, folder: Path) -> Fault | None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def try_inputs(name: str, folder: Path, count: int, number: int, each: Callable[[Found | None], None]) -> None:
-    """Draw `count` inputs of a kind and call `each` with what was found. `number` seeds the draws."""
+def try_inputs(name: str, folder: Path, count: int, number: int, each: Callable[[str, Found | None], None]) -> None:
+    """Draw `count` inputs of a kind and call `each` with their kind and what was found. `number` seeds the draws."""
     target = TARGETS[name]
 
     @seed(number)
@@ -50,15 +49,15 @@ def try_inputs(name: str, folder: Path, count: int, number: int, each: Callable[
     @given(target.inputs())
     def run(payload: bytes) -> None:
         fault = met(target, payload, folder)
-        each(Found(name, fault, payload) if fault else None)
+        each(name, Found(fault, payload) if fault else None)
 
     run()
 
 
-def fuzz(folder: Path, seconds: float, number: int, each: Callable[[Found | None], None]) -> None:
+def fuzz(folder: Path, seconds: float, number: int, each: Callable[[str, Found | None], None]) -> None:
     """Give each kind of input its turn until the time is over."""
     end = time.monotonic() + seconds
     for turn, name in enumerate(cycle(TARGETS)):
         if time.monotonic() > end:
             return
-        try_inputs(name, folder, AT_ONCE, number + turn, each)
+        try_inputs(name, folder, AT_ONCE.get(name, 100), number + turn, each)

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import resource
 import signal
 import sys
 import tempfile
@@ -17,6 +18,8 @@ from seewhy.errors import SeeWhyError
 
 HANG_SECONDS = 10.0
 """CPU time that an input may take."""
+HUGE = 2**30
+"""Bytes that an input may take."""
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.symlink", "os.link", "os.truncate", "os.chmod"}
@@ -55,9 +58,12 @@ class Fault:
 def fault_of(use: Callable[[], Any], folder: Path, *, seconds: float = HANG_SECONDS) -> Fault | None:
     """Return what is wrong with how the package meets an input: None where it gives a result or a SeeWhyError."""
     _WATCH.outside.clear()
+    before = _peak()
     try:
-        with _watching(folder), _at_most(seconds):
+        with _watching(folder), _at_most(seconds), _within(2 * HUGE):
             use()
+    except MemoryError as error:
+        return Fault("hang", "more memory than it may have", _line_of(error))
     except SeeWhyError as error:
         if not str(error).strip():
             return Fault("traceback", "a SeeWhyError that says nothing")
@@ -67,7 +73,14 @@ def fault_of(use: Callable[[], Any], folder: Path, *, seconds: float = HANG_SECO
         return Fault("traceback", f"{type(error).__name__}: {error!s:.200}", _line_of(error))
     if _WATCH.outside:
         return Fault("outside_write", "; ".join(_WATCH.outside[:3]))
+    if (grown := _peak() - before) > HUGE:
+        return Fault("hang", f"{grown / 2**30:.1f} GB of memory")
     return None
+
+
+def _peak() -> int:
+    """The most memory that this process has held so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _line_of(error: BaseException | None) -> str:
@@ -100,6 +113,18 @@ def _audit(event: str, details: tuple[Any, ...]) -> None:
                 real = os.path.realpath(os.fsdecode(path))
                 if not real.startswith(_WATCH.allowed) and Path(real).parent != Path(tempfile.gettempdir()):
                     _WATCH.outside.append(f"{event} {real}")
+
+
+@contextmanager
+def _within(size: int) -> Iterator[None]:
+    """Let this process have so many bytes more than it has."""
+    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (held + size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from openai import OpenAI
 from PIL import Image
 
-from fixtures_data import CONCEPTS
+from fixtures_data import CONCEPTS, tiny_encoder
 from made_up_runs import compared, item, metrics, mistakes, pair
 from seewhy.config import DataConfig, RunConfig
 from seewhy.domain.concepts import fit_concepts, load_concepts
@@ -30,14 +31,17 @@ from seewhy.domain.questions import Questions
 from seewhy.domain.verdicts import read_verdicts
 from seewhy.endpoint import Endpoint, Request, Service, fields_of, system, user
 from seewhy.errors import SeeWhyError
+from seewhy.method.encoder import Encoder
 from seewhy.proof.stated import StatedConcepts
 from seewhy.records import Description, Example
 from seewhy.report.page import write_page
 from seewhy.results_json import ResultsFile, find_usable
 from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import RunFolder, Stage
-from seewhy.run.storage import decode_shard, encode_shard
+from seewhy.run.storage import decode_shard, encode_shard, weights_digest
 from seewhy.settings import known_settings, load_config
+from seewhy.vlm.model import VisionLanguageModel
+from tiny import tiny_llava
 from torture.mutants import ODD_TEXTS, as_json, as_json_lines, as_yaml, damaged, edited, files
 
 Use = Callable[[bytes, Path], Any]
@@ -305,6 +309,42 @@ def _use_results(payload: bytes, folder: Path) -> None:
     write_page(str(run), heatmaps=False)
 
 
+# Models.
+
+
+@cache
+def _model_files() -> Mapping[str, bytes]:
+    """A model's files, and below `encoder/` those of a text encoder."""
+    with TemporaryDirectory() as place:
+        folder = tiny_llava(Path(place))
+        tiny_encoder(folder / "encoder")
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def _model_parts(*, encoder: bool) -> st.SearchStrategy[bytes]:
+    """A file of a model with something odd in it: its name, a line end, its bytes."""
+    found = {name: content for name, content in _model_files().items() if name.startswith("encoder/") == encoder}
+
+    def odd(name: str) -> st.SearchStrategy[bytes]:
+        content = found[name]
+        documents = edited(json.loads(content)).map(as_json) if name.endswith(".json") else damaged(content[:2000])
+        return (documents | documents | damaged(content)).map(lambda payload: name.encode() + b"\n" + payload)
+
+    return st.sampled_from(sorted(found)).flatmap(odd)
+
+
+def _use_model(payload: bytes, folder: Path) -> None:
+    name, _, content = payload.partition(b"\n")
+    for path, whole in _model_files().items():
+        _written(folder / "model", path, content if path == name.decode() else whole)
+    if name.startswith(b"encoder/"):
+        Encoder(str(folder / "model/encoder"), "cpu").embed_texts(["black wings"])
+        return
+    vlm = VisionLanguageModel.load(folder / "model", device="cpu")
+    weights_digest(folder / "model")
+    vlm.tokenise(vlm.render("What is it?", image=True), Image.new("RGB", (20, 10)))
+
+
 # Servers.
 
 
@@ -383,6 +423,8 @@ TARGETS: Mapping[str, Target] = {
     "truth": Target(_truth, _use_truth),
     "verdicts": Target(_verdicts, _use_verdicts),
     "image": Target(lambda: st.sampled_from(pictures()).flatmap(damaged), _use_image),
+    "model": Target(lambda: _model_parts(encoder=False), _use_model),
+    "encoder": Target(lambda: _model_parts(encoder=True), _use_model),
     "manifest": Target(_manifest, _use_manifest),
     "shard": Target(lambda: damaged(_shard()), _use_shard),
     "index": Target(lambda: damaged(_shard()) | damaged(_parquet()), _use_index),

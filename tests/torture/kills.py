@@ -9,6 +9,7 @@ import errno
 import random
 import shutil
 import signal
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,9 +51,8 @@ class Workload:
 class Chain:
     """What a chain has met with."""
 
-    kills: int = 0
-    refused: int = 0
-    """Starts that a full disk or a lack of rights ended."""
+    counts: Counter[str] = field(default_factory=Counter)
+    """Kills, refused_writes (starts that a full disk or a lack of rights ended), disturbances."""
     faults: list[str] = field(default_factory=list)
     different: list[str] = field(default_factory=list)
     """The files whose bytes differ at the end."""
@@ -67,17 +67,17 @@ def kill_at_each_operation(work: Workload, scratch: Path, seen: set[str], enough
     chain, note = Chain(), scratch / "killed_at"
     shutil.rmtree(work.run, ignore_errors=True)
     while not enough(chain):
-        name = SIGNALS[chain.kills % len(SIGNALS)]
+        name = SIGNALS[chain.counts["kills"] % len(SIGNALS)]
         note.unlink(missing_ok=True)
         ended = in_child(lambda name=name: _run_and_die(work, note, seen, name, skip), scratch)
         if not note.exists():
-            _judge(chain, ended, "at its end", {0})
+            judge(chain, ended, "at its end", {0})
             break
         passed = note.read_text().splitlines()
         seen.update(passed)
-        _judge(chain, ended, f"{name.name} at {passed[-1]}", {EXPECTED[name]})
-        chain.kills += 1
-    return _ended(chain, work, scratch)
+        judge(chain, ended, f"{name.name} at {passed[-1]}", {EXPECTED[name]})
+        chain.counts["kills"] += 1
+    return ended_well(chain, work, scratch)
 
 
 def _run_and_die(work: Workload, note: Path, seen: set[str], name: signal.Signals, skip: int) -> int:
@@ -114,12 +114,12 @@ def kill_at_random(work: Workload, scratch: Path, rng: random.Random, enough: En
     while not enough(chain):
         name, after = rng.choice(SIGNALS), rng.uniform(0, longest)
         ended = in_child(verb(["run", str(work.config)]), scratch, shot=(after, name))
-        _judge(chain, ended, f"{name.name} after {after:.2f} s", {0, EXPECTED[name]})
+        judge(chain, ended, f"{name.name} after {after:.2f} s", {0, EXPECTED[name]})
         if ended.code == 0:
             break
         longest *= 1.15  # a start must come further than the one before, now and then
-        chain.kills += 1
-    return _ended(chain, work, scratch)
+        chain.counts["kills"] += 1
+    return ended_well(chain, work, scratch)
 
 
 def refuse_writes(work: Workload, scratch: Path, rng: random.Random, enough: Enough) -> Chain:
@@ -130,12 +130,12 @@ def refuse_writes(work: Workload, scratch: Path, rng: random.Random, enough: Eno
     while not enough(chain):
         after, error = rng.randrange(most), rng.choice([errno.ENOSPC, errno.EACCES])
         ended = in_child(lambda after=after, error=error: _run_refused(work, after, error), scratch)
-        _judge(chain, ended, f"{errno.errorcode[error]} from operation {after} on", {0, 1})
+        judge(chain, ended, f"{errno.errorcode[error]} from operation {after} on", {0, 1})
         if ended.code == 0:
             break
         most += 25
-        chain.refused += 1
-    return _ended(chain, work, scratch)
+        chain.counts["refused_writes"] += 1
+    return ended_well(chain, work, scratch)
 
 
 def _run_refused(work: Workload, after: int, error: int) -> int:
@@ -151,15 +151,17 @@ def _run_refused(work: Workload, after: int, error: int) -> int:
     return verb(["run", str(work.config)])()
 
 
-def _judge(chain: Chain, ended: Ended, what: str, expected: set[int]) -> None:
+def judge(chain: Chain, ended: Ended, what: str, expected: set[int]) -> None:
+    """Note how a start has ended that ought to end with one of some codes."""
     if ended.fault or ended.code not in expected:
         told = ended.errors.strip().splitlines()[-12:]
         chain.faults.append(f"{ended.fault or f'ended with {ended.code}'}: {what}\n" + "\n".join(told))
 
 
-def _ended(chain: Chain, work: Workload, scratch: Path) -> Chain:
+def ended_well(chain: Chain, work: Workload, scratch: Path) -> Chain:
+    """Start the run once more, undisturbed, and note the files whose bytes differ then."""
     ended = in_child(verb(["run", str(work.config)]), scratch)
-    _judge(chain, ended, "the last start", {0})
+    judge(chain, ended, "the last start", {0})
     found = contents(work.run)
     chain.different += sorted(
         name for name in found.keys() | work.undisturbed.keys() if found.get(name) != work.undisturbed.get(name)

@@ -23,6 +23,7 @@ import yaml
 from seewhy.domain.problems import JSON_ERRORS, Names, clean, nearest, raise_problems, reserved_marker, shorten
 from seewhy.domain.text import name_key
 from seewhy.errors import SeeWhyError
+from seewhy.yaml_text import load
 
 MAX_CONCEPT = 200
 """Characters of a concept: a short phrase, not a paragraph; an encoder averages over more than that."""
@@ -204,7 +205,7 @@ def _read_yaml(text: str) -> Any:
     if yaml.__with_libyaml__ and "\t" not in text:
         with suppress(yaml.YAMLError):
             return _built(yaml.parse(text, yaml.CBaseLoader))
-    return yaml.load(text, _TextLoader)  # a subclass of BaseLoader: builds text, lists and pairs only
+    return load(text, _TextLoader)  # a subclass of BaseLoader: builds text, lists and pairs only
 
 
 def _built(events: Iterable[yaml.Event]) -> Any:

@@ -21,14 +21,17 @@ from seewhy.errors import SeeWhyError
 from seewhy.records import Correction, Example, Selection, Truth
 
 Subject = tuple[str, str, str]
-"""(kind, image or class, concept): ("concept", image, concept), ("label", image, ""), ("bank", class, concept)."""
+"""(kind, image or class, concept): ("concept", image, concept), ("label", image, ""), ("bank", class, concept); and
+("carry", "", "")."""
+CARRY: Subject = ("carry", "", "")
 TRAIN = "train"
 _STRUCK = ""
 
 
 @dataclass(frozen=True)
 class Opinions:
-    """Subject -> person -> what they say of it last: "right", "wrong", "hidden"; "struck", "kept" or a new wording."""
+    """Subject -> person -> what they say of it last: "right", "wrong", "hidden"; "struck", "kept" or a new wording;
+    "on", "off"."""
 
     of: Mapping[Subject, Mapping[str, str]]
     complete: frozenset[tuple[str, str]] = frozenset()
@@ -82,6 +85,8 @@ class Corrections:
     """Examples whose label is wrong: they are trained on no more."""
     reworded: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Class -> concept -> its new wording, or "" where it is struck."""
+    carry: bool = False
+    """Whether what is said of a concept in some images counts for the others too (`method/carry.py`)."""
 
     def __bool__(self) -> bool:
         return bool(self.selected or self.out or self.reworded)
@@ -93,22 +98,25 @@ class Corrections:
         labels = [Correction("label", name, "", "", "wrong") for name in self.out]
         bank = [Correction("bank", "", label, concept, wording) for label, of in self.reworded.items()
                 for concept, wording in of.items()]  # fmt: skip
-        return sorted([*concepts, *labels, *bank], key=lambda c: (c.kind, c.example_id, c.label, c.concept))
+        carry = [Correction("carry", "", "", "", "on")] if self.carry else []
+        return sorted([*concepts, *labels, *bank, *carry], key=lambda c: (c.kind, c.example_id, c.label, c.concept))
 
     @classmethod
     def of_records(cls, records: Iterable[Correction]) -> "Corrections":
         """Return the corrections that `records` gave."""
         selected: dict[str, dict[str, bool]] = defaultdict(dict)
         reworded: dict[str, dict[str, str]] = defaultdict(dict)
-        out = set()
+        out, carry = set(), False
         for record in records:
-            if record.kind == "concept":
+            if record.kind == "carry":
+                carry = True
+            elif record.kind == "concept":
                 selected[record.example_id][record.concept] = record.value == "right"
             elif record.kind == "label":
                 out.add(record.example_id)
             else:
                 reworded[record.label][record.concept] = record.value
-        return cls(dict(selected), frozenset(out), dict(reworded))
+        return cls(dict(selected), frozenset(out), dict(reworded), carry)
 
     def bank(self, bank: ConceptBank) -> ConceptBank:
         """Return the bank with struck concepts left out and reworded ones in their new words."""
@@ -148,7 +156,7 @@ def for_training(verdicts: Iterable[Verdict], domain: Domain) -> Corrections:
     Raises SeeWhyError where a class would be left without a concept or without a train image.
     """
     train = {example.id: example for example in domain.split(TRAIN)}
-    opinions = Opinions.read(_shown(v) for v in verdicts if v.kind == "undo" or _is_of(v, train))
+    opinions = Opinions.read(_shown(v) for v in verdicts if v.kind in ("undo", "carry") or _is_of(v, train))
     reworded: dict[str, dict[str, str]] = defaultdict(dict)
     for (kind, label, concept), value in opinions.settled.items():
         if kind == "bank" and value != "kept" and label in domain.concepts:
@@ -169,7 +177,8 @@ def for_training(verdicts: Iterable[Verdict], domain: Domain) -> Corrections:
     if lost := sorted({e.label for e in train.values()} - {e.label for e in train.values() if e.id not in out}):
         raise SeeWhyError(f"By the verdicts every train image of {shorten(repr(lost[0]))} has a wrong label: nothing "
                           "is left to learn the class from. Correct the labels in the data instead.")  # fmt: skip
-    return Corrections({i: of for i, of in selected.items() if i not in out}, frozenset(out), reworded)
+    selected = {i: of for i, of in selected.items() if i not in out}
+    return Corrections(selected, frozenset(out), reworded, bool(selected) and opinions.settled.get(CARRY) == "on")
 
 
 def for_measuring(verdicts: Iterable[Verdict], domain: Domain) -> Domain:

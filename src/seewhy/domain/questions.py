@@ -16,6 +16,7 @@ import yaml
 from seewhy.domain.text import read_words
 from seewhy.errors import SeeWhyError
 from seewhy.records import QuestionKind
+from seewhy.yaml_text import load
 
 _TEMPLATES: dict[str, list[str]] = read_words("questions.yaml")
 EVALUATION = _TEMPLATES["explain"][0]
@@ -88,7 +89,7 @@ def _read_extra(path: str | Path | None) -> dict[str, list[str]]:
         return {}
     remedy = f"Write a mapping of {', '.join(_TEMPLATES)} to lists of questions in which {{noun}} stands for the noun."
     try:
-        extra = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        extra = load(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise SeeWhyError(f"{path}: the questions cannot be read ({error}). {remedy}") from error
     if not isinstance(extra, dict):

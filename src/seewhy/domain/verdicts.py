@@ -11,6 +11,7 @@ The kinds:
 - "bank": for the class `label`, `concept` is to be "struck", "reworded" (`wording`) or "kept"; `image` is the one that
   the person was looking at;
 - "marks": all that `image` shows of the whole bank: `visible`, `hidden` and `absent` phrases;
+- "carry": "on" or "off", whether what is said of some images counts for the others too (`method/carry.py`);
 - "undo": the verdict with the id `of`, of the same person, counts no more.
 
 Copies that git or mail have merged hold lines twice and in any order: a line is known by its `id`, and lines count in
@@ -39,12 +40,13 @@ from seewhy.run.progress import say
 from seewhy.run.storage import disk, sync
 
 FILE = "verdicts.jsonl"
-Kind = Literal["concept", "label", "bank", "marks", "undo"]
+Kind = Literal["concept", "label", "bank", "marks", "carry", "undo"]
 VALUES: Mapping[str, tuple[str, ...]] = {
     "concept": ("right", "wrong", "hidden"),
     "label": ("right", "wrong"),
     "bank": ("struck", "reworded", "kept"),
     "marks": ("complete",),
+    "carry": ("on", "off"),
     "undo": ("undo",),
 }
 """What a verdict of each kind may say."""
@@ -53,6 +55,7 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
     "label": ("image", "sha256", "label"),
     "bank": ("image", "sha256", "label", "concept"),
     "marks": ("image", "sha256"),
+    "carry": (),
     "undo": ("of",),
 }
 _LONGEST_NAME = 100

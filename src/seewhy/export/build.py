@@ -125,17 +125,21 @@ def export_run(
     cannot be exported; and where the Hub refuses, with the export on disk.
     """
     _check_forms(model, data, images=images)
+    written = {"model": "merged" in model, "adapter": "adapter" in model, "data": bool(data)}
+    parts = [part for part, is_written in written.items() if is_written]
     if hub_name:
         check_name(hub_name)
+        if private:  # merging takes minutes
+            for part in parts:
+                refuse_public(HfApi(), hub_name, part)
     target = Path(output).expanduser().resolve()
     check_target(target, run)
     finished = ExportedRound.open(run, round, trust_remote_code=trust_remote_code)
     with disk(target), _unfinished(target) as unfinished:
         record = _write(finished, unfinished / "new", model, data, images=images, hub_name=hub_name)
         _replace(target, unfinished)
-    parts = {"model": "merged" in model, "adapter": "adapter" in model, "data": bool(data)}
-    pushed = {part: target / part for part, written in parts.items() if written} if hub_name else {}
-    return {**record, "pushed": push(pushed, hub_name, private=private) if hub_name else []}
+    places = push({part: target / part for part in parts}, hub_name, private=private) if hub_name else []
+    return {**record, "pushed": places}
 
 
 def _check_forms(model: Sequence[str], data: Sequence[str], *, images: bool) -> None:

@@ -72,7 +72,7 @@ def with_token(door: Door) -> Door:
     if door.token is None:
         return replace(door, token=secrets.token_urlsafe(16))
     if not door.token or not door.token.isascii() or not all(c.isalnum() or c in "-_" for c in door.token):
-        raise SeeWhyError("--token takes letters, digits, - and _, or 'none'.")
+        raise SeeWhyError("A token (--token) takes letters, digits, - and _, or is 'none'.")
     return door
 
 

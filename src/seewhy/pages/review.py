@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seewhy.domain.corrections import Opinions
+from seewhy.domain.corrections import CARRY, Opinions
 from seewhy.domain.verdicts import Verdict
 from seewhy.errors import SeeWhyError
 from seewhy.pages.door import Door
@@ -22,7 +22,15 @@ from seewhy.results import Figure
 from seewhy.run.finished import FinishedRun
 from seewhy.run.progress import say
 
-WORDS = {"right": "right", "wrong": "wrong", "hidden": "cannot be seen", "struck": "strike it", "kept": "keep it"}
+CARRIED = {"on": "count for other images too", "off": "count for the images that were judged alone"}
+WORDS = {
+    "right": "right",
+    "wrong": "wrong",
+    "hidden": "cannot be seen",
+    "struck": "strike it",
+    "kept": "keep it",
+    **CARRIED,
+}
 PARTS = ("train", "test", "summary")
 _SCRIPT = (Path(__file__).parent / "templates" / "review.js").read_text(encoding="utf-8")
 
@@ -87,6 +95,9 @@ def _done(
     do, value = request.get("do"), str(request.get("value") or "")
     if do == "go":
         return "", value if value in PARTS else "train", "", "", ""
+    if do == "carry":
+        reviewing.count_for_others(who, value)
+        return f"Saved: the verdicts {CARRIED.get(value, '')}.", "summary", "", "", ""
     names = reviewing.names(part)
     if image not in names:
         image = _first_open(reviewing, who, part)
@@ -116,6 +127,8 @@ def _done(
         last = reviewing.undo(who)
         if last is None:
             return "There is nothing to take back.", part, image, "", ""
+        if last.kind == "carry":
+            return f"Taken back: {_about(last)}.", "summary", "", "", ""
         shown = "train" if last.image in reviewing.of_image else "test"
         return f"Taken back: {_about(last)}.", shown, last.image, last.concept, ""
     return "", part, image, "", ""
@@ -126,6 +139,8 @@ def _texts(given: Any) -> list[str]:
 
 
 def _about(verdict: Verdict) -> str:
+    if verdict.kind == "carry":
+        return f"that verdicts {CARRIED[verdict.verdict]}"
     what = verdict.concept or ("the label" if verdict.kind == "label" else "the marks")
     return f"{what} of {verdict.image}: {WORDS.get(verdict.verdict, verdict.wording or verdict.verdict)}"
 
@@ -163,7 +178,7 @@ def _shown(
     count = sum(who in of for of in opinions.of.values())
     values: dict[str, Any] = {"part": part, "busy": reviewing.is_busy, "words": WORDS, "image": ""}
     if part == "summary":
-        values |= _summary(reviewing, verdicts, opinions)
+        values |= _summary(reviewing, verdicts, opinions, who)
     else:
         names = reviewing.names(part)
         image = image if image in names else _first_open(reviewing, who, part)
@@ -219,7 +234,7 @@ def _editing(reviewing: Reviewing, image: str, concept: str, opinions: Opinions)
     }  # fmt: skip
 
 
-def _summary(reviewing: Reviewing, verdicts: list[Verdict], opinions: Opinions) -> dict[str, Any]:
+def _summary(reviewing: Reviewing, verdicts: list[Verdict], opinions: Opinions, who: str) -> dict[str, Any]:
     shown, config = reviewing.shown(opinions), reviewing.run.config.select
     people = ", ".join(opinions.people) or "nobody"
     lines = [f"{shown.verdicts} settled verdicts on concepts of train images, by {people}."]
@@ -241,12 +256,15 @@ def _summary(reviewing: Reviewing, verdicts: list[Verdict], opinions: Opinions) 
         ]
     if labels := sorted(n for (kind, n, _), v in opinions.settled.items() if kind == "label" and v == "wrong"):
         lines.append(f"Labels said to be wrong: {', '.join(labels[:LISTED])}{' ...' if len(labels) > LISTED else ''}.")
-    anew = reviewing.remade(verdicts)
-    conflicts = [(" ".join(filter(None, subject[1:])), [(w, WORDS.get(v, v)) for w, v in of.items()])
+    anew, carried = reviewing.remade(verdicts), reviewing.carried(verdicts)
+    conflicts = [(" ".join(filter(None, subject[1:])) or "whether verdicts count for other images too",
+                  [(w, WORDS.get(v, v)) for w, v in of.items()])
                  for subject, of in opinions.conflicts.items()]  # fmt: skip
     return {
         "lines": lines, "reword": reword, "people": reviewing.agreements(opinions), "conflicts": conflicts[:LISTED],
-        "anew": str(anew) if anew else "",
+        "anew": str(anew) if anew else "", "carried": carried, "listed": LISTED,
+        "carry_said": opinions.of.get(CARRY, {}), "own_carry": opinions.of.get(CARRY, {}).get(who, ""),
+        "carries": opinions.settled.get(CARRY) == "on",
     }  # fmt: skip
 
 

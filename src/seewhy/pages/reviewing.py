@@ -20,6 +20,7 @@ from seewhy.domain.images import load_image
 from seewhy.domain.loaders import Row
 from seewhy.domain.verdicts import Verdict, append, clean_name, last_of, new_verdict, read_verdicts
 from seewhy.errors import SeeWhyError
+from seewhy.method.carry import carried, score_levels
 from seewhy.proof import review
 from seewhy.proof.heatmaps import Heat, find_heats
 from seewhy.proof.review import Pair, Shown, agreements, pairs_of, review_order, what_they_show
@@ -61,6 +62,20 @@ class Seen:
     is_asked: bool
 
 
+@dataclass(frozen=True)
+class Carried:
+    """A concept of a class, and what the verdicts on some of the class's images would change in the others."""
+
+    label: str
+    concept: str
+    judged: int
+    right: int
+    selected: int
+    """Images in which the rule selected it."""
+    more: int
+    fewer: int
+
+
 class Reviewing:
     """A run that people look through. `path` is the verdict file."""
 
@@ -72,10 +87,11 @@ class Reviewing:
         self.stage = edited if run.corrections.reworded and run.is_complete(edited) else StageKey("select")
         selections = run.complete_records(self.stage, Selection)
         self.rows: Mapping[str, Row] = run.examples
-        known = [s for s in selections if s.example_id in self.rows]
-        if not known:
+        self.selections = [s for s in selections if s.example_id in self.rows]
+        if not self.selections:
             raise SeeWhyError(f"{run.path} has selected concepts of no image of its data: there is nothing to review.")
-        self.pairs = pairs_of(known, run.labels, run.config.select, self._stated_by_the_model(known))
+        stated = self._stated_by_the_model(self.selections)
+        self.pairs = pairs_of(self.selections, run.labels, run.config.select, stated)
         self.order = review_order(self.pairs)
         self.of_image: Mapping[str, Sequence[Pair]] = _by_image(self.pairs)
         self.measured = sorted((n for n, row in self.rows.items() if row.split != "train"), key=review._lot)
@@ -109,7 +125,7 @@ class Reviewing:
 
     def verdicts(self) -> list[Verdict]:
         """Return the file's verdicts on this run's images, as they are now."""
-        return [v for v in read_verdicts(self.path) if v.kind == "undo" or v.image in self.rows]
+        return [v for v in read_verdicts(self.path) if v.kind in ("undo", "carry") or v.image in self.rows]
 
     def corrections(self, verdicts: Sequence[Verdict]) -> Corrections:
         """Return what a run that is started now would obey."""
@@ -131,6 +147,21 @@ class Reviewing:
     def shown(self, opinions: Opinions) -> Shown:
         """Return what the verdicts on train images show."""
         return what_they_show(self.pairs, opinions, self.order, self.run.config.select)
+
+    def carried(self, verdicts: Sequence[Verdict]) -> list[Carried]:
+        """Return what the verdicts would change of other images, by concept, most images first."""
+        judged, labels, config = self.corrections(verdicts).selected, self.run.labels, self.run.config.select
+        levels = score_levels(self.selections, labels, judged, config)
+        found: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
+        for old, new in zip(self.selections, carried(self.selections, labels, levels, config), strict=True):
+            counts = found[labels[old.example_id], old.concept]
+            counts[0] += old.selected
+            if old.concept not in judged.get(old.example_id, {}):
+                counts[1] += new.selected and not old.selected
+                counts[2] += old.selected and not new.selected
+        changed = [Carried(*group, levels[group].judged, levels[group].right, *counts)
+                   for group, counts in found.items() if counts[1] + counts[2]]  # fmt: skip
+        return sorted(changed, key=lambda c: (-c.more - c.fewer, c.label, c.concept))
 
     @property
     def is_busy(self) -> bool:
@@ -244,6 +275,10 @@ class Reviewing:
                               concept=concept, wording=wording)  # fmt: skip
         for_training([*self.verdicts(), verdict], self._given)  # refuses to empty a class
         return self._write(verdict)
+
+    def count_for_others(self, who: str, value: str) -> bool:
+        """Write whether what is said of some images counts for the others too: "on" or "off"."""
+        return self._write(new_verdict(who, "carry", value))
 
     def would_change(self, name: str, concept: str) -> tuple[int, list[str]]:
         """Return how many train images the class has, and those for which the concept is selected."""

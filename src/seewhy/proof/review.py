@@ -8,8 +8,10 @@ A pair is one concept of one image's class. Its *doubt* has two parts, each from
 2. where the tuned model has answered about the image without being told its label: how far the share of its answers
    that state the concept is from the selection (all answers say it and it is not selected, or the other way round).
 
-Images come in the order of their most doubtful pairs. Every fourth image is drawn by chance: verdicts on doubtful pairs
-alone would say nothing of how often the selection is right.
+Verdicts on a concept of a class tell of it in other images too (`method/carry.py`), the first more than the tenth: the
+value of asking about a pair is its doubt, divided by one more than the times the concept has been asked about before in
+images of the class. Images come in the order of their most valuable pairs. Every fourth image is drawn by chance:
+verdicts on doubtful pairs alone would say nothing of how often the selection is right.
 
     order = review_order(pairs)
     order.images[:2], order.asked["train/Crow/3"]
@@ -26,6 +28,7 @@ from scipy import stats
 
 from seewhy.config import SelectConfig
 from seewhy.domain.corrections import Opinions
+from seewhy.method.carry import comparable, threshold
 from seewhy.proof.judge import kappa
 from seewhy.proof.statistics import estimate
 from seewhy.records import Selection
@@ -37,6 +40,8 @@ BY_CHANCE = 4
 """Every n-th image is drawn by chance."""
 ENOUGH = 50
 """Verdicts from which on it is said what they show."""
+FARTHEST = 400
+"""Images from which on the value is no longer reckoned anew: nobody has come so far."""
 FEWEST = 3
 """Verdicts on a concept from which on it is said to need other words."""
 LEVEL = 0.05
@@ -64,7 +69,7 @@ class Order:
 
     images: tuple[str, ...]
     asked: Mapping[str, tuple[str, ...]]
-    """Image -> its concepts, the most doubtful first; of an image drawn by chance, in an order drawn by chance."""
+    """Image -> its concepts, the most valuable first; of an image drawn by chance, in an order drawn by chance."""
     by_chance: frozenset[str]
     doubt: Mapping[tuple[str, str], float]
     """(image, concept) -> its doubt."""
@@ -89,19 +94,6 @@ def pairs_of(
     return pairs
 
 
-def threshold(config: SelectConfig) -> float:
-    """Return what the rule's scores are compared with: under the paper's, standard deviations above the mean."""
-    return {"image": config.threshold_std, "unlisted": config.unlisted_std, "said": config.said_share}[config.rule]
-
-
-def comparable(score_C: np.ndarray, config: SelectConfig) -> np.ndarray:
-    """Return an image's scores in the unit of `threshold`, (C,); NaN where there are none."""
-    if config.rule != "image" or np.isnan(score_C).any():
-        return score_C
-    std = score_C.std(ddof=1) if len(score_C) > 1 else 0.0
-    return (score_C - score_C.mean()) / std if std > 0 else np.zeros(len(score_C))
-
-
 def _reach(score_C: np.ndarray, selected_C: np.ndarray, config: SelectConfig) -> np.ndarray:
     above_C = comparable(score_C, config) - threshold(config)
     return np.where(np.isnan(above_C), -np.inf, np.where(selected_C, above_C, -above_C))
@@ -117,20 +109,71 @@ def review_order(pairs: Sequence[Pair]) -> Order:
         nearness_P[side_P] = 1 - (stats.rankdata(reach_P[side_P]) - 1) / max(1, side_P.sum() - 1)
     apart_P = np.array([0.0 if p.stated is None else abs(p.stated - p.selected) for p in pairs])
     doubt = {(p.image, p.concept): float(d) for p, d in zip(pairs, nearness_P + apart_P, strict=True)}
-    concepts: dict[str, list[str]] = defaultdict(list)
+    concepts_of: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for pair in pairs:
-        concepts[pair.image].append(pair.concept)
-    by_doubt = {n: sorted(of, key=lambda c, n=n: (-doubt[n, c], c)) for n, of in concepts.items()}
-    worst = {n: float(np.mean([doubt[n, c] for c in of[:ASKED]])) for n, of in by_doubt.items()}
-    doubtful = iter(sorted(concepts, key=lambda n: (-worst[n], n)))
-    drawn = iter(sorted(concepts, key=_lot))
-    images: dict[str, bool] = {}
-    while len(images) < len(concepts):
-        is_drawn = len(images) % BY_CHANCE == BY_CHANCE - 1
-        images[next(name for name in (drawn if is_drawn else doubtful) if name not in images)] = is_drawn
-    asked = {n: tuple(sorted(concepts[n], key=lambda c, n=n: _lot(f"{n}/{c}")) if d else by_doubt[n])
-             for n, d in images.items()}  # fmt: skip
-    return Order(tuple(images), asked, frozenset(n for n, d in images.items() if d), doubt)
+        concepts_of[pair.label][pair.image].append(pair.concept)
+    classes = [_Class(images, doubt) for images in concepts_of.values()]
+    class_of = {name: one for one in classes for name in one.concepts_of}
+    drawn, asked, by_chance = iter(sorted(class_of, key=_lot)), dict[str, tuple[str, ...]](), set[str]()
+    while len(asked) < min(len(class_of), FARTHEST):
+        if len(asked) % BY_CHANCE == BY_CHANCE - 1:
+            name = next(name for name in drawn if name not in asked)
+            asked[name] = tuple(sorted(class_of[name].concepts_of[name], key=lambda c, n=name: _lot(f"{n}/{c}")))
+            by_chance.add(name)
+        else:
+            _, name = min(one.best for one in classes if one.best)
+            asked[name] = class_of[name].by_value(name)
+        class_of[name].ask(name, asked[name][:ASKED])
+    left = sorted((-value, name) for one in classes for name, value in one.values() if name not in asked)
+    asked.update((name, class_of[name].by_value(name)) for _, name in left)
+    return Order(tuple(asked), asked, frozenset(by_chance), doubt)
+
+
+class _Class:
+    """The images of a class that have not been chosen yet, and what asking about each is worth."""
+
+    def __init__(self, concepts_of: Mapping[str, Sequence[str]], doubt: Mapping[tuple[str, str], float]) -> None:
+        self.concepts_of = concepts_of
+        self._names = sorted(concepts_of)
+        self._row = {name: row for row, name in enumerate(self._names)}
+        self._column = {c: column for column, c in enumerate(sorted({c for of in concepts_of.values() for c in of}))}
+        self._doubt_IC = np.full((len(self._names), len(self._column)), -np.inf)
+        for name, concepts in concepts_of.items():
+            for concept in concepts:
+                self._doubt_IC[self._row[name], self._column[concept]] = doubt[name, concept]
+        self._times_C = np.ones(len(self._column))
+        self._is_left_I = np.ones(len(self._names), dtype=bool)
+        self.best = self._best()
+
+    def values(self) -> list[tuple[str, float]]:
+        """Return each image with the mean value of its ASKED most valuable concepts."""
+        return list(zip(self._names, self._value_I().tolist(), strict=True))
+
+    def _value_I(self) -> np.ndarray:
+        value_IC = self._doubt_IC / self._times_C
+        if value_IC.shape[1] > ASKED:
+            value_IC = np.partition(value_IC, -ASKED, axis=1)[:, -ASKED:]
+        there_IC = np.isfinite(value_IC)
+        return np.where(there_IC, value_IC, 0.0).sum(axis=1) / there_IC.sum(axis=1)
+
+    def by_value(self, name: str) -> tuple[str, ...]:
+        """Return the concepts of an image, the most valuable first."""
+        value_C = self._doubt_IC[self._row[name]] / self._times_C
+        return tuple(sorted(self.concepts_of[name], key=lambda c: (-value_C[self._column[c]], c)))
+
+    def ask(self, name: str, concepts: Sequence[str]) -> None:
+        """Choose an image: its concepts have been asked about once more."""
+        self._times_C[[self._column[concept] for concept in concepts]] += 1
+        self._is_left_I[self._row[name]] = False
+        self.best = self._best()
+
+    def _best(self) -> tuple[float, str] | None:
+        """Return (-value, name) of the most valuable image that is left."""
+        if not self._is_left_I.any():
+            return None
+        value_I = np.where(self._is_left_I, self._value_I(), -np.inf)
+        row = int(value_I.argmax())
+        return -float(value_I[row]), self._names[row]
 
 
 def _lot(name: str) -> str:

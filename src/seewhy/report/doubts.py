@@ -19,7 +19,7 @@ from seewhy.proof.audit import Audit
 from seewhy.report.figures import title
 from seewhy.report.table import Line, lines, percent, points
 from seewhy.results import Confusion, Figures, Gate, Metrics, Support
-from seewhy.results_json import Difference, Figure, find_usable
+from seewhy.results_json import Difference, Figure, find
 
 GONE = 0.5
 """Share of the answers with a reason below which reasons count as gone, and of true reasons as untrue."""
@@ -119,12 +119,12 @@ def collapses(evidence: Evidence) -> list[Collapse]:
 
 def of_run(folder: Path, metrics: Metrics, round: int | None = None) -> list[Collapse]:
     """Return the same of a run's folder and its metrics; with `round`, of the model after that round."""
-    ours, support = lines(metrics)[0], find_usable(folder / Support.FILE, Support)
+    ours, support = lines(metrics)[0], find(folder / Support.FILE, Support)
     if round is not None and ours.rounds and round != ours.last.round:
         until = tuple(figures for figures in ours.rounds if (figures.round or 0) <= round)
         return collapses(Evidence(replace(ours, rounds=until), support=support))
-    confusion = find_usable(folder / Confusion.FILE, Confusion)
-    gate = find_usable(folder / Gate.FILE, Gate) if round is None else None
+    confusion = find(folder / Confusion.FILE, Confusion)
+    gate = find(folder / Gate.FILE, Gate) if round is None else None
     return collapses(Evidence(ours, support=support, confusion=confusion, gate=gate))
 
 

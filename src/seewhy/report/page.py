@@ -35,11 +35,13 @@ from seewhy.report.pictures import Pictures
 from seewhy.report.sections import asked, audit_values, commands, differences, headlines, lead, origins, results, spread
 from seewhy.report.table import lines, selection_cells
 from seewhy.results import Card, Comparison, Confusion, Gallery, Gate, Metrics, Support
-from seewhy.results_json import find, find_usable, read
+from seewhy.results_json import find, read
 from seewhy.run.checksums import KEY, UNSEALED, is_whole, seal
 from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import read_manifest
+from seewhy.run.progress import say
 from seewhy.run.storage import write_atomically
+from seewhy.run.verify import missing_results
 from seewhy.words import shown
 
 
@@ -124,12 +126,15 @@ def write_page(run: str, *, heatmaps: bool = False, trust_remote_code: bool | No
     source = folder / f"seed-{compared.seeds[0]}" if compared else folder
     metrics, shown = read(source / Metrics.FILE, Metrics), read(source / Gallery.FILE, Gallery).cards
     config = _config(source / "config.yaml")
+    manifest = read_manifest(source)
+    for name in missing_results(source, manifest):
+        say(f"Note: there is no {source / name}, so the page lacks what it says: start the run again, which writes it.")
     heats, no_heats = find_heats(
         source, shown, last_model(shown), compute=heatmaps, trust_remote_code=trust_remote_code
     )
     extras = Extras(
-        find(source / Confusion.FILE, Confusion), heats, no_heats, heatmaps, read_manifest(source),
-        find_usable(source / Gate.FILE, Gate), find_usable(source / Support.FILE, Support), compared=compared,
+        find(source / Confusion.FILE, Confusion), heats, no_heats, heatmaps, manifest,
+        find(source / Gate.FILE, Gate), find(source / Support.FILE, Support), compared=compared,
         output=run, images=(), home=source, later=find_later(folder, compared.seeds if compared else None),
     )  # fmt: skip
     audit, fault, extras = _with_records(source, extras)

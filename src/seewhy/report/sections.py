@@ -15,6 +15,7 @@ from seewhy.report.figures import EE_COUNTS, HEADLINES, arm_name, title
 from seewhy.report.table import EMPTY, Cell, Line, Row, cell, percent, points, rows
 from seewhy.report.terminal import AUDITED, audit_cells, rejections, repeats, replay_use
 from seewhy.results import Comparison, Figures, Metrics
+from seewhy.yaml_text import load
 
 CONFIG = "config.yaml"
 SHOWN = 12
@@ -199,7 +200,7 @@ def _at(tree: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
 
 def _settings(config: str) -> Mapping[str, Any]:
     try:
-        found = yaml.safe_load(config)
+        found = load(config)
     except yaml.YAMLError:
         return {}
     return found if isinstance(found, dict) else {}

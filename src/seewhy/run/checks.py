@@ -16,6 +16,7 @@ from seewhy.domain.domain import Domain, load_domain
 from seewhy.domain.problems import nearest, raise_problems, size_problems
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import with_guide
+from seewhy.method.encoder import Encoder
 from seewhy.method.sampler import Sampler
 from seewhy.proof import support
 from seewhy.records import Description
@@ -79,6 +80,11 @@ def _machine_problems(config: RunConfig) -> Iterator[str]:
     there = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= there:
         yield f"model.device is {name!r}, but this machine has {there} GPUs; set it to {'cuda' if there else 'cpu'}."
+    elif device.type not in ("cuda", "cpu"):
+        try:
+            torch.zeros(1, device=device).item()
+        except (RuntimeError, NotImplementedError, AssertionError) as error:
+            yield f"model.device is {name!r}, on which nothing can be computed here ({error!s:.200}); set it to cpu."
 
 
 def _engine_problems(config: RunConfig) -> Iterator[str]:
@@ -114,6 +120,14 @@ def check_tower_setting(config: RunConfig, base: Path) -> None:
         base, dtype=torch.float32, revision=settings.revision, trust_remote_code=settings.trust_remote_code
     )
     adapter.check_tower_setting(outline.model, config.tune)
+
+
+def check_encoder(encoder: Path) -> None:
+    """Raise SeeWhyError where the text encoder cannot be loaded, which would be noticed after the descriptions.
+
+    It is loaded on the CPU and given up again: a GPU is the model's until the selection.
+    """
+    Encoder(str(encoder), "cpu")
 
 
 def check_image_sizes(domain: Domain, sampler: Sampler, model: Path) -> None:

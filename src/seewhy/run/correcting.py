@@ -8,11 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from seewhy.config import RunConfig
+from seewhy.config import RunConfig, SelectConfig
 from seewhy.domain.corrections import Corrections, for_training, strangers
 from seewhy.domain.domain import Domain
 from seewhy.domain.verdicts import Verdict, read_verdicts, verdicts_file
-from seewhy.records import Correction, Example
+from seewhy.method.carry import carried, score_levels
+from seewhy.method.select import selected_concepts
+from seewhy.records import Correction, Example, Selection
 from seewhy.run.folder import read_manifest, read_records
 from seewhy.run.progress import say
 from seewhy.run.stages import OURS, ModelKey, StageKey, is_complete
@@ -43,6 +45,17 @@ def given_verdicts(config: RunConfig, domain: Domain) -> list[Verdict]:
 def corrections_now(verdicts: Sequence[Verdict], domain: Domain, run: Path) -> Corrections | None:
     """Return what the verdicts correct now; None where they correct nothing and never did in this run."""
     return for_training(verdicts, domain) or (None if recorded_corrections(run) is None else Corrections())
+
+
+def corrected(
+    selections: Sequence[Selection], corrections: Corrections, labels: Mapping[str, str], config: SelectConfig
+) -> list[Selection]:
+    """Return the train images' selections as people's verdicts have them; what is said of an image has the last word
+    on it."""
+    if corrections.carry:
+        levels = score_levels(selections, labels, corrections.selected, config)
+        selections = carried(selections, labels, levels, config)
+    return corrections.apply(selections)
 
 
 def effects(
@@ -99,11 +112,24 @@ def remade(
     if held == now or not is_complete(manifest, StageKey("select")):
         return None
     train = [example for example in examples if example.split == "train"]
-    images = tuple(e.id for e in train if _effect(held, e) != _effect(now, e))
+    others = _differently_carried(config, train, held, now, run)
+    images = tuple(e.id for e in train if e.id in others or _effect(held, e) != _effect(now, e))
     labels = sorted(held.reworded.keys() | now.reworded.keys())
     classes = tuple(label for label in labels if held.reworded.get(label) != now.reworded.get(label))
     tuned = [r for r in range(1, config.rounds + 1) if is_complete(manifest, StageKey("model", ModelKey(OURS.key, r)))]
     return Remade(images, len(train), config.synthesise.answers_per_image, len(tuned), classes)
+
+
+def _differently_carried(
+    config: RunConfig, train: Sequence[Example], held: Corrections, now: Corrections, run: Path
+) -> set[str]:
+    """Return the images whose selection differs for what is said of others; a reworded list makes all differ anyhow."""
+    if not (held.carry or now.carry):
+        return set()
+    labels = {example.id: example.label for example in train}
+    scored = [s for s in read_records(run, "select", Selection) if s.example_id in labels]
+    before, after = (selected_concepts(corrected(scored, of, labels, config.select)) for of in (held, now))
+    return {name for name in before if before[name] != after[name]}
 
 
 def _effect(corrections: Corrections, example: Example) -> tuple[object, ...]:

@@ -29,6 +29,7 @@ from seewhy.fieldguide.guide import with_guide
 from seewhy.records import Correction, Selection
 from seewhy.results import Gate, Metrics
 from seewhy.results_json import find
+from seewhy.run.correcting import corrected
 from seewhy.run.folder import check_stage_folder, read_manifest, read_records, read_shards
 from seewhy.run.progress import say
 from seewhy.run.sources import base_source, made_base_source
@@ -191,7 +192,7 @@ class FinishedRun:
         if key == SELECT and self.corrections.reworded and self.is_complete(edited):
             key = edited
         found = self.records(key, Selection)
-        return self.corrections.apply(found) if key.split == "train" else found
+        return corrected(found, self.corrections, self.labels, self.config.select) if key.split == "train" else found
 
     # The models.
 

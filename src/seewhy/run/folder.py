@@ -154,6 +154,9 @@ class RunFolder:
         with locked(self.path) as self._held:
             try:
                 yield
+            except OSError:  # of a file that was there a moment ago, where the folder was moved meanwhile
+                self._held.check()
+                raise
             finally:
                 self._held = None
 
@@ -407,7 +410,10 @@ def read_records(path: Path, name: str, record: type[R]) -> list[R]:
 
 
 def read_shards(path: Path, name: str, record: type[R]) -> list[R]:
-    """Return the records of a stage in order, as far as it has come."""
+    """Return the records of a stage in order, as far as it has come. Raises SeeWhyError where a shard is damaged, or
+    one of a finished stage missing."""
+    if read_manifest(path).get("stages", {}).get(name, {}).get("complete"):
+        return read_records(path, name, record)
     shards = sorted(inside(path, f"stages/{name}").glob("shard-*.parquet"))
     return [row for shard in shards for row in decode_shard(shard, record)[0]]
 

@@ -111,7 +111,7 @@ def _in_use(folder: Path, holder: str) -> SeeWhyError:
 def _read(holder: Path) -> str:
     """Return what the file says; opening it also makes a network folder ask for its latest state."""
     try:
-        return holder.read_text()
+        return holder.read_text(errors="replace")
     except FileNotFoundError:
         return ""
 

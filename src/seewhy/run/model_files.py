@@ -6,7 +6,7 @@ A clone without Git LFS, a copy that was cut off and a saved error page are the 
 
 import json
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ def check_model_folder(folder: Path, *, weights: bool) -> None:
     """
     if (folder / "adapter_config.json").exists():
         raise SeeWhyError(_is_adapter(folder))
+    check_links(folder)
     if not (folder / "config.json").exists():
         raise SeeWhyError(_no_model(folder))
     check_files(folder / name for name in (*OBJECTS, *TEXTS, *BINARIES) if (folder / name).exists())
@@ -50,7 +51,34 @@ def check_model_folder(folder: Path, *, weights: bool) -> None:
 def check_encoder_folder(folder: Path) -> None:
     """Raise SeeWhyError, naming the file, for a sentence-transformers folder in which a file is broken."""
     named = {*OBJECTS, *TEXTS, *BINARIES, "modules.json"}
+    check_links(folder)
     check_files(path for path in sorted(folder.rglob("*")) if path.name in named or path.suffix == ".safetensors")
+    modules = json.loads((folder / "modules.json").read_bytes()) if (folder / "modules.json").exists() else []
+    for module in modules:
+        kind, path = (str(module.get(key, "")) if isinstance(module, dict) else "" for key in ("type", "path"))
+        below(folder, path)
+        if not kind.startswith("sentence_transformers."):
+            raise SeeWhyError(
+                f"{folder / 'modules.json'} asks for {kind!r}, which is no part of sentence-transformers: it would be "
+                "code of the encoder's own, and is not run. Choose another encoder."
+            )
+
+
+def check_links(folder: Path, patterns: Sequence[str] = ("*",)) -> None:
+    """Raise SeeWhyError for a link in a received folder by which another file of the reader's would be read. `patterns`
+    are those of the names that count.
+
+    Links to weights are followed, and so are those of the Hub's cache to its blobs.
+    """
+    homes = (folder.resolve(), folder.resolve().parent.parent / "blobs")
+    for path in (path for pattern in patterns for path in folder.rglob(pattern)):
+        if path.is_symlink() and path.suffix != ".safetensors":
+            target = path.resolve()
+            if not any(target.is_relative_to(home) for home in homes):
+                raise SeeWhyError(
+                    f"{path} is a link to {target}, which is not in {folder}, and is not read. Put the file itself "
+                    "there, if you know where the link comes from."
+                )
 
 
 def check_files(paths: Iterable[Path]) -> None:

@@ -329,5 +329,7 @@ def _counted(corrections: Corrections) -> dict[str, Any]:
     """Return what the manifest says of corrections: how many there are of each kind, and a digest of them all."""
     records = corrections.records()
     counts = Counter(record.kind for record in records)
-    kinds = {"concepts": counts["concept"], "labels": counts["label"], "bank": counts["bank"]}
+    kinds: dict[str, Any] = {"concepts": counts["concept"], "labels": counts["label"], "bank": counts["bank"]}
+    if corrections.carry:
+        kinds["carry"] = True
     return {**kinds, "digest": digest([asdict(record) for record in records])}

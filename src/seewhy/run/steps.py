@@ -60,6 +60,7 @@ from seewhy.run.stages import (
     Stages,
     arms,
     engine_of,
+    is_complete,
     replay_turns,
     with_finished_controls,
 )
@@ -152,6 +153,8 @@ class Run:
         folder.check([*own.values(), *stages.values()], config=settings, discard_stale=discard_stale)
         if settings:
             checks.check_tower_setting(config, base)
+            if folder.is_own and not is_complete(manifest, StageKey("select")):
+                checks.check_encoder(encoder)
             plain: Any = json.loads(json.dumps(settings))  # YAML has no tuples
             folder.write_yaml("config.yaml", yaml.safe_dump(plain, sort_keys=False))
             folder.write_json(VOCABULARY_FILE, Vocabulary.of((corrections or Corrections()).domain(domain)).record())
@@ -201,8 +204,10 @@ class Run:
         if split != "train":
             return self._scored(StageKey("select", split=split), self.domain.concepts)
         if self.corrections.reworded:
-            return self.corrections.apply(self._scored(StageKey("reselect"), self.domain.concepts))
-        return self.corrections.apply(self._scored(StageKey("select"), self.given.concepts))
+            scored = self._scored(StageKey("reselect"), self.domain.concepts)
+        else:
+            scored = self._scored(StageKey("select"), self.given.concepts)
+        return correcting.corrected(scored, self.corrections, self.labels, self.config.select)
 
     def _scored(self, key: StageKey, bank: ConceptBank) -> list[Selection]:
         """Return the selection of a split's images among the concepts of a bank, as the rule makes it."""

@@ -7,6 +7,7 @@ Every byte of every file with a checksum is read; no digest is taken from the us
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from seewhy.errors import SeeWhyError
+from seewhy.results import Confusion, Gallery, Gate, Metrics, Support
 from seewhy.run.checksums import SUMS, broken, is_whole
 from seewhy.run.folder import read_manifest
 from seewhy.run.progress import progress
@@ -66,7 +68,8 @@ def verify(run: str | Path) -> RunCheck:
     if not manifest:
         raise SeeWhyError(f"{path} is no run folder: it has no manifest.json. Start the run again if it was one.")
     stages: Mapping[str, Any] = manifest.get("stages", {})
-    found = [*_missing_shards(path, stages), *_missing_sums(path, stages)]
+    gone = [Damage(name, "is missing", NEXT_START) for name in missing_results(path, manifest)]
+    found = [*_missing_shards(path, stages), *_missing_sums(path, stages), *gone]
     files = sorted(file for file in path.rglob("*") if file.is_file() and ".partial" not in file.name)
     folders = [file.parent for file in files if file.name == SUMS]
     whole, older = 0, list[str]()
@@ -94,6 +97,23 @@ def verify(run: str | Path) -> RunCheck:
             else:
                 whole += 1
     return RunCheck(str(run), tuple(found), whole, tuple(older), tuple(_begun(path, stages)))
+
+
+def missing_results(path: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """Return the results at the top of a run folder that are gone, since others that are written with them are there.
+    None of a version without checksums, which wrote fewer."""
+    together, config = [Metrics.FILE, Gallery.FILE, Confusion.FILE], manifest.get("config") or {}
+    sealed = any(is_whole((path / name).read_bytes()) for name in together if (path / name).is_file())
+    if sealed and not manifest:
+        return ["manifest.json"]
+    if not sealed or "keep_going" not in config:
+        return []
+    expected = [*together, Support.FILE, "vocabulary.json", "config.yaml"]
+    gated = re.compile(r"round-\d+/predictions-val")
+    on_val = any(entry["complete"] for name, entry in manifest.get("stages", {}).items() if gated.fullmatch(name))
+    if on_val and not config["keep_going"]:
+        expected.append(Gate.FILE)
+    return [name for name in expected if not (path / name).exists()]
 
 
 def _is_unreadable(file: Path) -> bool:

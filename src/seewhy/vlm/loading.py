@@ -77,6 +77,17 @@ def load_processor(name: str, source: Mapping[str, Any], *, tiles: bool) -> Any:
     return processor
 
 
+def refuse_kernels(name: str, config: PreTrainedConfig, *, allowed: bool) -> None:
+    """Raise SeeWhyError where a configuration asks for attention from a repository on the Hub, which is code."""
+    parts = [config, *(getattr(config, key) for key in config.sub_configs)]
+    wanted = [kind for part in parts if "/" in str(kind := getattr(part, "_attn_implementation", None))]
+    if wanted and not allowed:
+        raise SeeWhyError(
+            f"Model {name} asks for code from the Hub ({wanted[0]}, attn_implementation in its config.json): take that "
+            "out, or read the code, then set model.trust_remote_code to true."
+        )
+
+
 def why_not_loaded(name: str, part: str, error: Exception) -> str:
     """Explain an error of transformers, safetensors, tokenizers or huggingface_hub in a sentence or two."""
     text = " ".join(str(error).split())

@@ -24,7 +24,15 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from seewhy.errors import SeeWhyError
 from seewhy.run.model_files import check_model_folder
 from seewhy.vlm import template
-from seewhy.vlm.loading import fill_gaps, four_bit_config, load_processor, loading, model_source, saveable
+from seewhy.vlm.loading import (
+    fill_gaps,
+    four_bit_config,
+    load_processor,
+    loading,
+    model_source,
+    refuse_kernels,
+    saveable,
+)
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,7 @@ class VisionLanguageModel:
             check_model_folder(Path(name), weights=True)
         with loading(name, "its configuration"):
             config = AutoConfig.from_pretrained(name, **source)
+            refuse_kernels(name, config, allowed=trust_remote_code)
         quantised = {}
         if four_bit:
             quantised = four_bit_config(name, config, device, torch_dtype, trust_remote_code=trust_remote_code)
@@ -106,6 +115,7 @@ class VisionLanguageModel:
             check_model_folder(Path(name), weights=False)
         with loading(name, "its configuration"):
             config = AutoConfig.from_pretrained(name, **source)
+            refuse_kernels(name, config, allowed=trust_remote_code)
             with torch.device("meta"):
                 model = AutoModelForImageTextToText.from_config(
                     config, dtype=dtype, trust_remote_code=trust_remote_code

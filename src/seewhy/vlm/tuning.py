@@ -14,11 +14,13 @@ Deviations from the research code:
 
 import json
 import os
+import pickle
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -29,6 +31,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import distributed, nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers.trainer_pt_utils import safe_globals
 
 from seewhy.config import TuneConfig, decisive
 from seewhy.errors import SeeWhyError
@@ -69,7 +72,7 @@ class Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
         complete = {path: marker for path in self.folder.iterdir() if (marker := self._marker(path)) is not None}
         newest = max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
-        if newest is not None and (fault := next(broken(newest), None)):
+        if newest is not None and (fault := next(chain(broken(newest), _unreadable(newest)), None)):
             say(
                 f"tuning goes on without {newest}, of which {fault[0]} {fault[1]}: it is set aside as "
                 f"{DAMAGED}{newest.name}, and removed when the tuning ends"
@@ -114,6 +117,17 @@ class Checkpoints:
         except (OSError, ValueError):
             return None
         return marker if isinstance(marker, dict) else None
+
+
+def _unreadable(checkpoint: Path) -> Iterator[tuple[str, str]]:
+    """Yield the files of a checkpoint that hold something else than a Trainer's numbers, such as code; no tensor is
+    read."""
+    for path in sorted([*checkpoint.glob("*.pt"), *checkpoint.glob("*.pth")]):
+        try:
+            with safe_globals():
+                torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except (pickle.UnpicklingError, OSError, EOFError, RuntimeError, ValueError, LookupError):
+            yield path.name, "is not what a tuning of SeeWhy writes"
 
 
 MICRO_BATCHES = "micro_batches"

@@ -14,9 +14,10 @@ split are one image; under two labels, the first stays and the rest are told.
 """
 
 import hashlib
+import json
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,11 @@ from seewhy.domain.loaders import Dataset, Row, Split, as_split
 from seewhy.domain.loaders.folder import label_of, read_jsonl
 from seewhy.domain.problems import nearest
 from seewhy.errors import SeeWhyError
+from seewhy.run.model_files import check_links
 from seewhy.run.progress import progress
 from seewhy.run.storage import digest, disk, write_atomically
 from seewhy.upright import open_listed
+from seewhy.yaml_text import load
 
 _SPLIT_OF: Mapping[str, Split] = {
     "training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test",
@@ -39,6 +42,8 @@ _SPLIT_OF: Mapping[str, Split] = {
 _SUFFIX = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif"}
 
 
+_TABLES = ("parquet", "arrow", "csv", "tsv", "json", "jsonl", "txt", "md")
+"""Endings of the files that the library reads as tables; images are held in their folder row by row."""
 _LIBRARY_ERRORS = (
     OSError, ValueError, TypeError, LookupError, AttributeError, AssertionError, RuntimeError, ImportError,
     pa.ArrowException, yaml.YAMLError, httpx.HTTPError,
@@ -72,12 +77,17 @@ def _load(source: str) -> dict[str, Any]:
     try:
         import datasets
         from datasets.exceptions import DatasetsError
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError
     except ImportError as error:
         raise SeeWhyError(
             "Reading a Hugging Face data set needs the datasets library: pip install 'seewhy[data]'."
         ) from error
     folder = Path(source).expanduser()
     with _named(source, DatasetsError):
+        if folder.is_dir():
+            check_links(folder, [f"*.{kind}" for kind in _TABLES])
+            _refuse_outside(source, [*folder.rglob("state.json")], folder / "README.md")
         if is_saved(folder):
             loaded = datasets.load_from_disk(str(folder))
         elif folder.is_dir():
@@ -85,10 +95,38 @@ def _load(source: str) -> dict[str, Any]:
         else:
             name, _, revision = source.partition("@")
             name, _, configuration = name.partition(":")
+            with suppress(EntryNotFoundError):
+                readme = hf_hub_download(name, "README.md", repo_type="dataset", revision=revision or None)
+                _refuse_outside(source, [], Path(readme))
             loaded = datasets.load_dataset(name, configuration or None, revision=revision or None)
     if isinstance(loaded, datasets.Dataset):
         return {"train": loaded}
     return {str(name): part for name, part in loaded.items()}
+
+
+def _refuse_outside(source: str, states: Sequence[Path], readme: Path) -> None:
+    """Raise SeeWhyError where a data set's own files (`states` of save_to_disk, and its card) name tables that are not
+    among its files: the library would read them from the reader's disk."""
+    named = [str(file) for state in states for file in _texts(json.loads(state.read_bytes()).get("_data_files"))]
+    if readme.is_file():
+        _, _, rest = readme.read_text(encoding="utf-8", errors="replace").partition("---\n")
+        card = load(rest.partition("\n---")[0]) if rest else None
+        configs = card.get("configs") if isinstance(card, dict) else None
+        for config in configs if isinstance(configs, list) else []:
+            named += (
+                [*_texts(config.get("data_files")), *_texts(config.get("data_dir"))] if isinstance(config, dict) else []
+            )
+    for name in named:
+        if Path(name).is_absolute() or ".." in Path(name).parts or "://" in name:
+            raise SeeWhyError(f"{source} names {name}, which is not in the data set: it is not read. Do not use it.")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts in a nested value."""
+    if isinstance(value, str):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _texts(inner)
 
 
 @contextmanager
@@ -152,8 +190,6 @@ def _materialise(
     splits: Mapping[str, Split],
 ) -> None:
     """Write the images, then the index."""
-    import json
-
     homes, lines = _homes(source), []
     total = sum(len(part) for part in parts.values())
     with progress(f"writing the images of {folder.name}", total=total, done=0) as advance:
