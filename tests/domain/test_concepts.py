@@ -191,7 +191,7 @@ def test_libyaml_reads_a_bank_as_pyyaml_does(text):
         except (yaml.YAMLError, RecursionError) as error:
             return str(error)
 
-    assert read(concepts._read_yaml) == read(lambda text: yaml.load(text, concepts._TextLoader))
+    assert read(concepts._read_yaml) == read(lambda text: concepts.load(text, concepts._TextLoader))
 
 
 def test_a_bank_of_many_classes_is_read_by_libyaml(monkeypatch):
