@@ -1,7 +1,6 @@
 """The steps of the method, each bound to its stage in the run folder, so that nothing finished is made again."""
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -26,7 +25,7 @@ from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import ENCODER, with_guide
 from seewhy.method import describe, rejection, replay, select, synthesise
 from seewhy.method.clauses import Said
-from seewhy.method.encoder import Encoder, embed_to_file
+from seewhy.method.encoder import Encoder
 from seewhy.method.sampler import Sampler, example_random
 from seewhy.method.told import StandIn, reasons_for
 from seewhy.proof import support
@@ -46,6 +45,7 @@ from seewhy.records import (
     Turn,
 )
 from seewhy.run import checks, correcting
+from seewhy.run.embeddings import DescriptionEmbeddings
 from seewhy.run.finished import FinishedRun, model_path
 from seewhy.run.folder import RunFolder, read_manifest
 from seewhy.run.models import Loaded
@@ -64,7 +64,7 @@ from seewhy.run.stages import (
     replay_turns,
     with_finished_controls,
 )
-from seewhy.run.storage import digest_of_ends, disk, inside, weights_digest
+from seewhy.run.storage import digest_of_ends, inside, weights_digest
 from seewhy.vlm.loss import answer_likelihoods
 from seewhy.vlm.sampling import CPU_SEQUENCES
 from seewhy.vlm.tuning import tune
@@ -99,6 +99,7 @@ class Run:
         self.labels: Mapping[str, str] = {e.id: e.label for e in domain.examples}
         self.callbacks: Sequence[TrainerCallback] = ()
         self._sizes_checked = False
+        self._embeddings = DescriptionEmbeddings(folder.path)
         self._descriptions: dict[str, Records[Description]] = {}
         self._selected: dict[str, Mapping[str, Sequence[str]]] = {}
 
@@ -167,6 +168,7 @@ class Run:
 
     def __exit__(self, *_error: object) -> None:
         self.loaded.release()
+        self._embeddings.remove()
 
     def describe(self, split: str = "train") -> Records[Description]:
         """Step 1: the untuned base describes images; those of another split than train are for the figures alone."""
@@ -236,17 +238,11 @@ class Run:
         bank: ConceptBank,
         concepts_CE: np.ndarray,
     ) -> list[Selection]:
-        """Select by InfoNCE, with the embeddings of the descriptions in a file while they are needed."""
-        scratch = self.folder.path / "embedded"
-        shutil.rmtree(scratch, ignore_errors=True)
-        with disk(file := scratch / "descriptions.npy"):
-            scratch.mkdir()
-            embedded_DE = embed_to_file(file, (d.text for d in descriptions), self.encoder, count=len(descriptions))
-            selections = select.select(
-                examples, descriptions, embedded_DE, bank, bank.all_concepts, concepts_CE, self.config.select
-            )
-            shutil.rmtree(scratch)
-        return selections
+        """Select by InfoNCE."""
+        embedded_DE = self._embeddings.of(descriptions, self.encoder, train=len(self.describe()))
+        return select.select(
+            examples, descriptions, embedded_DE, bank, bank.all_concepts, concepts_CE, self.config.select
+        )
 
     def selected(self, split: str) -> Mapping[str, Sequence[str]]:
         """Return example id -> the concepts selected for each image of a split, with which CS compares answers."""
