@@ -365,7 +365,7 @@ class SampleConfig:
     fallback: Literal["label", "reasons"] = field(default="label", metadata=ADDED)
     """What stands in where no candidate can be used: the label sentence ('label', as in the paper), or what the tuned
     model writes when it is told the label and the selected concepts ('reasons', with the settings of `synthesise`), and
-    if that cannot be used either, the label sentence with these concepts."""
+    if that does not name the label, or states anything else, the label sentence with these concepts."""
 
 
 @dataclass(frozen=True)
