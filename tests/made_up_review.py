@@ -22,7 +22,7 @@ BANK = {
 }
 
 
-def run_to_review(root: Path, *, train: int = 12, test: int = 3, selects: bool = True) -> Path:
+def run_to_review(root: Path, *, train: int = 12, test: int = 3, selects: bool = True, encoder: str = "") -> Path:
     """Return the folder of a run of two classes with `train` and `test` images each."""
     draw = random.Random(0)
     for split, count in (("train", train), ("test", test)):
@@ -36,7 +36,8 @@ def run_to_review(root: Path, *, train: int = 12, test: int = 3, selects: bool =
                 picture.save(folder / f"{number}.png")
     (root / "concepts.yaml").write_text(yaml.safe_dump(BANK, allow_unicode=True), encoding="utf-8")
     data = DataConfig(source=str(root / "images"), concepts=str(root / "concepts.yaml"), noun="bird")
-    config = RunConfig(output=str(root / "run"), rounds=1, shard_size=5, data=data, select=SelectConfig(rule="said"),
+    select_config = SelectConfig(rule="said", encoder=encoder) if encoder else SelectConfig(rule="said")
+    config = RunConfig(output=str(root / "run"), rounds=1, shard_size=5, data=data, select=select_config,
                        describe=DescribeConfig(prompts_per_image=1, samples_per_prompt=2))  # fmt: skip
     domain = load_domain(data)
     stages = Stages.of(config, domain.fingerprint, "", "")

@@ -10,22 +10,27 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from run_folders import Row, rows
 from seewhy.endpoint import fields_of
 from seewhy.endpoint.completions import form_of
 from seewhy.errors import SeeWhyError
 from seewhy.records import Answer
-from seewhy.run.folder import read_manifest
+from seewhy.run.checks import check_encoder
+from seewhy.run.folder import RunFolder, Stage, read_manifest, read_shards
 from seewhy.run.lock import holder_file, locked
 from seewhy.run.storage import disk, encode_shard, shard_origin, write_atomically
 from seewhy.settings import load_config, restore_config
+from torture import random_settings
 from torture.children import in_child
 from torture.damage import Finished, fault_of, trials
+from torture.disturb import disturb, kill_a_reviewer
 from torture.fuzz import met
 from torture.inputs import TARGETS
 from torture.kills import Workload, kill_at_each_operation, kill_at_random, refuse_writes
+from torture.random_settings import Place, drawn
 from torture.workloads import photo, tiny_workload
 
-EXAMPLES = {"results": 15, "image": 300}
+EXAMPLES = {"results": 15, "image": 300, "model": 25}
 """Inputs of a kind; 60 of the others."""
 
 
@@ -83,6 +88,26 @@ def test_damage_of_a_finished_run_is_never_used_silently(work: Workload, root: P
     assert {trial: fault for trial, fault in found.items() if fault} == {}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["second_writer", "moved", "wrong_clock"])
+def test_a_disturbed_run_says_so_and_ends_with_the_same_bytes(work: Workload, root: Path, name: str) -> None:
+    chain = disturb(work, root / "scratch", random.Random(7), name)
+    assert (chain.faults, chain.different) == ([], [])
+
+
+def test_no_verdict_is_lost_with_a_reviewer_who_is_killed(tmp_path: Path) -> None:
+    chain = kill_a_reviewer(tmp_path / "review", random.Random(0), verdicts=2)
+    assert chain.counts["kills"] >= 6
+    assert (chain.faults, chain.different) == ([], [])
+
+
+@pytest.mark.slow
+def test_random_settings_fail_before_the_first_stage_or_not_at_all(root: Path) -> None:
+    place, rng = Place.made(root / "settings", root / "scratch"), random.Random(4)
+    given = [drawn(rng, place) for _ in range(8)]
+    assert {str(settings): fault for settings in given if (fault := random_settings.fault_of(place, settings))} == {}
+
+
 def test_the_oracle_sees_what_it_is_there_for(tmp_path: Path) -> None:
     """A campaign that finds nothing must be one that would."""
     from torture.guard import fault_of as guard
@@ -138,6 +163,9 @@ def test_a_folder_that_may_not_be_written_is_told(tmp_path: Path, code: int) -> 
     path = tmp_path / "metrics.json"
     with pytest.raises(SeeWhyError, match=r"metrics\.json cannot be written: .*start the run again"), disk(path):
         raise OSError(code, os.strerror(code), str(path.with_name("metrics.json.partial")))
+    below = tmp_path / "run/stages/round-1/answers/shard"
+    with pytest.raises(SeeWhyError, match=r"shard cannot be written"), disk(below):  # a folder above it
+        raise OSError(code, os.strerror(code), str(tmp_path / "run/stages/round-1"))
     with pytest.raises(OSError, match="elsewhere"), disk(path):  # what was read is no matter of the disk
         raise OSError(code, os.strerror(code), "/elsewhere/image.png")
     write_atomically(path, b"{}")
@@ -154,6 +182,56 @@ def test_a_lock_whose_file_cannot_be_removed_is_released(tmp_path: Path, monkeyp
     with locked(tmp_path):
         pass
     assert not holder_file(tmp_path).exists()
+
+
+@pytest.mark.parametrize("said", [b"\xff\xfe\x00", b"1 on ", b"x" * 10_000, b""])
+def test_an_odd_file_of_the_lock_is_no_hindrance(tmp_path: Path, said: bytes) -> None:
+    holder_file(tmp_path).write_bytes(said)
+    with locked(tmp_path):
+        pass
+
+
+def test_a_folder_that_is_moved_in_the_midst_of_a_write_is_told(tmp_path: Path) -> None:
+    def make(partial: Path) -> None:
+        (tmp_path / "run").rename(tmp_path / "elsewhere")
+        (partial / "weights").write_text("tuned")
+
+    folder = RunFolder(tmp_path / "run", seed=0, shard_size=4)
+    stage = Stage("round-1/model", {})
+
+    def run() -> None:
+        with folder.lock():
+            folder.check([stage])
+            folder.folder(stage, make)
+
+    with pytest.raises(SeeWhyError, match="is no longer the file that this process locked"):
+        run()
+
+
+def test_a_lost_shard_of_a_finished_stage_is_told(tmp_path: Path) -> None:
+    folder, stage = RunFolder(tmp_path, seed=0, shard_size=1), Stage("describe", {})
+    with folder.lock():
+        folder.check([stage])
+        folder.records(stage, Row, ["a", "b"], rows)
+    assert len(read_shards(tmp_path, "describe", Row)) == 2
+    (tmp_path / "stages/describe/shard-00001.parquet").unlink()
+    with pytest.raises(SeeWhyError, match=r"shard-00001\.parquet cannot be read"):
+        read_shards(tmp_path, "describe", Row)
+
+
+def test_a_rank_that_no_layer_has_and_an_encoder_that_is_not_there(tmp_path: Path) -> None:
+    for name in ("rank", "alpha"):
+        with pytest.raises(
+            SeeWhyError, match=rf"tune\.lora_{name} is 2147483647, but takes a whole number, at least 1"
+        ):
+            load_config(_empty(tmp_path), [f"--tune.lora_{name}=2147483647"])
+    with pytest.raises(SeeWhyError, match="There is no sentence-transformers model"):
+        check_encoder(tmp_path / "nowhere")
+
+
+def _empty(folder: Path) -> Path:
+    (folder / "run.yaml").write_text("")
+    return folder / "run.yaml"
 
 
 def test_the_origin_of_a_damaged_shard_is_unknown(tmp_path: Path) -> None:

@@ -3,11 +3,12 @@
 import json
 import random
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from run_folders import ITEMS, Row, chain, fill, opened, rows
 from seewhy.cli import main
@@ -18,6 +19,7 @@ from seewhy.run.checksums import SUMS
 from seewhy.run.folder import RunFolder, read_manifest
 from seewhy.run.verify import SEALED, verify
 from seewhy.settings import load_config
+from tiny_run import tiny_run
 
 
 @pytest.fixture
@@ -170,3 +172,19 @@ def test_values_out_of_every_sensible_range_are_refused(tmp_path: Path, setting:
     (tmp_path / "c.yaml").write_text("")
     with pytest.raises(SeeWhyError, match=f"{setting} is {value}, but takes"):
         load_config(tmp_path / "c.yaml", [f"--{setting}", value])
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [("base", "There is no model folder"), ("encoder", "There is no sentence-transformers model")],
+)
+def test_a_model_that_is_not_there_is_told_before_a_run_makes_anything(
+    tmp_path: Path, part: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing: dict[str, Any] = {part: str(tmp_path / "nowhere")}
+    config = tiny_run(tmp_path, train=1, test=1, **missing)
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(asdict(config)))))
+    for verb in ("check", "run"):
+        assert main([verb, str(tmp_path / "run.yaml")]) == 1
+        assert said in " ".join(capsys.readouterr().err.split())
+    assert not list((tmp_path / "run").glob("stages/*/*"))

@@ -133,6 +133,7 @@ def loops(folder: Path, sizes: Sequence[int], classes: int, queries: int) -> dic
     figures |= {f"loop_peak_gb_{short(size)}": peak(parts) for size, parts in found.items()}
     for size, parts in found.items():
         figures |= {f"{name}_s_{short(size)}": part["seconds"] for name, part in parts.items()}
+        figures |= {f"{name}_cpu_s_{short(size)}": part["cpu"] for name, part in parts.items()}
         figures |= {f"{name}_gb_{short(size)}": part["gb"] for name, part in parts.items()}
     exponents = growth(found)
     figures |= {f"growth_exponent_{name}": exponent for name, exponent in exponents.items()}

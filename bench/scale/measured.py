@@ -5,6 +5,7 @@ a folder that stands for the tuned model.
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -154,7 +155,7 @@ WORKS: dict[str, Callable[[Path, Any], dict[str, Any]]] = {
 
 def main() -> None:
     name, folder, options, file = sys.argv[1:]
-    measure.limit_threads(2)
+    measure.limit_threads(min(2, int(os.environ.get("OMP_NUM_THREADS", 2))))
     Path(file).write_text(json.dumps(WORKS[name](Path(folder), json.loads(options))))
 
 

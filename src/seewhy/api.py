@@ -210,13 +210,13 @@ def verify(place: str) -> "RunCheck | DataCheck":
 
         return verify_run(place)
     from seewhy.fieldguide.guide import ENCODER
-    from seewhy.run.checks import check_encoder, check_settings, check_tower_setting
+    from seewhy.run.checks import check_encoder, check_model, check_settings
     from seewhy.run.sources import made_base_source, model_source
     from seewhy.settings import load_config
 
     config = load_config(place)
     check_settings(config)
-    check_tower_setting(config, made_base_source(config.model.name_or_path))
+    check_model(config, made_base_source(config.model.name_or_path))
     check_encoder(model_source(config.select.encoder, ENCODER))
     return check(config)
 

@@ -32,6 +32,11 @@ Rounds = Annotated[
 Rank = Annotated[
     int, restricted_number_type("Rank", int, [(">=", 1), ("<=", 8192)]), "a whole number, at least 1 and at most 8192"
 ]
+Alpha = Annotated[
+    int,
+    restricted_number_type("Alpha", int, [(">=", 1), ("<=", 65536)]),
+    "a whole number, at least 1 and at most 65536",
+]
 Seed = Annotated[
     int,
     restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)]),
@@ -45,6 +50,9 @@ Positive = Annotated[float, _float("FinitePositiveFloat", (">", 0), ("<", _INFIN
 NonNegative = Annotated[float, _float("FiniteNonNegativeFloat", (">=", 0), ("<", _INFINITY)), "a number, at least 0"]
 Share = Annotated[float, ClosedUnitInterval, "a number from 0 to 1"]
 PositiveShare = Annotated[float, _float("PositiveShare", (">", 0), ("<=", 1)), "a number above 0 and at most 1"]
+LearningRate = Annotated[
+    float, _float("LearningRate", (">=", 1e-9), ("<=", 1)), "a number from 1e-9 to 1; a smaller one moves no weight"
+]
 
 SELF = "self"
 """The value of `tune.replay` that stands for the untuned model's own answers."""
@@ -286,7 +294,7 @@ class TuneConfig:
     less memory ('qlora', `pip install 'seewhy[qlora]'`), or all weights ('full')."""
     epochs: Count = 2
     """Number of passes over a round's training set."""
-    learning_rate: PositiveShare = 1e-5
+    learning_rate: LearningRate = 1e-5
     """Peak learning rate of AdamW."""
     schedule: Literal["cosine", "linear"] = "cosine"
     """How the learning rate falls to zero after its peak. The paper's code uses the library's default, linear."""
@@ -300,7 +308,7 @@ class TuneConfig:
     """Maximum number of pairs on the device at once. Gradients accumulate up to batch_size."""
     lora_rank: Rank = 128
     """Rank of the adapters on the language model's linear layers."""
-    lora_alpha: Count = 256
+    lora_alpha: Alpha = 256
     """Scale of the adapters: their output is multiplied by lora_alpha / lora_rank."""
     lora_dropout: Share = 0.05
     """Dropout before the adapters."""

@@ -5,7 +5,9 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+import yaml
 
+from seewhy.domain import concepts
 from seewhy.domain.concepts import MAX_CONCEPT, ConceptBank, fit_concepts, load_concepts, unused_classes
 from seewhy.domain.problems import SHOWN, Names, raise_problems, reserved_marker
 from seewhy.errors import SeeWhyError
@@ -165,3 +167,34 @@ def test_many_problems_make_one_bounded_message() -> None:
     assert lines[0] == "here: 1000 problems."
     assert len(lines) == SHOWN + 2
     assert lines[-1] == f"- and {1000 - SHOWN} more."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(path.read_text() for path in sorted((Path(__file__).parents[2] / "configs").glob("**/*.yaml"))),
+        "Crow: [black, 'it''s', \"a: b\", 1e3, no, ~, ]\nNo:\n- [a]\n- {b: c, b: d}\n737: >\n  folded\n  text\n",
+        "Crow: &all [black]\nRaven: *all\n",
+        "Crow: !!set {black}\n",
+        "Crow: [red\tcrown]\n",
+        "a: [b\n",
+        "--- a\n--- b\n",
+        "? [a, b]\n: c\n",
+        "",
+        "[" * 10_000,
+    ],
+)
+def test_libyaml_reads_a_bank_as_pyyaml_does(text):
+    def read(reader):
+        try:
+            return reader(text)
+        except (yaml.YAMLError, RecursionError) as error:
+            return str(error)
+
+    assert read(concepts._read_yaml) == read(lambda text: concepts.load(text, concepts._TextLoader))
+
+
+def test_a_bank_of_many_classes_is_read_by_libyaml(monkeypatch):
+    bank = {f"class {n}": [f"concept {n}", "black bill"] for n in range(20)}
+    monkeypatch.setattr(concepts, "load", None)
+    assert dict(concepts._read_yaml(yaml.safe_dump(bank))) == bank

@@ -196,3 +196,26 @@ def test_weights_that_do_not_fit_the_tokenizer(save_static):
     vocabulary.write_text(vocabulary.read_text().replace('"black"', '"The"'))
     with pytest.raises(SeeWhyError, match="that can be read"):
         Encoder(str(path.parent), "cpu")
+
+
+def test_embeddings_that_a_file_holds_are_taken_over_in_whole_blocks(save_static, tmp_path, monkeypatch):
+    encoder, asked = Encoder(save_static("static"), "cpu"), []
+    embed = encoder.embed_texts
+    monkeypatch.setattr(encoder, "embed_texts", lambda texts: asked.extend(texts) or embed(texts))
+
+    def embedded(file, texts, held=0):
+        asked.clear()
+        return np.array(embed_to_file(tmp_path / file, iter(texts), encoder, block=2, count=len(texts), held=held))
+
+    train = ["black bill", "yellow", "legs legs bill", "black legs", "bill"]
+    both = [*train, "yellow legs", "find", "query"]
+    first_DE = embedded("texts.npy", train)
+    kept_DE = embedded("texts.npy", both, held=5)
+    assert asked == both[4:]
+    np.testing.assert_array_equal(kept_DE, embedded("anew.npy", both))
+    assert (tmp_path / "texts.npy").read_bytes() == (tmp_path / "anew.npy").read_bytes()
+    np.testing.assert_array_equal(
+        embedded("texts.npy", [*train, "find"], held=5), embedded("anew.npy", [*train, "find"])
+    )
+    np.testing.assert_array_equal(embedded("texts.npy", train[:4], held=5), first_DE[:4])
+    assert asked == []

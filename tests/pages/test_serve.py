@@ -36,7 +36,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(run: Path) -> Iterator[Served]:
-    given = ("--token", TOKEN, "--samples", "2", "--max_mb", "2", "--max_megapixels", "20", "--queue", "8")
+    given = ("--token", TOKEN, "--samples", "1", "--max_mb", "2", "--max_megapixels", "20", "--queue", "8")
     with serving("serve", str(run), *given, "--port", "0", "--seconds", "90") as served:
         yield served
 
@@ -53,7 +53,7 @@ def photos(run: Path) -> list[Path]:
 
 def test_serve_says_what_explain_says(run: Path, client: httpx.Client, capsys: pytest.CaptureFixture[str]):
     photo = photos(run)[0]
-    assert main(["explain", str(run), str(photo), "--samples", "2", "--json"]) == 0
+    assert main(["explain", str(run), str(photo), "--samples", "1", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)[0]
     for answer in (
         client.post("explain", content=photo.read_bytes()),

@@ -12,15 +12,18 @@ from pathlib import Path
 import pytest
 
 import browser
+from accessibility import AXE, serious
 from browser import Browser, Tab
 from made_up_review import run_to_review
 from seewhy.domain.verdicts import read_verdicts, standing
+from seewhy.pages.reviewing import Reviewing
 from seewhy.run import storage
+from seewhy.run.finished import FinishedRun
 
 pytest.importorskip("gradio", reason="the extra 'pages' is not installed")
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SOURCE = Path(storage.__file__).parents[2]
-PATIENCE = 90.0
+PATIENCE = 30.0
 
 
 class Served:
@@ -52,6 +55,22 @@ def chromium() -> Iterator[Browser]:
         pytest.skip("no Chromium is installed")
     with Browser(found) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The page of a run with sixty verdicts, some of two people."""
+    run = run_to_review(tmp_path_factory.mktemp("reviewed"), train=40)
+    opened = FinishedRun.open(run)
+    reviewing = Reviewing(opened, opened.verdicts_file)
+    for number, name in enumerate(reviewing.order.images[:20]):
+        for concept in reviewing.order.asked[name]:
+            assert reviewing.judge("Jörg", name, concept, "wrong" if number % 5 == 0 else "right")
+    for name in reviewing.order.images[:4]:
+        assert reviewing.judge("Eve", name, reviewing.order.asked[name][0], "hidden")
+    served = Served(run)
+    yield served
+    served.kill()
 
 
 def go(tab: Tab, url: str, who: str) -> None:
@@ -135,30 +154,37 @@ def test_twenty_verdicts_by_keyboard(tmp_path: Path, chromium: Browser) -> None:
         served.kill()
 
 
-def test_the_page_is_whole_at_every_width_and_asks_nobody_else(tmp_path: Path, chromium: Browser) -> None:
-    served = Served(run_to_review(tmp_path))
+@pytest.mark.parametrize(("width", "dark"), [(400, False), (400, True), (1200, False), (1200, True)])
+def test_the_page_is_whole_at_every_width_and_asks_nobody_else(
+    reviewed: Served, chromium: Browser, tmp_path: Path, *, width: int, dark: bool
+) -> None:
     shots = Path(os.environ.get("SEEWHY_SCREENSHOTS", str(tmp_path)))
-    try:
-        for width, dark in ((400, False), (1200, False), (1200, True)):
-            tab = chromium.tab(width=width, dark=dark)
-            go(tab, served.url, "Ada")
-            press(tab, "1")
-            until(tab, "document.querySelector('[data-root]')?.dataset.count >= '1'")
-            assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-            assert tab.evaluate("!window.alerted && document.querySelectorAll('[data-root] img[src=x]').length === 0")
-            tab.screenshot(shots / f"train-{width}-{'dark' if dark else 'light'}.png")
-            for part in ("test", "summary"):
-                tab.evaluate(f"document.querySelector('button[data-do=go][data-value={part}]').click()")
-                marker = "form.seewhy-marks" if part == "test" else "section[aria-label^=What]"
-                until(tab, f"!!document.querySelector('{marker}')")
-                assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-                tab.screenshot(shots / f"{part}-{width}-{'dark' if dark else 'light'}.png")
-            assert {url.split("/")[2] for url in tab.requests if url.startswith("http")} == {f"127.0.0.1:{served.port}"}
-            assert not tab.events["Runtime.exceptionThrown"]
-            unnamed = (
-                "[...document.querySelectorAll('[data-root] button, [data-root] input, [data-root] img')].filter((e) =>"
-                " !(e.textContent.trim() || e.getAttribute('aria-label') || e.alt || e.closest('label'))).length"
-            )
-            assert tab.evaluate(unnamed) == 0
-    finally:
-        served.kill()
+    tab = chromium.tab(width=width, dark=dark)
+    go(tab, reviewed.url, "Ada")
+    press(tab, "1")
+    until(tab, "/^(Saved|Already)/.test(document.querySelector('[data-status]').textContent)")
+    tab.evaluate("document.querySelector('button[data-do=edit]').closest('details').open = true")
+    tab.evaluate("document.querySelector('button[data-do=edit]').click()")
+    until(tab, "!!document.querySelector('button[data-do=struck]')")
+    assert tab.evaluate("!window.alerted && document.querySelectorAll('[data-root] img[src=x]').length === 0")
+    look(tab, shots / f"train-{width}-{'dark' if dark else 'light'}.png", width)
+    for part, marker in (("test", "form.seewhy-marks"), ("summary", "section[aria-label^=What]")):
+        tab.evaluate(f"document.querySelector('button[data-do=go][data-value={part}]').click()")
+        until(tab, f"!!document.querySelector('{marker}')")
+        look(tab, shots / f"{part}-{width}-{'dark' if dark else 'light'}.png", width)
+    assert {url.split("/")[2] for url in tab.requests if url.startswith("http")} == {f"127.0.0.1:{reviewed.port}"}
+    assert tab.complaints == []
+
+
+def look(tab: Tab, shot: Path, width: int) -> None:
+    """Take a picture of the page, which fits its width, names all that can be used, and has no serious fault."""
+    tab.screenshot(shot)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    unnamed = (
+        "[...document.querySelectorAll('[data-root] button, [data-root] input, [data-root] img')].filter((e) =>"
+        " !(e.textContent.trim() || e.getAttribute('aria-label') || e.alt || e.closest('label'))).length"
+    )
+    assert tab.evaluate(unnamed) == 0
+    if AXE is None:
+        pytest.skip("axe-core is not installed: see tests/accessibility.py")
+    assert serious(tab) == []

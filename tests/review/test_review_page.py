@@ -1,19 +1,25 @@
 """The review page without a browser: what each request does and shows, and what it refuses."""
 
 import json
+import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fixtures_data import tiny_encoder
 from made_up_review import BANK, EVIL, run_to_review
+from seewhy.domain.corrections import Opinions
 from seewhy.domain.loaders.truth import load_truth
 from seewhy.domain.verdicts import read_verdicts, standing
 from seewhy.errors import SeeWhyError
 from seewhy.pages.review import answer
 from seewhy.pages.reviewing import Reviewing
+from seewhy.pages.reviewing import _by_image as by_image
+from seewhy.proof.review import Pair, review_order
 from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import RunFolder
 
@@ -180,6 +186,90 @@ def test_damaged_and_foreign_verdicts(reviewing: Reviewing) -> None:
     assert "row 1" in ask(reviewing, "show")["said"]
 
 
+def test_the_other_rules_are_scored_anew_when_asked_for(tmp_path: Path) -> None:
+    run = run_to_review(tmp_path, train=30, encoder=str(tiny_encoder(tmp_path / "encoder")))
+    reviewing = opened(run)
+    for name in reviewing.order.images[:24]:
+        for concept in reviewing.order.asked[name]:
+            reviewing.judge("Ada", name, concept, "right" if concept == "black wings" else "wrong")
+    assert "Score the other rules too" in ask(reviewing, "go", "summary")["html"]
+    shown = ask(reviewing, "rules", part="summary")
+    assert not shown["problem"], shown["said"]
+    judged = {key: v == "right" for key, v in Opinions.read(reviewing.verdicts()).settled.items()
+              if key[1] in reviewing.order.by_chance}  # fmt: skip
+    for rule in ("image", "unlisted"):
+        rows = {("concept", s.example_id, s.concept): s.selected for s in reviewing.selected_by_other_rules[rule]}
+        agrees = sum(rows[key] == right for key, right in judged.items())
+        assert f"agrees with {agrees} of {len(judged)} verdicts" in shown["html"].split(f"Rule “{rule}”")[1][:90]
+    assert "said" not in reviewing.selected_by_other_rules
+
+
+def test_too_many_descriptions_are_not_scored_while_somebody_waits(
+    reviewing: Reviewing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seewhy.pages.rules.MOST_TEXTS", 10)
+    assert "48 descriptions are too many" in ask(reviewing, "rules", part="summary")["said"]
+    assert not reviewing.rules_are_scored
+
+
+def test_twenty_thousand_images_open_and_paint_in_time(tmp_path: Path) -> None:
+    reviewing = opened(run_to_review(tmp_path, train=6))
+    names = [f"train/Krähe/{n}" for n in range(6)]
+    draw = random.Random(0)
+    many = {f"{name}-{n}": reviewing.rows[name] for n in range(3334) for name in names}
+    reviewing.rows = {**reviewing.rows, **many}
+    reviewing.pairs = [Pair(name, "Krähe", c, s := draw.random(), s > 0.3, abs(s - 0.3)) for name in many
+                       for c in BANK["Krähe"]]  # fmt: skip
+    begun = time.process_time()
+    reviewing.order = review_order(reviewing.pairs)
+    reviewing.of_image = by_image(reviewing.pairs)
+    opening = time.process_time() - begun
+    begun = time.process_time()
+    shown = ask(reviewing, "show")
+    assert time.process_time() - begun < 2
+    assert "Image 1 of 20004" in shown["html"]
+    assert shown["html"].count("<img src") == 1
+    begun = time.process_time()
+    assert ask(reviewing, "next", image=shown["image"])["image"] == reviewing.order.images[1]
+    assert time.process_time() - begun < 2
+    assert opening < 20
+
+
+def test_verdicts_of_another_version_of_the_bank_change_nothing_they_do_not_know(reviewing: Reviewing) -> None:
+    name = reviewing.order.images[0]
+    concept = reviewing.order.asked[name][0]
+    ask(reviewing, "right", concept, image=name)
+    text = reviewing.path.read_text()
+    line = json.loads(text)
+    old = {**line, "id": "old", "concept": "a phrase of another bank", "selection": {"digest": "of another selection"}}
+    struck = {**line, "id": "struck", "kind": "bank", "verdict": "struck", "concept": "gone", "label": "no such class"}
+    reviewing.path.write_text(text + json.dumps(old) + "\n" + json.dumps(struck) + "\n")
+    corrections = reviewing.corrections(reviewing.verdicts())
+    assert corrections.selected == {name: {concept: True}}
+    assert corrections.reworded == {}
+    assert not ask(reviewing, "go", "summary")["problem"]
+    assert ask(reviewing, "show")["html"]
+
+
+def test_two_tabs_of_one_person_double_nothing(reviewing: Reviewing) -> None:
+    name = reviewing.order.images[0]
+    concept = reviewing.order.asked[name][0]
+    first, second = (ask(reviewing, "wrong", concept, image=name) for _ in range(2))
+    assert first["count"] == second["count"] == 1
+    assert second["said"].startswith("Already said")
+    ask(reviewing, "right", concept, image=name)  # the other tab, later: the last word counts
+    assert ask(reviewing, "show")["count"] == 1
+    assert reviewing.corrections(reviewing.verdicts()).selected == {name: {concept: True}}
+
+
+def test_a_photo_that_cannot_be_opened_is_told_and_the_page_goes_on(reviewing: Reviewing) -> None:
+    name = reviewing.order.images[0]
+    (reviewing.run.image_folder / reviewing.rows[name].image).write_bytes(b"no image")
+    shown = ask(reviewing, "show", image=name)
+    assert "not an image that Pillow can read" in shown["html"]
+    assert ask(reviewing, "next", image=name)["image"] == reviewing.order.images[1]
+
+
 def test_what_fifty_verdicts_show(tmp_path: Path) -> None:
     reviewing = opened(run_to_review(tmp_path, train=30))
     assert "From 50 on" in ask(reviewing, "go", "summary")["html"]
@@ -187,8 +277,8 @@ def test_what_fifty_verdicts_show(tmp_path: Path) -> None:
     judged = [(name, c) for name in reviewing.order.images for c in reviewing.order.asked[name]]
     for name, concept in judged:
         said = "right" if pairs[name, concept].score > 0.7 else "wrong"
-        ask(reviewing, said, concept, image=name)
-        ask(reviewing, said if concept != EVIL else "hidden", concept, image=name, who="Ben")
+        reviewing.judge("Ada", name, concept, said)
+        reviewing.judge("Ben", name, concept, said if concept != EVIL else "hidden")
     html = ask(reviewing, "go", "summary")["html"]
     assert "in images drawn by chance" in html
     assert "instead of 0.3 would agree" in html

@@ -49,7 +49,7 @@ class Campaign:
     def found(self, count: str, **details: Any) -> None:
         """Count a fault, and write it down where the same has not been seen before."""
         self.counts[count] += 1
-        known = json.dumps({key: details[key] for key in sorted(details) if key not in ("payload", "trial", "seed")})
+        known = json.dumps({key: details[key] for key in sorted(details) if key not in ("payload", "seed")})
         if known not in self._known:
             self._known.add(known)
             with (self.output / "found.jsonl").open("a", encoding="utf-8") as file:
@@ -161,9 +161,9 @@ def settings(campaign: Campaign) -> None:
             campaign.counts["settings"] += 1
 
 
-def fuzzing(campaign: Campaign) -> None:
-    """Draw odd inputs of every kind."""
-    from torture.fuzz import Found, fuzz
+def fuzzing(campaign: Campaign, kinds: str = "") -> None:
+    """Draw odd inputs of every kind, or of `kinds`."""
+    from torture.fuzz import TARGETS, Found, fuzz
 
     with part(campaign, "fuzzing") as (end, over):
 
@@ -178,7 +178,13 @@ def fuzzing(campaign: Campaign) -> None:
                     said=found.fault.said.split(":")[0], payload=payload,
                 )  # fmt: skip
 
-        fuzz(campaign.scratch / "fuzz", end - time.monotonic(), campaign.seed, each)
+        fuzz(
+            campaign.scratch / "fuzz",
+            end - time.monotonic(),
+            campaign.seed,
+            each,
+            kinds.split(",") if kinds else TARGETS,
+        )
 
 
 def main() -> int:
@@ -188,6 +194,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("runs/torture"))
     parser.add_argument("--seed", type=int, default=None, help="of all draws (default: the time)")
     parser.add_argument("--parts", default=",".join(SHARES), help=f"of {', '.join(SHARES)}")
+    parser.add_argument("--kinds", default="", help="of inputs that are fuzzed (default: all), such as image")
     given = parser.parse_args()
     output = given.output.absolute()
     shutil.rmtree(output, ignore_errors=True)
@@ -201,16 +208,18 @@ def main() -> int:
     def tiny() -> "Workload":
         return tiny_workload(output / "tiny", campaign.scratch)
 
-    warm(tiny().run, campaign.scratch)
+    if campaign.minutes.keys() - {"fuzzing"}:
+        warm(tiny().run, campaign.scratch)
     if "kills" in campaign.minutes:
         wide = given.minutes >= WIDE_FROM
         kills(campaign, wide_workload(output / "wide", campaign.scratch) if wide else tiny())
     for run_part in (refusals, disturbances, damage):
         if run_part.__name__ in campaign.minutes:
             run_part(campaign, tiny())
-    for run_part in (settings, fuzzing):
-        if run_part.__name__ in campaign.minutes:
-            run_part(campaign)
+    if "settings" in campaign.minutes:
+        settings(campaign)
+    if "fuzzing" in campaign.minutes:
+        fuzzing(campaign, given.kinds)
     print(json.dumps({**campaign.counts, "seed": campaign.seed, "minutes": given.minutes}))
     return int(any(campaign.counts[name] for name in MUST_BE_ZERO))
 

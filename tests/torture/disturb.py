@@ -25,9 +25,9 @@ SAID = ("is in use by", "is no longer the file", "cannot hold a run", "cannot be
 """What a disturbed start may end with."""
 
 
-def disturb(work: Workload, scratch: Path, rng: random.Random) -> Chain:
-    """Begin a run that is disturbed in one way; then leave it alone."""
-    chain, name = Chain(), rng.choice(list(DISTURBANCES))
+def disturb(work: Workload, scratch: Path, rng: random.Random, name: str | None = None) -> Chain:
+    """Begin a run that is disturbed in one way, by default any; then leave it alone."""
+    chain, name = Chain(), name or rng.choice(list(DISTURBANCES))
     shutil.rmtree(work.run, ignore_errors=True)
     for ended in DISTURBANCES[name](work, scratch, rng):
         if ended.code == 1 and any(said in " ".join(ended.errors.split()) for said in SAID):

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -54,10 +54,16 @@ def try_inputs(name: str, folder: Path, count: int, number: int, each: Callable[
     run()
 
 
-def fuzz(folder: Path, seconds: float, number: int, each: Callable[[str, Found | None], None]) -> None:
+def fuzz(
+    folder: Path,
+    seconds: float,
+    number: int,
+    each: Callable[[str, Found | None], None],
+    kinds: Iterable[str] = TARGETS,
+) -> None:
     """Give each kind of input its turn until the time is over."""
     end = time.monotonic() + seconds
-    for turn, name in enumerate(cycle(TARGETS)):
+    for turn, name in enumerate(cycle(kinds)):
         if time.monotonic() > end:
             return
         try_inputs(name, folder, AT_ONCE.get(name, 100), number + turn, each)

@@ -14,7 +14,7 @@ from families import FAMILIES, Kind, no_torchvision, processors, tiny
 from seewhy.config import AugmentConfig, TuneConfig
 from seewhy.records import Prompt, Sampling, Turn
 from seewhy.vlm import tuning
-from seewhy.vlm.adapter import add_adapter, projector_names, rest_frozen, vision_tower_of
+from seewhy.vlm.adapter import add_adapter, frozen_parts, projector_names, rest_frozen, vision_tower_of
 from seewhy.vlm.chat import IGNORED, Row, collate, encode, encode_all, encode_answered, open_image, token_level
 from seewhy.vlm.data import Schedule
 from seewhy.vlm.loss import answer_loss
@@ -142,7 +142,7 @@ def test_gradient_checkpointing_changes_nothing(
     results = []
     for checkpointing in (False, True):
         vlm.model.train().zero_grad()
-        rest_frozen(vlm.model)
+        rest_frozen(frozen_parts(vlm.model))
         if checkpointing:
             vlm.model.gradient_checkpointing_enable({"use_reentrant": False})
         with attention(vlm.model):
@@ -262,7 +262,7 @@ def test_the_vision_tower_can_be_adapted(
     tower = next(name for name, module in vlm.model.named_modules() if module is vision_tower_of(vlm.model))
     adapted = add_adapter(vlm.model, rank=2, alpha=4, dropout=0.0, projector=projector, vision_tower=vision_tower)
     adapted.train()
-    rest_frozen(adapted)
+    rest_frozen(frozen_parts(adapted))
     adapted(**answered_rows(vlm, pictures["wide"])[0]).loss.backward()
     trained = {name.removeprefix("base_model.model.") for name in trained_names(adapted)}
     assert any(name.startswith(f"{tower}.") and mark in name for name in trained)

@@ -19,6 +19,7 @@ from seewhy.run import loop
 from seewhy.vlm.adapter import (
     _patterns,
     add_adapter,
+    frozen_parts,
     logits_of,
     merge_adapter,
     projector_names,
@@ -105,7 +106,7 @@ def test_features_of_a_frozen_tower_are_those_of_evaluation(base: Path, pictures
     vision_tower_of(vlm.model).register_forward_hook(lambda _module, _args, out: seen.append(out[0].detach().clone()))
     learner.eval()(**row)
     learner.train()
-    rest_frozen(learner)
+    rest_frozen(frozen_parts(learner))
     assert learner.training
     learner(**row)
     learner.train()(**row)
@@ -115,7 +116,7 @@ def test_features_of_a_frozen_tower_are_those_of_evaluation(base: Path, pictures
 
 def test_dropout_of_what_is_trained_stays_on(fast_vlm: Path):
     learner = add_adapter(load(fast_vlm).model, rank=2, alpha=4, dropout=0.5, vision_tower="lora").train()
-    rest_frozen(learner)
+    rest_frozen(frozen_parts(learner))
     kinds = {type(module) for module in learner.modules() if isinstance(module, nn.Dropout | nn.BatchNorm2d)}
     assert kinds == {nn.Dropout, nn.BatchNorm2d}
     for module in learner.modules():

@@ -7,10 +7,12 @@ from PIL import Image
 
 from seewhy.errors import SeeWhyError
 from seewhy.records import Prompt, Sampling
+from seewhy.vlm import draws
 from seewhy.vlm import sampling as sampling_module
 from seewhy.vlm.chat import encode, encode_all, open_image
+from seewhy.vlm.draws import draw
 from seewhy.vlm.model import VisionLanguageModel
-from seewhy.vlm.sampling import BLOCK, BatchSampler, PlainDecoder, SharedDecoder, draw
+from seewhy.vlm.sampling import BLOCK, BatchSampler, PlainDecoder, SharedDecoder
 from tiny import tiny_llava
 
 QUESTIONS = ("Name it.", "Describe the bird, only the bird.", "Why?")
@@ -214,3 +216,18 @@ def test_a_prompt_that_is_too_long_is_named(vlm: VisionLanguageModel, prompts: l
 def test_a_prompt_with_a_marker_is_refused(vlm: VisionLanguageModel):
     with pytest.raises(SeeWhyError, match="'</s>'"):
         BatchSampler(vlm, 1).sample([Prompt("a", "", "Name </s> it.")], FREE, 0)
+
+
+@pytest.mark.parametrize("sharpness", [0.3, 4.0, 12.0])
+@pytest.mark.parametrize("ties", ["", "ties"])
+def test_the_likeliest_ids_alone_draw_what_all_sorted_draw(
+    sharpness: float, ties: str, monkeypatch: pytest.MonkeyPatch
+):
+    generator = torch.Generator().manual_seed(0)
+    logits_BV = torch.randn(200, 500, generator=generator) * sharpness
+    logits_BV = logits_BV.round() if ties else logits_BV
+    sampling, uniform_B = Sampling(temperature=1.0, top_p=0.9), torch.rand(200, generator=generator)
+    rows = [(logits_BV[i : i + 1], sampling, uniform_B[i : i + 1]) for i in range(200)]  # each may need all sorted
+    drawn = [draw(*row) for row in rows]
+    monkeypatch.setattr(draws, "LIKELIEST", 500)
+    assert drawn == [draw(*row) for row in rows]

@@ -362,10 +362,12 @@ def test_a_run_through_a_server(tmp_path: Path, oracle: Oracle, running: EngineC
 def test_no_secret_is_in_any_file_or_output(
     tmp_path: Path, oracle: Oracle, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
-    """Three kinds: a key in the command, a password in the address, and the key of the environment, which the server
-    repeats in refusals, errors and answers."""
+    """A key in the command, a password in the address, the key and the Hub's token of the environment: the server
+    repeats them in refusals, errors and answers."""
     in_command, in_address, in_environment = "kommando-4711", "pass-wort-0815", "umgebung 2026 key"
+    of_the_hub = "no form of a token 7"
     monkeypatch.setenv("OPENAI_API_KEY", in_environment)
+    monkeypatch.setenv("HF_TOKEN", of_the_hub)
     root = image_folder(tmp_path)
     base = telling(root / "model")
     models: dict[str, VisionLanguageModel] = {}
@@ -374,7 +376,8 @@ def test_no_secret_is_in_any_file_or_output(
 
     def answer(body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply:
         sent.add(headers["Authorization"])
-        said = f"the key {in_environment} of {headers['Authorization']} (--api-key {in_command}, {in_address})"
+        held = f"--api-key {in_command}, {in_address}, {of_the_hub}"
+        said = f"the key {in_environment} of {headers['Authorization']} ({held})"
         if refuses:
             return 401, {}, json.dumps({"error": {"message": f"bad: {said}"}})
         status, more, text = oracle(body, headers)
@@ -414,7 +417,7 @@ evaluate: {{max_new_tokens: 8, bootstrap: 50}}
     assert main(["trace", str(root / "run"), described[0].example_id, "--json"]) == 0
     printed = capfd.readouterr()
     assert "refuses the key" in printed.err
-    secrets = [in_command, in_address, in_environment, *(value.partition(" ")[2] for value in sent)]
+    secrets = [in_command, in_address, in_environment, of_the_hub, *(value.partition(" ")[2] for value in sent)]
     seen = {"what was printed": printed.out + printed.err}
     for path in (path for path in (root / "run").rglob("*") if path.is_file()):
         rows = str(pq.read_table(path).to_pydict()) if path.suffix == ".parquet" else ""

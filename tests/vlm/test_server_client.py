@@ -220,10 +220,14 @@ def test_a_prompt_that_was_too_long():
             client(url, max_length=103).sample(ONE, GREEDY, seed=0)
 
 
-@pytest.mark.parametrize(("started", "sent"), [(True, "Bearer none"), (False, "Bearer secret")])
+@pytest.mark.parametrize(
+    ("started", "own", "sent"),
+    [(True, "", "Bearer none"), (True, "of the server", "Bearer of the server"), (False, "", "Bearer secret")],
+)
 def test_a_key_is_sent_only_to_a_server_that_was_already_running(
     monkeypatch: pytest.MonkeyPatch,
     started: bool,  # noqa: FBT001
+    own: str,
     sent: str,
 ):
     monkeypatch.setenv(KEY_VARIABLE, "secret")
@@ -234,7 +238,7 @@ def test_a_key_is_sent_only_to_a_server_that_was_already_running(
         return completion(body, "yes")
 
     with serving(answer) as url:
-        client(url, started=started).sample(ONE, GREEDY, seed=0)
+        client(url, started=started, key=own).sample(ONE, GREEDY, seed=0)
     assert keys == [sent]
 
 

@@ -117,6 +117,19 @@ def children(process: int) -> list[int]:
     return [int(row.split()[0]) for row in listed.splitlines() if int(row.split()[1]) == process]
 
 
+@pytest.mark.parametrize(
+    ("command", "key"),
+    [
+        ("serve --port {port}", ""),
+        ("serve --api-key a-b", "a-b"),
+        ("serve --api-key=a=b -x", "a=b"),
+        ("x --api-key", ""),
+    ],
+)
+def test_the_key_that_a_server_is_started_with(command: str, key: str):
+    assert server_process.key_in(command) == key
+
+
 def test_the_log_is_for_this_user_alone_and_has_no_key(log: Path):
     log.parent.mkdir()
     log.touch(0o644)

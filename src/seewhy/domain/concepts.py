@@ -12,6 +12,7 @@ called No, 737 or 1e3.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +30,8 @@ MAX_CONCEPT = 200
 MAX_LABEL = 100
 """Characters of a label or alias."""
 
+_DEEPEST = 20
+"""Lists and mappings within each other, of a bank that is read by libyaml; one of ours has four."""
 _FORM = "write 'class: [phrase, ...]' or 'class: {concepts: [...], aliases: [...]}'"
 
 
@@ -193,14 +196,50 @@ def _pairs(loader: _TextLoader, node: yaml.MappingNode) -> _Pairs:
 _TextLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _pairs)
 
 
+def _read_yaml(text: str) -> Any:
+    """Return what a YAML text holds, read by libyaml where it is a plain one and at most `_DEEPEST` deep.
+
+    A text with anchors, aliases or tags, and one that libyaml refuses, is read by PyYAML's own parser, whose errors say
+    more. PyYAML's composer in C, which recurses, is not used: a text of open brackets ends the process in it.
+    """
+    if yaml.__with_libyaml__ and "\t" not in text:
+        with suppress(yaml.YAMLError):
+            return _built(yaml.parse(text, yaml.CBaseLoader))
+    return load(text, _TextLoader)  # a subclass of BaseLoader: builds text, lists and pairs only
+
+
+def _built(events: Iterable[yaml.Event]) -> Any:
+    """Return the one document of a stream of events as `_TextLoader` does. Raises YAMLError where there is more to it
+    than scalars, lists and mappings of texts."""
+    content: list[Any] = []
+    open_: list[list[Any]] = [content]
+    for event in events:
+        if isinstance(event, yaml.NodeEvent) and (event.anchor or getattr(event, "tag", None)):
+            raise yaml.YAMLError("an anchor, an alias or a tag")
+        if isinstance(event, yaml.ScalarEvent):
+            open_[-1].append(event.value)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            open_.append([])
+        elif isinstance(event, yaml.SequenceEndEvent):
+            closed = open_.pop()
+            open_[-1].append(closed)
+        elif isinstance(event, yaml.MappingEndEvent):
+            closed = open_.pop()
+            keys, values = closed[::2], closed[1::2]
+            open_[-1].append(_Pairs((str(key), value) for key, value in zip(keys, values, strict=True)))
+        if len(open_) > _DEEPEST:
+            raise yaml.YAMLError("too deep")
+    if len(content) != 1:
+        raise yaml.YAMLError("not one document")
+    return content[0]
+
+
 def _parse(path: Path) -> list[tuple[str, Any]]:
     """Return the (class, value) pairs of the file."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-        if path.suffix.lower() == ".json":
-            content = json.loads(text, object_pairs_hook=_Pairs)
-        else:
-            content = load(text, _TextLoader)  # a subclass of BaseLoader: builds text, lists and pairs only
+        is_json = path.suffix.lower() == ".json"
+        content = json.loads(text, object_pairs_hook=_Pairs) if is_json else _read_yaml(text)
     except (OSError, *JSON_ERRORS, yaml.YAMLError) as error:
         raise SeeWhyError(f"{path}: the concepts cannot be read ({error}); {_FORM}.") from error
     if not isinstance(content, _Pairs) or not content:

@@ -11,9 +11,9 @@ short, conical!" is `its bill short , conical .`. The marks are "." (the end of 
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from itertools import product
 from typing import Any
@@ -135,6 +135,7 @@ class Tokens:
     marks: list[str]
 
 
+@lru_cache(maxsize=256)  # names and concepts are looked for in the same text, one after the other
 def tokenise(text: str) -> Tokens:
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text.translate(_APOSTROPHES)).casefold())
     text = text.replace("cannot", "can not").replace("&", " and ")
@@ -251,12 +252,17 @@ DENIALS = NEGATORS | {"not", "never", "neither", "hardly"}
 """The words by which a phrase denies something itself."""
 ARTICLES = frozenset(["a", "an", "the", "its", "their", "his", "her"])
 
+
+def _by_first(*phrases: tuple[str, ...]) -> dict[str, list[tuple[str, ...]]]:
+    return {first: [phrase for phrase in phrases if phrase[0] == first] for first, *_ in phrases}
+
+
 _CANONICAL_MARKS = {".": ".", "\n": ".", "?": ".", ",": ",", "(": ",", ")": ",", ":": ":"}
-_STOP_WORDS = (
+_STOP_WORDS = _by_first(
     ("not", "only"), ("not", "just"), ("not", "merely"), ("not", "simply"), ("no", "doubt"), ("coloured",),
 )  # fmt: skip
 """Words that a line leaves out."""
-_WITHOUT = (
+_WITHOUT = _by_first(
     ("lack", "of"), ("lack",), ("lacks",), ("lacking",), ("lacked",), ("free", "of"), ("devoid", "of"),
     ("absence", "of"),
 )  # fmt: skip
@@ -329,9 +335,11 @@ def join_compounds(line: list[str], origins: list[int], closed: Collection[str])
     return joined, kept
 
 
-def _starts(words: list[str], at: int, phrases: tuple[tuple[str, ...], ...]) -> int:
-    """Return the length of the first of these phrases at that place, or 0."""
-    return next((len(p) for p in phrases if words[at] == p[0] and tuple(words[at : at + len(p)]) == p), 0)
+def _starts(words: list[str], at: int, phrases: Mapping[str, Sequence[tuple[str, ...]]]) -> int:
+    """Return the length of the first of these phrases, which are by their first words, at that place, or 0."""
+    if words[at] not in phrases:
+        return 0
+    return next((len(p) for p in phrases[words[at]] if tuple(words[at : at + len(p)]) == p), 0)
 
 
 @cache

@@ -9,14 +9,17 @@ sentence_transformers.
 import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
+from os import SEEK_END
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 
 from seewhy.errors import SeeWhyError
 from seewhy.run.model_files import check_encoder_folder
 
+_STATIC_BATCH = 4096
+"""Texts at a time of a model without layers, of which each text's embedding is the same in every batch."""
 _E5 = re.compile(r"(?<![a-z0-9])e5(?![a-z0-9])", re.IGNORECASE)
 _E5_PROMPTS = {"query": "query: ", "document": "passage: "}
 
@@ -41,9 +44,9 @@ class Encoder:
 
     def __init__(self, name_or_path: str, device: str = "auto", batch_size: int = 64, *, prefixes: bool = True) -> None:
         from sentence_transformers import SentenceTransformer
+        from sentence_transformers.sentence_transformer.modules import StaticEmbedding
         from tokenizers import Tokenizer
 
-        self.batch_size = batch_size
         if Path(name_or_path).is_dir():
             check_encoder_folder(Path(name_or_path))
         try:
@@ -60,6 +63,8 @@ class Encoder:
                 "select.encoder to a whole folder, or to a name on the Hub (such as intfloat/e5-large) that can be "
                 "reached."
             ) from error
+        static = len(self.model) == 1 and isinstance(self.model[0], StaticEmbedding)
+        self.batch_size = max(batch_size, _STATIC_BATCH) if static else batch_size
         if not prefixes:
             self.model.prompts = {}
             self.model.default_prompt_name = None
@@ -97,21 +102,38 @@ def is_plain_e5(name_or_path: str) -> bool:
 
 
 def embed_to_file(
-    path: Path, texts: Iterable[str], encoder: TextEncoder, block: int = 16_384, *, count: int | None = None
+    path: Path,
+    texts: Iterable[str],
+    encoder: TextEncoder,
+    block: int = 16_384,
+    *,
+    count: int | None = None,
+    held: int = 0,
 ) -> np.ndarray:
     """Embeddings of many texts, (D, E) float32, written to a .npy file block by block and memory-mapped read-only.
 
-    `count` is the number of texts; by default they are counted.
+    `count` is the number of texts; by default they are counted. The first `held` of them are those of which the file
+    holds the embeddings already: whole blocks of these are kept, as an encoder may round by what else is in a block.
     """
     if count is None:
         texts = list(texts)
         count = len(texts)
-    rows, blocks = iter(texts), range(0, count, block)
-    with path.open("wb") as file:
-        for start in blocks or [0]:
+    kept = min(held, count) // block * block
+    rows, blocks = islice(texts, kept, None), range(kept, count, block)
+    with path.open("r+b" if kept else "wb") as file:
+        for start in blocks or [kept]:
             embedded_DE = encoder.embed_texts(list(islice(rows, block)))
-            if start == 0:
-                header = np.lib.format.header_data_from_array_1_0(embedded_DE)
-                np.lib.format.write_array_header_1_0(file, {**header, "shape": (count, embedded_DE.shape[1])})
+            if start == kept:
+                file.truncate(
+                    _write_header(file, count, embedded_DE) + kept * embedded_DE.shape[1] * embedded_DE.itemsize
+                )
+                file.seek(0, SEEK_END)
             embedded_DE.tofile(file)  # a mapped file that is written to counts as this process's memory
     return np.load(path, mmap_mode="r" if count else None)
+
+
+def _write_header(file: BinaryIO, count: int, like_DE: np.ndarray) -> int:
+    """Write a .npy file's header for `count` such rows; return its bytes, which do not depend on their number."""
+    header = np.lib.format.header_data_from_array_1_0(like_DE)
+    np.lib.format.write_array_header_1_0(file, {**header, "shape": (count, like_DE.shape[1])})
+    return file.tell()

@@ -5,6 +5,7 @@ and each reason with its support and an overlay of where the model looks. A ques
 the conversation: each model sees its own earlier answers.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from seewhy.explanation.asking import Asker, Question
 from seewhy.explanation.explained import STYLE, Explanation
 from seewhy.explanation.near import Neighbours
 from seewhy.pages.door import Door
-from seewhy.pages.shell import FORGOTTEN_AFTER, blocks, gradio, rendered, scratch_folder, serve_page
+from seewhy.pages.shell import FORGOTTEN_AFTER, blocks, gradio, leave_a_core, rendered, scratch_folder, serve_page
 from seewhy.pages.uploads import opened_file, shown_name
 from seewhy.report.pictures import data_uri, small
 from seewhy.run.finished import FinishedRun
@@ -29,6 +30,8 @@ SINGLE_QUESTIONS = ("fieldguide", CELLS)
 """Small bases that were taught single questions and answer worse in a conversation."""
 SHOWN_TURNS = 12
 """Questions that stay on the page."""
+SHOWN_EVERY = 0.15
+"""Seconds between updates of an answer that is being written."""
 LONGEST_QUESTION = 2000
 """Characters."""
 
@@ -68,6 +71,7 @@ def chat(run: str, door: Door, *, samples: int, round: int | None, trust_remote_
     opened = FinishedRun.open(run, trust_remote_code=trust_remote_code)
     asker = Asker(opened, samples=samples)
     first = opened.method_model(round) if round is not None or opened.rounds else BASE
+    leave_a_core()
     asker.model(first)
     with scratch_folder(opened.path):
         serve_page(chat_page(asker, first, door), door, f"Chat with {opened.path}")
@@ -149,9 +153,11 @@ def _answered(asker: Asker, talk: Conversation, text: str, keys: Sequence[ModelK
     for key in keys:
         yield _live(key.title, "…"), *[gr.skip()] * 5
         question = Question(talk.picture, turn.question, key, talk.earlier(key) if tell else (), talk.name)
-        written = ""
+        written, shown = "", -SHOWN_EVERY
         for written in asker.stream(question):
-            yield _live(key.title, written), *[gr.skip()] * 5
+            if (now := time.monotonic()) - shown >= SHOWN_EVERY:  # each update costs as much as a few tokens
+                shown = now
+                yield _live(key.title, written), *[gr.skip()] * 5
         yield _live(key.title, written, "asking again to see how steady this is"), *[gr.skip()] * 5
         turn.said[key] = asker.explain(question, written)
     talk.turns.append(turn)

@@ -98,6 +98,9 @@ def _done(
     if do == "carry":
         reviewing.count_for_others(who, value)
         return f"Saved: the verdicts {CARRIED.get(value, '')}.", "summary", "", "", ""
+    if do == "rules":
+        count = len(reviewing.selected_by_other_rules)
+        return f"{count} other rules have been scored on this run's descriptions.", "summary", "", "", ""
     names = reviewing.names(part)
     if image not in names:
         image = _first_open(reviewing, who, part)
@@ -263,6 +266,8 @@ def _summary(reviewing: Reviewing, verdicts: list[Verdict], opinions: Opinions, 
     return {
         "lines": lines, "reword": reword, "people": reviewing.agreements(opinions), "conflicts": conflicts[:LISTED],
         "anew": str(anew) if anew else "", "carried": carried, "listed": LISTED,
+        "enough": shown.verdicts >= showing.ENOUGH, "level": showing.LEVEL, "rule": config.rule,
+        "rules": reviewing.other_rules(opinions) if reviewing.rules_are_scored else None,
         "carry_said": opinions.of.get(CARRY, {}), "own_carry": opinions.of.get(CARRY, {}).get(who, ""),
         "carries": opinions.settled.get(CARRY) == "on",
     }  # fmt: skip

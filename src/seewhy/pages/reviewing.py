@@ -21,6 +21,7 @@ from seewhy.domain.loaders import Row
 from seewhy.domain.verdicts import Verdict, append, clean_name, last_of, new_verdict, read_verdicts
 from seewhy.errors import SeeWhyError
 from seewhy.method.carry import carried, score_levels
+from seewhy.pages.rules import selected_by_other_rules
 from seewhy.proof import review
 from seewhy.proof.heatmaps import Heat, find_heats
 from seewhy.proof.review import Pair, Shown, agreements, pairs_of, review_order, what_they_show
@@ -162,6 +163,21 @@ class Reviewing:
         changed = [Carried(*group, levels[group].judged, levels[group].right, *counts)
                    for group, counts in found.items() if counts[1] + counts[2]]  # fmt: skip
         return sorted(changed, key=lambda c: (-c.more - c.fewer, c.label, c.concept))
+
+    @cached_property
+    def selected_by_other_rules(self) -> Mapping[str, Sequence[Selection]]:
+        """Rule -> its selections, scored anew when it is first asked for, which takes a while."""
+        return selected_by_other_rules(self.run, self.run.corrections.domain(self._given))
+
+    @property
+    def rules_are_scored(self) -> bool:
+        """Whether the other rules' selections are there."""
+        return "selected_by_other_rules" in self.__dict__
+
+    def other_rules(self, opinions: Opinions) -> list[review.OtherRule]:
+        """Return how the other rules do on the verdicts."""
+        config = self.run.config.select
+        return review.other_rules(self.pairs, opinions, self.order, config, self.selected_by_other_rules)
 
     @property
     def is_busy(self) -> bool:

@@ -18,7 +18,7 @@ from seewhy.pages.door import Door, listen, with_token
 from seewhy.pages.guard import FORM, App, Guard
 from seewhy.pages.jobs import OneAtATime, QueueFull, TookTooLong
 from seewhy.pages.measured import Measured
-from seewhy.pages.shell import fastapi, rendered, scratch_folder, serve_app
+from seewhy.pages.shell import fastapi, leave_a_core, rendered, scratch_folder, serve_app
 from seewhy.pages.uploads import opened
 from seewhy.run.finished import FinishedRun
 from seewhy.run.stages import BASE, ModelKey
@@ -87,6 +87,7 @@ def serve(run: str, door: Door, *, samples: int, round: int | None, base: bool, 
     opened_run = FinishedRun.open(run, trust_remote_code=trust_remote_code)
     model = BASE if base else opened_run.method_model(round)
     asker = Asker(opened_run, samples=samples)
+    leave_a_core()
     asker.model(model)
     door = with_token(door)
     with scratch_folder(opened_run.path):
@@ -111,6 +112,7 @@ def add_routes(api: Any, asker: Asker, model: ModelKey, door: Door, jobs: OneAtA
     """Add what the API answers."""
     from fastapi import Request
     from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+    from starlette.requests import ClientDisconnect
 
     body = {"schema": {"type": "string", "format": "binary"}}
     form = {
@@ -146,7 +148,10 @@ def add_routes(api: Any, asker: Asker, model: ModelKey, door: Door, jobs: OneAtA
     async def _explained(request: Any, question: str) -> dict[str, Any]:
         if len(question) > LONGEST_QUESTION:
             raise Refused(422, f"The question has {len(question)} characters, more than {LONGEST_QUESTION}.")
-        data, name = await _sent(request, door)
+        try:
+            data, name = await _sent(request, door)
+        except ClientDisconnect:
+            raise Refused(408, "The sender has gone before all was sent.") from None
         text = question.strip() or asker.run.questions.evaluation
 
         def job() -> dict[str, Any]:

@@ -77,6 +77,17 @@ def fastapi(purpose: str) -> ModuleType:
     return fastapi
 
 
+def leave_a_core() -> None:
+    """Let the model compute on all cores but one, which page and browser need; where OMP_NUM_THREADS is set, on those.
+
+    Threads of a model that wait for each other, one of them behind the page, cost more than the core does.
+    """
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() - 1))
+
+
 _TEMPLATES = Environment(
     loader=PackageLoader("seewhy.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
     lstrip_blocks=True,

@@ -6,7 +6,7 @@ Whether the text asserts them there is decided by `domain.assertion`.
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import permutations
 
 from seewhy.domain.assertion import Assertions, Status
@@ -62,6 +62,11 @@ _BETWEEN = (
 )
 """Tokens that are no adjectives."""
 _TURNED_PREPOSITIONS = frozenset(["around", "on", "of", "in", "over", "at", "across", "along", "near", "under"])
+_PASSED = _MATTER | COLOURS
+"""Words that may be passed over on the way to a noun of the same word."""
+_FAR = 8
+"""No word of a phrase without prepositions, denials and "to" stands further than this behind the word before it."""
+_OWN_REACH = CUTS | NEGATORS | {"to"}
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,7 @@ class Line:
         self._origins, self.source = origins, source
         self._modifiers, self._nouns = modifiers, nouns
         self._at: dict[str, list[int]] = defaultdict(list)
+        self._predicates: dict[str, list[_Predicate]] = {}
         for i, token in enumerate(self.tokens):
             self._at["no" if token in NEGATORS else token].append(i)
 
@@ -106,9 +112,12 @@ class Line:
         """The assertions of the text about what it mentions."""
         return Assertions(self.source)
 
-    @cached_property
-    def _predicates(self) -> list[tuple[int, list[list[int]]]]:
-        return [(i, predicate) for i in range(len(self.tokens) - 1) if (predicate := self._predicate(i))]
+    def _predicates_of(self, noun: str) -> list["_Predicate"]:
+        """Return the predicates of the text that speak of a noun."""
+        if noun not in self._predicates:
+            read = ((i, self._predicate(i)) for i in self._at.get(noun, ()) if i < len(self.tokens) - 1)
+            self._predicates[noun] = [_Predicate(self.tokens, i, conjuncts) for i, conjuncts in read if conjuncts]
+        return self._predicates[noun]
 
     def mentions(self, words: Words) -> list[Mention]:
         """Return where `words`, the noun last, stand together, denied or not."""
@@ -119,8 +128,7 @@ class Line:
         whole = self._affirmed(words)
         if not whole and len(words) > 1 and words[0] in NEGATORS and not (CUTS | NEGATORS).intersection(words[1:]):
             return [m for m in self.mentions(words[1:]) if self.status(m) is Status.DENIED]  # "the stem is missing"
-        parts = _parts(words)
-        if whole or len(parts) < 2 or len(words) < _LONG:
+        if whole or len(words) < _LONG or len(parts := _parts(words)) < 2:
             return whole
         found = [self._affirmed(part) for part in parts]
         if not all(found):
@@ -143,15 +151,19 @@ class Line:
 
     def _direct(self, words: Words) -> Iterator[list[int]]:
         """Yield words in order; commas, 'and', other adjectives, and articles after prepositions may stand between."""
-        plain = not (CUTS | NEGATORS).intersection(words)
+        plain, near = _is_plain(words), _OWN_REACH.isdisjoint(words)
         for start in self._at.get("no" if words[0] in NEGATORS else words[0], ()):
             found = [start]
             for i in range(1, len(words)):
-                at = self._skip(found[-1] + 1, words, i)
-                if plain and i == len(words) - 1 and not self._same(at, words[i]):
-                    at = self._after_more_adjectives(start, at, words[i])
-                if not self._same(at, words[i]):
-                    break
+                at, word = found[-1] + 1, words[i]
+                if self.tokens[at] != word or word in _PASSED:
+                    if near and not any(at <= place <= at + _FAR for place in self._at.get(word, ())):
+                        break
+                    at = self._skip(at, words, i)
+                    if plain and i == len(words) - 1 and not self._same(at, word):
+                        at = self._after_more_adjectives(start, at, word)
+                    if not self._same(at, word):
+                        break
                 found.append(at)
             else:
                 yield found
@@ -210,9 +222,10 @@ class Line:
 
     def _reversed(self, words: Words) -> Iterator[list[int]]:
         """Yield other orders: 'white ring around the eye' for 'white eye ring', 'wings swept back'."""
-        if len(words) < 2 or (CUTS | NEGATORS).intersection(words):
+        if len(words) < 2 or not _is_plain(words):
             return
-        yield from self._colour_of(words)
+        if "of" in self._at:
+            yield from self._colour_of(words)
         *adjectives, modifier, noun = words
         for at in self._at.get(noun, ()):
             first = at - len(adjectives)
@@ -252,33 +265,13 @@ class Line:
 
     def _turned(self, words: Words) -> Iterator[list[int]]:
         """Yield '<noun> is <adjectives>': whole conjuncts of the predicate, in any order of the adjectives."""
-        if (CUTS | NEGATORS).intersection(words):
+        if not _is_plain(words):
             return
-        for last, conjuncts in self._predicates:
-            if self.tokens[last] != words[-1]:
-                continue
+        for predicate in self._predicates_of(words[-1]):
             for cut in range(1, len(words)):
-                noun = list(range(last - len(words) + cut + 1, last + 1))
+                noun = list(range(predicate.noun - len(words) + cut + 1, predicate.noun + 1))
                 if noun[0] >= 0 and tuple(self.tokens[i] for i in noun) == words[cut:]:
-                    yield from ([*noun, *found] for found in self._said(words[:cut], conjuncts))
-
-    def _said(self, adjectives: Words, conjuncts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-        anyhow = 1 < len(adjectives) <= _MOST_ADJECTIVES and "to" not in adjectives
-        orders = set(permutations(adjectives)) if anyhow else {adjectives}
-        filled = any(self.tokens[c[0]] in _FILLERS or self.tokens[c[0]] in ARTICLES for c in conjuncts)
-        drops = (frozenset[str](), ARTICLES, _FILLERS) if filled else (frozenset[str](),)
-        for first in range(len(conjuncts)):
-            for end in range(first + 1, len(conjuncts) + 1):
-                for drop in drops:
-                    said = [i for c in conjuncts[first:end] for i in self._without(drop, c)]
-                    if tuple(self.tokens[i] for i in said) in orders:
-                        yield said
-
-    def _without(self, left_out: Collection[str], conjunct: Sequence[int]) -> Sequence[int]:
-        kept = 0
-        while kept < len(conjunct) - 1 and self.tokens[conjunct[kept]] in left_out:
-            kept += 1
-        return conjunct[kept:]
+                    yield from ([*noun, *found] for found in predicate.said(words[:cut]))
 
     def _past_insertion(self, at: int) -> int:
         """Return the token after what is inserted between a noun and its verb: ', although dark,', 'of this bird'."""
@@ -332,10 +325,50 @@ class Line:
         return [c for c in conjuncts if c][:_MOST_ADJECTIVES]
 
 
+class _Predicate:
+    """What is said of the noun at one token, by conjunct."""
+
+    def __init__(self, tokens: Sequence[str], noun: int, conjuncts: Sequence[Sequence[int]]) -> None:
+        self.noun = noun
+        self._tokens, self._conjuncts = tokens, conjuncts
+
+    def said(self, adjectives: Words) -> Iterator[list[int]]:
+        """Yield where whole conjuncts are these adjectives, in any order where there are a few."""
+        anyhow = 1 < len(adjectives) <= _MOST_ADJECTIVES and "to" not in adjectives
+        orders = set(permutations(adjectives)) if anyhow else {adjectives}
+        yield from (said for words, said in self._readings if words in orders)
+
+    @cached_property
+    def _readings(self) -> list[tuple[Words, list[int]]]:
+        """The words of neighbouring conjuncts, with and without what may stand before adjectives."""
+        conjuncts, readings = self._conjuncts, []
+        filled = any(self._tokens[c[0]] in _FILLERS or self._tokens[c[0]] in ARTICLES for c in conjuncts)
+        drops = (frozenset[str](), ARTICLES, _FILLERS) if filled else (frozenset[str](),)
+        for first in range(len(conjuncts)):
+            for end in range(first + 1, len(conjuncts) + 1):
+                for drop in drops:
+                    said = [i for c in conjuncts[first:end] for i in self._without(drop, c)]
+                    readings.append((tuple(self._tokens[i] for i in said), said))
+        return readings
+
+    def _without(self, left_out: Collection[str], conjunct: Sequence[int]) -> Sequence[int]:
+        kept = 0
+        while kept < len(conjunct) - 1 and self._tokens[conjunct[kept]] in left_out:
+            kept += 1
+        return conjunct[kept:]
+
+
+@cache
+def _is_plain(words: Words) -> bool:
+    """Return whether a phrase has neither prepositions nor denials."""
+    return (CUTS | NEGATORS).isdisjoint(words)
+
+
 def _is_adverb(token: str) -> bool:
     return token in _ADVERBS or (token.endswith("ly") and len(token) > 4 and token not in _NO_ADVERBS)
 
 
+@cache
 def _parts(words: Words) -> list[Words]:
     """Return a phrase cut at its prepositions, and before 'no' and 'without', which stay with what they deny."""
     parts: list[list[str]] = [[]]

@@ -20,7 +20,7 @@ verdicts on doubtful pairs alone would say nothing of how often the selection is
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -284,6 +284,43 @@ def better_threshold(
     chosen, chance = best(np.ones(len(scored), dtype=bool)), float(stats.binomtest(won, won + lost).pvalue)
     found = Better(chosen, int(agrees(chosen).sum()), int(agrees(own).sum()), chance)
     return found if chance < LEVEL else None
+
+
+@dataclass(frozen=True)
+class OtherRule:
+    """How another rule of step 2 does on the verdicts on images drawn by chance."""
+
+    rule: str
+    threshold: float
+    agrees: int
+    now: int
+    """The same of the run's own selection."""
+    judged: int
+    chance: float
+    """The chance of so large a difference between two equally good rules (exact sign test)."""
+
+
+def other_rules(
+    pairs: Sequence[Pair],
+    opinions: Opinions,
+    order: Order,
+    config: SelectConfig,
+    selections: Mapping[str, Sequence[Selection]],
+) -> list[OtherRule]:
+    """Return how each rule's selections agree with the settled verdicts on images drawn by chance, the best first."""
+    right = {(p.image, p.concept): v == "right" for p in pairs if p.image in order.by_chance
+             and (v := opinions.settled.get(("concept", p.image, p.concept)))}  # fmt: skip
+    own = {(p.image, p.concept): p.selected for p in pairs}
+    found = []
+    for rule, rows in selections.items():
+        other = {(row.example_id, row.concept): row.selected for row in rows}
+        judged = [key for key in right if key in other]
+        won = sum(other[key] == right[key] != own[key] for key in judged)
+        lost = sum(own[key] == right[key] != other[key] for key in judged)
+        agrees, now = (sum(of[key] == right[key] for key in judged) for of in (other, own))
+        chance = float(stats.binomtest(won, won + lost).pvalue) if won + lost else 1.0
+        found.append(OtherRule(rule, threshold(replace(config, rule=rule)), agrees, now, len(judged), chance))
+    return sorted(found, key=lambda one: (-one.agrees, one.rule))
 
 
 def _to_reword(judged: Sequence[Pair], said: Mapping[tuple[str, str], str]) -> tuple[Reword, ...]:

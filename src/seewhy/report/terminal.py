@@ -211,12 +211,9 @@ def rejections(taught: Teaching, most: int = 4) -> str:
 
 def stand_ins(taught: Teaching) -> str:
     """Return 'for 297 of 1,440 answers: the bare label sentence (46), ...', or nothing where the model wrote all."""
-    if not taught.stand_ins:
-        return ""
-    each = ", ".join(
-        f"{what} ({taught.stand_ins[source]:,})" for source, what in STAND_INS.items() if source in taught.stand_ins
-    )
-    return f"for {sum(taught.stand_ins.values()):,} of {taught.answers:,} answers: {each}"
+    found = taught.stand_ins
+    each = ", ".join(f"{what} ({found[source]:,})" for source, what in STAND_INS.items() if source in found)
+    return each and f"for {sum(found.values()):,} of {taught.answers:,} answers: {each}"
 
 
 def replay_use(audit: Audit) -> str:

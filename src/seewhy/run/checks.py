@@ -23,6 +23,7 @@ from seewhy.records import Description
 from seewhy.results import Support
 from seewhy.results_json import write
 from seewhy.run.folder import RunFolder
+from seewhy.run.model_files import check_model_folder
 from seewhy.run.progress import say
 from seewhy.run.ranks import world_size
 from seewhy.run.sources import CELLS
@@ -113,9 +114,16 @@ def load_measured_data(data: DataConfig, folder: Path, settings: EvaluateConfig,
 
 def check_tower_setting(config: RunConfig, base: Path) -> None:
     """Raise SeeWhyError where the base's vision tower cannot be tuned as the settings say. No weights are read."""
-    if config.tune.vision_tower == "frozen":
-        return
+    if config.tune.vision_tower != "frozen":
+        check_model(config, base)
+
+
+def check_model(config: RunConfig, base: Path) -> None:
+    """Raise SeeWhyError where the base is not there or not whole, or cannot be tuned as the settings say. No weights
+    are read."""
     settings = config.model
+    if base.is_dir():
+        check_model_folder(base, weights=True)
     outline = VisionLanguageModel.outline(
         base, dtype=torch.float32, revision=settings.revision, trust_remote_code=settings.trust_remote_code
     )

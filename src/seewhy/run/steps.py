@@ -25,6 +25,7 @@ from seewhy.domain.verdicts import Verdict
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import ENCODER, with_guide
 from seewhy.method import covered, describe, rejection, replay, select, synthesise
+from seewhy.method.clauses import Said
 from seewhy.method.encoder import Encoder
 from seewhy.method.sampler import Sampler, example_random
 from seewhy.method.told import StandIn, reasons_for
@@ -45,12 +46,12 @@ from seewhy.records import (
     Turn,
 )
 from seewhy.run import checks, correcting
+from seewhy.run.embeddings import DescriptionEmbeddings
 from seewhy.run.finished import FinishedRun, model_path
 from seewhy.run.folder import RunFolder, read_manifest
 from seewhy.run.models import Loaded
 from seewhy.run.progress import say
 from seewhy.run.records import Records
-from seewhy.run.selecting import selections
 from seewhy.run.sources import base_source, made_base_source, model_source
 from seewhy.run.stages import (
     ARMS,
@@ -103,6 +104,7 @@ class Run:
         self.labels: Mapping[str, str] = {e.id: e.label for e in (*domain.examples, *self.copies)}
         self.callbacks: Sequence[TrainerCallback] = ()
         self._sizes_checked = False
+        self._embeddings = DescriptionEmbeddings(folder.path)
         self._descriptions: dict[str, Records[Description]] = {}
         self._selected: dict[str, Mapping[str, Sequence[str]]] = {}
 
@@ -171,6 +173,7 @@ class Run:
 
     def __exit__(self, *_error: object) -> None:
         self.loaded.release()
+        self._embeddings.remove()
 
     def describe(self, split: str = "train") -> Records[Description]:
         """Step 1: the untuned base describes images; those of another split than train are for the figures alone."""
@@ -219,12 +222,32 @@ class Run:
             examples, descriptions = (*examples, *wanted), descriptions + self.describe(split)
 
         def work(_all: Sequence[str], _seed: int) -> list[Selection]:
-            scratch, noun = self.folder.path / "embedded", self.domain.questions.noun
-            found = selections(examples, descriptions, bank, self.encoder, self.config.select, noun, scratch)
+            concepts_CE = self.encoder.embed_concepts(bank.all_concepts)
+            if self.config.select.rule == "said":
+                finder = Said(bank.all_concepts, concepts_CE, self.domain.questions.noun, self.encoder)
+                said = finder.reading(d.text for d in descriptions)
+                selections = select.select_said(
+                    examples, descriptions, bank, bank.all_concepts, said, self.config.select
+                )
+            else:
+                selections = self._scored_by_infonce(examples, descriptions, bank, concepts_CE)
             ids = {example.id for example in wanted}
-            return [selection for selection in found if selection.example_id in ids]
+            return [selection for selection in selections if selection.example_id in ids]
 
         return list(self.folder.records(self.stages[key], Selection, ["all"], work))
+
+    def _scored_by_infonce(
+        self,
+        examples: Sequence[Example],
+        descriptions: Records[Description],
+        bank: ConceptBank,
+        concepts_CE: np.ndarray,
+    ) -> list[Selection]:
+        """Select by InfoNCE."""
+        embedded_DE = self._embeddings.of(descriptions, self.encoder, train=len(self.describe()))
+        return select.select(
+            examples, descriptions, embedded_DE, bank, bank.all_concepts, concepts_CE, self.config.select
+        )
 
     def selected(self, split: str) -> Mapping[str, Sequence[str]]:
         """Return example id -> the concepts selected for each image of a split, with which CS compares answers."""

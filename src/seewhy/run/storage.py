@@ -138,8 +138,10 @@ def disk(path: Path) -> Iterator[None]:
 
 
 def _is_not_ours(error: OSError, path: Path) -> bool:
-    """Return whether a file beside or below `path`, and no other, cannot be written or is on a disk that fails."""
-    return error.errno in _NOT_OURS and str(error.filename or "").startswith(str(path.parent))
+    """Return whether a file beside or below `path`, or a folder above it, and no other, cannot be written or is on a
+    disk that fails."""
+    named = Path(str(error.filename or ""))
+    return error.errno in _NOT_OURS and (named.is_relative_to(path.parent) or named in path.absolute().parents)
 
 
 def inside(folder: Path, name: str) -> Path:

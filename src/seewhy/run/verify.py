@@ -16,6 +16,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from seewhy.domain.domain import VOCABULARY_FILE
+from seewhy.domain.image_index import IMAGES_FILE
 from seewhy.errors import SeeWhyError
 from seewhy.results import Confusion, Gallery, Gate, Metrics, Support
 from seewhy.run.checksums import SUMS, broken, is_whole
@@ -108,7 +110,7 @@ def missing_results(path: Path, manifest: Mapping[str, Any]) -> list[str]:
         return ["manifest.json"]
     if not sealed or "keep_going" not in config:
         return []
-    expected = [*together, Support.FILE, "vocabulary.json", "config.yaml"]
+    expected = [*together, Support.FILE, VOCABULARY_FILE, IMAGES_FILE, "config.yaml"]
     gated = re.compile(r"round-\d+/predictions-val")
     on_val = any(entry["complete"] for name, entry in manifest.get("stages", {}).items() if gated.fullmatch(name))
     if on_val and not config["keep_going"]:

@@ -189,22 +189,24 @@ def train_in_full(
         parameter.requires_grad_(part == "full")
 
 
-def rest_frozen(model: nn.Module) -> None:
-    """Put the frozen parts of a model in training mode back into evaluation mode.
+def frozen_parts(model: nn.Module) -> list[nn.Module]:
+    """Return the parts that stay in evaluation mode while a model is tuned.
 
     These are the modules all of whose parameters are frozen, with all that is in them, so that their dropout is off,
-    and all batch normalisation, trained or not, so that its statistics stay (docs/decisions.md). To be called after
-    every `model.train()`, which Trainer calls in each step.
+    and all batch normalisation, trained or not, so that its statistics stay (docs/decisions.md).
     """
     if isinstance(model, _BatchNorm):
-        model.eval()
-        return
+        return [model]
     parameters = list(model.parameters())
     if parameters and not any(parameter.requires_grad for parameter in parameters):
-        evaluation_mode(model)
-        return
-    for child in model.children():
-        rest_frozen(child)
+        return [model]
+    return [part for child in model.children() for part in frozen_parts(child)]
+
+
+def rest_frozen(parts: Iterable[nn.Module]) -> None:
+    """Put frozen parts back into evaluation mode, after every `model.train()`, which Trainer calls in each step."""
+    for part in parts:
+        evaluation_mode(part)
 
 
 @torch.inference_mode()
@@ -237,7 +239,15 @@ def merge_adapter(
     expected = logits_of(adapted, rows)
     with adapted.disable_adapter():
         before = logits_of(adapted, rows)
-    merged: Any = adapted.merge_and_unload(safe_merge=True)
+    try:
+        merged: Any = adapted.merge_and_unload(safe_merge=True)
+    except ValueError as error:
+        if "NaN" not in str(error):
+            raise
+        raise SeeWhyError(
+            "Tuning has diverged: the adapter's weights are no longer numbers. Lower tune.learning_rate or "
+            "tune.lora_alpha, or raise tune.warmup."
+        ) from error
     actual = logits_of(merged, rows)
     scale = max(float(logits.abs().max()) for logits in expected)
     difference = largest_change(actual, expected)

@@ -24,7 +24,6 @@ from transformers.cache_utils import DynamicLayer
 
 from seewhy.errors import SeeWhyError
 from seewhy.records import Prompt, Sampling
-from seewhy.run.storage import digest
 from seewhy.vlm.chat import (
     Row,
     collate,
@@ -36,6 +35,7 @@ from seewhy.vlm.chat import (
     special_token_in,
     token_level,
 )
+from seewhy.vlm.draws import draw, uniforms
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import as_model_takes, common_prefix, positions, replaced_attention, why_not_shared
 
@@ -426,29 +426,3 @@ def _free_bytes(device: torch.device) -> int:
     """Return the bytes of a GPU that this process can still fill, with those that torch keeps in reserve."""
     reserve = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return torch.cuda.mem_get_info(device)[0] + reserve
-
-
-def uniforms(seed: int, place: int, sampling: Sampling) -> torch.Tensor:
-    """Return a random number in [0, 1) for each token of a prompt's answers, (samples, max_new_tokens).
-
-    `place` is the prompt's place in the call. The numbers depend on neither batch nor device."""
-    generator = torch.Generator().manual_seed(int(digest([seed, place])[:15], 16))
-    return torch.rand(sampling.samples, sampling.max_new_tokens, generator=generator)
-
-
-def draw(logits_BV: torch.Tensor, sampling: Sampling, uniform_B: torch.Tensor) -> torch.Tensor:
-    """Return one id a row: the likeliest at temperature 0, else where the cumulative distribution over the smallest set
-    of mass `top_p`, in the order of ids, passes the row's number in [0, 1).
-
-    transformers' TopPLogitsWarper is not used: it rounds otherwise, so tokens differ (1 in 1,440), and is no faster."""
-    if sampling.temperature == 0:
-        return logits_BV.argmax(-1)
-    probs_BV = torch.softmax(logits_BV.float() / sampling.temperature, -1)
-    if sampling.top_p < 1:
-        sorted_BV, order_BV = probs_BV.sort(-1, descending=True)
-        before_BV = sorted_BV.cumsum(-1) - sorted_BV  # mass of the likelier ids: the likeliest is always kept
-        sorted_BV[before_BV >= sampling.top_p] = 0
-        probs_BV = torch.zeros_like(probs_BV).scatter_(-1, order_BV, sorted_BV)
-    reached_BV = probs_BV.cumsum(-1)
-    below_one_B1 = uniform_B[:, None].clamp(max=1 - 2**-22)  # else its product with the whole mass might round to that
-    return torch.searchsorted(reached_BV, below_one_B1 * reached_BV[:, -1:], right=True)[:, 0]

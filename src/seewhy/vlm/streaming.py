@@ -8,9 +8,10 @@ from PIL import Image
 from seewhy.errors import SeeWhyError
 from seewhy.records import Sampling
 from seewhy.vlm.chat import encode
+from seewhy.vlm.draws import draw, uniforms
 from seewhy.vlm.model import VisionLanguageModel
 from seewhy.vlm.prefix import why_not_shared
-from seewhy.vlm.sampling import PlainDecoder, SharedDecoder, draw, uniforms
+from seewhy.vlm.sampling import PlainDecoder, SharedDecoder
 
 _HALF_A_CHARACTER = "\ufffd"
 """What a tokenizer writes for the first bytes of a character whose others are yet to come."""

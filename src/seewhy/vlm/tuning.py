@@ -28,7 +28,7 @@ import torch
 from peft import PeftModel
 from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import distributed
+from torch import distributed, nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_pt_utils import safe_globals
@@ -40,7 +40,7 @@ from seewhy.run.checksums import broken, write_sums
 from seewhy.run.folder import changes
 from seewhy.run.progress import console, say
 from seewhy.run.storage import digest, sync, write_atomically
-from seewhy.vlm.adapter import load_trained, prepare, rest_frozen, save_trained
+from seewhy.vlm.adapter import frozen_parts, load_trained, prepare, rest_frozen, save_trained
 from seewhy.vlm.chat import Row, collate, move, open_image
 from seewhy.vlm.data import MicroBatches, Schedule, drop_too_long
 from seewhy.vlm.loading import check_saveable, evaluation_mode
@@ -270,6 +270,7 @@ class _CheckpointedTrainer(Trainer):
         super().__init__(**kwargs)
         self.checkpoints = checkpoints
         self.loss_per: Literal["token", "answer"] = loss_per
+        self._frozen: list[nn.Module] = []
         self.model_accepts_loss_kwargs = True  # the loss is divided by all the tokens of an optimizer step, or answers
 
     def get_batch_samples(
@@ -309,7 +310,8 @@ class _CheckpointedTrainer(Trainer):
         return_outputs: bool = False,  # noqa: FBT001, FBT002 -- Trainer's signature
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        rest_frozen(model)  # training_step has just called model.train()
+        self._frozen = self._frozen or frozen_parts(model)
+        rest_frozen(self._frozen)  # training_step has just called model.train()
         loss = answer_loss(model, inputs, num_items_in_batch, per=self.loss_per)
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes  # gradients are averaged over processes

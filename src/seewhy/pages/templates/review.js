@@ -24,6 +24,7 @@ const ask = (make) => {
     const request = make();
     if (!request) return;
     try { localStorage.setItem(key, name.value); } catch { /* a browser that keeps nothing */ }
+    if (request.do === 'rules') say('Scoring the descriptions by the other rules: this takes up to some minutes. The command says how far it is.', false);
     let reply;
     try {
       reply = await server.act(JSON.stringify({ who: name.value, ...state, ...request }));

@@ -47,7 +47,7 @@ class Refused(SeeWhyError):
 
 
 KEY_VARIABLE = "OPENAI_API_KEY"
-"""Environment variable with the key of a server that was already running; one that the run started gets none."""
+"""Environment variable with the key of a server that was already running; one that the run started has its own."""
 
 TRIAL = Sampling(samples=4, temperature=2.0, max_new_tokens=16)
 """How a server is asked to find out whether it samples: a model that answers so four times alike hardly exists."""
@@ -84,7 +84,9 @@ class ChatClient:
     max_length: int | None = None
     """Tokens that the model has positions for."""
     started: bool = True
-    """Whether the run started the server: then on this machine, without key, proxy or certificate."""
+    """Whether the run started the server: then on this machine, without proxy or certificate."""
+    key: str = ""
+    """The key that the run gave to the server that it started."""
     dialect: Dialect = DIALECTS[-1]
     template_settings: Mapping[str, Any] = field(default_factory=dict)
     """Variables of the chat template by which thinking is off, for servers that render prompts themselves."""
@@ -178,7 +180,7 @@ class ChatClient:
         from seewhy.endpoint.bounded import bounded_async
 
         groups = [list(group) for _, group in groupby(prompts, key=lambda prompt: prompt.image)]
-        key = "none" if self.started else os.environ.get(KEY_VARIABLE, "").strip() or "none"
+        key = (self.key if self.started else os.environ.get(KEY_VARIABLE, "").strip()) or "none"
         remember_secret(key)
         images, slots = asyncio.Semaphore(self.concurrency), asyncio.Semaphore(self.concurrency)
         async with openai.AsyncOpenAI(

@@ -152,6 +152,17 @@ def command_line(template: str, values: Mapping[str, str]) -> list[str]:
     return words
 
 
+def key_in(template: str) -> str:
+    """Return the key with which a command starts its server (`--api-key KEY`), and for which that asks then; empty
+    where it is open to all on this machine."""
+    words = shlex.split(template)
+    for number, word in enumerate(words):
+        name, is_given, value = word.partition("=")
+        if name in ("--api-key", "--api_key"):
+            return value if is_given else "".join(words[number + 1 : number + 2])
+    return ""
+
+
 def _wait(process: ServerProcess, root: str, seconds: float) -> None:
     """Until the server answers at its address at all: servers load their model first, or say 503 until they have."""
     say(f"waiting for the server to load its model, for {seconds:g} seconds at most (log: {process.log})")
