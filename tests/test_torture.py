@@ -220,8 +220,11 @@ def test_a_lost_shard_of_a_finished_stage_is_told(tmp_path: Path) -> None:
 
 
 def test_a_rank_that_no_layer_has_and_an_encoder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(SeeWhyError, match=r"tune\.lora_rank is 2147483647, but takes a whole number, at least 1 and"):
-        load_config(_empty(tmp_path), ["--tune.lora_rank=2147483647"])
+    for name in ("rank", "alpha"):
+        with pytest.raises(
+            SeeWhyError, match=rf"tune\.lora_{name} is 2147483647, but takes a whole number, at least 1"
+        ):
+            load_config(_empty(tmp_path), [f"--tune.lora_{name}=2147483647"])
     with pytest.raises(SeeWhyError, match="There is no sentence-transformers model"):
         check_encoder(tmp_path / "nowhere")
 

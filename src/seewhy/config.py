@@ -32,6 +32,11 @@ Rounds = Annotated[
 Rank = Annotated[
     int, restricted_number_type("Rank", int, [(">=", 1), ("<=", 8192)]), "a whole number, at least 1 and at most 8192"
 ]
+Alpha = Annotated[
+    int,
+    restricted_number_type("Alpha", int, [(">=", 1), ("<=", 65536)]),
+    "a whole number, at least 1 and at most 65536",
+]
 Seed = Annotated[
     int,
     restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)]),
@@ -303,7 +308,7 @@ class TuneConfig:
     """Maximum number of pairs on the device at once. Gradients accumulate up to batch_size."""
     lora_rank: Rank = 128
     """Rank of the adapters on the language model's linear layers."""
-    lora_alpha: Count = 256
+    lora_alpha: Alpha = 256
     """Scale of the adapters: their output is multiplied by lora_alpha / lora_rank."""
     lora_dropout: Share = 0.05
     """Dropout before the adapters."""
@@ -360,7 +365,7 @@ class SampleConfig:
     fallback: Literal["label", "reasons"] = field(default="label", metadata=ADDED)
     """What stands in where no candidate can be used: the label sentence ('label', as in the paper), or what the tuned
     model writes when it is told the label and the selected concepts ('reasons', with the settings of `synthesise`), and
-    if that cannot be used either, the label sentence with these concepts."""
+    if that does not name the label, or states anything else, the label sentence with these concepts."""
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ LISTED = {
 }
 
 
-def stand_ins(write, lost=LOST, *, require_listed=False):
+def stand_ins(write, lost=LOST):
     sampler = FakeSampler(write)
-    found = reasons_for(lost, DOMAIN, SELECTED, stated, sampler, CONFIG, require_listed=require_listed, seed=3)
+    found = reasons_for(lost, DOMAIN, SELECTED, stated, sampler, CONFIG, seed=3)
     return {name: tuple(one) for name, one in found.items()}, sampler
 
 
@@ -40,12 +40,11 @@ def test_a_name_that_the_model_does_not_copy_comes_with_the_concepts_as_text(tex
     assert len(sampler.prompts) == 4  # each query twice
 
 
-def test_a_concept_that_the_class_does_not_list_is_refused_if_so_wanted():
-    def write(prompt, sample):
-        return "A Heron: black bill."
-
-    assert stand_ins(write)[0] == {query.id: ("A Heron: black bill.", "rewritten") for query in LOST}
-    assert stand_ins(write, require_listed=True)[0] == LISTED
+@pytest.mark.parametrize("concept", ["black bill", "yellow bill"])
+def test_a_concept_that_was_not_selected_is_refused_though_the_class_lists_it(concept):
+    found, sampler = stand_ins(lambda prompt, sample: f"A Heron: {concept}, long legs.")
+    assert found == LISTED
+    assert len(sampler.prompts) == 4
 
 
 def test_an_image_that_shows_no_concept_has_no_stand_in():

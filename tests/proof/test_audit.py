@@ -26,6 +26,7 @@ from seewhy.proof.audit import (
     near_duplicates,
 )
 from seewhy.records import Answer, Candidate, Description, QuestionKind, Selection
+from seewhy.report.terminal import stand_ins
 
 MATCHER = LabelMatcher(("Crow", "Fish Crow", "Heron"))
 LABELS = {"c1": "Crow", "c2": "Crow", "c3": "Crow", "h1": "Heron", "h2": "Heron", "h3": "Heron"}
@@ -104,6 +105,11 @@ def test_a_class_whose_answers_others_stand_in_for_is_told_from_one_that_starves
     assert (audit.unusable, audit.starving) == (("Crow",), ())
     assert [(c.stood_in_share, c.fallback_share) for c in audit.classes] == [(1.0, 1 / 3), (0.0, 0.0)]
     assert (audit.whole.stood_in_share, audit.whole.fallback_share) == (0.75, 0.25)
+    assert [dict(c.stand_ins) for c in audit.classes] == [{"rewritten": 1, "listed": 1, "label sentence": 1}, {}]
+    assert stand_ins(audit.whole) == (
+        "for 3 of 4 answers: the tuned model's own, with the label told (1), name and concepts by template (1), "
+        "the bare label sentence (1)"
+    )
     assert audit.whole.reasoned == 3
     assert audit.whole.rejections == {"names no label": 2, "names another": 1}
 

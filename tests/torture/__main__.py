@@ -49,7 +49,7 @@ class Campaign:
     def found(self, count: str, **details: Any) -> None:
         """Count a fault, and write it down where the same has not been seen before."""
         self.counts[count] += 1
-        known = json.dumps({key: details[key] for key in sorted(details) if key not in ("payload", "trial", "seed")})
+        known = json.dumps({key: details[key] for key in sorted(details) if key not in ("payload", "seed")})
         if known not in self._known:
             self._known.add(known)
             with (self.output / "found.jsonl").open("a", encoding="utf-8") as file:

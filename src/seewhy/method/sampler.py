@@ -84,14 +84,20 @@ def text_fault(text: str, sampler: Sampler) -> str | None:
     return sampler.rejected_text(text) if text.strip() else "empty"
 
 
-def foreign_concept(text: str, listed: Collection[str], stated: Callable[[str], Sequence[str]]) -> str | None:
+def foreign_concept(
+    text: str,
+    listed: Collection[str],
+    stated: Callable[[str], Sequence[str]],
+    *,
+    how: str = "which its class does not list",
+) -> str | None:
     """Return that `text` states a concept which its label's list does not have, or None.
 
     `stated` finds the concepts of the whole bank in a text. No ground truth is used: an expert has listed what the
-    class shows.
+    class shows. `how` says what the list is.
     """
     foreign = next((concept for concept in stated(text) if concept not in listed), None)
-    return None if foreign is None else f"states {foreign!r}, which its class does not list"
+    return None if foreign is None else f"states {foreign!r}, {how}"
 
 
 def label_fault(text: str, label: str, matcher: LabelMatcher) -> str | None:

@@ -2,13 +2,12 @@
 
 Step 3 asks the untuned base so. From round 2 on a query of which no candidate can be used is put to the tuned model in
 the same way (`reasons_for`); the paper has nothing but the label sentence for it, and so teaches a class whose name the
-model does not copy no reason at all. Where the name cannot be copied even then, name and concepts stand in as plain
-text (`questions.listed_reasons`), which is as true as Z*(X).
+model does not copy no reason at all. Where the name cannot be copied even then, or the answer states a concept that was
+not selected, name and concepts stand in as plain text (`questions.listed_reasons`), which is as true as Z*(X).
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from seewhy.config import SynthesiseConfig
@@ -54,13 +53,15 @@ def attempts(
     config: SynthesiseConfig,
     *,
     seed: int,
+    only_selected: bool = False,
 ) -> dict[str, Attempt]:
     """Ask for each query up to `tries` times: return the first flawless attempt, else the first without a fault, or the
     first.
 
-    Keys are the queries' ids. An example without selected concepts is not asked about and has none.
+    Keys are the queries' ids. An example without selected concepts is not asked about and has none. With
+    `only_selected` it is a fault to state a concept that was not selected for the image.
     """
-    noun, label_of = domain.questions.noun, {query.id: query.example.label for query in queries}
+    noun, example_of = domain.questions.noun, {query.id: query.example for query in queries}
     prompts = [
         Prompt(name, domain.path(example), synthesis_prompt(example.label, selected[example.id], text, noun))
         for name, example, _, text in queries
@@ -68,9 +69,13 @@ def attempts(
     ]
 
     def judged(name: str, text: str) -> Attempt:
-        label = label_of[name]
-        fault = text_fault(text, sampler) or _echo(text, noun) or label_fault(text, label, domain.matcher)
-        flaw = fault or foreign_concept(text, domain.concepts[label], stated)
+        example = example_of[name]
+        fault = text_fault(text, sampler) or _echo(text, noun) or label_fault(text, example.label, domain.matcher)
+        if only_selected:
+            fault = fault or foreign_concept(
+                text, selected[example.id], stated, how="which was not selected for its image"
+            )
+        flaw = fault or foreign_concept(text, domain.concepts[example.label], stated)
         return Attempt(text, flaw if config.require_listed else fault, flaw)
 
     best: dict[str, Attempt] = {}
@@ -85,28 +90,26 @@ def attempts(
 
 
 def reasons_for(
-    lost: Sequence[Query],
+    queries: Sequence[Query],
     domain: Domain,
     selected: Mapping[str, Sequence[str]],
     stated: Callable[[str], Sequence[str]],
     sampler: Sampler,
     config: SynthesiseConfig,
     *,
-    require_listed: bool,
     seed: int,
 ) -> dict[str, StandIn]:
-    """Return what stands in for the candidates of lost queries, by id: what the tuned model writes with the label told,
-    or else name and concepts by template.
+    """Return what answers queries by id: what the model writes with the label told, naming it and stating nothing but
+    selected concepts, or else name and concepts by template.
 
     Queries about an example without selected concepts are left out: there are no reasons to give.
     """
-    strict = replace(config, require_listed=require_listed)
-    made = attempts(lost, domain, selected, stated, sampler, strict, seed=seed)
+    made = attempts(queries, domain, selected, stated, sampler, config, seed=seed, only_selected=True)
     return {
         query.id: StandIn(listed_reasons(query.example.label, selected[query.example.id], query.kind), "listed")
         if made[query.id].fault
         else StandIn(made[query.id].text, "rewritten")
-        for query in lost
+        for query in queries
         if query.id in made
     }
 

@@ -79,6 +79,9 @@ class Teaching:
     stood_in_share: float | None = None
     """Share of the answers that stand in because no answer of the model was usable: bare label sentences, or those that
     give reasons even so (`sample.fallback`). The difference to `fallback_share` is what `reasons` saved."""
+    stand_ins: Mapping[str, int] = field(default_factory=dict, metadata=OMITTED)
+    """The number of answers of each source that stand in: "rewritten" by the tuned model, which was told the label,
+    "listed" by template, and the bare "label sentence"."""
 
 
 @dataclass(frozen=True)
@@ -314,8 +317,7 @@ class _Counts:
         self.images = len({record.example_id for record in (*answers, *candidates)})
         self.answers = len(answers)
         stood_in = [a for a in answers if a.source not in OWN]
-        self.stood_in = len(stood_in)
-        self.fallbacks = sum(a.source == "label sentence" for a in stood_in)
+        self.stand_ins = Counter(a.source for a in stood_in)
         of_query: defaultdict[tuple[str, str], list[Candidate]] = defaultdict(list)
         for candidate in candidates:
             of_query[candidate.example_id, candidate.query].append(candidate)
@@ -336,6 +338,7 @@ def _teaching(label: str, counts: Sequence[_Counts]) -> Teaching:
     answers, reasoned = sum(c.answers for c in counts), sum(c.reasoned for c in counts)
     queries, candidates = sum(c.queries for c in counts), sum(c.candidates for c in counts)
     rejections = sum((c.rejections for c in counts), Counter[str]())
+    stand_ins = sum((c.stand_ins for c in counts), Counter[str]())
     margins = [margin for c in counts for margin in c.margins]
     repeats = sum((c.repeats for c in counts), Counter[Words]())
     longest = min(repeats, key=lambda words: (-len(words), words), default=())
@@ -344,7 +347,7 @@ def _teaching(label: str, counts: Sequence[_Counts]) -> Teaching:
         label=label,
         images=sum(c.images for c in counts),
         answers=answers,
-        fallback_share=_share(sum(c.fallbacks for c in counts), answers),
+        fallback_share=_share(stand_ins["label sentence"], answers),
         queries=queries,
         accepted_share=_share(sum(c.accepted for c in counts), queries),
         candidates=candidates,
@@ -358,7 +361,8 @@ def _teaching(label: str, counts: Sequence[_Counts]) -> Teaching:
         longest_repeat_words=len(longest),
         commonest_repeat=" ".join(commonest),
         commonest_repeat_answers=repeats[commonest],
-        stood_in_share=_share(sum(c.stood_in for c in counts), answers),
+        stood_in_share=_share(stand_ins.total(), answers),
+        stand_ins=dict(sorted(stand_ins.items())),
     )
 
 

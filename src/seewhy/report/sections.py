@@ -13,7 +13,7 @@ from seewhy.proof.audit import FEWEST_IMAGES, STARVING, Audit, list_use, starvin
 from seewhy.report.chart import Strip, strip
 from seewhy.report.figures import EE_COUNTS, HEADLINES, arm_name, title
 from seewhy.report.table import EMPTY, Cell, Line, Row, cell, percent, points, rows
-from seewhy.report.terminal import AUDITED, audit_cells, rejections, repeats, replay_use
+from seewhy.report.terminal import AUDITED, audit_cells, rejections, repeats, replay_use, stand_ins
 from seewhy.results import Comparison, Figures, Metrics
 from seewhy.yaml_text import load
 
@@ -123,7 +123,7 @@ def audit_values(audit: Audit) -> dict[str, Any]:
         "columns": [figure.title for figure in AUDITED],
         "rounds": [
             {"round": r.round, "cells": audit_cells(r.whole)}
-            | {"rejections": rejections(r.whole), "repeats": repeats(r.whole)}
+            | {"rejections": rejections(r.whole), "stand_ins": stand_ins(r.whole), "repeats": repeats(r.whole)}
             for r in audit.rounds
         ],
         "starving": [

@@ -27,6 +27,13 @@ from seewhy.results_json import Difference, Figure
 from seewhy.run.progress import say
 from seewhy.run.stages import METHOD
 
+STAND_INS = {
+    "rewritten": "the tuned model's own, with the label told",
+    "listed": "name and concepts by template",
+    "label sentence": "the bare label sentence",
+}
+"""Source of an answer -> what it is called where it stands in for one that could not be used."""
+
 
 def print_results(metrics: Metrics, console: Console) -> None:
     """Print the table of results and, with ground truth, a line on the concept selection."""
@@ -163,6 +170,8 @@ def print_audit(audit: Audit, console: Console) -> None:
     for r in audit.rounds:
         if text := rejections(r.whole):
             _say(console, f"Round {r.round}, rejected: {text}.")
+        if text := stand_ins(r.whole):
+            _say(console, f"Round {r.round}, stood in: {text}.")
         if text := repeats(r.whole):
             _say(console, f"Round {r.round}, said twice in one answer: {text}.")
     classes = [(taught.label, audit_cells(taught)) for taught in last.classes]
@@ -196,6 +205,13 @@ def rejections(taught: Teaching, most: int = 4) -> str:
     shown = [f"{reason} ({count})" for reason, count in taught.rejections.items()]
     rest = sum(list(taught.rejections.values())[most:])
     return ", ".join(shown[:most] + ([f"other reasons ({rest})"] if rest else []))
+
+
+def stand_ins(taught: Teaching) -> str:
+    """Return 'for 297 of 1,440 answers: the bare label sentence (46), ...', or nothing where the model wrote all."""
+    found = taught.stand_ins
+    each = ", ".join(f"{what} ({found[source]:,})" for source, what in STAND_INS.items() if source in found)
+    return each and f"for {sum(found.values()):,} of {taught.answers:,} answers: {each}"
 
 
 def replay_use(audit: Audit) -> str:

@@ -364,7 +364,7 @@ class Run:
             if self.config.sample.fallback == "reasons" and (lost := rejection.lost_queries(judged, examples)):
                 stand_ins = reasons_for(
                     lost, self.domain, concepts, self.stated, self._sampler(model), self.config.synthesise,
-                    require_listed=self.config.sample.require_listed, seed=seed,
+                    seed=seed,
                 )  # fmt: skip
             return rejection.answers(judged, self.labels, self.domain.questions, self.config.seed, stand_ins)
 

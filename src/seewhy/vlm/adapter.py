@@ -239,7 +239,15 @@ def merge_adapter(
     expected = logits_of(adapted, rows)
     with adapted.disable_adapter():
         before = logits_of(adapted, rows)
-    merged: Any = adapted.merge_and_unload(safe_merge=True)
+    try:
+        merged: Any = adapted.merge_and_unload(safe_merge=True)
+    except ValueError as error:
+        if "NaN" not in str(error):
+            raise
+        raise SeeWhyError(
+            "Tuning has diverged: the adapter's weights are no longer numbers. Lower tune.learning_rate or "
+            "tune.lora_alpha, or raise tune.warmup."
+        ) from error
     actual = logits_of(merged, rows)
     scale = max(float(logits.abs().max()) for logits in expected)
     difference = largest_change(actual, expected)
