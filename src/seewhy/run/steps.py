@@ -168,7 +168,8 @@ class Run:
 
     def __exit__(self, *_error: object) -> None:
         self.loaded.release()
-        self._embeddings.remove()
+        if self.folder.is_own:
+            self._embeddings.remove()
 
     def describe(self, split: str = "train") -> Records[Description]:
         """Step 1: the untuned base describes images; those of another split than train are for the figures alone."""
