@@ -16,10 +16,10 @@ export HF_HUB_OFFLINE ?= 1
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-demo: $(INSTALLED)  ## set up, then run the whole loop on the field guide (about ten minutes on two cores)
+demo: $(INSTALLED)  ## set up, then run the whole loop on the field guide (about five minutes on two cores)
 	$(BIN)/seewhy demo
 
-test: $(INSTALLED)  ## set up, then run all tests (about ten minutes on two cores)
+test: $(INSTALLED)  ## set up, then run all tests (about fifteen minutes on two cores)
 	$(PYTEST)
 
 quick: $(INSTALLED)  ## the tests that neither train nor start a browser, a server or an environment (three minutes)

@@ -2,7 +2,8 @@
 
 The run's data must have complete truth of its train images (WBCAtt, the field guide). The expert answers by it: right
 where the truth says visible, wrong otherwise. The page's order asks about the ASKED most valuable concepts of each
-image and draws every fourth image by chance; chance asks about pairs drawn uniformly, the mean of ten draws. What is
+image, by the scores alone, and draws every fourth image by chance; chance asks about pairs drawn uniformly, the mean of
+ten draws. What is
 printed is how right the selection is over all train images: by the judged pairs alone ("judged"), and where the
 verdicts count for the other images too ("carried", method/carry.py).
 
@@ -139,7 +140,10 @@ def rounds(
             copy = folder / f"{way}-{number}"
             if not copy.exists():
                 note(f"{copy}: copied")
-                shutil.copytree(reviewed.run.path, copy, ignore=shutil.ignore_patterns(*LEFT_OUT), symlinks=True)
+                part = copy.with_name(f"{copy.name}.part")
+                shutil.rmtree(part, ignore_errors=True)
+                shutil.copytree(reviewed.run.path, part, ignore=shutil.ignore_patterns(*LEFT_OUT), symlinks=True)
+                part.rename(copy)
             verdicts = answered(reviewed.asked(way)[:number], reviewed.domain, carry=True)
             file = copy / FILE
             file.write_text("".join(f"{said.line()}\n" for said in verdicts), encoding="utf-8")

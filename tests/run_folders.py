@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from seewhy.domain.image_index import IMAGES_FILE
 from seewhy.run.folder import RunFolder, Stage
 from seewhy.run.stages import Stages
 
@@ -70,6 +71,6 @@ def fill(path: Path, stages: list[Stage], text: str, **options: Any) -> None:
 
 
 def tree(path: Path) -> dict[str, str]:
-    """The digest of every file but events.jsonl."""
-    files = [file for file in path.rglob("*") if file.is_file() and file.name != "events.jsonl"]
+    """The digest of every file but those in which times stand: events.jsonl, and the index of images."""
+    files = [file for file in path.rglob("*") if file.is_file() and file.name not in {"events.jsonl", IMAGES_FILE}]
     return {str(file.relative_to(path)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from PIL import Image
 
 from fixtures_data import image_folder, tiny_encoder
@@ -22,6 +23,7 @@ from killed import contents
 from seewhy import api
 from seewhy.config import DataConfig, TuneConfig
 from seewhy.domain.concepts import load_concepts
+from seewhy.domain.loaders.hub import _refuse_outside
 from seewhy.domain.loaders.layouts import read_data
 from seewhy.domain.loaders.llava import load_replay
 from seewhy.domain.questions import Questions
@@ -329,9 +331,20 @@ def test_a_saved_data_set_reads_no_table_outside_of_it(world: World) -> None:
         folder = world.root / f"readme-{number}"
         folder.mkdir()
         named = {"configs": [{"config_name": "default", "data_files": [{"split": "train", "path": where}]}]}
-        (folder / "README.md").write_text(f"---\n{yaml.safe_dump(named)}---\n")
-        with pytest.raises(SeeWhyError, match="not in the data set"):
-            read_data(DataConfig(source=str(folder), noun="bird", layout="hub"))
+        front = yaml.safe_dump(named)
+        for name, card in (
+            ("README.md", f"---\n{front}---\n"), ("README.md", f"\n---\n---x: 1\n{front}---\n"),
+            (".huggingface.yaml", front),
+        ):  # fmt: skip
+            (folder / name).write_text(card)
+            with pytest.raises(SeeWhyError, match="not in the data set"):
+                read_data(DataConfig(source=str(folder), noun="bird", layout="hub"))
+            (folder / name).unlink()
+
+
+def test_a_rule_in_a_readme_is_no_card(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("Birds\n---\nNo: yaml: here [\n---\n")
+    _refuse_outside("birds", [], [tmp_path / "README.md"], REGEX_YAML_BLOCK)
 
 
 # Run folders.

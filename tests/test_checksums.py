@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from run_folders import ITEMS, STAGE, Row, opened, row, rows
 from seewhy.errors import SeeWhyError
@@ -164,7 +165,7 @@ def test_damaged_results_are_named_and_the_manifest_too(tmp_path: Path) -> None:
 def checkpoint(checkpoints: Checkpoints, step: int) -> Path:
     place = checkpoints.folder / f"checkpoint-{step}"
     place.mkdir(parents=True)
-    (place / "optimizer.pt").write_bytes(b"moments" * 100)
+    torch.save({"moments": torch.zeros(100)}, place / "optimizer.pt")
     checkpoints.complete(step)
     return place
 

@@ -150,6 +150,7 @@ TUNE, MODEL = TuneConfig(), ModelConfig()
         (RunConfig(tune=replace(TUNE, trackers=("dvclive",))), "'dvclive', which is not installed here"),
         (RunConfig(model=replace(MODEL, device="cuda:9")), "model.device is 'cuda:9', but this machine has"),
         (RunConfig(model=replace(MODEL, device="gpu")), "no device of torch"),
+        (RunConfig(model=replace(MODEL, device="cpu", dtype="float16")), "float16, in which nothing can be tuned on a"),
         (
             RunConfig(model=replace(MODEL, engine=EngineConfig(kind="server", command="serve {model} {prot}"))),
             "model.engine.command cannot be read",

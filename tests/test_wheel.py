@@ -36,6 +36,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def unpythoned() -> dict[str, str]:
+    """This environment's variables without those that lead Python to other packages."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+
+
 @pytest.fixture(scope="module")
 def command(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`seewhy` of a new environment with the wheel, which finds its dependencies in this one, and not this checkout."""
@@ -43,7 +48,7 @@ def command(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True)
     packages = next((place / "lib").glob("python*/site-packages"))
     pip = [sys.executable, "-m", "pip", "--python", str(place / "bin/python")]
-    subprocess.run([*pip, "install", "--quiet", "--no-deps", "--no-index", str(wheel)], check=True)
+    subprocess.run([*pip, "install", "--quiet", "--no-deps", "--no-index", str(wheel)], check=True, env=unpythoned())
     dependencies = [path for path in sys.path if path.endswith("site-packages")]
     (packages / "dependencies.pth").write_text("\n".join(dependencies))  # whose own .pth files are not followed
     return place / "bin" / "seewhy"
@@ -51,8 +56,7 @@ def command(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def told(command: Path, folder: Path, *arguments: str, code: int = 0) -> str:
     """What the command prints, run in `folder`, with nothing of this checkout on its path."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    done = subprocess.run([str(command), *arguments], cwd=folder, env=environment, capture_output=True, text=True)
+    done = subprocess.run([str(command), *arguments], cwd=folder, env=unpythoned(), capture_output=True, text=True)
     assert done.returncode == code, done.stderr[-3000:]
     return done.stdout
 

@@ -27,6 +27,11 @@ CONTROL = set("\x00\x07\x08\x0b\x0c\r\x1b\x7f\x9b\u202e")
         ("vllm serve m --api-key abc --port 1", f"vllm serve m --api-key {MASK} --port 1"),
         ("serve --api-key=abc", f"serve --api-key={MASK}"),
         ("serve --hf-token 'abc'", f"serve --hf-token '{MASK}'"),
+        ("serve --api-key 'ab;cd ef' x", f"serve --api-key '{MASK}' x"),
+        ("https://u:p@ss@host/v1", f"https://{MASK}@host/v1"),
+        ("The bird is in basic plumage.", "The bird is in basic plumage."),
+        ("/data/hf_datasets/birds/a.jpg", "/data/hf_datasets/birds/a.jpg"),
+        ("sk-learning-set", "sk-learning-set"),
         ("http://joe:pass@host:8000/v1", f"http://{MASK}@host:8000/v1"),
         ("non-default args: {'api_key': ['abc']}", f"non-default args: {{'api_key': ['{MASK}']}}"),
         ("https://host/v1?api_key=abc&n=1", f"https://host/v1?api_key={MASK}&n=1"),
@@ -85,7 +90,10 @@ def test_recorded_settings_differ_in_secrets_alone() -> None:
 
 def test_plain_text_holds_nothing_to_obey() -> None:
     assert plain(EVIL) == "[2J]0;ownedcrow31m"
-    assert json.loads(shown_json(json.dumps([EVIL], ensure_ascii=False))) == [EVIL]
+    assert json.loads(shown_json([EVIL])) == [EVIL]
+    assert json.loads(shown_json({"t": 'he wrote api_key="abcdefgh" here', "per_token": 0.5})) == {
+        "t": f'he wrote api_key="{MASK}" here', "per_token": 0.5,
+    }  # fmt: skip
 
 
 def test_nothing_that_is_printed_is_obeyed(capsys: pytest.CaptureFixture[str]) -> None:

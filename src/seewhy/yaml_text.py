@@ -29,7 +29,10 @@ def begun(text: str, kind: type[L] = yaml.SafeLoader) -> tuple[L, yaml.Node | No
 def load(text: str, kind: type[Any] = yaml.SafeLoader) -> Any:
     """Return what a YAML text holds. Raises yaml.YAMLError as `begun` does."""
     loader, root = begun(text, kind)
-    return None if root is None else loader.construct_document(root)
+    try:
+        return None if root is None else loader.construct_document(root)
+    except (ValueError, RecursionError) as error:  # 2024-02-30 is read as a date
+        raise yaml.YAMLError(str(error) or "it is nested too deeply") from error
 
 
 def _size(node: yaml.Node, known: dict[int, int]) -> int:

@@ -172,6 +172,7 @@ def test_lenient_match_is_the_references_substring_rule() -> None:
         ("It is a red-crested  finch.", ["Red-crested Finch"], ["red-crested  finch"]),
         ("Crows and scarecrow", ["Crow"], []),
         ("It is C. (corax)", ["C. corax"], ["C. (corax"]),
+        ("A black crow.", ["Black_Crow"], ["black crow"]),
         ("A crow.", ["-"], []),
         ("A crow.", [], []),
     ],

@@ -181,6 +181,21 @@ def test_a_job_that_waits_too_long_never_runs():
     assert (ran, inside) == (["first"], 0)
 
 
+def test_a_job_that_outlives_its_page_ends_in_silence(caplog: pytest.LogCaptureFixture):
+    ended = threading.Event()
+
+    async def left_behind() -> OneAtATime:
+        jobs = OneAtATime(0, 0.05)
+        with pytest.raises(TookTooLong):
+            await jobs.run(lambda: ended.wait(5))
+        return jobs
+
+    jobs = asyncio.run(left_behind())
+    ended.set()
+    jobs._thread.shutdown()
+    assert not caplog.records
+
+
 def test_metrics_are_text_that_prometheus_reads():
     measured = Measured()
     for status, seconds in ((200, 0.2), (200, 3.0), (400, 0.01)):

@@ -23,7 +23,7 @@ from seewhy.run.finished import FinishedRun
 pytest.importorskip("gradio", reason="the extra 'pages' is not installed")
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SOURCE = Path(storage.__file__).parents[2]
-PATIENCE = 30.0
+PATIENCE = 90.0
 
 
 class Served:

@@ -470,10 +470,13 @@ def test_a_malformed_reply_is_one_failed_answer(body: str, capsys: pytest.Captur
         return 200, {}, body
 
     with serving(answer) as url:
-        assert client(url).sample(PROMPTS, GREEDY, seed=0) == [["A crow."], [""], ["A crow."]]
+        drawn = replace(GREEDY, temperature=0.7)
+        assert client(url).sample(PROMPTS, drawn, seed=0) == [["A crow."], [""], ["A crow."]]
         assert len(asked) == 2
         with pytest.raises(SeeWhyError, match="no chat completion"):
-            client(url).replies(PROMPTS, GREEDY, seed=0)
+            client(url).replies(PROMPTS, drawn, seed=0)
+        with pytest.raises(SeeWhyError, match="no chat completion"):  # an empty prediction would count as the model's
+            client(url).sample(PROMPTS, GREEDY, seed=0)
     assert "1 of 3 replies of the server, each asked for 2 times, are left empty" in capsys.readouterr().err
 
 

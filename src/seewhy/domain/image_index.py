@@ -99,8 +99,8 @@ class ImageIndex:
             self._kept[image] = stamp, record
 
     def save(self) -> None:
-        """Write the images that were found or added, if they are others than those in the file."""
-        if self._kept == self._known:
+        """Write the images that were found or added, if they are others than those in the file, or there is none."""
+        if self._kept == self._known and self.file.exists():
             return
         rows = [
             (image, record.sha256, record.mode, *stamp, *record.size) for image, (stamp, record) in self._kept.items()

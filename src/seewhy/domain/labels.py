@@ -326,10 +326,11 @@ def _plain_names(names: Sequence[tuple[str, str]]) -> tuple[list[tuple[str, str]
 
 
 def name_ranges(text: str, names: Iterable[str]) -> tuple[tuple[int, int], ...]:
-    """Return where any of the names stands in a text, (start, end) in characters, in order; of two that overlap the
-    longer. Case and what separates words do not count; plurals and other spellings are not found."""
+    """Return where any of the names stands in a text, (start, end) in characters, in order: the leftmost, and of
+    those that start there the longest. Case and what separates words do not count; plurals and other spellings are not
+    found."""
     longest_first = sorted(
-        (words for name in names if (words := re.findall(r"\w+", name))), key=lambda w: -len(" ".join(w))
+        (words for name in names if (words := re.findall(r"[^\W_]+", name))), key=lambda w: -len(" ".join(w))
     )
     if not longest_first:
         return ()

@@ -18,7 +18,7 @@ from seewhy.errors import SeeWhyError
 from seewhy.run.checksums import sealed_json, unsealed_json
 from seewhy.run.progress import say
 from seewhy.run.storage import digest, disk, write_atomically
-from seewhy.words import masked, shown
+from seewhy.words import shown, without_known
 
 if TYPE_CHECKING:
     from seewhy.endpoint.completions import Completion, Form
@@ -127,7 +127,7 @@ class Answers:
 
     def write(self, request: Request, value: dict[str, Any], completion: "Completion", usage: Usage) -> Reply:
         """Keep an answer, without a key that the server repeats in it, and return it as `read` will."""
-        value = masked(value)
+        value = without_known(value)
         date = _day(completion.created)
         key = self.key(request)
         reply = Reply(value, shown(completion.model or self.model), date, key, usage)

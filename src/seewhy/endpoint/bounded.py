@@ -17,20 +17,20 @@ httpx: Any = import_module(_CLIENT.__module__.partition(".")[0])
 
 MOST_BYTES = 2**25
 """Bytes of a body that are read."""
-MOST_PACKED = 2**15
-"""The same of a compressed body, which may hold a thousand times as much."""
+PLAIN = "identity"
+"""The content-encoding that is asked for: a packed body may hold any multiple of its bytes, and is not read."""
 
 
 class _Limit:
     def __init__(self, response: Any, seconds: float) -> None:
-        self.left = MOST_PACKED if response.headers.get("content-encoding", "identity") != "identity" else MOST_BYTES
+        self.left = MOST_BYTES if response.headers.get("content-encoding", PLAIN) == PLAIN else 0
         self.ends = time.monotonic() + seconds
 
     def passed(self, chunk: bytes) -> bytes:
         """Return the next part of a body. Raises an error of httpx where it is too much, or too late."""
         self.left -= len(chunk)
         if self.left < 0:
-            raise httpx.ReadError("the reply is too long to be an answer")
+            raise httpx.ReadError("the reply is packed, or too long to be an answer")
         if time.monotonic() > self.ends:
             raise httpx.ReadTimeout("the reply does not end")
         return chunk
@@ -67,7 +67,10 @@ def bounded(seconds: float) -> dict[str, list[Callable[[Any], None]]]:
         response.encoding = "utf-8"  # as all JSON is, whatever the headers say
         response.stream = _Stream(response.stream, _Limit(response, seconds))
 
-    return {"response": [bind]}
+    def ask(request: Any) -> None:
+        request.headers["accept-encoding"] = PLAIN
+
+    return {"request": [ask], "response": [bind]}
 
 
 def bounded_async(seconds: float) -> dict[str, list[Callable[[Any], Awaitable[None]]]]:
@@ -77,4 +80,7 @@ def bounded_async(seconds: float) -> dict[str, list[Callable[[Any], Awaitable[No
         response.encoding = "utf-8"
         response.stream = _AsyncStream(response.stream, _Limit(response, seconds))
 
-    return {"response": [bind]}
+    async def ask(request: Any) -> None:
+        request.headers["accept-encoding"] = PLAIN
+
+    return {"request": [ask], "response": [bind]}

@@ -135,7 +135,7 @@ class Explanation:
         return text.getvalue().rstrip()
 
     def __repr__(self) -> str:
-        return f"<Explanation of {self.said.image} by {self.model}: {self.label or 'no one label'}>"
+        return f"<Explanation of {self.said.image} by {self.model}: {self.label or 'no single class'}>"
 
     def _where(self, concept: str) -> str:
         return where(self.heats[concept], self.picture.size, self.region)

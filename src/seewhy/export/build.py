@@ -55,14 +55,14 @@ def push(parts: dict[str, Path], name: str, *, private: bool) -> list[str]:
     api, places = HfApi(), []
     if private:
         for part in parts:
-            refuse_public(api, name, part)
+            look_first(api, name, part)
     for part, folder in parts.items():
         repository, kind = name + SUFFIX[part], "dataset" if part == "data" else "model"
         try:
             say(f"uploading {folder} as {repository}")
             created = api.create_repo(repository, repo_type=kind, private=private, exist_ok=True)
             if private:  # the Hub takes the word "private" for a new repository alone
-                refuse_public(api, name, part)
+                refuse_public(api, created.repo_id, kind)
             api.upload_folder(
                 repo_id=created.repo_id, folder_path=folder, repo_type=kind, commit_message="Exported by SeeWhy"
             )
@@ -76,14 +76,15 @@ def push(parts: dict[str, Path], name: str, *, private: bool) -> list[str]:
     return places
 
 
-def refuse_public(api: HfApi, name: str, part: str) -> None:
-    """Raise SeeWhyError where the repository of a part is public. One that is not there, or not ours to see, is not."""
-    repository = name + SUFFIX[part]
-    try:
-        found = api.repo_info(repository, repo_type="dataset" if part == "data" else "model")
-    except (HTTPError, OSError):  # what is the matter is said when it is created
-        return
-    if not found.private:
+def look_first(api: HfApi, name: str, part: str) -> None:
+    """Raise SeeWhyError where the repository of a part is known to be public, before work is done for it."""
+    with suppress(HTTPError, OSError):  # what is the matter is said when it is created
+        refuse_public(api, name + SUFFIX[part], "dataset" if part == "data" else "model")
+
+
+def refuse_public(api: HfApi, repository: str, kind: str) -> None:
+    """Raise SeeWhyError where a repository is public, and what the Hub raises where that cannot be seen."""
+    if not api.repo_info(repository, repo_type=kind).private:
         raise SeeWhyError(
             f"{repository} is on the Hub already and is public, so what you upload would be public in spite of "
             "--private. Make it private in its settings there, or choose another name."
@@ -131,7 +132,7 @@ def export_run(
         check_name(hub_name)
         if private:  # merging takes minutes
             for part in parts:
-                refuse_public(HfApi(), hub_name, part)
+                look_first(HfApi(), hub_name, part)
     target = Path(output).expanduser().resolve()
     check_target(target, run)
     finished = ExportedRound.open(run, round, trust_remote_code=trust_remote_code)

@@ -71,9 +71,8 @@ def chat(run: str, door: Door, *, samples: int, round: int | None, trust_remote_
     opened = FinishedRun.open(run, trust_remote_code=trust_remote_code)
     asker = Asker(opened, samples=samples)
     first = opened.method_model(round) if round is not None or opened.rounds else BASE
-    leave_a_core()
-    asker.model(first)
-    with scratch_folder(opened.path):
+    with leave_a_core(), scratch_folder(opened.path):
+        asker.model(first)
         serve_page(chat_page(asker, first, door), door, f"Chat with {opened.path}")
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -33,7 +34,12 @@ class OneAtATime:
         self.inside += 1
         loop = asyncio.get_running_loop()
         future = self._thread.submit(job)
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._left))
+
+        def left(_: object) -> None:
+            with suppress(RuntimeError):  # the loop is closed: the page has ended before its last job
+                loop.call_soon_threadsafe(self._left)
+
+        future.add_done_callback(left)
         return await _within(future, self.seconds)
 
     def _left(self) -> None:

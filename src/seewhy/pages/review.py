@@ -260,13 +260,14 @@ def _summary(reviewing: Reviewing, verdicts: list[Verdict], opinions: Opinions, 
     if labels := sorted(n for (kind, n, _), v in opinions.settled.items() if kind == "label" and v == "wrong"):
         lines.append(f"Labels said to be wrong: {', '.join(labels[:LISTED])}{' ...' if len(labels) > LISTED else ''}.")
     anew, carried = reviewing.remade(verdicts), reviewing.carried(verdicts)
+    by_chance = sum(figure.n or 0 for figure in (shown.precision, shown.missed) if figure)
     conflicts = [(" ".join(filter(None, subject[1:])) or "whether verdicts count for other images too",
                   [(w, WORDS.get(v, v)) for w, v in of.items()])
                  for subject, of in opinions.conflicts.items()]  # fmt: skip
     return {
         "lines": lines, "reword": reword, "people": reviewing.agreements(opinions), "conflicts": conflicts[:LISTED],
         "anew": str(anew) if anew else "", "carried": carried, "listed": LISTED,
-        "enough": shown.verdicts >= showing.ENOUGH, "level": showing.LEVEL, "rule": config.rule,
+        "enough": shown.verdicts >= showing.ENOUGH and by_chance > 0, "level": showing.LEVEL, "rule": config.rule,
         "rules": reviewing.other_rules(opinions) if reviewing.rules_are_scored else None,
         "carry_said": opinions.of.get(CARRY, {}), "own_carry": opinions.of.get(CARRY, {}).get(who, ""),
         "carries": opinions.settled.get(CARRY) == "on",

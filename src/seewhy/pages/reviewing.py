@@ -151,13 +151,14 @@ class Reviewing:
 
     def carried(self, verdicts: Sequence[Verdict]) -> list[Carried]:
         """Return what the verdicts would change of other images, by concept, most images first."""
-        judged, labels, config = self.corrections(verdicts).selected, self.run.labels, self.run.config.select
+        corrections, labels, config = self.corrections(verdicts), self.run.labels, self.run.config.select
+        judged = corrections.selected
         levels = score_levels(self.selections, labels, judged, config)
         found: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
         for old, new in zip(self.selections, carried(self.selections, labels, levels, config), strict=True):
             counts = found[labels[old.example_id], old.concept]
             counts[0] += old.selected
-            if old.concept not in judged.get(old.example_id, {}):
+            if old.example_id not in corrections.out and old.concept not in judged.get(old.example_id, {}):
                 counts[1] += new.selected and not old.selected
                 counts[2] += old.selected and not new.selected
         changed = [Carried(*group, levels[group].judged, levels[group].right, *counts)

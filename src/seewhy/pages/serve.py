@@ -87,10 +87,9 @@ def serve(run: str, door: Door, *, samples: int, round: int | None, base: bool, 
     opened_run = FinishedRun.open(run, trust_remote_code=trust_remote_code)
     model = BASE if base else opened_run.method_model(round)
     asker = Asker(opened_run, samples=samples)
-    leave_a_core()
-    asker.model(model)
     door = with_token(door)
-    with scratch_folder(opened_run.path):
+    with leave_a_core(), scratch_folder(opened_run.path):
+        asker.model(model)
         serve_app(api_app(asker, model, door), door, listen(door), f"{opened_run.path} ({model.title}) answers at")
 
 

@@ -77,15 +77,21 @@ def fastapi(purpose: str) -> ModuleType:
     return fastapi
 
 
-def leave_a_core() -> None:
-    """Let the model compute on all cores but one, which page and browser need; where OMP_NUM_THREADS is set, on those.
+@contextmanager
+def leave_a_core() -> Iterator[None]:
+    """Let models compute on all cores but one, which page and browser need; where OMP_NUM_THREADS is set, on those.
 
     Threads of a model that wait for each other, one of them behind the page, cost more than the core does.
     """
     import torch
 
+    before = torch.get_num_threads()
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, torch.get_num_threads() - 1))
+        torch.set_num_threads(max(1, before - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 _TEMPLATES = Environment(

@@ -115,17 +115,27 @@ def review_order(pairs: Sequence[Pair]) -> Order:
     classes = [_Class(images, doubt) for images in concepts_of.values()]
     class_of = {name: one for one in classes for name in one.concepts_of}
     drawn, asked, by_chance = iter(sorted(class_of, key=_lot)), dict[str, tuple[str, ...]](), set[str]()
+
+    def draw() -> str:
+        name = next(name for name in drawn if name not in asked)
+        asked[name] = tuple(sorted(class_of[name].concepts_of[name], key=lambda concept: _lot(f"{name}/{concept}")))
+        by_chance.add(name)
+        return name
+
     while len(asked) < min(len(class_of), FARTHEST):
         if len(asked) % BY_CHANCE == BY_CHANCE - 1:
-            name = next(name for name in drawn if name not in asked)
-            asked[name] = tuple(sorted(class_of[name].concepts_of[name], key=lambda c, n=name: _lot(f"{n}/{c}")))
-            by_chance.add(name)
+            name = draw()
         else:
             _, name = min(one.best for one in classes if one.best)
             asked[name] = class_of[name].by_value(name)
         class_of[name].ask(name, asked[name][:ASKED])
-    left = sorted((-value, name) for one in classes for name, value in one.values() if name not in asked)
-    asked.update((name, class_of[name].by_value(name)) for _, name in left)
+    left = iter(sorted((-value, name) for one in classes for name, value in one.values() if name not in asked))
+    while len(asked) < len(class_of):  # as before, but the values stay as they are
+        if len(asked) % BY_CHANCE == BY_CHANCE - 1:
+            draw()
+        else:
+            name = next(name for _, name in left if name not in asked)
+            asked[name] = class_of[name].by_value(name)
     return Order(tuple(asked), asked, frozenset(by_chance), doubt)
 
 

@@ -380,7 +380,7 @@ def _say(console: Console, text: str, style: str = "") -> None:
 def print_explained(explained: Sequence[Explained], console: Console) -> None:
     """Print the label, the answer, and each reason with its support and its overlay, photo by photo."""
     for one in explained:
-        label = Text(one.label, "bold") if one.label else Text("no one label of this run", "bold yellow")
+        label = Text(one.label, "bold") if one.label else Text("no single class of this run", "bold yellow")
         drawn = sum(one.sampled.values())
         agreed = Text(f"  {round(one.confidence * drawn)} of {drawn} sampled answers agree" if one.label else "")
         console.print(Text(f"{one.image}: "), label, agreed, sep="", soft_wrap=True)

@@ -28,7 +28,7 @@ from seewhy.run.progress import say
 from seewhy.run.ranks import world_size
 from seewhy.run.sources import CELLS
 from seewhy.vlm import adapter
-from seewhy.vlm.model import VisionLanguageModel
+from seewhy.vlm.model import VisionLanguageModel, resolve
 from seewhy.vlm.server.process import command_line
 
 
@@ -71,6 +71,8 @@ def _tuning_problems(config: RunConfig) -> Iterator[str]:
 
 def _machine_problems(config: RunConfig) -> Iterator[str]:
     name = config.model.device
+    if config.rounds and config.model.dtype == "float16" and resolve(name, "auto")[0] == "cpu":
+        yield "model.dtype is float16, in which nothing can be tuned on a CPU; set it to auto, float32 or bfloat16."
     if name == "auto":
         return
     try:

@@ -123,11 +123,15 @@ def remade(
 def _differently_carried(
     config: RunConfig, train: Sequence[Example], held: Corrections, now: Corrections, run: Path
 ) -> set[str]:
-    """Return the images whose selection differs for what is said of others; a reworded list makes all differ anyhow."""
+    """Return the images whose selection differs for what is said of others. Where concepts have other words than
+    before, all images of their class count as different anyhow."""
     if not (held.carry or now.carry):
         return set()
     labels = {example.id: example.label for example in train}
-    scored = [s for s in read_records(run, "select", Selection) if s.example_id in labels]
+    is_again = bool(held.reworded) and held.reworded == now.reworded
+    again = StageKey("reselect")
+    stage = str(again) if is_again and is_complete(read_manifest(run), again) else "select"
+    scored = [s for s in read_records(run, stage, Selection) if s.example_id in labels]
     before, after = (selected_concepts(corrected(scored, of, labels, config.select)) for of in (held, now))
     return {name for name in before if before[name] != after[name]}
 

@@ -22,7 +22,7 @@ class DescriptionEmbeddings:
     def of(self, descriptions: Records[Description], encoder: TextEncoder, *, train: int) -> np.ndarray:
         """Return the embeddings of descriptions, (D, E), of which the first `train` are the same in every call."""
         if not self._held:
-            shutil.rmtree(self._folder, ignore_errors=True)  # of a process that was killed
+            self.remove()
         with disk(file := self._folder / "descriptions.npy"):
             self._folder.mkdir(exist_ok=True)
             texts = (description.text for description in descriptions)
@@ -31,6 +31,5 @@ class DescriptionEmbeddings:
         return embedded_DE
 
     def remove(self) -> None:
-        """Remove the file, where this process has made it."""
-        if self._held:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        """Remove the file, be it of this process or of one that was killed."""
+        shutil.rmtree(self._folder, ignore_errors=True)

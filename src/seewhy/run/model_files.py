@@ -5,6 +5,7 @@ A clone without Git LFS, a copy that was cut off and a saved error page are the 
 """
 
 import json
+import os
 import struct
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -73,7 +74,9 @@ def check_links(folder: Path, patterns: Sequence[str] = ("*",)) -> None:
     homes = (folder.resolve(), folder.resolve().parent.parent / "blobs")
     for path in (path for pattern in patterns for path in folder.rglob(pattern)):
         if path.is_symlink() and path.suffix != ".safetensors":
-            target = path.resolve()
+            target = Path(os.path.realpath(path))  # which names a link of a loop itself
+            if not target.exists():
+                raise SeeWhyError(f"{path} is a link to {target}, which cannot be read. Put the file itself there.")
             if not any(target.is_relative_to(home) for home in homes):
                 raise SeeWhyError(
                     f"{path} is a link to {target}, which is not in {folder}, and is not read. Put the file itself "

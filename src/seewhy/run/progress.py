@@ -50,8 +50,7 @@ def console(*, stderr: bool = False, file: IO[str] | None = None, width: int | N
 
 def print_json(value: Any) -> None:
     """Print a JSON-able value, or a text that is JSON already, on standard output."""
-    text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
-    print(shown_json(text).rstrip("\n"))
+    print(shown_json(json.loads(value) if isinstance(value, str) else value))
 
 
 def say(line: str) -> None:

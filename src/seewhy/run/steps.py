@@ -158,7 +158,7 @@ class Run:
         folder.check([*own.values(), *stages.values()], config=settings, discard_stale=discard_stale)
         if settings:
             checks.check_tower_setting(config, base)
-            if folder.is_own and not is_complete(manifest, StageKey("select")):
+            if folder.is_own and not is_complete(manifest, StageKey("describe")):  # before hours of describing
                 checks.check_encoder(encoder)
             plain: Any = json.loads(json.dumps(settings))  # YAML has no tuples
             folder.write_yaml("config.yaml", yaml.safe_dump(plain, sort_keys=False))
@@ -173,7 +173,8 @@ class Run:
 
     def __exit__(self, *_error: object) -> None:
         self.loaded.release()
-        self._embeddings.remove()
+        if self.folder.is_own:
+            self._embeddings.remove()
 
     def describe(self, split: str = "train") -> Records[Description]:
         """Step 1: the untuned base describes images; those of another split than train are for the figures alone."""

@@ -15,6 +15,7 @@ split are one image; under two labels, the first stays and the rest are told.
 
 import hashlib
 import json
+import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -42,6 +43,9 @@ _SPLIT_OF: Mapping[str, Split] = {
 _SUFFIX = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif"}
 
 
+_README = "README.md"
+_CARDS = (_README, ".huggingface.yaml")
+"""The files in which a data set tells the library of its tables."""
 _TABLES = ("parquet", "arrow", "csv", "tsv", "json", "jsonl", "txt", "md")
 """Endings of the files that the library reads as tables; images are held in their folder row by row."""
 _LIBRARY_ERRORS = (
@@ -79,6 +83,7 @@ def _load(source: str) -> dict[str, Any]:
         from datasets.exceptions import DatasetsError
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import EntryNotFoundError
+        from huggingface_hub.repocard import REGEX_YAML_BLOCK
     except ImportError as error:
         raise SeeWhyError(
             "Reading a Hugging Face data set needs the datasets library: pip install 'seewhy[data]'."
@@ -87,7 +92,8 @@ def _load(source: str) -> dict[str, Any]:
     with _named(source, DatasetsError):
         if folder.is_dir():
             check_links(folder, [f"*.{kind}" for kind in _TABLES])
-            _refuse_outside(source, [*folder.rglob("state.json")], folder / "README.md")
+            cards = [path for name in _CARDS if (path := folder / name).is_file()]
+            _refuse_outside(source, [*folder.rglob("state.json")], cards, REGEX_YAML_BLOCK)
         if is_saved(folder):
             loaded = datasets.load_from_disk(str(folder))
         elif folder.is_dir():
@@ -95,22 +101,29 @@ def _load(source: str) -> dict[str, Any]:
         else:
             name, _, revision = source.partition("@")
             name, _, configuration = name.partition(":")
-            with suppress(EntryNotFoundError):
-                readme = hf_hub_download(name, "README.md", repo_type="dataset", revision=revision or None)
-                _refuse_outside(source, [], Path(readme))
+            cards = []
+            for card in _CARDS:
+                with suppress(EntryNotFoundError):
+                    there = hf_hub_download(name, card, repo_type="dataset", revision=revision or None)
+                    cards.append(Path(there))
+            _refuse_outside(source, [], cards, REGEX_YAML_BLOCK)
             loaded = datasets.load_dataset(name, configuration or None, revision=revision or None)
     if isinstance(loaded, datasets.Dataset):
         return {"train": loaded}
     return {str(name): part for name, part in loaded.items()}
 
 
-def _refuse_outside(source: str, states: Sequence[Path], readme: Path) -> None:
-    """Raise SeeWhyError where a data set's own files (`states` of save_to_disk, and its card) name tables that are not
-    among its files: the library would read them from the reader's disk."""
+def _refuse_outside(source: str, states: Sequence[Path], cards: Sequence[Path], front: re.Pattern[str]) -> None:
+    """Raise SeeWhyError where a data set's own files (`states` of save_to_disk, and its cards) name tables that are not
+    among its files: the library would read them from the reader's disk. `front` is where the library finds the YAML in
+    a README."""
     named = [str(file) for state in states for file in _texts(json.loads(state.read_bytes()).get("_data_files"))]
-    if readme.is_file():
-        _, _, rest = readme.read_text(encoding="utf-8", errors="replace").partition("---\n")
-        card = load(rest.partition("\n---")[0]) if rest else None
+    for path in cards:
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if path.name == _README:
+            found = front.search(text)
+            text = found.group(2) if found else ""
+        card = load(text)
         configs = card.get("configs") if isinstance(card, dict) else None
         for config in configs if isinstance(configs, list) else []:
             named += (

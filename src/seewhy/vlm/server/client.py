@@ -22,7 +22,7 @@ from seewhy.errors import SeeWhyError
 from seewhy.records import Prompt, Sampling
 from seewhy.run.progress import say
 from seewhy.run.storage import digest
-from seewhy.words import masked, remember_secret, shown
+from seewhy.words import remember_secret, shown, without_known
 
 if TYPE_CHECKING:
     from seewhy.endpoint.completions import Completion, RequestFailed
@@ -122,7 +122,8 @@ class ChatClient:
         """`sampling.samples` texts for each prompt, in order. Raises SeeWhyError, and then has none."""
         once = 1 if sampling.temperature == 0 else sampling.samples
         replies = self._sent(prompts, replace(sampling, samples=once), seed)
-        self._tell_faults([reply.fault for of_prompt in replies for reply in of_prompt])
+        faults = [reply.fault for of_prompt in replies for reply in of_prompt]
+        self._tell_faults(faults, may_drop=sampling.temperature > 0)
         found = [[text for reply in of_prompt for text in reply.texts] for of_prompt in replies]
         if short := next((prompt for prompt, texts in zip(prompts, found, strict=True) if len(texts) != once), None):
             raise SeeWhyError(
@@ -134,10 +135,11 @@ class ChatClient:
         )
         return [texts * sampling.samples if once == 1 else texts for texts in found]
 
-    def _tell_faults(self, faults: Sequence[SeeWhyError | None]) -> None:
-        """Say how many replies were no chat completions: their texts are empty. Raises the first where most were."""
+    def _tell_faults(self, faults: Sequence[SeeWhyError | None], *, may_drop: bool) -> None:
+        """Say how many replies were no chat completions: their texts are empty. Raises the first where most were, or
+        where an empty text would count as the model's answer."""
         malformed = [fault for fault in faults if fault]
-        if 2 * len(malformed) > len(faults):
+        if malformed and (not may_drop or 2 * len(malformed) > len(faults)):
             raise malformed[0]
         if malformed:
             times = self.retries + 1
@@ -257,11 +259,11 @@ class ChatClient:
                 if malformed and attempt == self.retries:
                     return Reply(("",) * asked.samples, None, fault=self._no_completion(prompt, failure.said, text))
                 if attempt == self.retries or not (malformed or (failure.is_transient and failure.in_body)):
-                    raise self._in_words(failure, prompt, text) from failure
+                    raise self._in_words(failure, prompt) from failure
             await asyncio.sleep(min(8.0, 0.5 * 2**attempt))
         raise AssertionError("the last attempt returns or raises")
 
-    def _in_words(self, failure: "RequestFailed", prompt: Prompt, text: str) -> SeeWhyError:
+    def _in_words(self, failure: "RequestFailed", prompt: Prompt) -> SeeWhyError:
         """Return a failed request as the error that says what to do."""
         if failure.kind == "timeout":
             return SeeWhyError(
@@ -341,7 +343,7 @@ class ChatClient:
         text = text.strip()
         for end in self.end_texts:
             text = text.removesuffix(end)
-        return masked(text.strip())
+        return without_known(text.strip())
 
 
 def request_seed(seed: int, prompt: Prompt, number: int) -> int:

@@ -152,7 +152,8 @@ class ServerSampler:
             settings.concurrency, settings.timeout, settings.retries, end_tokens=ends,
             end_texts=tuple(str(vlm.tokenizer.convert_ids_to_tokens(end)) for end in ends),
             max_length=vlm.max_length, started=self._process is not None,
-            key=server_process.key_in(settings.command), template_settings=switch_of(vlm.processor),
+            key=server_process.key_in(settings.command) if self._process else "",
+            template_settings=switch_of(vlm.processor),
         )  # fmt: skip
 
     def _image_url(self, path: str) -> str:
