@@ -24,7 +24,7 @@ from seewhy.domain.questions import Questions
 from seewhy.records import Description, Example, Prompt, Sampling
 
 PARTS = {
-    "open": "load", "describe": "describe", "check_support": "support", "select": "select", "synthesise": "answers",
+    "describe": "describe", "check_support": "support", "select": "select", "synthesise": "answers",
     "tune": "tune", "sample": "candidates", "filter": "filter", "predict": "predictions",
 }  # fmt: skip
 """The steps of a run, and what the tables call them."""
@@ -75,13 +75,14 @@ def stand_in(world: Path, kind: type[TemplateSampler]) -> None:
 
 
 def metered_run(meter: Meter) -> None:
-    """Meter the steps of all runs of this process."""
+    """Meter the steps of all runs of this process, and how they are opened."""
+    from seewhy.run import loop
     from seewhy.run.evaluation import Evaluation
     from seewhy.run.steps import Run
 
+    loop.open_run = meter.metered("load", loop.open_run)
     for method, name in PARTS.items():
-        counted = meter.metered(name, getattr(Run, method))
-        setattr(Run, method, staticmethod(counted) if method == "open" else counted)
+        setattr(Run, method, meter.metered(name, getattr(Run, method)))
     for method in ("measure", "gate"):
         setattr(Evaluation, method, meter.metered("measure", getattr(Evaluation, method)))
 
@@ -112,8 +113,8 @@ def whole_loop(world: Path, options: Any) -> dict[str, Any]:
 
 def descriptions(world: Path, options: Any) -> dict[str, Any]:
     """Load, describe, and select by each rule of `options["rules"]`."""
+    from seewhy.run import loop
     from seewhy.run.folder import RunFolder
-    from seewhy.run.steps import Run
 
     stand_in(world, TemplateSampler)
     meter = Meter()
@@ -121,7 +122,7 @@ def descriptions(world: Path, options: Any) -> dict[str, Any]:
     for rule in options["rules"]:
         config = settings(world, world / "run", rule=rule, asked=options["asked"])
         folder = RunFolder(config.output, seed=config.seed, shard_size=config.shard_size)
-        with folder.lock(), Run.open(folder, config, discard_stale=True) as this:
+        with folder.lock(), loop.open_run(folder, config, discard_stale=True) as this:
             this.describe()
             _ = this.encoder, this.concepts_CE  # loading is not selecting
             with meter.part(f"select {rule}"):

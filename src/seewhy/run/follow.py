@@ -22,6 +22,7 @@ from seewhy.records import Answer
 from seewhy.run.alike import PATIENCE
 from seewhy.run.finished import model_path
 from seewhy.run.folder import RunFolder, read_manifest
+from seewhy.run.opening import open_run
 from seewhy.run.records import Records
 from seewhy.run.shards import Identified
 from seewhy.run.stages import ARMS, BASE, OURS, Arm, ModelKey, StageKey
@@ -100,7 +101,7 @@ class Follower:
 
     def __init__(self, config: RunConfig, callbacks: Sequence[TrainerCallback] = ()) -> None:
         self._folder = FollowedFolder(config.output, seed=config.seed, shard_size=config.shard_size)
-        self._run = Run.open(self._folder, config)
+        self._run = open_run(self._folder, config)
         self._run.callbacks = callbacks
         self._make: Callable[[int], None] = lambda _number: None
 

@@ -13,9 +13,9 @@ from seewhy.run.driving import is_driven_elsewhere, workers_of
 from seewhy.run.evaluation import Evaluation
 from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import RunFolder
+from seewhy.run.opening import open_run
 from seewhy.run.progress import say
 from seewhy.run.stages import BASE, OURS, ModelKey, arms
-from seewhy.run.steps import Run
 from seewhy.settings import PRESETS, load_config
 
 
@@ -41,7 +41,7 @@ def run(config: RunConfig, *, discard_stale: bool = False, stop_without_words: b
     with (
         folder.lock(),
         workers_of(config, folder) as folder.workers,
-        Run.open(folder, config, discard_stale=discard_stale) as this,
+        open_run(folder, config, discard_stale=discard_stale) as this,
     ):
         this.describe()
         stop = stops_without_words(config) if stop_without_words is None else stop_without_words
@@ -104,7 +104,7 @@ def evaluate(
     settings = replace(finished.config.evaluate, **{key: value for key, value in wanted.items() if value is not None})
     config = replace(finished.config, evaluate=settings)
     folder = RunFolder(run, seed=config.seed, shard_size=config.shard_size)
-    with folder.lock(), Run.open(folder, config, record=False, elsewhere=other) as this:
+    with folder.lock(), open_run(folder, config, record=False, elsewhere=other) as this:
         if data is not None:
             return Evaluation(this).measure(this.models, (), {}, name=f"metrics-{Path(data).stem}-{split}.json")
         return Evaluation(this).measure(this.models, this.select(), {}, name=f"metrics-{split}.json")
@@ -117,5 +117,5 @@ def count(config: RunConfig) -> dict[ModelKey, Counts]:
     """
     refuse_several_processes()
     folder = RunFolder(config.output, seed=config.seed, shard_size=config.shard_size)
-    with folder.lock(), Run.open(folder, config, record=False) as this:
+    with folder.lock(), open_run(folder, config, record=False) as this:
         return Evaluation(this).counts()

@@ -1,29 +1,24 @@
 """The steps of the method, each bound to its stage in the run folder, so that nothing finished is made again."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 from transformers import TrainerCallback
 
-from seewhy.config import SELF, DataConfig, RunConfig, recorded
+from seewhy.config import RunConfig
 from seewhy.domain.concepts import ConceptBank
 from seewhy.domain.corrections import Corrections, for_measuring
 from seewhy.domain.covering import COVERED, covered_copies, open_view
-from seewhy.domain.domain import VOCABULARY_FILE, Domain, Vocabulary, load_domain
+from seewhy.domain.domain import Domain
 from seewhy.domain.general import GeneralQuestions
-from seewhy.domain.image_index import IMAGES_FILE, ImageIndex
 from seewhy.domain.images import load_image
 from seewhy.domain.labels import name_ranges
-from seewhy.domain.loaders.llava import Replay, replay_digest
+from seewhy.domain.loaders.llava import Replay
 from seewhy.domain.verdicts import Verdict
-from seewhy.errors import SeeWhyError
-from seewhy.fieldguide.guide import ENCODER, with_guide
+from seewhy.fieldguide.guide import ENCODER
 from seewhy.method import covered, describe, rejection, replay, select, synthesise
 from seewhy.method.clauses import Said
 from seewhy.method.encoder import Encoder
@@ -34,7 +29,6 @@ from seewhy.proof.stated import StatedConcepts
 from seewhy.records import (
     Answer,
     Candidate,
-    Correction,
     Description,
     Example,
     Likelihood,
@@ -50,9 +44,8 @@ from seewhy.run.embeddings import DescriptionEmbeddings
 from seewhy.run.finished import FinishedRun, model_path
 from seewhy.run.folder import RunFolder, read_manifest
 from seewhy.run.models import Loaded
-from seewhy.run.progress import say
 from seewhy.run.records import Records
-from seewhy.run.sources import base_source, made_base_source, model_source
+from seewhy.run.sources import base_source, model_source
 from seewhy.run.stages import (
     ARMS,
     BASE,
@@ -62,12 +55,9 @@ from seewhy.run.stages import (
     StageKey,
     Stages,
     arms,
-    engine_of,
-    is_complete,
     replay_turns,
     with_finished_controls,
 )
-from seewhy.run.storage import digest_of_ends, inside, weights_digest
 from seewhy.vlm.loss import answer_likelihoods
 from seewhy.vlm.sampling import CPU_SEQUENCES
 from seewhy.vlm.tuning import tune
@@ -107,66 +97,6 @@ class Run:
         self._embeddings = DescriptionEmbeddings(folder.path)
         self._descriptions: dict[str, Records[Description]] = {}
         self._selected: dict[str, Mapping[str, Sequence[str]]] = {}
-
-    @classmethod
-    def open(
-        cls,
-        folder: RunFolder,
-        config: RunConfig,
-        *,
-        discard_stale: bool = False,
-        record: bool = True,
-        elsewhere: DataConfig | None = None,
-    ) -> "Run":
-        """Load the data and compare the folder's stages with the settings, which `record` writes down.
-
-        `elsewhere` is another data set to measure the models on. Raises SeeWhyError for data that cannot be used, and
-        for stages that were made with other settings, unless `discard_stale` moves them aside.
-        """
-        if record:
-            checks.check_settings(config)
-        index = ImageIndex(inside(folder.path, IMAGES_FILE))
-        try:
-            domain = load_domain(with_guide(config.data, folder.path / "fieldguide"), index=index)
-        finally:  # what was decoded before an error, too: the next start is after it was mended
-            if folder.is_own:
-                index.save()
-        held = correcting.recorded_corrections(folder.path)
-        bank = (held or Corrections()).bank(domain.concepts)
-        other = elsewhere and checks.load_measured_data(elsewhere, folder.path, config.evaluate, bank)
-        measured = other or domain
-        if not measured.split(split := config.evaluate.split):
-            raise SeeWhyError(f"{measured.name} has no {split} images to measure on: add some, or set evaluate.split.")
-        base = made_base_source(config.model.name_or_path)
-        encoder = model_source(config.select.encoder, ENCODER)
-        file = config.tune.replay if config.tune.replay != SELF else None
-        general = Replay.read(file) if record and file else None
-        replayed = replay_digest(file) if file else ""
-        manifest = read_manifest(folder.path)
-        shown = with_finished_controls(config, manifest)
-        verdicts = correcting.given_verdicts(config, domain)
-        corrections = correcting.corrections_now(verdicts, domain, folder.path) if record else held
-        if anew := correcting.remade(config, domain.examples, held, corrections, folder.path):
-            say(f"Verdicts have been given since {folder.path} was made. {anew}")
-        own = Stages.of(
-            shown, domain.fingerprint, weights_digest(base), weights_digest(encoder), replayed, corrections,
-            parts=domain.parts, former_weights=(digest_of_ends(base), digest_of_ends(encoder)),
-            engine_of=None if record else lambda key: engine_of(manifest, key, config.model.engine.kind),
-        )  # fmt: skip
-        stages = own.elsewhere(measured.name, measured.fingerprint, measured.parts) if other else own
-        settings = recorded(config) if record else None
-        folder.check([*own.values(), *stages.values()], config=settings, discard_stale=discard_stale)
-        if settings:
-            checks.check_tower_setting(config, base)
-            if folder.is_own and not is_complete(manifest, StageKey("describe")):  # before hours of describing
-                checks.check_encoder(encoder)
-            plain: Any = json.loads(json.dumps(settings))  # YAML has no tuples
-            folder.write_yaml("config.yaml", yaml.safe_dump(plain, sort_keys=False))
-            folder.write_json(VOCABULARY_FILE, Vocabulary.of((corrections or Corrections()).domain(domain)).record())
-        if corrections is not None:
-            records = corrections.records()
-            folder.records(stages[correcting.VERDICTS], Correction, ["all"], lambda _all, _seed: records)
-        return cls(config, measured, folder, stages, general, None if other else corrections, verdicts)
 
     def __enter__(self) -> "Run":
         return self
