@@ -48,7 +48,7 @@ fruit: photos $(INSTALLED)  ## the loop on real photos of fruit, which you bring
 	$(BIN)/seewhy run configs/grocery_fruit.yaml
 
 results: photos $(INSTALLED)  ## the paper's claims, on the field guide and on fruit: docs/results.md (a night on two cores)
-	$(BIN)/seewhy compare configs/fieldguide.yaml --rounds 3 --output runs/compare
+	$(BIN)/seewhy compare configs/fieldguide_full.yaml --output runs/compare
 	$(BIN)/seewhy compare configs/grocery_fruit.yaml --seeds '[0]' \
 	  --controls '[nl, lge, unfiltered, class_level]' --output runs/compare_fruit
 	$(BIN)/python -m bench.descriptions runs/compare/seed-0 --json runs/compare/descriptions.json
@@ -87,7 +87,7 @@ photos:
 	  '(Kind: [visible feature, ...], see docs/your_data.md). Any other image folder with a bank will do:' \
 	  '  seewhy run configs/grocery_fruit.yaml --data.source FOLDER --data.concepts BANK.yaml --data.noun NOUN' \
 	  'The field guide needs no data: make demo, or' \
-	  '  seewhy compare configs/fieldguide.yaml --rounds 3 --output runs/compare' >&2; exit 1; }
+	  '  seewhy compare configs/fieldguide_full.yaml --output runs/compare' >&2; exit 1; }
 
 cells-images:
 	@test -f $(CELLS)/pbc_attr_v1_train.csv && test -d $(CELLS)/PBC_dataset_normal_DIB || { printf '%s\n' \
