@@ -24,17 +24,42 @@ mean under the second, and the share of the descriptions under the third.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from seewhy.config import SelectConfig
+from seewhy.domain.concepts import ConceptBank
 from seewhy.errors import SeeWhyError
+from seewhy.method.clauses import Said
+from seewhy.method.encoder import TextEncoder
 from seewhy.method.infonce import DescribedImages
 from seewhy.records import Description, Example, Selection
 
 _ROUNDING = 1e-9
 """3 of 10 descriptions are a share of 0.3."""
+
+
+def select_by_rule(
+    examples: Sequence[Example],
+    descriptions: Sequence[Description],
+    bank: ConceptBank,
+    noun: str,
+    encoder: TextEncoder,
+    embedded: Callable[[], np.ndarray],
+    config: SelectConfig,
+) -> list[Selection]:
+    """Return the selections by the rule that `config.rule` names; `noun` is what the images show.
+
+    `embedded` gives the embeddings of the descriptions, (D, E), to the rules that compare them. Raises SeeWhyError as
+    `select` does.
+    """
+    phrases = bank.all_concepts
+    concepts_CE = encoder.embed_concepts(phrases)
+    if config.rule == "said":
+        said = Said(phrases, concepts_CE, noun, encoder).reading(d.text for d in descriptions)
+        return select_said(examples, descriptions, bank, phrases, said, config)
+    return select(examples, descriptions, embedded(), bank, phrases, concepts_CE, config)
 
 
 def select(

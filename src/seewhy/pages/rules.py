@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import get_args
+
+import numpy as np
 
 from seewhy.config import SelectionRule
 from seewhy.domain.domain import Domain
 from seewhy.errors import SeeWhyError
 from seewhy.fieldguide.guide import ENCODER
-from seewhy.method.clauses import Said
 from seewhy.method.encoder import Encoder
-from seewhy.method.select import select, select_said
+from seewhy.method.select import select_by_rule
 from seewhy.records import Description, Selection
 from seewhy.run.finished import FinishedRun
 from seewhy.run.progress import say
@@ -34,19 +36,15 @@ def selected_by_other_rules(run: FinishedRun, domain: Domain) -> Mapping[str, Se
             "make a run with another select.rule, which takes over the descriptions, and review that one."
         )
     say(f"Scoring {len(descriptions):,} descriptions by the other rules.")
-    examples, phrases = domain.split("train"), bank.all_concepts
     encoder = Encoder(str(model_source(config.encoder, ENCODER)), run.config.model.device, prefixes=config.prefixes)
-    concepts_CE = encoder.embed_concepts(phrases)
-    found = {}
-    others = [rule for rule in get_args(SelectionRule) if rule != config.rule]
-    descriptions_DE = None
-    for rule in others:
-        settings = replace(config, rule=rule)
-        if rule == "said":
-            said = Said(phrases, concepts_CE, domain.questions.noun, encoder).reading(d.text for d in descriptions)
-            found[rule] = select_said(examples, descriptions, bank, phrases, said, settings)
-        else:
-            if descriptions_DE is None:
-                descriptions_DE = encoder.embed_texts([d.text for d in descriptions])
-            found[rule] = select(examples, descriptions, descriptions_DE, bank, phrases, concepts_CE, settings)
-    return found
+
+    @cache
+    def embedded() -> np.ndarray:
+        return encoder.embed_texts([d.text for d in descriptions])
+
+    examples, noun = domain.split("train"), domain.questions.noun
+    return {
+        rule: select_by_rule(examples, descriptions, bank, noun, encoder, embedded, replace(config, rule=rule))
+        for rule in get_args(SelectionRule)
+        if rule != config.rule
+    }

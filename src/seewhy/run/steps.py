@@ -20,7 +20,6 @@ from seewhy.domain.loaders.llava import Replay
 from seewhy.domain.verdicts import Verdict
 from seewhy.fieldguide.guide import ENCODER
 from seewhy.method import covered, describe, rejection, replay, select, synthesise
-from seewhy.method.clauses import Said
 from seewhy.method.encoder import Encoder
 from seewhy.method.sampler import Sampler, example_random
 from seewhy.method.told import StandIn, reasons_for
@@ -152,33 +151,16 @@ class Run:
         if split != "train":
             examples, descriptions = (*examples, *wanted), descriptions + self.describe(split)
 
+        def embedded() -> np.ndarray:
+            return self._embeddings.of(descriptions, self.encoder, train=len(self.describe()))
+
         def work(_all: Sequence[str], _seed: int) -> list[Selection]:
-            concepts_CE = self.encoder.embed_concepts(bank.all_concepts)
-            if self.config.select.rule == "said":
-                finder = Said(bank.all_concepts, concepts_CE, self.domain.questions.noun, self.encoder)
-                said = finder.reading(d.text for d in descriptions)
-                selections = select.select_said(
-                    examples, descriptions, bank, bank.all_concepts, said, self.config.select
-                )
-            else:
-                selections = self._scored_by_infonce(examples, descriptions, bank, concepts_CE)
+            noun, settings = self.domain.questions.noun, self.config.select
+            selections = select.select_by_rule(examples, descriptions, bank, noun, self.encoder, embedded, settings)
             ids = {example.id for example in wanted}
             return [selection for selection in selections if selection.example_id in ids]
 
         return list(self.folder.records(self.stages[key], Selection, ["all"], work))
-
-    def _scored_by_infonce(
-        self,
-        examples: Sequence[Example],
-        descriptions: Records[Description],
-        bank: ConceptBank,
-        concepts_CE: np.ndarray,
-    ) -> list[Selection]:
-        """Select by InfoNCE."""
-        embedded_DE = self._embeddings.of(descriptions, self.encoder, train=len(self.describe()))
-        return select.select(
-            examples, descriptions, embedded_DE, bank, bank.all_concepts, concepts_CE, self.config.select
-        )
 
     def selected(self, split: str) -> Mapping[str, Sequence[str]]:
         """Return example id -> the concepts selected for each image of a split, with which CS compares answers."""
