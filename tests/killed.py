@@ -64,7 +64,7 @@ def run_and_die(config: RunConfig, die_in: str | None) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a run by its path; times stand in events.jsonl and images.parquet alone.
+    """Every file of a run by its path; times stand in events.jsonl, images.parquet and a server's log.
 
     A file that names its run has another seal in another run.
     """
@@ -76,5 +76,5 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): elsewhere(path.read_bytes())
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in {"events.jsonl", "images.parquet", "lock"}
+        if path.is_file() and path.name not in {"events.jsonl", "images.parquet", "lock", "log.txt"}
     }

@@ -28,7 +28,7 @@ from torture.fuzz import met
 from torture.inputs import TARGETS
 from torture.kills import Workload, kill_at_each_operation, kill_at_random, refuse_writes
 from torture.random_settings import Place, drawn
-from torture.workloads import photo, tiny_workload
+from torture.workloads import photo, served_workload, tiny_workload
 
 EXAMPLES = {"results": 15, "image": 300, "model": 25}
 """Inputs of a kind; 60 of the others."""
@@ -67,6 +67,15 @@ def test_a_run_killed_at_its_file_operations_ends_with_the_same_bytes(work: Work
 @pytest.mark.slow
 def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(work: Workload, root: Path) -> None:
     chain = kill_at_random(work, root / "scratch", random.Random(0), lambda chain: chain.counts["kills"] == 4)
+    assert (chain.faults, chain.different) == ([], [])
+
+
+@pytest.mark.slow
+@pytest.mark.server
+def test_a_run_through_a_server_that_is_killed_ends_with_the_same_bytes_and_leaves_none_behind(root: Path) -> None:
+    served = served_workload(root / "served", root / "scratch")
+    chain = kill_at_each_operation(served, root / "scratch", set(), lambda chain: chain.counts["kills"] == 5, skip=15)
+    assert chain.counts["kills"] > 2
     assert (chain.faults, chain.different) == ([], [])
 
 

@@ -91,16 +91,21 @@ def part(campaign: Campaign, name: str) -> Iterator[tuple[float, Callable[[], bo
 
 
 def kills(campaign: Campaign, work: "Workload") -> None:
-    """Kill runs at each file operation, then at random moments."""
+    """Kill runs at each file operation, a run that asks a server too, then at random moments."""
     from torture.kills import kill_at_each_operation, kill_at_random
+    from torture.workloads import served_workload
 
-    rng, seen = random.Random(campaign.seed), set[str]()
+    rng = random.Random(campaign.seed)
     with part(campaign, "kills") as (end, over):
-        middle = end - (end - time.monotonic()) / 3
-        chain = None
-        while time.monotonic() < middle and (chain is None or chain.counts["kills"]):  # some operation had no kill yet
-            chain = kill_at_each_operation(work, campaign.scratch, seen, lambda _: over() or time.monotonic() > middle)
-            campaign.chain(chain)
+        third = (end - time.monotonic()) / 3
+        for until, other in ((end - 2 * third, None), (end - third, campaign.output / "served")):
+            seen, chain = set[str](), None
+            now = served_workload(other, campaign.scratch) if other else work
+            while time.monotonic() < until and (chain is None or chain.counts["kills"]):  # some operation had no kill
+                chain = kill_at_each_operation(
+                    now, campaign.scratch, seen, lambda _, until=until: over() or time.monotonic() > until
+                )
+                campaign.chain(chain)
         while not over():
             campaign.chain(kill_at_random(work, campaign.scratch, rng, lambda _: over()))
 

@@ -9,6 +9,8 @@ import errno
 import random
 import shutil
 import signal
+import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ from pathlib import Path
 
 from killed import contents
 from seewhy.run.folder import read_manifest
+from seewhy.vlm import parity
 from torture.children import Ended, in_child, verb
 from torture.faults import before_operations, die, refusing, tear
 
@@ -31,20 +34,28 @@ class Workload:
     config: Path
     run: Path
     undisturbed: dict[str, bytes]
+    server: str = ""
+    """What stands in the command line of its server alone, if it has one."""
 
     @classmethod
-    def made(cls, config: Path, run: Path, scratch: Path) -> "Workload":
+    def made(cls, config: Path, run: Path, scratch: Path, server: str = "") -> "Workload":
         """Make the run undisturbed. Raises RuntimeError where it does not end."""
-        ended = in_child(verb(["run", str(config)]), scratch)
+        ended = in_child(cls(config, run, {}, server).start, scratch)
         if ended.code:
             raise RuntimeError(f"the undisturbed run ended with {ended.code}:\n{ended.errors[-3000:]}")
-        return cls(config, run, contents(run))
+        return cls(config, run, contents(run), server)
+
+    def start(self) -> int:
+        """Start the run, in a child. Its server knows no model, so it need not answer as one does."""
+        if self.server:
+            parity.check = lambda *_: 0
+        return verb(["run", str(self.config)])()
 
     def restore(self, scratch: Path) -> None:
         """Make the run anew if it is not as it was. Raises RuntimeError where it does not end."""
         if contents(self.run) != self.undisturbed:
             shutil.rmtree(self.run, ignore_errors=True)
-            Workload.made(self.config, self.run, scratch)
+            Workload.made(self.config, self.run, scratch, self.server)
 
 
 @dataclass
@@ -95,7 +106,7 @@ def _run_and_die(work: Workload, note: Path, seen: set[str], name: signal.Signal
         die(name)
 
     before_operations(work.run, before)
-    return verb(["run", str(work.config)])()
+    return work.start()
 
 
 def _place(kind: str, path: Path, run: Path) -> str:
@@ -113,7 +124,7 @@ def kill_at_random(work: Workload, scratch: Path, rng: random.Random, enough: En
     shutil.rmtree(work.run, ignore_errors=True)
     while not enough(chain):
         name, after = rng.choice(SIGNALS), rng.uniform(0, longest)
-        ended = in_child(verb(["run", str(work.config)]), scratch, shot=(after, name))
+        ended = in_child(work.start, scratch, shot=(after, name))
         judge(chain, ended, f"{name.name} after {after:.2f} s", {0, EXPECTED[name]})
         if ended.code == 0:
             break
@@ -148,7 +159,7 @@ def _run_refused(work: Workload, after: int, error: int) -> int:
             refuse(kind, path)
 
     before_operations(work.run, before)
-    return verb(["run", str(work.config)])()
+    return work.start()
 
 
 def judge(chain: Chain, ended: Ended, what: str, expected: set[int]) -> None:
@@ -160,10 +171,23 @@ def judge(chain: Chain, ended: Ended, what: str, expected: set[int]) -> None:
 
 def ended_well(chain: Chain, work: Workload, scratch: Path) -> Chain:
     """Start the run once more, undisturbed, and note the files whose bytes differ then."""
-    ended = in_child(verb(["run", str(work.config)]), scratch)
+    ended = in_child(work.start, scratch)
     judge(chain, ended, "the last start", {0})
     found = contents(work.run)
+    if work.server and (left := _still_there(work.server)):
+        chain.faults.append(f"traceback: left a server behind\n{left}")
     chain.different += sorted(
         name for name in found.keys() | work.undisturbed.keys() if found.get(name) != work.undisturbed.get(name)
     )
     return chain
+
+
+def _still_there(mark: str, within: float = 20.0) -> str:
+    """Return the command lines that hold a text after some seconds at most; none where all have ended."""
+    end = time.monotonic() + within
+    while True:
+        listed = subprocess.run(["ps", "-eo", "stat=,args="], capture_output=True, text=True, check=True).stdout
+        left = [row for row in listed.splitlines() if mark in row and not row.startswith("Z")]
+        if not left or time.monotonic() > end:
+            return "\n".join(left)
+        time.sleep(0.2)

@@ -4,6 +4,7 @@ import gc
 import io
 import json
 import shutil
+import sys
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict
@@ -22,10 +23,12 @@ import seewhy.proof.audit
 import seewhy.report.page
 import seewhy.run.loop  # noqa: F401 -- children find it imported
 import torchvision_ops  # noqa: F401 -- before anything imports transformers
-from seewhy.config import RunConfig
+from seewhy.config import EngineConfig, RunConfig
 from tiny_run import tiny_run
 from torture.children import verb
 from torture.kills import Workload
+
+FAKE = Path(__file__).parents[1] / "fake_server.py"
 
 torch.set_num_threads(1)  # a process with threads at work must not be forked
 
@@ -43,10 +46,22 @@ def wide_workload(root: Path, scratch: Path) -> Workload:
     return _made(root, scratch, rounds=2, controls=controls, keep_going=True, tune={"replay": "self"})
 
 
-def _made(root: Path, scratch: Path, tune: Mapping[str, Any] = MappingProxyType({}), **changes: Any) -> Workload:
+@cache
+def served_workload(root: Path, scratch: Path) -> Workload:
+    """Make a run like the tiny one, whose texts come from a server that each start starts."""
+    root.mkdir(parents=True, exist_ok=True)
+    marks = root / "answers.json"
+    marks.write_text("{}", encoding="utf-8")
+    engine = EngineConfig(kind="server", command=f"'{sys.executable}' '{FAKE}' --port {{port}} --answers '{marks}'")
+    return _made(root, scratch, server=str(marks), controls=("nl",), model={"engine": engine})
+
+
+def _made(
+    root: Path, scratch: Path, tune: Mapping[str, Any] = MappingProxyType({}), server: str = "", **changes: Any
+) -> Workload:
     small = {"epochs": 1, "batch_size": 2, "micro_batch_size": 2, "checkpoint_steps": 2, **tune}
     config = tiny_run(root, train=2, test=1, val=1, tokens=4, shard_size=4, tune=small, **changes)
-    return Workload.made(write_settings(config, root / "run.yaml"), Path(config.output), scratch)
+    return Workload.made(write_settings(config, root / "run.yaml"), Path(config.output), scratch, server)
 
 
 def write_settings(config: RunConfig, path: Path) -> Path:
