@@ -35,6 +35,15 @@ def test_every_shipped_configuration_is_read() -> None:
         assert isinstance(load_config(path), RunConfig), path
 
 
+def test_the_field_guide_in_full_is_the_demo_and_what_its_clock_leaves_out() -> None:
+    demo, full = (asdict(load_config(ROOT / "configs" / f"{name}.yaml")) for name in ("fieldguide", "fieldguide_full"))
+    differing = {name for name in demo if demo[name] != full[name]}
+    assert differing == {"output", "rounds", "tune"}
+    assert {name for name in demo["tune"] if demo["tune"][name] != full["tune"][name]} == {
+        "name_weight", "replay", "replay_ratio", "covered",
+    }  # fmt: skip
+
+
 def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
     for text in ("", "# nothing yet\n", "{}"):
         assert load_config(written(tmp_path, text)) == RunConfig()
