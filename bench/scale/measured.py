@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,14 +74,14 @@ def stand_in(world: Path, kind: type[TemplateSampler]) -> None:
     patched.tune = stand_in_tune
 
 
-def metered_run(meter: Meter) -> None:
-    """Meter the steps of all runs of this process, and how they are opened."""
+def metered_run(meter: Meter, steps: Mapping[str, str] = PARTS) -> None:
+    """Meter steps of all runs of this process, and how they are opened."""
     from seewhy.run import loop
     from seewhy.run.evaluation import Evaluation
     from seewhy.run.steps import Run
 
     loop.open_run = meter.metered("load", loop.open_run)
-    for method, name in PARTS.items():
+    for method, name in steps.items():
         setattr(Run, method, meter.metered(name, getattr(Run, method)))
     for method in ("measure", "gate"):
         setattr(Evaluation, method, meter.metered("measure", getattr(Evaluation, method)))
@@ -118,7 +118,7 @@ def descriptions(world: Path, options: Any) -> dict[str, Any]:
 
     stand_in(world, TemplateSampler)
     meter = Meter()
-    metered_run(meter)
+    metered_run(meter, {"describe": PARTS["describe"]})
     for rule in options["rules"]:
         config = settings(world, world / "run", rule=rule, asked=options["asked"])
         folder = RunFolder(config.output, seed=config.seed, shard_size=config.shard_size)
