@@ -44,7 +44,7 @@ def fingerprints(config: RunConfig) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", sorted(known_settings()))
 def test_every_setting_decides_a_stage_or_is_known_to_decide_none(name: str) -> None:
-    config = RunConfig(rounds=2, controls=("nl", "unfiltered", "class_level"))
+    config = RunConfig(rounds=2, controls=("nl", "unfiltered", "class_level"), tune=TuneConfig(covered=0.5))
     before, after = fingerprints(config), fingerprints(changed(config, name, another(known_settings()[name])))
     decides = any(before[stage] != after[stage] for stage in before.keys() & after.keys())
     others = known_settings()[name].throughput or name in NAMED_ELSEWHERE | WHAT_IS_MADE
@@ -98,6 +98,11 @@ def test_another_fallback_of_later_rounds_keeps_the_candidates() -> None:
     before, after = fingerprints(config), fingerprints(changed(config, "sample.fallback", "reasons"))
     assert before["round-2/candidates"] == after["round-2/candidates"]
     assert before["round-2/answers"] != after["round-2/answers"]
+
+
+def test_the_area_of_no_copies_makes_nothing_stale() -> None:
+    config = RunConfig(rounds=1)
+    assert fingerprints(changed(config, "tune.cover_area", 0.3)) == fingerprints(config)
 
 
 def test_copies_with_a_covered_part_make_models_stale_and_no_answers_about_whole_images() -> None:

@@ -76,6 +76,13 @@ def test_what_a_command_held_is_known_when_it_comes_back_alone() -> None:
     assert shown("http://joe:bare-word-88@host/v1") == f"http://{MASK}@host/v1"
 
 
+@pytest.mark.parametrize("command", ["serve --api-key 'ab%41cdefghij'", "http://joe:ab%41cdefghij@host/v1"])
+def test_a_secret_is_known_as_it_is_written_and_as_it_is_sent(command: str) -> None:
+    remember_secrets_of(command)
+    assert shown("bad key ab%41cdefghij, or abAcdefghij") == f"bad key {MASK}, or {MASK}"
+    remember_secrets_of("serve --api-key \udcff2345678")
+
+
 def test_a_word_that_others_use_stays_though_somebody_took_it_for_a_key() -> None:
     remember_secrets_of("serve --api-key secret")
     assert shown("*** stands for a secret, in /runs/secret/a") == "*** stands for a secret, in /runs/secret/a"

@@ -337,7 +337,7 @@ class TuneConfig:
     covered: NonNegative = field(default=0.0, metadata=ADDED)
     """Copies of each train image in which a part is covered, so that reasons go when their evidence goes. The untuned
     model describes them, concepts are selected for them again, and answers about what can still be seen join the
-    training set of every round. 0.5 makes a copy of every second image."""
+    training set of every round. 0.5 makes a copy of half of the images, drawn by chance."""
     cover_area: PositiveShare = field(default=0.125, metadata=ADDED)
     """Share of a copy that is covered: one block, at a random place."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)

@@ -51,10 +51,11 @@ def remember_secrets_of(command: str) -> None:
     """Remember the secrets that a command or an address holds, since the program it starts may repeat them bare."""
     for pattern, _ in _PATTERNS:
         for found in pattern.finditer(command):
-            secret = unquote(found.group()[len(found.group(1)) if pattern.groups else 0 :].rstrip("@"))
-            sent = b64encode(secret.encode()).decode()  # as the header Authorization: Basic sends user and password
-            for part in (secret, *secret.split(":", 1)[1:], sent):
-                remember_secret(part)
+            given = found.group()[len(found.group(1)) if pattern.groups else 0 :].rstrip("@")
+            for secret in {given, unquote(given)}:
+                sent = b64encode(secret.encode("utf-8", "surrogateescape")).decode()  # as Authorization: Basic has it
+                for part in (secret, *secret.split(":", 1)[1:], sent):
+                    remember_secret(part)
 
 
 def masked(value: Any) -> Any:

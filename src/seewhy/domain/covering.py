@@ -29,6 +29,8 @@ def covered_copies(examples: Sequence[Example], each: float, area: float, seed: 
     image's proportions is covered, `area` of it, at a random place. Both depend on the seed and the example's id alone.
     """
     copies: dict[Example, Example] = {}
+    if not each:
+        return copies
     for example in examples:
         random = Random(f"{seed}\0covered\0{example.id}")
         for number in range(math.floor(each) + (random.random() < each % 1)):

@@ -23,7 +23,8 @@ PLAIN = "identity"
 
 class _Limit:
     def __init__(self, response: Any, seconds: float) -> None:
-        self.left = MOST_BYTES if response.headers.get("content-encoding", PLAIN) == PLAIN else 0
+        packed = response.headers.get("content-encoding", "").strip().lower() not in ("", PLAIN)
+        self.left = 0 if packed else MOST_BYTES
         self.ends = time.monotonic() + seconds
 
     def passed(self, chunk: bytes) -> bytes:

@@ -168,6 +168,7 @@ def _values(run: ExportedRound) -> dict[str, Any]:
         "selection": selection_cells(run.metrics), "figures": encode(run.figures),
         "taught": [_trained(of_round[r]) for r in sorted(of_round) if r <= run.round],
         "starving": list(audited[run.round].starving) if run.round in audited else [],
+        "covered": run.config.tune.covered,
         "replay": PurePath(run.config.tune.replay).name if run.config.tune.replay else None,
         "settings": Plain(yaml.safe_dump(shareable_settings(run), sort_keys=False, allow_unicode=True, width=10**6)),
         "versions": run.run.manifest["versions"], "seed": run.config.seed, "rounds": run.config.rounds,

@@ -183,7 +183,9 @@ _JUDGE = (
 )  # fmt: skip
 
 _TRAINING = (
-    FigureInfo("answers", "training", "Answers", "Answers that the round's model is tuned on.", unit="count"),
+    FigureInfo("answers", "training", "Answers",
+           "Answers about train images that the round's model is tuned on; covered copies and replay data aside.",
+           unit="count"),
     FigureInfo("fallback_share", "training", "Label only",
            "Share of a round's training answers that are the bare label sentence, because no other was usable.",
            direction="lower", of="answers"),

@@ -70,7 +70,8 @@ def open_run(
     folder.check([*own.values(), *stages.values()], config=settings, discard_stale=discard_stale)
     if settings:
         checks.check_tower_setting(config, base)
-        if folder.is_own and not is_complete(manifest, StageKey("describe")):  # before hours of describing
+        kept = read_manifest(folder.path)  # without what is stale
+        if folder.is_own and not is_complete(kept, StageKey("describe")):  # before hours of describing
             checks.check_encoder(encoder)
         plain: Any = json.loads(json.dumps(settings))  # YAML has no tuples
         folder.write_yaml("config.yaml", yaml.safe_dump(plain, sort_keys=False))

@@ -214,6 +214,8 @@ class Stages(dict[StageKey, Stage]):
         settings = {group: decisive(getattr(config, group)) for group in groups}
         settings["model"].pop("engine", None)
         settings["tune"]["replay"] = replay or None
+        if not config.tune.covered:
+            settings["tune"].pop("cover_area", None)
         settings["select"]["encoder_weights"] = encoder_weights
         scoring = {key: settings["select"][key] for key in ("encoder", "encoder_weights", "prefixes", "temperature")}
         sampling = {key: value for key, value in settings["sample"].items() if key != "fallback"}
