@@ -13,15 +13,13 @@ from fixtures_data import CONCEPTS
 from run_folders import tree
 from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
-from seewhy.fieldguide.guide import BASE
 from seewhy.proof.audit import audit, audit_run
 from seewhy.records import Answer, Description, Selection, Turn
 from seewhy.report.terminal import cover_use
 from seewhy.run import loop, steps
 from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import read_records
-from test_replay_run import Killed, noted
-from tiny_run import tiny_run
+from taught import Killed, noted, shipped_run
 
 ARMS = ("nl", "lge", "unfiltered", "class_level")
 COPIES = {f"train/{label}/{n}/covered/0" for label in CONCEPTS for n in range(2)}
@@ -30,18 +28,8 @@ COPIES = {f"train/{label}/{n}/covered/0" for label in CONCEPTS for n in range(2)
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     """The shipped base, which has words, on six train images."""
-    return tiny_run(
-        tmp_path_factory.mktemp("covered"),
-        train=2,
-        test=1,
-        tokens=48,
-        base=str(BASE),
-        shard_size=2,
-        describe={"samples_per_prompt": 2},
-        synthesise={"answers_per_image": 3},
-        tune={"lora_rank": 2, "learning_rate": 1e-3, "covered": 1.0, "cover_area": 0.25},
-        evaluate={"bootstrap": 10, "consistency": False, "fluency": False},
-    )
+    tune = {"lora_rank": 2, "learning_rate": 1e-3, "covered": 1.0, "cover_area": 0.25}
+    return shipped_run(tmp_path_factory.mktemp("covered"), synthesise={"answers_per_image": 3}, tune=tune)
 
 
 def without(config: RunConfig) -> RunConfig:

@@ -114,6 +114,9 @@ def test_copies_with_a_covered_part_make_models_stale_and_no_answers_about_whole
     kept = {name for name in before if before[name] == after[name]}
     assert {"describe", "select", "round-1/answers", "class_level/round-1/answers", "base/predictions-test"} <= kept
     assert not {"round-1/model", "nl/round-1/model", "class_level/round-1/model", "round-2/candidates"} & kept
+    fewer = changed(config, "tune.covered", 0.5)
+    least_kept = [fingerprints(changed(fewer, "select.minimum", least))["select-covered"] for least in (0, 3)]
+    assert least_kept[0] == least_kept[1]  # copies have a minimum of their own
 
 
 def test_a_whole_number_is_the_float_that_a_manifest_gives_back() -> None:

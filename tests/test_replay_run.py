@@ -13,17 +13,15 @@ from PIL import Image
 
 from fixtures_data import CONCEPTS
 from run_folders import tree
-from seewhy.config import (
-    RunConfig,
-)
+from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
-from seewhy.fieldguide.guide import BASE
 from seewhy.proof.audit import audit
-from seewhy.records import Replayed, Turn
+from seewhy.records import Replayed
 from seewhy.report.terminal import replay_use
 from seewhy.run import loop, steps
 from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import read_records
+from taught import Killed, noted, shipped_run
 from tiny_run import tiny_run
 
 
@@ -37,19 +35,6 @@ def conversations(folder: Path, texts: list[str], image: str = "boat.png") -> Pa
     ]
     (folder / "general.json").write_text(json.dumps(rows))
     return folder / "general.json"
-
-
-def noted(monkeypatch: pytest.MonkeyPatch) -> list[Turn]:
-    """What models are tuned on from now on."""
-    taught: list[Turn] = []
-
-    def noting(vlm: Any, turns: list[Turn], *args: Any, **options: Any) -> Path:
-        taught.extend(turns)
-        return tune(vlm, turns, *args, **options)
-
-    tune = steps.tune
-    monkeypatch.setattr(steps, "tune", noting)
-    return taught
 
 
 @pytest.fixture(scope="module")
@@ -103,25 +88,11 @@ def test_bad_rows_stop_a_run_before_its_first_description(
     assert list((tmp_path / "run").rglob("shard-*.parquet")) == []
 
 
-class Killed(Exception):
-    """Stands for the end of the process."""
-
-
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     """The shipped base, which has words, on six train images."""
-    return tiny_run(
-        tmp_path_factory.mktemp("self"),
-        train=2,
-        test=1,
-        tokens=48,
-        base=str(BASE),
-        shard_size=2,
-        describe={"samples_per_prompt": 2},
-        synthesise={"answers_per_image": 2},
-        tune={"lora_rank": 2, "replay": "self", "replay_ratio": 1.5},
-        evaluate={"bootstrap": 10, "consistency": False, "fluency": False},
-    )
+    tune = {"lora_rank": 2, "replay": "self", "replay_ratio": 1.5}
+    return shipped_run(tmp_path_factory.mktemp("self"), synthesise={"answers_per_image": 2}, tune=tune)
 
 
 def stages_of(run: Path, *kinds: str) -> dict[str, str]:

@@ -22,6 +22,8 @@ from seewhy.method.told import Query, reasons_for
 from seewhy.records import Answer, Example, QuestionKind
 
 ROUND = 1
+MINIMUM = 0
+"""Takes the place of `select.minimum`: what is kept of a copy against the rule would be taught though it is covered."""
 
 
 def still_shown(

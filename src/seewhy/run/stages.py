@@ -17,6 +17,7 @@ from seewhy.domain.corrections import Corrections
 from seewhy.domain.covering import COVERED
 from seewhy.domain.general import WORDINGS
 from seewhy.errors import SeeWhyError
+from seewhy.method import covered
 from seewhy.run.staleness import Stage
 from seewhy.run.storage import digest
 
@@ -264,8 +265,10 @@ class Stages(dict[StageKey, Stage]):
         if config.tune.covered and config.rounds:
             cut = {"tune": {"covered": config.tune.covered, "cover_area": config.tune.cover_area}}
             shown = sampled(StageKey("describe", split=COVERED), {**described, **cut}, images, questions, base)
-            made, key = {"select": settings["select"]}, StageKey("select", split=COVERED)
-            covering = (stages.add(key, made, *scored, shown, *edited, former=former_encoder),)
+            made = {"select": {**settings["select"], "minimum": covered.MINIMUM}}
+            covering = (
+                stages.add(StageKey("select", split=COVERED), made, *scored, shown, *edited, former=former_encoder),
+            )
         told = {"image": (select, aliases), "class": (images, labels, concepts, aliases, questions)}
         for round in range(1, config.rounds + 1):
             for arm in arms(config):

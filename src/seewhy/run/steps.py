@@ -157,8 +157,8 @@ class Run:
 
         def work(_all: Sequence[str], _seed: int) -> list[Selection]:
             noun, settings = self.domain.questions.noun, self.config.select
-            if split == COVERED:  # a part that nothing speaks for is what the copy is to teach
-                settings = replace(settings, minimum=0)
+            if split == COVERED:
+                settings = replace(settings, minimum=covered.MINIMUM)
             selections = select.select_by_rule(examples, descriptions, bank, noun, self.encoder, embedded, settings)
             ids = {example.id for example in wanted}
             return [selection for selection in selections if selection.example_id in ids]
