@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -50,12 +51,17 @@ def _as_rank(number: int, count: int, port: int, work: Callable[..., None], argu
 def run_rank(config: RunConfig, die_in: str | None = None, rank: int = 1) -> None:
     """Make a run as one of the ranks; `rank` kills itself with its first work for the stage `die_in`.
 
-    "settings" gives it other settings instead. An error is printed, as the command does.
+    The others begin that stage's work only then, or they might do all of it. "settings" gives the rank other settings
+    instead. An error is printed, as the command does.
     """
-    if die_in and int(os.environ["RANK"]) == rank:
-        if die_in == "settings":
-            config = replace(config, seed=9)
-        dying(die_in)
+    if die_in == "settings":
+        config = replace(config, seed=9) if int(os.environ["RANK"]) == rank else config
+    elif die_in:
+        died = Path(config.output).with_name(f"died-{die_in.replace('/', '-')}")
+        if int(os.environ["RANK"]) == rank:
+            dying(die_in, died)
+        else:
+            waiting(die_in, died)
     try:
         loop.run(config)
     except SeeWhyError as error:
@@ -63,17 +69,15 @@ def run_rank(config: RunConfig, die_in: str | None = None, rank: int = 1) -> Non
         sys.exit(str(error))
 
 
-def dying(wanted: str) -> None:
-    """Let this process kill itself with its first shard, or its second optimizer step, of a stage."""
+def dying(wanted: str, died: Path) -> None:
+    """Let this process kill itself with its first shard, or its second optimizer step, of a stage, and leave a sign."""
     from seewhy.vlm.tuning import _CheckpointedTrainer
 
-    shards, step, steps = RunFolder._shards, _CheckpointedTrainer.training_step, []
+    step, steps = _CheckpointedTrainer.training_step, []
 
     def die(*_of: Any) -> Any:
+        died.touch()
         os.kill(os.getpid(), signal.SIGKILL)
-
-    def dying_shards(self: Any, stage: Any, record: Any, items: Any, work: Any, made_for: Any) -> Any:
-        return shards(self, stage, record, items, die if stage.name == wanted else work, made_for)
 
     def dying_step(self: Any, *arguments: Any, **named: Any) -> Any:
         steps.append(1)
@@ -81,8 +85,33 @@ def dying(wanted: str) -> None:
             die()
         return step(self, *arguments, **named)
 
-    RunFolder._shards = dying_shards
+    _change_work(wanted, lambda _work: die)
     _CheckpointedTrainer.training_step = dying_step
+
+
+def waiting(wanted: str, died: Path) -> None:
+    """Let this process begin a stage's shards only once another has left the sign that it died in it."""
+
+    def waiting_for(work: Callable[..., Any]) -> Callable[..., Any]:
+        def then_work(*of: Any) -> Any:
+            until = time.monotonic() + 60
+            while not died.exists() and time.monotonic() < until:
+                time.sleep(0.01)
+            return work(*of)
+
+        return then_work
+
+    _change_work(wanted, waiting_for)
+
+
+def _change_work(wanted: str, change: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    """Let a function stand in for the one that makes the shards of a stage."""
+    shards = RunFolder._shards
+
+    def changed(self: Any, stage: Any, record: Any, items: Any, work: Any, made_for: Any) -> Any:
+        return shards(self, stage, record, items, change(work) if stage.name == wanted else work, made_for)
+
+    RunFolder._shards = changed
 
 
 def shards(run: Path) -> dict[str, bytes]:
