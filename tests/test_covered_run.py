@@ -4,10 +4,12 @@ They are tuned on beside the images' own answers, in every round and arm, and ch
 """
 
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from fixtures_data import CONCEPTS
 from run_folders import tree
@@ -15,7 +17,8 @@ from seewhy.config import RunConfig
 from seewhy.errors import SeeWhyError
 from seewhy.proof.audit import audit, audit_run
 from seewhy.records import Answer, Description, Selection, Turn
-from seewhy.report.terminal import cover_use
+from seewhy.report.terminal import cover_use, print_trace
+from seewhy.report.trace import trace
 from seewhy.run import loop, steps
 from seewhy.run.finished import FinishedRun
 from seewhy.run.folder import read_records
@@ -79,6 +82,33 @@ def test_copies_are_described_selected_for_and_answered_about(made: tuple[Path, 
     texts = {turn.answer for turn in of_copies(taught)}
     assert {a.text for a in answers} <= texts
     assert any(text.startswith("This is a") and "It shows" not in text for text in texts)  # NL
+
+
+@pytest.mark.slow
+def test_a_trace_shows_the_copies_of_an_image_and_what_may_be_said_of_them(made: tuple[Path, list[Turn]]) -> None:
+    run, _ = made
+    for name in sorted(COPIES):
+        image = name.removesuffix("/covered/0")
+        (copy,) = trace(str(run), image)["copies"]
+        assert (copy["id"], len(copy["descriptions"])) == (name, 2)
+        assert copy["side"] == 0.5  # a quarter of the image
+        assert all(0 <= copy[start] <= 0.5 for start in ("left", "top"))
+        assert all(answer["id"].startswith(f"{name}/1/") for answer in copy["answers"])
+        assert trace(str(run), name)["copies"] == [copy]
+        assert trace(str(run), name)["rounds"] == []
+    taught = [copy for name in COPIES for copy in trace(str(run), name)["copies"] if copy["answers"]]
+    assert taught
+    assert all(copy["shown"] for copy in taught)
+    answer = taught[0]["answers"][-1]
+    found = trace(str(run), answer["id"])
+    assert ([copy["answers"] for copy in found["copies"]], found["rounds"]) == ([[answer]], [])
+    for name, message in ((f"{taught[0]['id'][:-1]}7", "has no copy"), (f"{answer['id']}99", "has no answer")):
+        with pytest.raises(SeeWhyError, match=message):
+            trace(str(run), name)
+    print_trace(trace(str(run), taught[0]["id"]), Console(file=(printed := StringIO()), width=200))
+    assert "A copy, covered from " in printed.getvalue()
+    assert answer["text"][:40] in printed.getvalue()
+    assert "No round has come" not in printed.getvalue()
 
 
 @pytest.mark.slow

@@ -542,7 +542,8 @@ def trace(run: str, example_id: str) -> dict[str, Any]:
 
     Args:
         run: The run folder.
-        example_id: Id of an image ("train/Crow/0") or of one answer ("train/Crow/0/1/2": round 1, number 2).
+        example_id: Id of an image ("train/Crow/0"), of one answer ("train/Crow/0/1/2": round 1, number 2) or of a copy
+            of the image with a covered part ("train/Crow/0/covered/0", with `tune.covered`).
 
     Example:
         >>> traced = seewhy.trace("runs/birds", "train/Crow/0")

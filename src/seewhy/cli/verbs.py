@@ -374,6 +374,7 @@ chat template at hand; offline, put them into a folder and set model.name_or_pat
         "trace", api.trace, show_trace, """\
   seewhy trace runs/fieldguide "train/Ivo Wren/003"            one image, all rounds
   seewhy trace runs/fieldguide "train/Ivo Wren/003/1/2"        one answer: round 1, number 2
+  seewhy trace runs/fieldguide "train/Ivo Wren/003/covered/0"  a copy with a covered part (tune.covered)
   seewhy trace runs/fieldguide "train/Ivo Wren/003" --json
 """,
     ),

@@ -46,12 +46,18 @@ def image_of(copy_id: str) -> str:
     return copy_id.rpartition(f"/{COVERED}/")[0]
 
 
+def covered_place(path: str) -> tuple[float, float, float] | None:
+    """Return the left, the top and the extent of what a copy's `image` covers, as parts of the sides; else None."""
+    found = _VIEW.fullmatch(path)
+    return (float(found[2]), float(found[3]), float(found[4])) if found else None
+
+
 def open_view(path: str) -> Image.Image:
     """Return the image at `path` as `load_image` does, with a copy's part covered."""
-    if not (found := _VIEW.fullmatch(path)):
+    if not (found := covered_place(path)):
         return load_image(path)
-    image = load_image(found[1])
-    left, top, side = (float(found[group]) for group in (2, 3, 4))
+    image = load_image(path.partition("\0")[0])
+    left, top, side = found
     return cover(
         image,
         (

@@ -5,7 +5,7 @@ terminal_checks.py.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -252,12 +252,7 @@ def print_trace(found: Mapping[str, Any], console: Console) -> None:
     _indented(console, f"label  {found['label']}", 2)
     _indented(console, f"image  {found['image']}", 2)
     _heading(console, "Descriptions, by the untuned base, which was not told the label", found["descriptions"])
-    asked = None
-    for description in found["descriptions"]:
-        if description["query"] != asked:
-            asked = description["query"]
-            _indented(console, asked, 2, "italic")
-        _indented(console, f"{description['sample']}  {description['text']}", 4)
+    _print_descriptions(found["descriptions"], console)
     _heading(console, f"Concepts of {found['label']}, the best first", found["concepts"])
     if found["concepts"]:
         console.print(Padding(_concepts(found["concepts"]), (0, 0, 0, 2)))
@@ -266,8 +261,31 @@ def print_trace(found: Mapping[str, Any], console: Console) -> None:
         console.print(Text(f"\nRound {round['round']}: {taught}", style="bold"))
         for query in round["queries"]:
             _print_query(query, console)
-    if not found["rounds"]:
+    for copy in found["copies"]:
+        _print_copy(copy, console)
+    if not (found["rounds"] or found["copies"]):
         console.print(Text("\nNo round has come to this example yet.", style="bold"))
+
+
+def _print_descriptions(descriptions: Sequence[Mapping[str, Any]], console: Console) -> None:
+    asked = None
+    for description in descriptions:
+        if description["query"] != asked:
+            asked = description["query"]
+            _indented(console, asked, 2, "italic")
+        _indented(console, f"{description['sample']}  {description['text']}", 4)
+
+
+def _print_copy(copy: Mapping[str, Any], console: Console) -> None:
+    left, top, right, bottom = (copy["left"], copy["top"], copy["left"] + copy["side"], copy["top"] + copy["side"])
+    place = f"{left:.0%} to {right:.0%} of its width and {top:.0%} to {bottom:.0%} of its height"
+    console.print(Text(f"\nA copy, covered from {place}: taught every round's model", style="bold"))
+    _indented(console, copy["id"], 2, "cyan")
+    _print_descriptions(copy["descriptions"], console)
+    if copy["concepts"]:
+        console.print(Padding(_concepts(copy["concepts"], copy["shown"]), (0, 0, 0, 2)))
+    for answer in copy["answers"]:
+        _print_answer(answer, f"answer ({answer['source']})", console)
 
 
 def _print_query(query: Mapping[str, Any], console: Console) -> None:
@@ -285,18 +303,25 @@ def _print_query(query: Mapping[str, Any], console: Console) -> None:
         _indented(console, "its answer is not chosen yet", 4)
         return
     why = "" if candidates and answer["source"] not in OWN else f", {answer['reason']}"
-    _indented(console, f"answer ({answer['source']}{why})", 4, "bold")
+    _print_answer(answer, f"answer ({answer['source']}{why})", console)
+
+
+def _print_answer(answer: Mapping[str, Any], heading: str, console: Console) -> None:
+    _indented(console, heading, 4, "bold")
     _indented(console, f"{answer['kind']}: {answer['query']}", 6, "italic")
     _indented(console, answer["text"], 6)
 
 
-def _concepts(concepts: Sequence[Mapping[str, Any]]) -> Table:
+def _concepts(concepts: Sequence[Mapping[str, Any]], stated: Collection[str] | None = None) -> Table:
+    """Return a table of concepts, the best first; `stated` are those that may be stated: by default the selected."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(justify="right", no_wrap=True)
     ranked = sorted(concepts, key=lambda c: -math.inf if c["score"] is None else c["score"], reverse=True)
     for concept in ranked:
-        verdict = "selected" if concept["selected"] else ""
-        table.add_row(_score(concept["score"]), Text(verdict, style="green"), Text(concept["concept"]))
+        verdict, style = ("selected", "green") if concept["selected"] else ("", "")
+        if verdict and stated is not None and concept["concept"] not in stated:
+            verdict, style = "not for the image", ""
+        table.add_row(_score(concept["score"]), Text(verdict, style=style), Text(concept["concept"]))
     return table
 
 
