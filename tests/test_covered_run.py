@@ -3,6 +3,7 @@
 They are tuned on beside the images' own answers, in every round and arm, and change nothing else.
 """
 
+import shutil
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -14,6 +15,8 @@ from rich.console import Console
 from fixtures_data import CONCEPTS
 from run_folders import tree
 from seewhy.config import RunConfig
+from seewhy.domain.covering import image_of
+from seewhy.domain.verdicts import append, new_verdict, verdicts_file
 from seewhy.errors import SeeWhyError
 from seewhy.proof.audit import audit, audit_run
 from seewhy.records import Answer, Description, Selection, Turn
@@ -127,6 +130,35 @@ def test_nothing_else_changes_and_the_setting_makes_models_stale(
     assert {name: covered[name] for name in shared} == {name: bare[name] for name in shared}
     with pytest.raises(SeeWhyError, match=r"tune\.cover.*\n.*round-1/model"):
         loop.run(replace(config, output=str(tmp_path / "run")))
+
+
+@pytest.mark.slow
+def test_a_verdict_touches_the_copies_of_its_image_alone(
+    config: RunConfig, made: tuple[Path, list[Turn]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, bank = tmp_path / "run", tmp_path / "concepts.yaml"
+    shutil.copytree(made[0], run)
+    shutil.copy(config.data.concepts or "", bank)
+    data = replace(config.data, concepts=str(bank))
+    told = {d.example_id: d for d in read_records(run, "round-1/answers-covered", Answer)}
+    name = next(iter(sorted(told)))
+    image = {e.id: e for e in FinishedRun.open(run).domain.examples}[image_of(name)]
+    (copy,) = trace(str(run), name)["copies"]
+    for concept in copy["shown"]:
+        wrong = new_verdict("Ada", "concept", "wrong", image=image.id, sha256=image.sha256, concept=concept)
+        append(verdicts_file(data, run), wrong)
+    before = tree(run / "stages")
+    again = replace(config, output=str(run), data=data, rounds=2, keep_going=True, controls=ARMS)
+    loop.run(again, discard_stale=True)
+    assert "3 answers of round 1 and those about their covered copies" in capsys.readouterr().err
+    after = tree(run / "stages")
+    same = [path for path in before if path.split("/")[0] in ("describe", "describe-covered", "select-covered")]
+    assert len(same) == 3 + 3 + 1
+    assert {path: after[path] for path in same} == {path: before[path] for path in same}
+    of_copies = [path for path in before if path.startswith("round-1/answers-covered/")]
+    assert len([path for path in of_copies if after[path] != before[path]]) == 1
+    left = read_records(run, "round-1/answers-covered", Answer)
+    assert {a.example_id for a in left} == told.keys() - {name}  # of which nothing is left to be said
 
 
 @pytest.mark.slow

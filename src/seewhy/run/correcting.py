@@ -88,17 +88,24 @@ class Remade:
     """Rounds that have been tuned."""
     classes: tuple[str, ...]
     """Classes whose list is corrected otherwise."""
+    covered: bool
+    """Whether copies with a covered part are learnt from (`tune.covered`)."""
 
     def __str__(self) -> str:
-        answers = len(self.images) * self.answers_per_image
-        scored = f"all concept scores, as the lists of {', '.join(self.classes)} change; " if self.classes else ""
+        answers, others = len(self.images) * self.answers_per_image, self.train - len(self.images)
+        scored = of_copies = ""
+        if self.classes:
+            answered = " and all answers about covered copies" if self.covered else ""
+            scored = f"all concept scores{answered}, as the lists of {', '.join(self.classes)} change; "
+        elif self.covered:
+            of_copies = " and those about their covered copies"
         tuned = (
             f"; the tuning of {_rounds(self.rounds)}, with these models' candidates and answers" if self.rounds else ""
         )
         return (
             f"Made anew: {scored}the selection of {len(self.images)} of {self.train:,} train images and their "
-            f"{answers:,} answers of round 1{tuned}. Kept: all descriptions, the answers of round 1 of the other "
-            f"{self.train - len(self.images):,} images, and what the base answered."
+            f"{answers:,} answers of round 1{of_copies}{tuned}. Kept: all descriptions, the answers of round 1 of the "
+            f"other {others:,} images, and what the base answered."
         )
 
 
@@ -117,7 +124,7 @@ def remade(
     labels = sorted(held.reworded.keys() | now.reworded.keys())
     classes = tuple(label for label in labels if held.reworded.get(label) != now.reworded.get(label))
     tuned = [r for r in range(1, config.rounds + 1) if is_complete(manifest, StageKey("model", ModelKey(OURS.key, r)))]
-    return Remade(images, len(train), config.synthesise.answers_per_image, len(tuned), classes)
+    return Remade(images, len(train), config.synthesise.answers_per_image, len(tuned), classes, config.tune.covered > 0)
 
 
 def _differently_carried(

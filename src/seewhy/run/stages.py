@@ -281,7 +281,7 @@ class Stages(dict[StageKey, Stage]):
                     made = {"synthesise": settings["synthesise"]}
                     answers = sampled(arm.stage("answers", 1), made, *told[arm.concepts], base)
                     if covering:
-                        sampled(arm.of_copies(), made, *told[arm.concepts], *covering, base, *corrected)
+                        sampled(arm.of_copies(), made, *told[arm.concepts], *covering, base)
                 else:
                     made, key = {"sample": sampling, "select": scoring}, arm.stage("candidates", round)
                     candidates = sampled(key, made, *told[arm.concepts], before, former=former_encoder)

@@ -235,7 +235,10 @@ class Run:
             return self.fill_in(arm, self.cover(OURS))
         if (key := arm.of_copies()) not in self.stages:
             return []
-        shown = covered.still_shown(self.copies, self.concepts(arm, self.select()), self.selected(COVERED))
+        concepts = self.concepts(arm, self.select())
+        touched = self._touched(arm, concepts)
+        made_for = {copy.id: touched[image.id] for copy, image in self.copies.items() if image.id in touched}
+        shown = covered.still_shown(self.copies, concepts, self.selected(COVERED))
         if arm.concepts == "class":
             shown = {copy.id: self.domain.concepts[copy.label] for copy in self.copies}
 
@@ -246,7 +249,7 @@ class Run:
                 seed=seed, query_seed=self.config.seed,
             )  # fmt: skip
 
-        return self.folder.records(self.stages[key], Answer, list(self.copies), work)
+        return self.folder.records(self.stages[key], Answer, list(self.copies), work, made_for=made_for)
 
     def fill_in(self, arm: Arm, answers: Sequence[Answer]) -> list[Answer]:
         """Return the training set of an arm that answers the method's own queries by template."""
