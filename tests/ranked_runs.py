@@ -21,8 +21,11 @@ SAMPLED = ("describe", "answers", "candidates", "predictions", "likelihoods", "r
 """How the names of stages begin whose shards a model makes."""
 
 
-def start_ranks(work: Callable[..., None], *arguments: Any, count: int = 2) -> list[int]:
-    """Call `work(*arguments)` in `count` ranks; return their exit codes. Where one fails, the others are ended."""
+def start_ranks(work: Callable[..., None], *arguments: Any, count: int = 2, patience: float = 0) -> list[int]:
+    """Call `work(*arguments)` in `count` ranks; return their exit codes.
+
+    Where one fails, the others are ended after `patience` seconds, in which they may end by themselves.
+    """
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -33,7 +36,9 @@ def start_ranks(work: Callable[..., None], *arguments: Any, count: int = 2) -> l
         for process in ranks:
             process.join(0.05)
         if any(process.exitcode for process in ranks):
+            until = time.monotonic() + patience
             for process in ranks:
+                process.join(max(0.0, until - time.monotonic()))
                 process.terminate()
     return [process.exitcode if process.exitcode is not None else 1 for process in ranks]
 

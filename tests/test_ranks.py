@@ -200,7 +200,7 @@ def test_ranks_without_the_memory_to_tune_say_what_to_set(tmp_path: Path, monkey
 
 @pytest.mark.slow
 def test_ranks_say_what_went_wrong_with_one_of_them(config: RunConfig, tmp_path: Path) -> None:
-    assert start_ranks(run_rank, replace(config, output=str(tmp_path / "run")), "settings") == [1, 1]
+    assert start_ranks(run_rank, replace(config, output=str(tmp_path / "run")), "settings", patience=60) == [1, 1]
     said = "".join(path.read_text() for path in sorted(tmp_path.glob("said-*")))
     assert "Rank 1 (process" in said
     assert "settings.seed: 0 -> 9" in said
