@@ -279,7 +279,8 @@ def _print_descriptions(descriptions: Sequence[Mapping[str, Any]], console: Cons
 def _print_copy(copy: Mapping[str, Any], console: Console) -> None:
     left, top, right, bottom = (copy["left"], copy["top"], copy["left"] + copy["side"], copy["top"] + copy["side"])
     place = f"{left:.0%} to {right:.0%} of its width and {top:.0%} to {bottom:.0%} of its height"
-    console.print(Text(f"\nA copy, covered from {place}: taught every round's model", style="bold"))
+    use = "its answers are learnt from in every round" if copy["answers"] else "no answers about it"
+    console.print(Text(f"\nA copy, covered from {place}: {use}", style="bold"))
     _indented(console, copy["id"], 2, "cyan")
     _print_descriptions(copy["descriptions"], console)
     if copy["concepts"]:
