@@ -334,6 +334,9 @@ class TuneConfig:
     instruction data in the format of LLaVA-Instruct."""
     replay_ratio: NonNegative = 1.0
     """Number of replay examples for each example of the domain."""
+    interpolate: PositiveShare = field(default=1.0, metadata=ADDED)
+    """Share of a round's change of the weights that is kept (WiSE-FT): below 1 the model stays nearer to what it was,
+    and loses less of what it could do. `seewhy general` shows what; too small a share loses the names."""
     covered: NonNegative = field(default=0.0, metadata=ADDED)
     """Copies of each train image in which a part is covered, so that reasons go when their evidence goes. The untuned
     model describes them, concepts are selected for them again, and answers about what can still be seen join the

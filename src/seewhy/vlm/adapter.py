@@ -28,6 +28,7 @@ from transformers import PreTrainedModel
 
 from seewhy.config import TuneConfig
 from seewhy.errors import SeeWhyError
+from seewhy.vlm.interpolation import interpolate, interpolate_adapter
 from seewhy.vlm.loading import evaluation_mode, is_four_bit
 from seewhy.vlm.model import VisionLanguageModel
 
@@ -276,9 +277,12 @@ class AdapterLearner:
     model: Any
     dtype: torch.dtype
     four_bit: bool
+    kept: float
+    """Share of the change that is kept (interpolation.py)."""
 
     def save(self, folder: Path, rows: Rows) -> None:
         """Write adapter and merged model. A 4-bit base is loaded again in full precision, on the CPU, to be merged."""
+        interpolate_adapter(self.model, self.kept)
         replace(folder / "adapter", lambda path: save_adapter(self.model, self.vlm.name, path))
         adapted = self.model
         if self.four_bit:
@@ -297,10 +301,14 @@ class FullLearner:
     vlm: VisionLanguageModel
     model: Any
     dtype: torch.dtype
+    kept: float
+    """Share of the change that is kept (interpolation.py)."""
     before: Sequence[torch.Tensor]
 
     def save(self, folder: Path, rows: Rows) -> None:
-        """Write the model."""
+        """Write the model. If not all of its change is kept, the one before is loaded again, on the CPU."""
+        if self.kept < 1:
+            interpolate(self.model.parameters(), self.vlm.loaded_again().model.parameters(), self.kept)
         round_weights(self.model.eval(), self.dtype)
         check_changed(largest_change(self.before, logits_of(self.model, rows)), self.dtype)
         save_model(self.vlm, self.model.to(self.dtype), folder)
@@ -311,8 +319,8 @@ def prepare(vlm: VisionLanguageModel, config: TuneConfig, rows: Rows) -> Adapter
     dtype = vlm.model.dtype
     model = trainable(vlm.model, config)
     if isinstance(model, PeftModel):
-        return AdapterLearner(vlm, model, dtype, four_bit=config.method == "qlora")
-    return FullLearner(vlm, model, dtype, logits_of(model, rows))
+        return AdapterLearner(vlm, model, dtype, config.method == "qlora", config.interpolate)
+    return FullLearner(vlm, model, dtype, config.interpolate, logits_of(model, rows))
 
 
 def trainable(model: PreTrainedModel, config: TuneConfig) -> PeftModel | PreTrainedModel:
