@@ -293,7 +293,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not any(folders.values()):
         parser.error("name what was measured: --fieldguide, --cells or --fruit")
     limit_threads(given.threads)
-    notes = read_notes()
+    notes, where = read_notes(), machine("cpu", given.threads)
     figures, sections = before(given.output, [ending for ending, folder in folders.items() if folder is None])
     for ending, folder in folders.items():
         if folder is None:
@@ -310,9 +310,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         figures |= {f"verdict_{key}{ending}": found.verdict for key, found in verdicts.items()}
         figures |= {f"p_{key}{ending}": found.p for key, found in verdicts.items()}
         figures |= {f"p_corrected_{key}{ending}": found.corrected for key, found in verdicts.items()}
-        sections[ending] = section(ending, measured, values, known, verdicts, notes, given.images)
+        sections[ending] = section(ending, measured, values, known, verdicts, notes, given.images, where)
     titles = {ending: title for ending, title in TITLES.items() if ending in sections}
-    text = few.kept(page(titles, sections, figures, notes, machine("cpu", given.threads)), given.output)
+    text = few.kept(page(titles, sections, figures, notes), given.output)
     write_atomically(given.output / "results.json", (json.dumps(figures, indent=2) + "\n").encode())
     write_atomically(given.output / "results.md", text.encode())
     note(f"Wrote {given.output / 'results.json'} and {given.output / 'results.md'}")

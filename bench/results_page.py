@@ -56,15 +56,14 @@ correction."""
 
 
 def page(
-    titles: Mapping[str, str], sections: Mapping[str, str], figures: Mapping[str, Any], notes: Mapping[str, str],
-    where: str,
-) -> str:  # fmt: skip
+    titles: Mapping[str, str], sections: Mapping[str, str], figures: Mapping[str, Any], notes: Mapping[str, str]
+) -> str:
     """Return the whole page. `titles` is ending -> data set, in the summary's order; `sections` ending -> its text.
 
     The micrographs' section stands before the drawings' details.
     """
     lines = ["# Results", "", "Made by `make results` (`python -m bench.results`); not edited by hand.", "", _NOTE, ""]
-    lines += [f"Measured on {where}.", "", *summary(titles, figures), ""]
+    lines += [*summary(titles, figures), ""]
     if test_use := notes.get(TEST_USE):
         lines += [f"## {_TEST_USE_TITLE}", "", test_use, ""]
     for ending in sorted(titles, key=lambda ending: ending != "_cells"):
@@ -80,14 +79,14 @@ def sections_of(text: str) -> dict[str, str]:
 
 def section(
     ending: str, measured: Any, figures: Mapping[str, float], known: Mapping[Key, Difference],
-    verdicts: Mapping[str, Judged], notes: Mapping[str, str], images: int,
+    verdicts: Mapping[str, Judged], notes: Mapping[str, str], images: int, where: str,
 ) -> str:  # fmt: skip
-    """Return one data set's section. `figures` are without the data set's ending."""
+    """Return one data set's section. `figures` are without the data set's ending, `where` is the machine."""
     own = {key.removesuffix(ending): text for key, text in notes.items() if not ending or key.endswith(ending)}
     config, seeds = measured.config, ", ".join(map(str, measured.seeds))
     one = " One seed: its intervals and verdicts are over images alone." if len(measured.seeds) == 1 else ""
     lines = [f"{config.evaluate.split} split, {config.rounds} rounds, seeds {seeds}; changed evidence on up to"
-             f" {images} images a seed.{one}", ""]  # fmt: skip
+             f" {images} images a seed.{one} Measured on {where}.", ""]  # fmt: skip
     details = ["### The paper's claims", "", *claims(PAPER, known, verdicts, own)]
     details += ["### SeeWhy's own claims", "", *claims(OURS, known, verdicts, own)]
     if goals := goal_rows(figures, GOALS.get(ending, ())):

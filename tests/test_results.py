@@ -198,7 +198,9 @@ def test_cells_are_the_second_data_set_and_the_first_section(
     of_drawings = json.loads((docs / "results.json").read_text())
     ceiling, described = written(tmp_path / "c.json", CEILING), written(tmp_path / "d.json", BY_ENCODER)
     given = ["--cells", str(measured), "--ceiling", ceiling, "--cells-descriptions", described]
-    results.main([*given, "--output", str(docs)])
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(results, "machine", lambda *_: "another machine")
+        results.main([*given, "--output", str(docs)])
     found = json.loads((docs / "results.json").read_text())
     assert {key: found[key] for key in of_drawings} == of_drawings  # what is not measured again stays
     expected = {
@@ -214,6 +216,8 @@ def test_cells_are_the_second_data_set_and_the_first_section(
     page = (docs / "results.md").read_text()
     assert "| Claim | Field guide | White blood cells |" in page
     assert page.index("## White blood cells") < page.index("## Field guide")
+    assert page.count("Measured on another machine.") == 1
+    assert "Measured on another machine." in page.split("## Field guide")[0]  # the drawings were measured on this one
     assert "| Heads, as many phrases as SeeWhy | 93.0 % (91.0 to 95.0) | 1.0 % |" in page
     assert "| size of the cell | 77.0 % |" in page
     assert "| Points of ability lost, the worst ability | <= 5 points | 85.0 points | not reached |" in page
