@@ -282,7 +282,8 @@ class AdapterLearner:
 
     def save(self, folder: Path, rows: Rows) -> None:
         """Write adapter and merged model. A 4-bit base is loaded again in full precision, on the CPU, to be merged."""
-        interpolate_adapter(self.model, self.kept)
+        if self.kept < 1:
+            interpolate_adapter(self.model, self.kept)
         replace(folder / "adapter", lambda path: save_adapter(self.model, self.vlm.name, path))
         adapted = self.model
         if self.four_bit:
